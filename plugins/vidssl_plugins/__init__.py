@@ -1,0 +1,1 @@
+"""The built-in plugins; they enter by the same entry points as anyone else's."""

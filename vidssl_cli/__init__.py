@@ -1,0 +1,1 @@
+"""vidssl learns video representations from unlabelled video and searches video with them."""

@@ -1,0 +1,106 @@
+"""Plans: which frames of which video become which clips, and the randomness behind them.
+
+Letters used everywhere: B videos, V views of a video, T frames of a clip, C channels, H W pixels.
+Nothing here sees a pixel, and nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from vidssl_cli.videos import Video
+
+Key = int | str
+
+ABSENT = -100
+"""The value of a label on a view that it does not apply to; cross entropy's ``ignore_index``."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers with an address: the same address always gives the same numbers.
+
+    A draw belongs to one visit to one video. Every decision asks for its own generator by purpose
+    (and view), so that neither workers, resuming, process count nor batch order change a sample.
+    """
+
+    seed: int
+    epoch: int
+    """How often the video was visited before, in the whole run."""
+    video: int
+    """Index of the video in its data set."""
+
+    def __call__(self, purpose: str, view: Key = "") -> np.random.Generator:
+        """Return the generator for one purpose, shared by the views that give the same key."""
+        address = f"{self.seed}/{self.epoch}/{self.video}/{view}/{purpose}"
+        digest = hashlib.blake2b(address.encode(), digest_size=16).digest()
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
+@dataclass(frozen=True)
+class View:
+    """One clip of a plan.
+
+    Views of a video that carry an equal key share the parameters of that augmentation; a key of
+    None stands for the view alone.
+    """
+
+    frames: NDArray[np.int64]
+    """(T,) frame numbers from 0, in playing order; repeats and descending order are legal."""
+    crop: Key | None = None
+    flip: Key | None = None
+    colour: Key | None = None
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What to cut from one video in one visit."""
+
+    views: tuple[View, ...]
+    labels: Mapping[str, NDArray[np.int64] | NDArray[np.float32]] = field(default_factory=dict)
+    """Free labels by name: (V,) per view, or () for the video; ABSENT where one does not apply."""
+
+
+class Sampler(abc.ABC):
+    """Plans clips from the facts of a video and keyed randomness."""
+
+    views: int
+    """V, clips per video."""
+    frames: int
+    """T, frames per clip."""
+
+    def rejects(self, video: Video) -> str | None:
+        """Say why the video cannot be used, or None if it can."""
+        return None
+
+    @abc.abstractmethod
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan the views of one video."""
+
+    def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
+        """Plan a batch; override it where videos depend on one another."""
+        return [self.plan(video, draw) for video, draw in zip(videos, draws, strict=True)]
+
+
+@dataclass
+class Batch:
+    """A training batch, on the training device."""
+
+    clips: Tensor
+    """(B, V, C, T, H, W) float, augmented and normalised."""
+    labels: dict[str, Tensor]
+    """(B, V) or (B,) by name; ABSENT where a label does not apply."""
+    video: Tensor
+    """(B,) index of each video in the data set."""
+    frames: Tensor
+    """(B, V, T) frame numbers of the clips."""

@@ -1,0 +1,69 @@
+"""What people see: results on stdout, everything else on stderr, no colour or bars when piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_LINES = 5.0
+"""How often progress is told in a plain line when stderr is not a terminal."""
+
+stdout = Console(highlight=False)
+stderr = Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """Tell how things are going, on stderr."""
+    stderr.print(escape(message), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Tell what went wrong without ending the command, on stderr."""
+    stderr.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
+def emit_json(document: Any) -> None:
+    """Print a command's one JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a result as a table on stdout; numbers are aligned right."""
+    rows = [list(row) for row in rows]
+    table = Table(title=escape(title) or None, title_justify="left", title_style="bold")
+    for position, name in enumerate(columns):
+        numeric = all(isinstance(row[position], int | float | None) for row in rows)
+        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("–" if cell is None else escape(str(cell)) for cell in row))
+    stdout.print(table)
+
+
+def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items while showing progress on stderr: a bar, or a line every few seconds."""
+    if total is None and isinstance(items, Sequence):
+        total = len(items)
+    if stderr.is_terminal:
+        from rich.progress import track as track_bar
+
+        yield from track_bar(
+            items, label, total=total, console=stderr, transient=True, disable=total == 0
+        )
+        return
+    start = told = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - told >= SECONDS_BETWEEN_LINES:
+            told = now
+            left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
+            say(f"{label}: {done}{f' of {total}' if total else ''}{left}")

@@ -1,0 +1,79 @@
+"""What can go wrong, one class per exit status.
+
+Each error's message says what was found and where; ``hint`` says what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VidsslError(Exception):
+    """Something failed while running: exit status 1."""
+
+    status: ClassVar[int] = 1
+    code: ClassVar[str] = "failed"
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.where = where
+        """The file, key or plugin that the message is about."""
+        self.hint = hint
+        """What the user can do about it, one line."""
+
+
+class UsageError(VidsslError):
+    """A command line that cannot be carried out: exit status 2."""
+
+    status = 2
+    code = "usage"
+
+
+class RecipeError(UsageError):
+    """A recipe that cannot run, one ``file:line:column: key: problem`` per line: exit status 2."""
+
+    code = "recipe"
+
+
+class PluginError(VidsslError):
+    """A plugin that is broken, or missing where a recipe needs it: exit status 3."""
+
+    status = 3
+    code = "plugin"
+
+
+class DamagedFileError(VidsslError):
+    """A checkpoint, index or manifest that is damaged or refused: exit status 4."""
+
+    status = 4
+    code = "damaged"
+
+
+class MediaError(VidsslError):
+    """One video that cannot be read; ``where`` is its path and the message the reason.
+
+    Commands catch it, name the video and go on without it.
+    """
+
+    code = "media"
+
+
+class SkippedMediaError(VidsslError):
+    """The command finished, but ``--strict`` was given and media were skipped: exit status 5."""
+
+    status = 5
+    code = "skipped"
+
+
+class Preempted(VidsslError):
+    """SIGTERM arrived; a checkpoint was written and ``--resume`` goes on: exit status 75."""
+
+    status = 75
+    code = "preempted"
+
+
+class Interrupted(VidsslError):
+    """Ctrl-C arrived; a checkpoint was written and ``--resume`` goes on: exit status 130."""
+
+    status = 130
+    code = "interrupted"

@@ -1,0 +1,208 @@
+"""The contract between vidssl and its plugins.
+
+A plugin offers *options*: pydantic models whose ``name`` is the word a recipe writes and whose
+``build()`` returns the live object. A package lists the module that implements these hooks under
+the entry-point group ``vidssl``. Import torch inside ``build()``, never at module level: reading
+a recipe must not pay for it.
+
+    class Slow(SamplerOptions):
+        '''Plays every video at half speed.'''
+        name: Literal["slow"]
+        def build(self): ...
+
+    @hookimpl
+    def vidssl_samplers(): return [Slow]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import pluggy
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from vidssl_cli.clips import Batch, Sampler
+    from vidssl_cli.videos import Video
+
+hookspec = pluggy.HookspecMarker("vidssl")
+hookimpl = pluggy.HookimplMarker("vidssl")
+
+Pool = Literal["gap", "gmp", "flatten", "maxpool122", "maxpool222", "adaptive_max233"]
+"""How a tap (N, C, T, H, W) becomes a vector (N, D): methods.md 9.4."""
+
+
+class Options(BaseModel):
+    """What a recipe may say about one plugin; subclasses narrow ``name`` to a Literal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+
+
+class BackboneOptions(Options):
+    """Chooses a backbone."""
+
+    def build(self) -> Backbone:
+        """Build the network, randomly initialised."""
+        raise NotImplementedError
+
+
+class SamplerOptions(Options):
+    """Chooses a sampler, which plans the clips to cut from each video."""
+
+    def build(self) -> Sampler:
+        """Build the sampler."""
+        raise NotImplementedError
+
+    def labels(self) -> Mapping[str, int]:
+        """Name the free labels the plans carry, each with its number of classes (0: a quantity)."""
+        return {}
+
+
+class PretextOptions(Options):
+    """Chooses a pretext task: heads and losses over features and free labels."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Labels that the sampler must offer."""
+    needs_views: ClassVar[int] = 1
+    """Views of each video that the sampler must plan."""
+
+    weight: NonNegativeFloat = 1.0
+    """Factor on every loss term of this pretext in the total."""
+
+    def build(self, context: PretextContext) -> Pretext:
+        """Build heads and state, randomly initialised."""
+        raise NotImplementedError
+
+
+class EvaluatorOptions(Options):
+    """Chooses an evaluation protocol."""
+
+    def build(self) -> Evaluator:
+        """Build the evaluator."""
+        raise NotImplementedError
+
+
+class Backbone(Protocol):
+    """A torch module that maps clips (N, C, T, H, W) to named taps.
+
+    Taps are ``conv1…conv5`` and ``pool1…pool5`` where the network has them, and ``feat``, the
+    pooled representation (N, feature_dim). Each but ``feat`` and ``pool5`` is (N, C, T, H, W).
+    """
+
+    feature_dim: int
+    taps: Mapping[str, int]
+    """Channels of each tap."""
+
+    def __call__(self, clips: Tensor) -> dict[str, Tensor]:
+        """Return every tap."""
+        ...
+
+
+@dataclass(frozen=True)
+class PretextContext:
+    """What a pretext may know when it builds its heads."""
+
+    feature_dim: int
+    taps: Mapping[str, int]
+    """Channels of each tap of the backbone."""
+    labels: Mapping[str, int]
+    """The sampler's labels with their number of classes."""
+    views: int
+    """V, clips per video."""
+    videos: int
+    """Videos in the data set, for state that is kept per video."""
+
+
+class Pretext(Protocol):
+    """A torch module: heads, losses, and whatever state they own (in buffers)."""
+
+    def __call__(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Map taps (B, V, …) and a batch to named loss terms and named metrics, all scalars."""
+        ...
+
+
+@dataclass
+class Table:
+    """A titled table of a report."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | int | None]]
+
+
+@dataclass
+class Report:
+    """What an evaluator found."""
+
+    rows: list[dict[str, Any]]
+    """One per set of weights: ``{"weights": "run" | "random", metric: value from 0 to 1, …}``."""
+    chance: float
+    """The leading metric of a guesser that knows nothing."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the protocol was: counts, tap, pooling, level."""
+    tables: list[Table] = field(default_factory=list)
+
+
+class Study(Protocol):
+    """What an evaluator works on: labelled videos, and features of them."""
+
+    weights: Sequence[str]
+    """The sets of weights to compare, ``run`` and ``random``."""
+    train: Sequence[Video]
+    """Labelled videos of the training split: the gallery."""
+    test: Sequence[Video]
+    """Labelled videos of the test split: the queries."""
+    folder: Path | None
+    """Where an evaluator may leave files."""
+    taps: Mapping[str, int]
+    """Taps of the backbone with their channels."""
+
+    def features(
+        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
+    ) -> NDArray[np.float32]:
+        """Return (N, clips, D) features of evenly spaced clips, not normalised."""
+        ...
+
+
+class Evaluator(Protocol):
+    """One evaluation protocol."""
+
+    def __call__(self, study: Study) -> Report:
+        """Carry out the protocol."""
+        ...
+
+
+@hookspec
+def vidssl_backbones() -> Iterable[type[BackboneOptions]]:  # type: ignore[empty-body]
+    """Offer backbones to recipes."""
+
+
+@hookspec
+def vidssl_samplers() -> Iterable[type[SamplerOptions]]:  # type: ignore[empty-body]
+    """Offer samplers to recipes."""
+
+
+@hookspec
+def vidssl_pretexts() -> Iterable[type[PretextOptions]]:  # type: ignore[empty-body]
+    """Offer pretext tasks to recipes."""
+
+
+@hookspec
+def vidssl_evaluators() -> Iterable[type[EvaluatorOptions]]:  # type: ignore[empty-body]
+    """Offer evaluation protocols to `vidssl evaluate`."""
+
+
+@hookspec
+def vidssl_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Offer folders of recipes; their files can be named without path and suffix."""

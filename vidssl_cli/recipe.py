@@ -1,0 +1,272 @@
+"""Recipes: one YAML file says everything that a run needs. Here are its models.
+
+Finding, reading and checking recipe files is `vidssl_cli.recipe_files`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from vidssl_cli.hooks import BackboneOptions, Pool, PretextOptions, SamplerOptions
+from vidssl_cli.registry import Offered
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Colour3 = tuple[float, float, float]
+
+
+class Section(BaseModel):
+    """What every part of a recipe shares: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, use_attribute_docstrings=True
+    )
+
+
+class Input(Section):
+    """What the network sees; travels with the weights, the same in training and evaluation."""
+
+    resize: tuple[PositiveInt, PositiveInt] | PositiveInt = (128, 171)
+    """Size at which frames are decoded: [height, width], or the length of the short side."""
+    crop: PositiveInt = 112
+    """Side of the square that the network sees, in pixels of the resized frame."""
+    mode: Literal["rgb", "residual"] = "rgb"
+    """Frames, or differences of consecutive frames (the last difference is repeated)."""
+    mean: Colour3 = (0.5, 0.5, 0.5)
+    """Subtracted from red, green and blue, which range from 0 to 1."""
+    std: Colour3 = (0.5, 0.5, 0.5)
+    """Divides what is left."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        short = self.resize if isinstance(self.resize, int) else min(self.resize)
+        if self.crop > short:
+            raise ValueError(f"crop {self.crop} does not fit into frames resized to {self.resize}")
+        return self
+
+
+class Colour(Section):
+    """Random changes of colour, each drawn uniformly from its range."""
+
+    brightness: NonNegativeFloat = 0
+    """Factor from [1 - b, 1 + b]."""
+    contrast: NonNegativeFloat = 0
+    """Factor on the distance to the frame's mean grey, from [1 - c, 1 + c]."""
+    saturation: NonNegativeFloat = 0
+    """Factor on the distance to grey, from [1 - s, 1 + s]."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0
+    """Turn of the colour circle, from [-h, h] of a full turn."""
+    mix: NonNegativeFloat = 0
+    """Strength of a random mixing of the colour channels; 0 leaves them alone."""
+    probability: Probability = 1
+    """How often colours are changed at all."""
+    per: Literal["clip", "frame"] = "clip"
+    """One set of parameters for a clip, or one for each of its frames (pace prediction)."""
+
+
+class Augment(Section):
+    """How training clips are varied; evaluation uses the centre crop and nothing else."""
+
+    crop: Literal["random", "center"] = "random"
+    flip: Probability = 0.5
+    """Probability that a clip is mirrored left to right."""
+    colour: Colour = Colour()
+    grey: Probability = 0
+    """Probability that a clip loses its colours."""
+
+
+class SGD(Section):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    lr: PositiveFloat
+    momentum: Probability = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = 0
+    decay: Literal["all", "weights"] = "all"
+    """What decays: every parameter, or all but norms and biases."""
+
+
+class AdamW(Section):
+    """Adam with decoupled weight decay, which shrinks with the learning rate."""
+
+    name: Literal["adamw"]
+    lr: PositiveFloat
+    betas: tuple[Probability, Probability] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.01
+    decay: Literal["all", "weights"] = "weights"
+    """What decays: every parameter, or all but norms and biases."""
+
+
+class Schedule(Section):
+    """How the learning rate moves, as a factor on the optimizer's ``lr``."""
+
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of all steps in which the factor rises linearly from 0."""
+
+
+class Constant(Schedule):
+    """Stays."""
+
+    name: Literal["constant"]
+
+
+class Step(Schedule):
+    """Multiplies by gamma every so many epochs."""
+
+    name: Literal["step"]
+    every: PositiveInt
+    gamma: PositiveFloat = 0.1
+
+
+class MultiStep(Schedule):
+    """Multiplies by gamma when each of the given epochs begins."""
+
+    name: Literal["multistep"]
+    epochs: tuple[PositiveInt, ...]
+    gamma: PositiveFloat = 0.1
+
+
+class Cosine(Schedule):
+    """Falls along half a cosine to a final factor."""
+
+    name: Literal["cosine"]
+    final: Probability = 0
+
+
+class Train(Section):
+    """The training loop."""
+
+    epochs: PositiveInt
+    seed: NonNegativeInt = 0
+    """Addresses every random draw of the run."""
+    batch_videos: PositiveInt
+    """Videos per optimizer step, over all processes; a video may contribute several clips."""
+    repeats: PositiveInt = 1
+    """Visits to every video in an epoch."""
+    accumulate: PositiveInt = 1
+    """Parts in which a batch passes through the network, to save memory."""
+    optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
+    schedule: Annotated[Constant | Step | MultiStep | Cosine, Field(discriminator="name")] = (
+        Constant(name="constant")
+    )
+    clip_gradient: PositiveFloat | None = None
+    """Largest norm of the gradient over all parameters."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto`` takes bf16 autocast where the machine computes in it."""
+    compile: bool = False
+    """Run the backbone through torch.compile."""
+    checkpoint_minutes: NonNegativeFloat = 10
+    """Time between checkpoints; one is also written at the end of every epoch."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.batch_videos % self.accumulate:
+            raise ValueError(
+                f"batch_videos {self.batch_videos} cannot be cut into {self.accumulate} equal parts"
+            )
+        return self
+
+
+class Evaluation(Section):
+    """How a trained run embeds a video: for evaluation and for indexes, unless told otherwise."""
+
+    clips: PositiveInt = 10
+    """Evenly spaced clips of a video."""
+    stride: PositiveInt = 1
+    """Distance in frames between two frames of a clip."""
+    tap: str = "pool5"
+    """Layer whose output is the representation."""
+    pool: Pool = "gap"
+    standardise: bool = False
+    """Subtract the mean and divide by the deviation of the gallery, per dimension."""
+
+
+class Published(Section):
+    """A figure from the paper that a recipe reproduces."""
+
+    source: str
+    """Paper, table and row."""
+    evaluator: str
+    dataset: str
+    setting: str = ""
+    """What else must agree: network, pre-training set, level, tap."""
+    figures: dict[str, float]
+    """Metric to value, from 0 to 1."""
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+class Recipe(Section):
+    """What pre-training and fine-tuning share."""
+
+    summary: str = ""
+    """One line for `vidssl recipes list`."""
+    train: Train
+    augment: Augment = Augment()
+    evaluation: Evaluation = Evaluation()
+    published: tuple[Published, ...] = ()
+
+
+class PretrainRecipe(Recipe):
+    """Learns from unlabelled video: `vidssl pretrain`."""
+
+    task: Literal["pretrain"] = "pretrain"
+    input: Input = Input()
+    backbone: Annotated[BackboneOptions, Offered("backbone")]
+    sampler: Annotated[SamplerOptions, Offered("sampler")]
+    pretext: Annotated[
+        tuple[Annotated[PretextOptions, Offered("pretext")], ...],
+        Field(min_length=1),
+        BeforeValidator(_as_list),
+    ]
+    """One task, or several that share the sampler's clips; their weighted losses add up."""
+
+    @field_validator("pretext")
+    @classmethod
+    def _sampler_serves(cls, pretexts: tuple[PretextOptions, ...], info: Any) -> Any:
+        sampler: SamplerOptions | None = info.data.get("sampler")
+        if sampler is None:  # it has an error of its own
+            return pretexts
+        views = sampler.build().views
+        for pretext in pretexts:
+            if missing := sorted(pretext.needs - sampler.labels().keys()):
+                offers = ", ".join(sorted(sampler.labels())) or "none"
+                raise ValueError(
+                    f"{pretext.name} needs the label {', '.join(missing)}; "
+                    f"the sampler {sampler.name} offers {offers}"
+                )
+            if views < pretext.needs_views:
+                raise ValueError(
+                    f"{pretext.name} needs {pretext.needs_views} views of a video; "
+                    f"the sampler {sampler.name} is set to plan {views}"
+                )
+        return pretexts
+
+
+class FinetuneRecipe(Recipe):
+    """Trains a classifier on labelled video: `vidssl finetune`."""
+
+    task: Literal["finetune"]
+    sampler: Annotated[SamplerOptions, Offered("sampler")]
+    freeze: bool = False
+    """Train the classifier alone; the backbone keeps its weights and its statistics."""
+    hidden: tuple[PositiveInt, ...] = ()
+    """Widths of fully connected layers before the classifier."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of the representation that is dropped before the classifier."""
