@@ -17,8 +17,14 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 5.0
 """How often progress is told in a plain line when stderr is not a terminal."""
 
-stdout = Console(highlight=False)
-stderr = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # rich would end the process with status 1; `vidssl_cli.cli` knows better
+
+
+stdout = _Console(highlight=False)
+stderr = _Console(stderr=True, highlight=False)
 
 
 def say(message: str) -> None:

@@ -1,0 +1,60 @@
+"""The `vidssl` command line.
+
+Each submodule registers its commands; their bodies import what they run, so that help stays
+quick. tests/test_startup.py holds them to that.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="vidssl",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"vidssl {version('vidssl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def vidssl(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+    _debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of a failure; may stand anywhere."),
+    ] = False,
+) -> None:
+    """Learn video representations from unlabelled video, and search video with them."""
+
+
+for _name in ("train", "evaluate", "search", "data", "recipes", "plugins", "doctor", "demo"):
+    try:
+        _module = importlib.import_module(f"vidssl_cli.cli.{_name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"vidssl_cli.cli.{_name}":
+            raise
+    else:
+        _module.register(app)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    from vidssl_cli.cli.failures import run
+
+    sys.exit(run(app, sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Turns whatever ends a command into an exit status, one line and a hint, or a JSON document."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from vidssl_cli import console
+from vidssl_cli.errors import (
+    Interrupted,
+    RecipeError,
+    SkippedMediaError,
+    UsageError,
+    VidsslError,
+)
+
+BROKEN_PIPE = 141
+"""What a shell reports for a command whose reader has gone away, as `| head` does."""
+
+
+class UnexpectedError(VidsslError):
+    """Something that no part of vidssl foresaw: exit status 1."""
+
+    code = "unexpected"
+
+
+def run(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status."""
+    try:
+        # Wherever it stands: people add it to the end of the command that has just failed.
+        plain = [argument for argument in arguments if argument != "--debug"]
+        status = app(plain, prog_name="vidssl", standalone_mode=False)
+        sys.stdout.flush()
+        if status == Interrupted.status:  # what typer makes of Ctrl-C
+            raise Interrupted("interrupted")
+        return int(status or 0)
+    except (Exception, SystemExit) as error:
+        if _reader_is_gone():
+            # Python flushes stdout once more at its end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        if isinstance(error, SystemExit):
+            raise
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return _tell(_explained(error), as_json="--json" in arguments)
+
+
+def _explained(error: Exception) -> VidsslError:
+    """Put any exception into vidssl's own words."""
+    match error:
+        case VidsslError():
+            return error
+        case typer.TyperException():
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "vidssl"
+            return UsageError(error.format_message(), where=command, hint=f"see {command} --help")
+        case OSError():
+            file = None if error.filename is None else str(error.filename)
+            return VidsslError(
+                f"{error.strerror or error}{f': {file}' if file else ''}", where=file
+            )
+        case _:
+            return UnexpectedError(
+                f"{type(error).__name__}: {error}",
+                hint="--debug shows where it happened; please report it",
+            )
+
+
+def _tell(error: VidsslError, *, as_json: bool) -> int:
+    """Tell people on stderr and machines on stdout; return the exit status."""
+    message = str(error)
+    if isinstance(error, UsageError) and message.startswith("Usage: "):  # no arguments: the help
+        console.stderr.print(message, markup=False, soft_wrap=True)
+        return error.status
+    # Problems of a recipe begin with file:line:column, for editors that jump to it.
+    located = isinstance(error, RecipeError)
+    if error.where and error.where not in message and not isinstance(error, UsageError):
+        message = f"{error.where}: {message}"
+    console.stderr.print("" if located else "[red]error:[/] ", end="")
+    console.stderr.print(message, markup=False, soft_wrap=True)
+    if error.hint:
+        console.stderr.print(f"hint: {error.hint}", markup=False, soft_wrap=True)
+    # A command that skipped media has already printed its document.
+    if as_json and not isinstance(error, SkippedMediaError):
+        document = {"code": error.code, "message": str(error), "where": error.where}
+        console.emit_json({"error": document})
+    return error.status
+
+
+def _reader_is_gone() -> bool:
+    """Whether whatever reads stdout or stderr has closed it."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        poll.register(stream.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
