@@ -104,3 +104,50 @@ class Batch:
     """(B,) index of each video in the data set."""
     frames: Tensor
     """(B, V, T) frame numbers of the clips."""
+
+
+def known_frames(video: Video) -> int:
+    """Return how many frames of the video decode.
+
+    Raises:
+        ValueError: if the video was never scanned.
+    """
+    if video.frames is None:
+        raise ValueError(f"{video.path} has no frame count; scan it first")
+    return video.frames
+
+
+def fitting_stride(count: int, frames: int, stride: int) -> int:
+    """Return the stride, or the largest smaller one with which the clip fits; at least 1."""
+    return max(1, min(stride, (count - 1) // max(1, frames - 1)))
+
+
+def window(start: int, frames: int, stride: int, count: int) -> NDArray[np.int64]:
+    """Return the T frame numbers from ``start``; past the end the last frame is repeated."""
+    return np.minimum(start + stride * np.arange(frames, dtype=np.int64), count - 1)
+
+
+def uniform_starts(count: int, span: int, clips: int) -> NDArray[np.int64]:
+    """Spread windows of ``span`` frames evenly over a video of ``count`` frames.
+
+    The first window starts with the video and the last one ends with it, rounded down (VCOP's
+    convention). A single window lies in the middle.
+    """
+    room = max(0, count - span)
+    if clips == 1:
+        return np.array([room // 2], dtype=np.int64)
+    return np.arange(clips, dtype=np.int64) * room // (clips - 1)
+
+
+def uniform_clips(count: int, clips: int, frames: int, stride: int) -> NDArray[np.int64]:
+    """Plan the evenly spaced clips that embed a video of ``count`` frames.
+
+    A video shorter than a clip is played at the largest stride that fits; if even 1 is too much,
+    its last frame is repeated.
+
+    Returns:
+        (clips, frames) frame numbers.
+    """
+    stride = fitting_stride(count, frames, stride)
+    starts = uniform_starts(count, (frames - 1) * stride + 1, clips)
+    return np.stack([window(int(start), frames, stride, count) for start in starts])

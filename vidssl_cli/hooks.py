@@ -154,6 +154,26 @@ class Report:
     tables: list[Table] = field(default_factory=list)
 
 
+class Embedding(Protocol):
+    """How the run's recipe embeds a video: its ``evaluation`` section."""
+
+    @property
+    def clips(self) -> int:
+        """Evenly spaced clips of a video."""
+
+    @property
+    def tap(self) -> str:
+        """Layer whose output is the representation."""
+
+    @property
+    def pool(self) -> Pool:
+        """How the tap becomes a vector."""
+
+    @property
+    def standardise(self) -> bool:
+        """Whether features are standardised by the gallery's statistics."""
+
+
 class Study(Protocol):
     """What an evaluator works on: labelled videos, and features of them."""
 
@@ -167,6 +187,8 @@ class Study(Protocol):
     """Where an evaluator may leave files."""
     taps: Mapping[str, int]
     """Taps of the backbone with their channels."""
+    evaluation: Embedding
+    """What an evaluator's options leave open."""
 
     def features(
         self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool

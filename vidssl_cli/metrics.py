@@ -1,0 +1,98 @@
+"""What evaluation counts: accuracies, and hits among the nearest neighbours.
+
+Letters: N videos or gallery items, Q queries, K classes or neighbours, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import comb
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+    Ints = NDArray[np.int64]
+
+_QUERIES_AT_ONCE = 256
+"""Bounds the (queries, N) table of similarities that is held at a time."""
+
+
+def clip_accuracy(probabilities: Floats, labels: Ints) -> float:
+    """Return the share of clips (N, clips, K) whose most probable class is that of the video."""
+    return float((probabilities.argmax(-1) == labels[:, None]).mean())
+
+
+def video_accuracy(probabilities: Floats, labels: Ints) -> float:
+    """Return the share of videos that are right after averaging (N, clips, K) over their clips."""
+    return float((probabilities.mean(1).argmax(-1) == labels).mean())
+
+
+def standardise(features: Floats, gallery: Floats) -> Floats:
+    """Subtract the gallery's mean and divide by its deviation (ddof 0), for each dimension.
+
+    A dimension in which the gallery does not vary says nothing and becomes 0.
+    """
+    gallery = gallery.astype(np.float64)
+    mean, deviation = gallery.mean(0), gallery.std(0)
+    varies = deviation > 1e-9 * np.abs(gallery).max(0)
+    return (features - mean) * varies / np.where(varies, deviation, 1)
+
+
+def cosine_ranking(queries: Floats, gallery: Floats, top: int) -> Ints:
+    """Return the ``top`` most similar gallery items of each query, best first, as (Q, top).
+
+    Equally similar items stay in gallery order. Similarities are computed in double and compared
+    in single precision, so that equal items tie in whatever order the machine adds.
+    """
+    queries, gallery = _unit(queries), _unit(gallery)
+    top = min(top, len(gallery))
+    ranking = np.empty((len(queries), top), dtype=np.int64)
+    for begin in range(0, len(queries), _QUERIES_AT_ONCE):
+        distances = -(queries[begin : begin + _QUERIES_AT_ONCE] @ gallery.T).astype(np.float32)
+        farthest = np.partition(distances, top - 1, axis=1)[:, top - 1]
+        for row, (distance, limit) in enumerate(zip(distances, farthest, strict=True)):
+            near = np.flatnonzero(distance <= limit)  # all that tie for the last place, too
+            ranking[begin + row] = near[np.argsort(distance[near], kind="stable")][:top]
+    return ranking
+
+
+def topk_hits(
+    ranking: Ints, queries: Ints, gallery: Ints, topk: Iterable[int]
+) -> dict[str, float]:
+    """Return, as ``top<k>``, the share of queries with their class among the first k (Q, K).
+
+    Args:
+        ranking: (Q, K) gallery items, best first.
+        queries: (Q,) classes.
+        gallery: (N,) classes.
+        topk: The numbers of neighbours to look at; more than K count as K.
+    """
+    right = gallery[ranking] == queries[:, None]
+    return {f"top{k}": float(right[:, :k].any(1).mean()) for k in topk}
+
+
+def topk_chance(queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, float]:
+    """Return the hits to expect from a random ranking of this gallery for these queries.
+
+    A query whose class has m of the N gallery items misses with all of k neighbours in
+    C(N - m, k) of C(N, k) cases.
+    """
+    size = len(gallery)
+    members = [int((gallery == label).sum()) for label in queries]
+
+    def chance(k: int) -> float:
+        k = min(k, size)
+        misses = {m: comb(size - m, k) / comb(size, k) for m in set(members)}
+        return 1 - sum(misses[m] for m in members) / len(members)
+
+    return {f"top{k}": chance(k) for k in topk}
+
+
+def _unit(features: Floats) -> Floats:
+    """Scale rows to length 1; a row of zeros stays."""
+    features = features.astype(np.float64)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

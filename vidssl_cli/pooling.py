@@ -1,0 +1,52 @@
+"""From a tap of the backbone to one vector for each clip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+
+from vidssl_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidssl_cli.hooks import Pool
+
+_KERNELS = {"maxpool122": (1, 2, 2), "maxpool222": (2, 2, 2)}
+
+
+def pool_tap(tap: Tensor, pool: Pool) -> Tensor:
+    """Pool a tap (N, C, T, H, W) to vectors (N, D); a tap that is (N, D) already is returned.
+
+    ``gap`` and ``gmp`` average and maximise over time and space, D = C. ``flatten`` keeps every
+    cell. ``maxpool122`` and ``maxpool222`` first maximise over blocks of that many frames, rows
+    and columns (VCOP and PSP describe a clip by the former: 512x2x7x7 gives 9216 numbers).
+    ``adaptive_max233`` keeps 2 x 3 x 3 maxima of each channel, whatever the size of the input.
+
+    Raises:
+        UsageError: if the tap is too small for the blocks, or has no time and space left.
+    """
+    if tap.ndim == 2:
+        if pool not in ("gap", "gmp", "flatten"):
+            raise UsageError(
+                f"the pooling {pool} needs a map, and this tap is a vector of {tap.shape[1]} numbers",
+                hint="choose a tap with time and space, such as conv5",
+            )
+        return tap
+    match pool:
+        case "gap":
+            return tap.mean(dim=(2, 3, 4))
+        case "gmp":
+            return tap.amax(dim=(2, 3, 4))
+        case "flatten":
+            return tap.flatten(1)
+        case "adaptive_max233":
+            return F.adaptive_max_pool3d(tap, (2, 3, 3)).flatten(1)
+    kernel = _KERNELS[pool]
+    if any(size < block for size, block in zip(tap.shape[2:], kernel, strict=True)):
+        raise UsageError(
+            f"the pooling {pool} does not fit a tap of {tuple(tap.shape[2:])} cells",
+            hint="choose an earlier tap, longer or larger clips, or another pooling",
+        )
+    return F.max_pool3d(tap, kernel).flatten(1)
