@@ -1,0 +1,83 @@
+"""Clips at different paces (Wang, thesis 2020, chapter 4; Wang, Jiao, Liu 2020, section 3.1).
+
+A pace is p/q in lowest terms: clip frame k shows source frame start + floor(k p / q). Fast clips
+have q = 1; slow clips have p = 1, so that every frame is shown q times.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.hooks import Pace
+
+
+def pace_span(pace: Fraction, frames: int) -> int:
+    """Return how many source frames a clip of T frames reaches over."""
+    return (frames - 1) * abs(pace.numerator) // pace.denominator + 1
+
+
+def pace_frames(start: int, pace: Fraction, frames: int, count: int) -> NDArray[np.int64]:
+    """Return the (T,) frame numbers of a clip at one pace from ``start`` on.
+
+    Where the next frame would lie past the end of the ``count`` frames, the clip goes on from
+    frame 0 at the same pace (released code), as often as needed. A negative pace is the same
+    list backwards.
+    """
+    p, q = abs(pace.numerator), pace.denominator
+    steps = np.arange(frames, dtype=np.int64)
+    before_end = -(-q * (count - start) // p)  # clip frames until the first end of the video
+    in_a_loop = -(-q * count // p)
+    forward = np.where(
+        steps < before_end, start + steps * p // q, (steps - before_end) % in_a_loop * p // q
+    )
+    return forward if pace > 0 else forward[::-1].copy()
+
+
+class PaceSampler(Sampler):
+    """Draws a pace and a start for each clip."""
+
+    def __init__(self, options: Pace) -> None:
+        self.frames = options.frames
+        self.views = options.views
+        self.options = options
+        self.paces = sorted(options.paces)
+
+    def rejects(self, video: Video) -> str | None:
+        """Reject what is shorter than the fastest clip, if short videos are to be skipped."""
+        count = known_frames(video)
+        pace = max(self.paces, key=abs)
+        needed = pace_span(pace, self.frames) if self.options.short_video == "skip" else 1
+        if count >= needed:
+            return None
+        return f"{count} frames; {self.frames} frames at pace {pace} need at least {needed}"
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan the clips, with the rank of each clip's pace as its label."""
+        ranks = [self._rank(view, draw) for view in range(self.views)]
+        count = known_frames(video)
+        views = (View(self._clip(rank, count, view, draw)) for view, rank in enumerate(ranks))
+        return ClipPlan(tuple(views), {"pace": np.array(ranks, dtype=np.int64)})
+
+    def _rank(self, view: int, draw: Draw) -> int:
+        generator = draw("pace") if self.options.pair == "same" else draw("pace", view)
+        return int(generator.integers(len(self.paces)))
+
+    def _clip(self, rank: int, count: int, view: int, draw: Draw) -> NDArray[np.int64]:
+        pace = self.paces[rank]
+        room = count - pace_span(pace, self.frames)
+        if room < 0 or self.options.start == "anywhere":
+            room = count - 1
+        start = int(draw("start", view).integers(room + 1))
+        frames = pace_frames(start, pace, self.frames, count)
+        if self.options.direction == "random" and draw("direction", view).integers(2):
+            frames = frames[::-1].copy()
+        return frames

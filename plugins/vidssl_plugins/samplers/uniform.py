@@ -1,0 +1,28 @@
+"""Windows at a constant stride from anywhere in the video."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, fitting_stride, known_frames, window
+
+if TYPE_CHECKING:
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.hooks import Uniform
+
+
+class UniformSampler(Sampler):
+    """Draws the start of every clip uniformly."""
+
+    def __init__(self, options: Uniform) -> None:
+        self.frames = options.frames
+        self.views = options.views
+        self.stride = options.stride
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan V windows of T frames."""
+        count = known_frames(video)
+        stride = fitting_stride(count, self.frames, self.stride)
+        room = max(0, count - ((self.frames - 1) * stride + 1))
+        starts = [int(draw("start", view).integers(room + 1)) for view in range(self.views)]
+        return ClipPlan(tuple(View(window(s, self.frames, stride, count)) for s in starts))
