@@ -1,0 +1,219 @@
+"""Frames of video files, by number.
+
+Frame k is always the k-th frame that the decoder puts out when it starts at the beginning of the
+file. Timestamps and indexes of real files lie, so reading jumps only to seek points that
+`vidssl_cli.probe` has compared with a decode from the start.
+
+Pictures are shown pictures: rotation and mirroring that the file asks for are carried out. The
+sample aspect ratio is not: width and height count stored pixels, as the field's protocols do.
+
+Any number of threads may read at once, each call opens its own file. A thread per file uses
+several cores, because decoding releases the interpreter lock. Nothing may change av's log level:
+doing so can deadlock with a decoder's own threads.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice, pairwise
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from vidssl_cli.errors import MediaError
+from vidssl_cli.videos import Video
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 40_000_000
+"""Largest picture that is decoded; 8K is 33 million. A small file can ask for gigabytes."""
+
+FORMATS = (
+    "asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,ogg,"
+    "rm,webm,wtv"
+)
+"""Containers that are read; above all no playlists, which point to other files."""
+
+WORTH_A_SEEK = 8
+"""Frames between seek points, and how far ahead one must be to be worth a jump."""
+_LEADING = 16
+"""Frames that may come out before the keyframe that was sought (open groups of pictures)."""
+
+
+def read_frames(
+    video: Video, frames: Sequence[int], resize: tuple[int, int] | int
+) -> NDArray[np.uint8]:
+    """Decode the given frames of a video in one pass.
+
+    Args:
+        video: where the file is; its seek points, where known, spare decoding what lies between.
+        frames: (T,) frame numbers from 0, ascending, each once.
+        resize: (height, width) of the result, or the length of its short side.
+
+    Returns:
+        (T, H, W, 3) red, green and blue from 0 to 255.
+
+    Raises:
+        MediaError: a frame cannot be had.
+    """
+    if not len(frames) or any(after <= before for before, after in pairwise(frames)):
+        raise ValueError(f"frames must be ascending, each once, not {frames}")
+    with opened(video.path) as (container, stream):
+        reformatter = VideoReformatter()  # one, or every frame pays for a new scaler
+        pictures: NDArray[np.uint8] | None = None
+        for row, frame in enumerate(_pick(video, container, stream, frames)):
+            if pictures is None:
+                height, width = _size(frame, resize)
+                pictures = np.empty((len(frames), height, width, 3), np.uint8)
+            pictures[row] = _picture(frame, pictures.shape[1:3], reformatter)
+    assert pictures is not None
+    return pictures
+
+
+@contextmanager
+def opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file's main video stream; whatever goes wrong inside comes out as MediaError."""
+    _refuse_special(path)
+    try:
+        with av.open(
+            os.path.abspath(path),  # a bare name like `concat:a.mp4` would be taken for a protocol
+            "r",
+            metadata_errors="surrogateescape",  # tags that are not UTF-8 are common in old avi
+            options={"format_whitelist": FORMATS, "max_pixels": str(MAX_PIXELS)},
+        ) as container:
+            stream = container.streams.best("video")
+            if not isinstance(stream, av.VideoStream):
+                raise MediaError("has no video stream", where=path)
+            # Frame threads hide damage, and threads across files are faster than within one.
+            stream.thread_type = "NONE"
+            stream.codec_context.thread_count = 1
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            yield container, stream
+    except MediaError:
+        raise
+    except Exception as error:  # av raises half a dozen families, MemoryError among them
+        raise MediaError(_reason(path, error), where=path) from error
+
+
+def _refuse_special(path: str) -> None:
+    """Refuse what would hang or mislead a reader before it is opened."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise MediaError(_reason(path, error), where=path) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError("is not a regular file", where=path)
+    if status.st_size == 0:
+        raise MediaError("is empty", where=path)
+
+
+def _reason(path: str, error: Exception) -> str:
+    """Say in people's words why a file could not be read."""
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
+        with open(path, "rb") as file:
+            head = file.read(64)
+        if head.startswith(b"version https://git-lfs"):
+            return "is a Git LFS pointer, not the video itself; `git lfs pull` fetches that"
+        if head.startswith(b"\x00\x05\x16\x07"):
+            return "is a macOS `._` resource file, not a video"
+        return f"is damaged, or no video of a known format ({error.strerror})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"cannot be read: {error or type(error).__name__}"
+
+
+def decode_from(
+    container: InputContainer, stream: VideoStream, timestamp: int
+) -> Iterator[VideoFrame]:
+    """Seek, and decode from the frame with this timestamp on."""
+    container.seek(timestamp, stream=stream)
+    decoded = container.decode(stream)
+    for frame in islice(decoded, _LEADING):
+        if frame.pts == timestamp:
+            return chain((frame,), decoded)
+    raise MediaError(
+        f"has no keyframe at {timestamp}, so it is not the file that was scanned; scan it again",
+        where=container.name,
+    )
+
+
+def _pick(
+    video: Video, container: InputContainer, stream: VideoStream, numbers: Sequence[int]
+) -> Iterator[VideoFrame]:
+    """Decode forwards, jumping to seek points where that saves something."""
+    decoded = container.decode(stream)
+    upcoming = 0  # the number of the frame that comes out next
+    starts = [number for number, _ in video.keyframes]
+    for number in numbers:
+        point = bisect.bisect_right(starts, number) - 1
+        if point >= 0 and starts[point] - upcoming >= WORTH_A_SEEK:
+            upcoming, timestamp = video.keyframes[point]
+            decoded = decode_from(container, stream, timestamp)
+        frame = next(islice(decoded, number - upcoming, None), None)
+        if frame is None:
+            said = f"; its manifest says {video.frames} frames" if video.frames else ""
+            raise MediaError(f"ends before frame {number}{said}", where=video.path)
+        upcoming = number + 1
+        yield frame
+
+
+def shown_size(frame: VideoFrame) -> tuple[int, int]:
+    """Return height and width after rotation."""
+    transposed, _, _ = _orientation(frame)
+    return (frame.width, frame.height) if transposed else (frame.height, frame.width)
+
+
+def _size(frame: VideoFrame, resize: tuple[int, int] | int) -> tuple[int, int]:
+    """Return the height and width that ``resize`` asks for."""
+    if not isinstance(resize, int):
+        return resize
+    height, width = shown_size(frame)
+    scale = resize / min(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _picture(
+    frame: VideoFrame, size: tuple[int, int], reformatter: VideoReformatter
+) -> NDArray[np.uint8]:
+    """Turn a frame into an upright (H, W, 3) picture."""
+    transposed, flip_x, flip_y = _orientation(frame)
+    height, width = reversed(size) if transposed else size
+    scaled = reformatter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format="rgb24",
+        interpolation=Interpolation.BILINEAR,  # widens its kernel when it shrinks: no aliasing
+        threads=1,
+    )
+    rgb: NDArray[np.uint8] = scaled.to_ndarray().astype(np.uint8, copy=False)
+    if transposed:
+        rgb = rgb.transpose(1, 0, 2)
+    return rgb[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """Return whether to transpose a stored picture, then to flip it along x and along y.
+
+    A display matrix moves the stored point (x, y) to (a x + c y, b x + d y); here it is rounded
+    to the nearest of the eight turns and mirrorings.
+    """
+    side_data: Any = frame.side_data  # the stub knows of motion vectors only
+    matrix = side_data.get(SideData.DISPLAYMATRIX)
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
+    if abs(a) >= abs(b):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0
