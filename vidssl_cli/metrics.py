@@ -39,7 +39,8 @@ def standardise(features: Floats, gallery: Floats) -> Floats:
     gallery = gallery.astype(np.float64)
     mean, deviation = gallery.mean(0), gallery.std(0)
     varies = deviation > 1e-9 * np.abs(gallery).max(0)
-    return (features - mean) * varies / np.where(varies, deviation, 1)
+    standard: Floats = (features - mean) * varies / np.where(varies, deviation, 1)
+    return standard
 
 
 def cosine_ranking(queries: Floats, gallery: Floats, top: int) -> Ints:
@@ -60,9 +61,7 @@ def cosine_ranking(queries: Floats, gallery: Floats, top: int) -> Ints:
     return ranking
 
 
-def topk_hits(
-    ranking: Ints, queries: Ints, gallery: Ints, topk: Iterable[int]
-) -> dict[str, float]:
+def topk_hits(ranking: Ints, queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, float]:
     """Return, as ``top<k>``, the share of queries with their class among the first k (Q, K).
 
     Args:
@@ -95,4 +94,5 @@ def topk_chance(queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, 
 def _unit(features: Floats) -> Floats:
     """Scale rows to length 1; a row of zeros stays."""
     features = features.astype(np.float64)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    unit: Floats = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 
 from vidssl_cli.errors import UsageError
@@ -30,13 +31,13 @@ def pool_tap(tap: Tensor, pool: Pool) -> Tensor:
     if tap.ndim == 2:
         if pool not in ("gap", "gmp", "flatten"):
             raise UsageError(
-                f"the pooling {pool} needs a map, and this tap is a vector of {tap.shape[1]} numbers",
+                f"the pooling {pool} needs a map; this tap is a vector of {tap.shape[1]} numbers",
                 hint="choose a tap with time and space, such as conv5",
             )
         return tap
     match pool:
         case "gap":
-            return tap.mean(dim=(2, 3, 4))
+            return tap.mean(dim=(2, 3, 4), dtype=torch.float32)
         case "gmp":
             return tap.amax(dim=(2, 3, 4))
         case "flatten":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 ConvMaker = Callable[[int, int, int, int], nn.Module]
@@ -57,9 +58,7 @@ class VideoResNet(nn.Module):
     feature_dim: int
     taps: Mapping[str, int]
 
-    def __init__(
-        self, stem: nn.Module, conv: ConvMaker, blocks: Sequence[int], width: int
-    ) -> None:
+    def __init__(self, stem: nn.Module, conv: ConvMaker, blocks: Sequence[int], width: int) -> None:
         super().__init__()
         widths = [width, width, 2 * width, 4 * width, 8 * width]
         self.conv1 = stem
@@ -79,13 +78,13 @@ class VideoResNet(nn.Module):
         initialise(self)
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
-        """Map clips (N, 3, T, H, W) to every tap."""
+        """Map clips (N, 3, T, H, W) to every tap; ``pool5`` and ``feat`` are float32 always."""
         taps: dict[str, Tensor] = {}
         x = clips
         for i, stage in enumerate((self.conv1, self.conv2, self.conv3, self.conv4, self.conv5), 1):
             x = stage(x)
             taps[f"conv{i}"] = taps[f"pool{i}"] = x
-        taps["pool5"] = taps["feat"] = x.mean(dim=(2, 3, 4))
+        taps["pool5"] = taps["feat"] = x.mean(dim=(2, 3, 4), dtype=torch.float32)
         return taps
 
 

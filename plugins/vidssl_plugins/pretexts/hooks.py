@@ -83,9 +83,9 @@ class SameContext(ContrastOptions):
 
     def build(self, context: PretextContext) -> Pretext:
         """Build the projection, if there is one."""
-        from vidssl_plugins.pretexts.same import same_context
+        from vidssl_plugins.pretexts.same import SameContextPretext
 
-        return same_context(self, context)
+        return SameContextPretext(self, context)
 
 
 class SamePace(ContrastOptions):
@@ -97,9 +97,9 @@ class SamePace(ContrastOptions):
 
     def build(self, context: PretextContext) -> Pretext:
         """Build the projection, if there is one."""
-        from vidssl_plugins.pretexts.same import same_pace
+        from vidssl_plugins.pretexts.same import SamePacePretext
 
-        return same_pace(self, context)
+        return SamePacePretext(self, context)
 
 
 @hookimpl

@@ -47,7 +47,8 @@ def periodic(turn_at: int, step: int, frames: int, turn: str) -> NDArray[np.int6
         relative = np.where(walk <= whole * step, walk, 2 * whole * step - walk + rest)
     else:
         relative = np.where(walk <= turn_at, walk, 2 * turn_at - walk)
-    return relative - relative.min()
+    lowest: np.int64 = relative.min()
+    return relative - lowest
 
 
 def warped(steps: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -129,6 +130,6 @@ class TemporalTransformsSampler(Sampler):
         limits = [high, *(2**k for k in range(high.bit_length() - 1, 1, -1))]
         limit = next((step for step in limits if self._fits(step, count)), 0)
         if limit < low:
-            subset = np.sort(draw("warp").choice(count, self.frames, replace=False))
-            return subset - subset[0]
+            subset = draw("warp").choice(count, self.frames, replace=False)
+            return warped(np.diff(np.sort(subset)))
         return warped(draw("warp").integers(low, limit + 1, self.frames - 1))

@@ -1,0 +1,106 @@
+"""Retrieval by cosine similarity (Büchler et al. 2018; the protocol of Xu et al. 2019, VCOP)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import Pool, Report
+from vidssl_cli.metrics import cosine_ranking, standardise, topk_chance, topk_hits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.hooks import Study
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.evaluators.hooks import Retrieval
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options say, and the recipe where they say nothing."""
+
+    clips: int
+    tap: str
+    pool: Pool
+    standardise: bool
+
+
+class RetrievalEvaluator:
+    """Looks up test videos, or their clips, among the training videos of a study."""
+
+    def __init__(self, options: Retrieval) -> None:
+        self.options = options
+        self.topk = sorted(set(options.topk))
+
+    def __call__(self, study: Study) -> Report:
+        """Report ``top<k>`` for each set of weights.
+
+        Chance is the share of hits to expect of a random ranking at the smallest k, given how
+        often each class occurs in the gallery; the facts give it for every k.
+
+        Raises:
+            UsageError: if there is nothing to ask or to answer, or no such tap.
+        """
+        if not study.train or not study.test:
+            raise UsageError(
+                f"retrieval found {len(study.test)} labelled test videos to ask for and "
+                f"{len(study.train)} labelled training videos to answer with",
+                hint="give data with labels and a train/test split",
+            )
+        settings = self._settle(study)
+        gallery, queries = self._classes(study, settings.clips)
+        rows: list[dict[str, Any]] = []
+        for weights in study.weights:
+            ranking = self._rank(study, weights, settings)
+            rows.append({"weights": weights} | topk_hits(ranking, queries, gallery, self.topk))
+        chance = topk_chance(queries, gallery, self.topk)
+        facts = {
+            "level": self.options.level,
+            "queries": len(queries),
+            "gallery": len(gallery),
+            "classes": len(set(gallery.tolist())),
+            "chance": chance,
+        }
+        return Report(rows, chance[f"top{self.topk[0]}"], facts | asdict(settings))
+
+    def _settle(self, study: Study) -> Settings:
+        def choose(key: str) -> Any:
+            given = getattr(self.options, key)
+            return getattr(study.evaluation, key) if given is None else given
+
+        settings = Settings(**{field.name: choose(field.name) for field in fields(Settings)})
+        if settings.tap not in study.taps:
+            raise UsageError(
+                f"the backbone has no tap {settings.tap!r}", hint=f"it has {', '.join(study.taps)}"
+            )
+        return settings
+
+    def _classes(self, study: Study, clips: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Number the classes; return that of every gallery item and of every query."""
+        numbers = {name: i for i, name in enumerate(sorted({str(v.label) for v in study.train}))}
+        repeats = clips if self.options.level == "clip" else 1
+
+        def classes(videos: Sequence[Video]) -> NDArray[np.int64]:
+            # -1 is a class without training videos; it is never hit.
+            return np.repeat([numbers.get(str(v.label), -1) for v in videos], repeats)
+
+        return classes(study.train), classes(study.test)
+
+    def _rank(self, study: Study, weights: str, settings: Settings) -> NDArray[np.int64]:
+        """Return the gallery items nearest to each query, best first."""
+
+        def items(videos: Sequence[Video]) -> NDArray[np.floating[Any]]:
+            features = study.features(weights, videos, settings.clips, settings.tap, settings.pool)
+            if self.options.level == "video":
+                features = features.mean(1, keepdims=True)
+            return features.reshape(-1, features.shape[-1])
+
+        gallery, queries = items(study.train), items(study.test)
+        if settings.standardise:
+            queries, gallery = standardise(queries, gallery), standardise(gallery, gallery)
+        return cosine_ranking(queries, gallery, self.topk[-1])

@@ -1,0 +1,72 @@
+"""Contrast by what clips share: their video, or their pace (Wang, thesis 2020, section 4.3)."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity
+from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+
+if TYPE_CHECKING:
+    from vidssl_cli.clips import Batch
+    from vidssl_cli.hooks import PretextContext
+    from vidssl_plugins.pretexts.hooks import ContrastOptions
+
+
+class SameGroup(nn.Module, abc.ABC):
+    """Any two clips of one group belong together; clips of two groups do not."""
+
+    def __init__(self, options: ContrastOptions, context: PretextContext) -> None:
+        super().__init__()
+        self.options = options
+        dim = tap_dim(options.tap, context)
+        self.projection: nn.Module = nn.Identity()
+        if options.proj_dim is not None:
+            self.projection = nn.Sequential(nn.Linear(dim, options.proj_dim), nn.ReLU())
+
+    @abc.abstractmethod
+    def groups(self, batch: Batch) -> Tensor:
+        """Return the group (B, V) of each clip."""
+
+    def forward(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the term ``loss`` and the metric ``accuracy``.
+
+        Accuracy is the share of clips whose most similar other clip is of their group.
+        """
+        options = self.options
+        vectors = self.projection(clip_vectors(features, options.tap).flatten(0, 1))
+        groups = self.groups(batch).flatten()
+        together = groups[:, None] == groups
+        positives = together & ~torch.eye(len(groups), dtype=torch.bool, device=groups.device)
+        scores = similarity(vectors, vectors, normalise=options.normalise)
+        loss = contrast(
+            scores,
+            positives,
+            ~together,
+            temperature=options.temperature,
+            denominator=options.denominator,
+        )
+        return {"loss": loss}, {"accuracy": retrieved(scores, positives, ~together)}
+
+
+class SameContextPretext(SameGroup):
+    """Groups clips by video; a video that is in a batch twice is one group."""
+
+    def groups(self, batch: Batch) -> Tensor:
+        """Return the video of each clip."""
+        return batch.video[:, None].expand(batch.clips.shape[:2])
+
+
+class SamePacePretext(SameGroup):
+    """Groups clips by pace."""
+
+    def groups(self, batch: Batch) -> Tensor:
+        """Return the pace label of each clip."""
+        return batch.labels["pace"]

@@ -1,0 +1,67 @@
+"""Recognising temporal transformations (Jenni, Meishvili, Favaro 2020, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vidssl_cli.clips import ABSENT
+from vidssl_cli.errors import UsageError
+from vidssl_plugins.pretexts.classify import masked_cross_entropy
+from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vidssl_cli.clips import Batch
+    from vidssl_cli.hooks import PretextContext
+    from vidssl_plugins.pretexts.hooks import TemporalTransforms
+
+
+class TemporalTransformsPretext(nn.Module):
+    """One linear layer to motion and speed logits, with a softmax over each part.
+
+    The motion term counts all clips. The speed term counts clips at speed, and periodic ones
+    where the options say so; random and warped clips never have a speed.
+    """
+
+    def __init__(self, options: TemporalTransforms, context: PretextContext) -> None:
+        super().__init__()
+        self.tap = options.tap
+        self.types, self.speeds = context.labels["transform"], context.labels["speed"]
+        self.motion_weight = float(self.types) if options.weighting == "literal" else 1.0
+        self.speed_on = options.speed_on
+        if self.types == 1 and not self.speed_on:
+            raise UsageError(
+                "temporal_transforms has nothing to tell: one type of clip, and no speed term",
+                hint="add a type to the sampler, or speed to the pretext's speed_on",
+            )
+        self.head = nn.Linear(tap_dim(options.tap, context), self.types + self.speeds)
+
+    def forward(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the terms ``motion`` and ``speed`` and the accuracy of each."""
+        logits = self.head(clip_vectors(features, self.tap).flatten(0, 1))
+        motion_logits, speed_logits = logits.split([self.types, self.speeds], dim=1)
+        transform = batch.labels["transform"].flatten()
+        terms, metrics = {}, {}
+        if self.types > 1:
+            motion, metrics["motion_accuracy"] = masked_cross_entropy(motion_logits, transform)
+            terms["motion"] = self.motion_weight * motion
+        if self.speed_on:
+            speed = self._counted(transform, batch.labels["speed"].flatten())
+            terms["speed"], metrics["speed_accuracy"] = masked_cross_entropy(speed_logits, speed)
+        return terms, metrics
+
+    def _counted(self, transform: Tensor, speed: Tensor) -> Tensor:
+        """Mark the speed ABSENT on clips whose type does not count in the speed term."""
+        at_speed = transform == 0  # any other clip with a speed is periodic
+        counted = torch.zeros_like(at_speed)
+        if "speed" in self.speed_on:
+            counted |= at_speed
+        if "periodic" in self.speed_on:
+            counted |= ~at_speed
+        return speed.masked_fill(~counted, ABSENT)
