@@ -1,0 +1,239 @@
+"""From videos to training batches: order, plans, decoding in threads, augmentation on the device.
+
+Which videos make which step, and what every sample is, depends on the seed alone: not on the number
+of threads or processes, and not on where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vidssl_cli import augment
+from vidssl_cli.clips import Batch, ClipPlan, Draw
+from vidssl_cli.decode import read_frames
+from vidssl_cli.errors import MediaError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.clips import Sampler
+    from vidssl_cli.recipe import Augment, Input
+    from vidssl_cli.videos import Video
+
+PREFETCH = 3
+"""Batches that are decoded ahead of the one in use."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One video of a batch before it reaches the device."""
+
+    video: int
+    plan: ClipPlan
+    pixels: NDArray[np.uint8]
+    """(V, T, H, W, 3)."""
+    parameters: augment.Parameters
+
+
+def decode_views(
+    video: Video, views: Sequence[NDArray[np.int64]], resize: tuple[int, int] | int
+) -> NDArray[np.uint8]:
+    """Return (V, T, H, W, 3): every view's frames, each frame decoded once.
+
+    Raises:
+        MediaError: the video cannot be read.
+    """
+    numbers, places = np.unique(np.stack(views), return_inverse=True)
+    frames = read_frames(video, numbers.tolist(), resize)
+    return frames[places.reshape(len(views), -1)]
+
+
+class Loader:
+    """The training batches of a run, epoch by epoch.
+
+    Every process of a distributed run plans the same global batch and keeps its part of it.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        sampler: Sampler,
+        settings: Input,
+        augmentation: Augment,
+        *,
+        seed: int,
+        batch_videos: int,
+        repeats: int = 1,
+        labels: NDArray[np.int64] | None = None,
+        rank: int = 0,
+        processes: int = 1,
+        workers: int | None = None,
+        device: torch.device | None = None,
+        on_skip: Callable[[MediaError], None],
+    ) -> None:
+        """Check that the videos fill a batch.
+
+        Args:
+            videos: the data set; a video's index in it addresses its random draws.
+            sampler: plans the clips.
+            settings: the network's input.
+            augmentation: how clips vary.
+            seed: addresses every random draw.
+            batch_videos: videos per step over all processes.
+            repeats: visits to every video in an epoch.
+            labels: (N,) class of every video, which becomes the batch's label ``class``.
+            rank: number of this process.
+            processes: how many share the batch.
+            workers: decoding threads; 0 decodes in the training thread; None takes one per core.
+            device: where batches are made.
+            on_skip: told of every video that cannot be read; its place in the batch stays empty.
+
+        Raises:
+            UsageError: the batch cannot be filled, or not be shared by the processes.
+        """
+        if batch_videos % processes:
+            raise UsageError(
+                f"train.batch_videos is {batch_videos}, which {processes} processes cannot share",
+                hint=f"choose a multiple of {processes}",
+            )
+        self.steps = len(videos) * repeats // batch_videos
+        if self.steps == 0:
+            raise UsageError(
+                f"{len(videos)} videos visited {repeats} times do not fill one batch of "
+                f"{batch_videos}",
+                hint="lower train.batch_videos or raise train.repeats",
+            )
+        self.videos = videos
+        self.sampler = sampler
+        self.settings = settings
+        self.augmentation = augmentation
+        self.seed = seed
+        self.batch_videos = batch_videos
+        self.repeats = repeats
+        self.labels = labels
+        share = batch_videos // processes
+        self.part = slice(rank * share, (rank + 1) * share)
+        self.workers = (os.cpu_count() or 1) if workers is None else workers
+        self.device = device or torch.device("cpu")
+        self.on_skip = on_skip
+
+    def plan(self, epoch: int, step: int) -> list[tuple[int, Draw, ClipPlan]]:
+        """Plan the global batch of one step: video index, its draw and its clips."""
+        return self._plan(self._order(epoch), epoch, step)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Yield this process's part of the batches of an epoch, from a given step on.
+
+        Raises:
+            MediaError: no video of a batch can be read.
+        """
+        order = self._order(epoch)
+        pool = ThreadPoolExecutor(self.workers, "decode") if self.workers else None
+        try:
+            steps = iter(range(first_step, self.steps))
+            ahead: deque[list[Callable[[], Sample]]] = deque()
+            for step in islice(steps, PREFETCH):
+                ahead.append(self._start(self._plan(order, epoch, step), pool))
+            while ahead:
+                samples = self._finish(ahead.popleft())
+                for step in islice(steps, 1):
+                    ahead.append(self._start(self._plan(order, epoch, step), pool))
+                yield self._collate(samples)
+        finally:
+            if pool:
+                pool.shutdown(cancel_futures=True)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Shuffle the visits of an epoch: visit v goes to video v mod N."""
+        return Draw(self.seed, epoch, -1)("order").permutation(len(self.videos) * self.repeats)
+
+    def _plan(
+        self, order: NDArray[np.int64], epoch: int, step: int
+    ) -> list[tuple[int, Draw, ClipPlan]]:
+        visits = order[step * self.batch_videos : (step + 1) * self.batch_videos].tolist()
+        count = len(self.videos)
+        numbers = [visit % count for visit in visits]
+        draws = [
+            Draw(self.seed, epoch * self.repeats + visit // count, visit % count)
+            for visit in visits
+        ]
+        plans = self.sampler.plan_batch([self.videos[n] for n in numbers], draws)
+        return list(zip(numbers, draws, plans, strict=True))
+
+    def _start(
+        self, planned: list[tuple[int, Draw, ClipPlan]], pool: ThreadPoolExecutor | None
+    ) -> list[Callable[[], Sample]]:
+        """Begin to load this process's part; each result is had by calling it."""
+
+        def begin(number: int, draw: Draw, plan: ClipPlan) -> Callable[[], Sample]:
+            if pool is None:
+                return lambda: self._load(number, draw, plan)
+            future: Future[Sample] = pool.submit(self._load, number, draw, plan)
+            return future.result
+
+        return [begin(*item) for item in planned[self.part]]
+
+    def _load(self, number: int, draw: Draw, plan: ClipPlan) -> Sample:
+        frames = [view.frames for view in plan.views]
+        pixels = decode_views(self.videos[number], frames, self.settings.resize)
+        parameters = augment.draw_parameters(
+            plan, draw, self.augmentation, self.settings.crop, pixels.shape[2:4]
+        )
+        return Sample(number, plan, pixels, parameters)
+
+    def _finish(self, loading: list[Callable[[], Sample]]) -> list[Sample]:
+        samples = []
+        for result in loading:
+            try:
+                samples.append(result())
+            except MediaError as error:
+                last = error
+                self.on_skip(error)
+        if not samples:
+            raise MediaError(
+                f"no video of a batch of {len(loading)} can be read; the last one: {last}",
+                where=last.where,
+                hint="check the data with `vidssl data scan`",
+            )
+        return samples
+
+    def _collate(self, samples: list[Sample]) -> Batch:
+        pixels = torch.from_numpy(_stack([sample.pixels for sample in samples]))
+        shape = pixels.shape[:2]
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        parameters = augment.Parameters.stack([sample.parameters for sample in samples])
+        clips = augment.prepare(pixels.flatten(0, 1), parameters, self.settings)
+        video = torch.tensor([sample.video for sample in samples])
+        labels = {
+            name: torch.from_numpy(np.stack([s.plan.labels[name] for s in samples]))
+            for name in samples[0].plan.labels
+        }
+        if self.labels is not None:
+            labels["class"] = torch.from_numpy(self.labels)[video]
+        frames = np.stack([[view.frames for view in sample.plan.views] for sample in samples])
+        return Batch(
+            clips=clips.view(*shape, *clips.shape[1:]),
+            labels={name: label.to(self.device) for name, label in labels.items()},
+            video=video.to(self.device),
+            frames=torch.from_numpy(frames),
+        )
+
+
+def _stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Stack (V, T, H, W, 3) arrays, padding to the largest H and W; crops stay off the padding."""
+    height, width = (max(p.shape[axis] for p in pictures) for axis in (2, 3))
+    views, frames = pictures[0].shape[:2]
+    out = np.zeros((len(pictures), views, frames, height, width, 3), np.uint8)
+    for row, picture in zip(out, pictures, strict=True):
+        row[:, :, : picture.shape[2], : picture.shape[3]] = picture
+    return out

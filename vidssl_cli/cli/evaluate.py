@@ -1,0 +1,52 @@
+"""`vidssl evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidssl_cli.cli.train import Data, Device, Json, Split
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    data: Data,
+    evaluator: Annotated[
+        str, typer.Option(help="Protocol; `vidssl plugins` lists what is installed.")
+    ] = "retrieval",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the protocol; repeatable."),
+    ] = None,
+    split: Split = 1,
+    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure what a run has learned, beside random weights and chance."""
+    from vidssl_cli.recipe_files import load_options
+
+    options = load_options("evaluator", evaluator, overrides or ())
+
+    from vidssl_cli.console import emit_json
+    from vidssl_cli.embed import Encoder
+    from vidssl_cli.evaluate import as_json as report_as_json
+    from vidssl_cli.evaluate import evaluate as carry_out
+    from vidssl_cli.evaluate import show
+    from vidssl_cli.scan import open_data
+
+    encoder = Encoder.load(run, device, checkpoint)
+    videos, _ = open_data(data, split=split)
+    report = carry_out(encoder, videos, options, out)
+    if as_json:
+        emit_json(report_as_json(options, report))
+    else:
+        show(options, report, encoder.card.published)

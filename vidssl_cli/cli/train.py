@@ -1,0 +1,120 @@
+"""`vidssl pretrain` and `vidssl finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")
+]
+Data = Annotated[
+    str, typer.Option(metavar="DATA", help="A folder of videos, a manifest, or a list.")
+]
+Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key; repeatable."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it was begun.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that is there.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Take three steps, estimate time and memory, keep nothing."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Split = Annotated[int, typer.Option(min=1, help="Official split, for data that have several.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(pretrain)
+    app.command()(finetune)
+
+
+def pretrain(
+    recipe: Recipe,
+    data: Data,
+    out: Out,
+    overrides: Set = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    strict: Strict = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Learn from unlabelled video.
+
+    Several GPUs: torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
+    """
+    from vidssl_cli.recipe import PretrainRecipe
+    from vidssl_cli.recipe_files import load_as
+
+    chosen = load_as(PretrainRecipe, recipe, overrides or ())
+
+    from vidssl_cli.console import emit_json
+    from vidssl_cli.pretrain import Session
+    from vidssl_cli.pretrain import pretrain as carry_out
+    from vidssl_cli.scan import open_data
+
+    videos, broken = open_data(data)
+    train = [video for video in videos if video.split in (None, "train")]
+    session = Session(out, resume, overwrite, device, workers, strict, dry_run)
+    carry_out(chosen, train, session, broken)
+    if as_json:
+        emit_json({"run": str(out), "videos": len(train)})
+    elif not dry_run:
+        typer.echo(str(out))
+
+
+def finetune(
+    recipe: Recipe,
+    source: Annotated[
+        Path, typer.Option("--from", metavar="RUN", help="Run or exported model to start from.")
+    ],
+    data: Data,
+    out: Out,
+    overrides: Set = None,
+    split: Split = 1,
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="Start from random weights, for comparison.")
+    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier on labelled video."""
+    from vidssl_cli.recipe import FinetuneRecipe
+    from vidssl_cli.recipe_files import load_as
+
+    chosen = load_as(FinetuneRecipe, recipe, overrides or ())
+
+    from vidssl_cli.console import emit_json, emit_table
+    from vidssl_cli.finetune import finetune as carry_out
+    from vidssl_cli.pretrain import Session
+    from vidssl_cli.scan import open_data
+
+    videos, broken = open_data(data, split=split)
+    session = Session(out, resume, overwrite, device, workers, strict)
+    report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)
+    if as_json:
+        emit_json({"run": str(out), **report})
+        return
+    rows = [
+        [row["checkpoint"], *(f"{100 * row[m]:.1f}" for m in ("clip_accuracy", "video_accuracy"))]
+        for row in report["rows"]
+    ]
+    rows.append(["chance", *[f"{100 * report['chance']:.1f}"] * 2])
+    emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)

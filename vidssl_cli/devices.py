@@ -1,0 +1,108 @@
+"""Which device, which precision, which process: what a command runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import distributed, nn
+
+from vidssl_cli.errors import UsageError
+from vidssl_cli.hardware import cpu_computes_bf16
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together; one unless torchrun started more."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait until every process has come to this point."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def any(self, flag: int) -> int:
+        """Return the largest flag of all processes, so that they agree."""
+        if self.size == 1:
+            return flag
+        value = torch.tensor(flag, device=self.device)
+        distributed.all_reduce(value, distributed.ReduceOp.MAX)
+        return int(value)
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Return the mean over all processes of each value."""
+        if self.size == 1:
+            return values
+        total = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        distributed.all_reduce(total)
+        return dict(zip(values, (total / self.size).tolist(), strict=True))
+
+
+@contextmanager
+def open_world(device: str) -> Iterator[World]:
+    """Join the processes that torchrun started, if it did; leave them at the end."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = choose_device(device)
+    if size == 1:
+        yield World(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield World(distributed.get_rank(), size, chosen)
+    finally:
+        distributed.destroy_process_group()
+
+
+def place(module: nn.Module, device: torch.device) -> None:
+    """Move a module; weights of 3-D convolutions go into the layout that computes fastest."""
+    module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"there is no device {name!r}", where="--device", hint="use auto, cpu, cuda or cuda:1"
+        ) from None
+    if device.type not in {"cpu", "cuda"}:
+        raise UsageError(f"{name} devices are not supported", where="--device")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"{name} was asked for, but torch sees {torch.cuda.device_count()} GPUs",
+            where="--device",
+            hint="`vidssl doctor` says what this machine can do",
+        )
+    return device
+
+
+def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return what the backbone computes in; ``auto`` takes bf16 where hardware multiplies it."""
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_computes_bf16()
+        precision = "bf16" if fast else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -1,0 +1,271 @@
+"""Embeddings: a trained backbone, and what it says of a video."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import nn
+
+from vidssl_cli import augment, runs
+from vidssl_cli.artefacts import publish
+from vidssl_cli.batches import PREFETCH, decode_views
+from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors
+from vidssl_cli.clips import uniform_clips
+from vidssl_cli.console import track
+from vidssl_cli.devices import choose_device, choose_precision, place
+from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.hooks import BackboneOptions
+from vidssl_cli.pooling import pool_tap
+from vidssl_cli.recipe import Evaluation, Input, Published, Section
+from vidssl_cli.registry import Offered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from vidssl_cli.hooks import Backbone, Pool
+    from vidssl_cli.videos import Video
+
+CARD = "model.json"
+"""Lies in a run directory as in an exported model folder."""
+
+
+class Card(Section):
+    """Everything about a model but its weights: the content of `model.json`."""
+
+    backbone: Annotated[BackboneOptions, Offered("backbone")]
+    input: Input
+    frames: int
+    """T, frames of a clip."""
+    evaluation: Evaluation
+    seed: int
+    """Seed of the run; the same network with random weights is drawn with it."""
+    published: tuple[Published, ...] = ()
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a network says of one video."""
+
+    video: Video
+    features: NDArray[np.float32]
+    """(clips, D), as the network gives them: not normalised."""
+    spans: NDArray[np.float32]
+    """(clips, 2) start and end of each clip in seconds."""
+
+
+class Encoder:
+    """A backbone with its input, ready for videos."""
+
+    def __init__(self, card: Card, backbone: Backbone, device: torch.device) -> None:
+        self.card = card
+        self.backbone = cast(nn.Module, backbone)
+        self.taps = backbone.taps
+        self.device = device
+        place(self.backbone, device)
+        self.backbone.eval()
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How it embeds a video unless told otherwise."""
+        return self.card.evaluation
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.backbone.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto", checkpoint: str = "last") -> Encoder:
+        """Load a run directory or an exported model folder.
+
+        Args:
+            folder: either.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+            checkpoint: of a run: ``last`` or ``best``.
+
+        Raises:
+            UsageError: the folder is neither, or the run has no checkpoint yet.
+            DamagedFileError: a file is damaged, or the weights do not fit the backbone.
+        """
+        chosen = choose_device(device)
+        if (folder / MODEL).is_file():
+            source, tensors = folder, read_tensors(folder)
+        else:
+            source = _checkpoint(folder, checkpoint)
+            tensors = backbone_tensors(source)
+        card = _read_card(folder / CARD)
+        backbone = card.backbone.build()
+        load_weights(cast(nn.Module, backbone), tensors, source)
+        return cls(card, backbone, chosen)
+
+    def export(self, folder: Path) -> None:
+        """Write a folder that holds the model and nothing else: weights, card, manifest."""
+        weights = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in self.backbone.state_dict().items()
+        }
+
+        def write(draft: Path) -> None:
+            save_file(weights, draft / MODEL)
+            (draft / CARD).write_text(self.card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+        publish(folder, write)
+
+    def randomised(self) -> Encoder:
+        """Return the same network with random weights, the anchor every result is shown beside."""
+        torch.manual_seed(self.card.seed)
+        return Encoder(self.card, self.card.backbone.build(), self.device)
+
+    @torch.inference_mode()
+    def taps_of(self, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Run clips (N, T, H, W, 3) through the network, centre-cropped; return every tap."""
+        pictures = torch.from_numpy(pixels).to(self.device)
+        box = augment.centre(len(pixels), pixels.shape[2:4], self.card.input.crop)
+        clips = augment.prepare(pictures, box, self.card.input)
+        precision = choose_precision("auto", self.device)
+        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+            taps: dict[str, Tensor] = self.backbone(clips)
+        return taps
+
+    def calibrate(self, videos: Sequence[Video], skipped: list[MediaError]) -> None:
+        """Set the running statistics of the norms from a clip of each video.
+
+        A random network with the statistics of noise would be an opponent of straw.
+        """
+        for module in self.backbone.modules():
+            if reset := getattr(module, "reset_running_stats", None):
+                reset()
+                vars(module)["momentum"] = None  # a cumulative mean
+        views = ((video, self.views(video, 1, 1)) for video in videos)
+        self.backbone.train()
+        group: list[NDArray[np.uint8]] = []
+        for _, pixels in _decode_ahead(views, self.card.input.resize, skipped):
+            group.append(pixels)
+            if len(group) == 8:
+                self.taps_of(np.concatenate(group))
+                group = []
+        self.backbone.eval()
+
+    def views(self, video: Video, clips: int, stride: int) -> NDArray[np.int64]:
+        """Return (clips, T) frame numbers of evenly spaced clips."""
+        assert video.frames is not None, "open_data leaves no fact out"
+        return uniform_clips(video.frames, clips, self.card.frames, stride)
+
+
+def embed(
+    encoder: Encoder,
+    videos: Sequence[Video],
+    *,
+    evaluation: Evaluation | None = None,
+    skipped: list[MediaError],
+    label: str = "embedding",
+) -> Iterator[Embedded]:
+    """Embed videos one after another, each on its own, so that none affects another.
+
+    Args:
+        encoder: the network.
+        videos: with their facts.
+        evaluation: clips, stride, tap and pooling; None takes the encoder's.
+        skipped: receives an error for every video that cannot be read, in order.
+        label: what the progress shown on stderr is called.
+
+    Yields:
+        Embedded: in the order of the videos, without those that were skipped.
+    """
+    chosen = evaluation or encoder.evaluation
+    check_tap(encoder, chosen.tap)
+    reduce = _reducer(chosen.tap, chosen.pool)
+    shown = iter(track(range(len(videos)), label, len(videos)))
+    views = (
+        (video, encoder.views(video, chosen.clips, chosen.stride))
+        for video, _ in zip(videos, shown, strict=True)
+    )
+    for item, pixels in _decode_ahead(views, encoder.card.input.resize, skipped):
+        video, frames = item
+        features = reduce(encoder.taps_of(pixels)).cpu().numpy()
+        yield Embedded(video, features, _spans(video, frames))
+
+
+def check_tap(encoder: Encoder, tap: str) -> None:
+    """Refuse a tap that the network does not have.
+
+    Raises:
+        UsageError: naming those it has.
+    """
+    if tap not in encoder.taps:
+        raise UsageError(
+            f"the backbone {encoder.card.backbone.name} has no tap {tap!r}",
+            where="tap",
+            hint=f"it has {', '.join(encoder.taps)}",
+        )
+
+
+def _reducer(tap: str, pool: Pool) -> Callable[[dict[str, Tensor]], Tensor]:
+    return lambda taps: pool_tap(taps[tap].float(), pool)
+
+
+def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return (clips, 2) seconds: from a clip's first frame to the end of its last."""
+    fps = video.fps or 25.0
+    return np.stack([frames.min(1) / fps, (frames.max(1) + 1) / fps], 1).astype(np.float32)
+
+
+def _decode_ahead(
+    views: Iterator[tuple[Video, NDArray[np.int64]]],
+    resize: tuple[int, int] | int,
+    skipped: list[MediaError],
+) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], NDArray[np.uint8]]]:
+    """Decode (clips, T, H, W, 3) of each video in threads, a few videos ahead of the network."""
+    with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+        ahead: deque[Any] = deque()
+
+        def first() -> list[Any]:
+            item, future = ahead.popleft()
+            try:
+                return [(item, future.result())]
+            except MediaError as error:
+                skipped.append(error)
+                return []
+
+        for video, frames in views:
+            ahead.append(((video, frames), pool.submit(decode_views, video, list(frames), resize)))
+            if len(ahead) > 2 * PREFETCH:
+                yield from first()
+        while ahead:
+            yield from first()
+
+
+def _checkpoint(folder: Path, name: str) -> Path:
+    facts = runs.read_facts(folder)
+    link = folder / "checkpoints" / name
+    if not link.exists():
+        raise UsageError(
+            f"{folder} has no checkpoint {name!r} yet; its state is {facts['state']!r}",
+            where=str(link),
+            hint="train first: `vidssl pretrain`",
+        )
+    return link.resolve()
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        return Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise DamagedFileError(
+            f"{path} does not describe a model: {error}", where=str(path)
+        ) from None

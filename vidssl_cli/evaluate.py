@@ -1,0 +1,133 @@
+"""`vidssl evaluate`: a protocol for a run, beside the same network with random weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidssl_cli.console import emit_table, warn
+from vidssl_cli.embed import embed
+from vidssl_cli.errors import MediaError, UsageError, VidsslError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.embed import Encoder
+    from vidssl_cli.hooks import Embedding, EvaluatorOptions, Pool, Report
+    from vidssl_cli.recipe import Published
+    from vidssl_cli.videos import Video
+
+CALIBRATION_VIDEOS = 64
+"""Training videos whose clips set the norms' statistics of the network with random weights."""
+
+
+class EncoderStudy:
+    """What an evaluator works on; see `vidssl_cli.hooks.Study`."""
+
+    weights: Sequence[str] = ("run", "random")
+
+    def __init__(self, encoder: Encoder, data: Sequence[Video], folder: Path | None) -> None:
+        """Sort the labelled videos into gallery and queries.
+
+        Raises:
+            UsageError: one of the two is empty.
+        """
+        self.train: Sequence[Video] = [
+            v for v in data if v.split == "train" and v.label is not None
+        ]
+        self.test: Sequence[Video] = [v for v in data if v.split == "test" and v.label is not None]
+        for split, part in (("train", self.train), ("test", self.test)):
+            if not part:
+                raise UsageError(
+                    f"none of the {len(data)} videos has a label and the split {split!r}",
+                    hint="make a manifest with labels and splits: `vidssl data scan --help`",
+                )
+        self.folder = folder
+        self.evaluation: Embedding = encoder.evaluation
+        self.taps: Mapping[str, int] = encoder.taps
+        self.skipped: list[MediaError] = []
+        self._encoders = {"run": encoder}
+
+    def features(
+        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
+    ) -> NDArray[np.float32]:
+        """Return (N, clips, D) features of evenly spaced clips, not normalised.
+
+        A video that cannot be read is an error here: a figure over fewer videos would not be the
+        figure that was asked for.
+        """
+        encoder = self._encoder(weights)
+        changes = {"clips": clips, "tap": tap, "pool": pool}
+        evaluation = encoder.evaluation.model_copy(update=changes)
+        label = f"{weights} weights, {len(videos)} videos"
+        skipped: list[MediaError] = []
+        found = embed(encoder, videos, evaluation=evaluation, skipped=skipped, label=label)
+        features = [item.features for item in found]
+        if skipped:
+            raise VidsslError(
+                f"{len(skipped)} videos cannot be read, the first: {skipped[0]}",
+                where=skipped[0].where,
+                hint="make the manifest again with `vidssl data scan`, which leaves them out",
+            )
+        return np.stack(features)
+
+    def _encoder(self, weights: str) -> Encoder:
+        if weights not in self._encoders:
+            random = self._encoders["run"].randomised()
+            random.calibrate(self.train[:: max(len(self.train) // CALIBRATION_VIDEOS, 1)], [])
+            self._encoders[weights] = random
+        return self._encoders[weights]
+
+
+def evaluate(
+    encoder: Encoder, data: Sequence[Video], options: EvaluatorOptions, folder: Path | None
+) -> Report:
+    """Carry out a protocol, and leave ``report.json`` in the folder if one is given.
+
+    Raises:
+        UsageError: the data lack labels or splits, or the protocol does not fit the network.
+        VidsslError: a video cannot be read.
+    """
+    report = options.build()(EncoderStudy(encoder, data, folder))
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(as_json(options, report), indent=2) + "\n"
+        (folder / "report.json").write_text(text, encoding="utf-8")
+    return report
+
+
+def as_json(options: EvaluatorOptions, report: Report) -> dict[str, Any]:
+    """Return the machine-readable form of a report; docs/json.md."""
+    return {
+        "evaluator": options.name,
+        "chance": report.chance,
+        "rows": report.rows,
+        "facts": report.facts,
+    }
+
+
+def show(options: EvaluatorOptions, report: Report, published: Sequence[Published]) -> None:
+    """Print a report: our rows, chance, and the published figures of the same evaluator."""
+    metrics = [name for name in report.rows[0] if name != "weights"]
+    rows: list[list[object]] = [
+        [row["weights"], *(_percent(row[name]) for name in metrics)] for row in report.rows
+    ]
+    rows.append(["chance", _percent(report.chance), *[None] * (len(metrics) - 1)])
+    for entry in published:
+        if entry.evaluator == options.name:
+            published_row = f"published: {entry.dataset}, {entry.source}"
+            rows.append([published_row, *(_percent(entry.figures.get(name)) for name in metrics)])
+    facts = ", ".join(f"{key} {value}" for key, value in report.facts.items())
+    emit_table(f"{options.name} ({facts}), percent", ["weights", *metrics], rows)
+    for table in report.tables:
+        emit_table(table.title, table.columns, table.rows)
+    if any(entry.evaluator == options.name for entry in published):
+        warn("published figures are for the data set, network and setting named in their row")
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{100 * value:.1f}"

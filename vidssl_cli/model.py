@@ -1,0 +1,132 @@
+"""What is trained: a backbone with pretext heads, or a backbone with a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidssl_cli.hooks import PretextContext
+
+if TYPE_CHECKING:
+    from vidssl_cli.clips import Batch
+    from vidssl_cli.hooks import Backbone
+    from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
+
+
+class Features(Mapping[str, Tensor]):
+    """Taps of a batch, (B, V, …) in float32, converted when asked for.
+
+    Only the backbone runs in reduced precision; heads and losses do not.
+    """
+
+    def __init__(self, taps: Mapping[str, Tensor], views: int) -> None:
+        self._taps = taps
+        self._views = views
+
+    def __getitem__(self, tap: str) -> Tensor:
+        values = self._taps[tap].float()
+        return values.view(-1, self._views, *values.shape[1:])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._taps)
+
+    def __len__(self) -> int:
+        return len(self._taps)
+
+
+class Learner(nn.Module):
+    """A backbone and what is learned with it; a batch goes in, one loss comes out."""
+
+    backbone: nn.Module
+
+    def encode(self, clips: Tensor, precision: torch.dtype) -> Features:
+        """Run the backbone on clips (B, V, C, T, H, W)."""
+        flat = clips.flatten(0, 1)
+        with torch.autocast(flat.device.type, precision, enabled=precision != torch.float32):
+            taps = self.backbone(flat)
+        return Features(taps, clips.shape[1])
+
+    def after_step(self) -> None:
+        """Update what moves after each optimizer step, such as banks and momentum copies."""
+
+
+class PretrainLearner(Learner):
+    """A backbone with the heads of one or more pretext tasks."""
+
+    def __init__(self, recipe: PretrainRecipe, videos: int) -> None:
+        super().__init__()
+        backbone = recipe.backbone.build()
+        self.backbone = cast(nn.Module, backbone)
+        context = PretextContext(
+            feature_dim=backbone.feature_dim,
+            taps=backbone.taps,
+            labels=recipe.sampler.labels(),
+            views=recipe.sampler.build().views,
+            videos=videos,
+        )
+        self.pretexts = nn.ModuleList(
+            cast(nn.Module, options.build(context)) for options in recipe.pretext
+        )
+        self.names = [options.name for options in recipe.pretext]
+        self.weights = [options.weight for options in recipe.pretext]
+
+    def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of all loss terms, and every term and metric by name."""
+        features = self.encode(batch.clips, precision)
+        total = batch.clips.new_zeros(())
+        values: dict[str, Tensor] = {}
+        for name, weight, pretext in zip(self.names, self.weights, self.pretexts, strict=True):
+            terms, metrics = pretext(features, batch)
+            for term in terms.values():
+                total = total + weight * term
+            values |= {f"{name}.{key}": value.detach() for key, value in (terms | metrics).items()}
+        return total, values
+
+    def after_step(self) -> None:
+        """Let every pretext that owns moving state update it."""
+        for pretext in self.pretexts:
+            if update := getattr(pretext, "after_step", None):
+                update()
+
+
+class FinetuneLearner(Learner):
+    """A backbone with a fresh classifier on its pooled representation."""
+
+    def __init__(self, backbone: Backbone, classes: int, recipe: FinetuneRecipe) -> None:
+        super().__init__()
+        self.backbone = cast(nn.Module, backbone)
+        self.freeze = recipe.freeze
+        widths = [backbone.feature_dim, *recipe.hidden]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        if recipe.dropout:
+            layers.append(nn.Dropout(recipe.dropout))
+        self.classifier = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+        if self.freeze:
+            self.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FinetuneLearner:
+        """Set training mode; a frozen backbone keeps its statistics."""
+        super().train(mode)
+        if self.freeze:
+            self.backbone.eval()
+        return self
+
+    def logits(self, clips: Tensor, precision: torch.dtype) -> Tensor:
+        """Return (B, V, classes) for clips (B, V, C, T, H, W)."""
+        scores: Tensor = self.classifier(self.encode(clips, precision)["feat"])
+        return scores
+
+    def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the cross entropy over all clips, and the clip accuracy."""
+        logits = self.logits(batch.clips, precision)
+        target = batch.labels["class"][:, None].expand(logits.shape[:2])
+        loss = F.cross_entropy(logits.flatten(0, 1), target.flatten())
+        accuracy = (logits.argmax(-1) == target).float().mean()
+        return loss, {"class.ce": loss.detach(), "class.accuracy": accuracy}

@@ -1,0 +1,59 @@
+"""Optimizers and learning-rate schedules from a recipe."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from vidssl_cli.recipe import SGD, AdamW, Constant, Cosine, MultiStep, Step
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+def build_optimizer(module: nn.Module, options: SGD | AdamW) -> Optimizer:
+    """Build the optimizer over the trainable parameters; norms and biases decay only if asked."""
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            vector = parameter.ndim <= 1
+            (spared if vector and options.decay == "weights" else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": options.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if isinstance(options, SGD):
+        return torch.optim.SGD(
+            groups, lr=options.lr, momentum=options.momentum, nesterov=options.nesterov
+        )
+    return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=options.eps)
+
+
+def lr_factor(
+    schedule: Constant | Step | MultiStep | Cosine, step: int, steps_per_epoch: int, epochs: int
+) -> float:
+    """Return the factor on the learning rate at a step, counted from 0 over the whole run.
+
+    Warm-up rises linearly and reaches 1 with its last step; the schedule counts from step 0 all
+    the while, except that a cosine falls over the steps that remain after warm-up.
+    """
+    total = steps_per_epoch * epochs
+    warmup = round(schedule.warmup * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    epoch = step // steps_per_epoch
+    match schedule:
+        case Constant():
+            return 1.0
+        case Step():
+            return float(schedule.gamma ** (epoch // schedule.every))
+        case MultiStep():
+            return float(schedule.gamma ** sum(epoch >= start for start in schedule.epochs))
+        case Cosine():
+            share = (step - warmup) / max(total - warmup, 1)
+            return schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * share)) / 2

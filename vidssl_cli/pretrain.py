@@ -1,0 +1,195 @@
+"""`vidssl pretrain`: learn a representation from unlabelled video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vidssl_cli import runs, videos
+from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.batches import Loader
+from vidssl_cli.console import warn
+from vidssl_cli.devices import World, open_world
+from vidssl_cli.embed import CARD, Card
+from vidssl_cli.errors import MediaError, SkippedMediaError, UsageError, VidsslError
+from vidssl_cli.model import PretrainLearner
+from vidssl_cli.rehearsal import rehearse
+from vidssl_cli.train import fit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.clips import Sampler
+    from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
+    from vidssl_cli.videos import Video
+
+
+@dataclass(frozen=True)
+class Session:
+    """How a run is carried out; none of it changes what is learned."""
+
+    out: Path
+    resume: bool = False
+    overwrite: bool = False
+    device: str = "auto"
+    workers: int | None = None
+    """Decoding threads; None takes one per core."""
+    strict: bool = False
+    """Fail at the end if a video had to be skipped."""
+    dry_run: bool = False
+    """Take one step, tell what a run would cost, and leave nothing behind."""
+
+
+def pretrain(
+    recipe: PretrainRecipe,
+    data: Sequence[Video],
+    session: Session,
+    broken: Sequence[MediaError] = (),
+) -> None:
+    """Train the recipe's backbone on the videos, and leave a run directory.
+
+    Args:
+        recipe: what to do.
+        data: the videos with their facts; labels are not used.
+        session: where and on what.
+        broken: files of the data that a scan could not read.
+
+    Raises:
+        UsageError: the data or the directory do not fit.
+        Preempted, Interrupted: a signal arrived; a checkpoint was written.
+        SkippedMediaError: everything is done, but ``strict`` and videos were skipped.
+    """
+    sampler = recipe.sampler.build()
+    used, rejected = usable(data, sampler)
+    with open_world(session.device) as world:
+        torch.manual_seed(recipe.train.seed)
+        learner = PretrainLearner(recipe, len(used))
+
+        def loader(on_skip: Callable[[MediaError], None]) -> Loader:
+            return build_loader(
+                recipe, recipe.input, sampler, used, session, world, on_skip=on_skip
+            )
+
+        if session.dry_run:
+            rehearse(learner, loader(_raise), recipe.train, world)
+            return
+        card = Card(
+            backbone=recipe.backbone,
+            input=recipe.input,
+            frames=sampler.frames,
+            evaluation=recipe.evaluation,
+            seed=recipe.train.seed,
+            published=recipe.published,
+        )
+        with recorded(recipe, used, card, session, world) as run:
+            for error in (*broken, *rejected):
+                run.skip(error)
+            fit(learner, loader(run.skip), recipe.train, run, world)
+
+
+def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
+    """Split the videos into those that a sampler can use and those it rejects, with the reason.
+
+    Raises:
+        UsageError: it rejects all of them.
+    """
+    used: list[Video] = []
+    rejected: list[MediaError] = []
+    for video in data:
+        if reason := sampler.rejects(video):
+            rejected.append(MediaError(reason, where=video.path))
+        else:
+            used.append(video)
+    if not used:
+        raise UsageError(
+            f"the sampler can use none of the {len(data)} videos; the first: {rejected[0]}",
+            where=rejected[0].where,
+            hint="`vidssl data check` lists what stands in the way",
+        )
+    if rejected:
+        warn(
+            f"{len(rejected)} of {len(data)} videos are left out; the first is "
+            f"{rejected[0].where}: {rejected[0]}"
+        )
+    return used, rejected
+
+
+def build_loader(
+    recipe: PretrainRecipe | FinetuneRecipe,
+    settings: Input,
+    sampler: Sampler,
+    data: Sequence[Video],
+    session: Session,
+    world: World,
+    *,
+    on_skip: Callable[[MediaError], None],
+    labels: NDArray[np.int64] | None = None,
+) -> Loader:
+    """Build the training batches of a recipe; see `vidssl_cli.batches.Loader`."""
+    return Loader(
+        data,
+        sampler,
+        settings,
+        recipe.augment,
+        seed=recipe.train.seed,
+        batch_videos=recipe.train.batch_videos,
+        repeats=recipe.train.repeats,
+        labels=labels,
+        rank=world.rank,
+        processes=world.size,
+        workers=session.workers,
+        device=world.device,
+        on_skip=on_skip,
+    )
+
+
+@contextmanager
+def recorded(
+    recipe: PretrainRecipe | FinetuneRecipe,
+    data: Sequence[Video],
+    card: Card,
+    session: Session,
+    world: World,
+    origin: dict[str, Any] | None = None,
+) -> Iterator[runs.Run]:
+    """Open the run directory, and record in run.json how the run ends.
+
+    Raises:
+        SkippedMediaError: the run is finished, but ``strict`` and videos were skipped.
+    """
+    if not world.leads:
+        world.wait()  # until the leader has made the directory
+        yield runs.Run(session.out, runs.read_facts(session.out))
+        return
+    run = runs.open_run(
+        session.out,
+        recipe,
+        data_digest=videos.digest(data),
+        resume=session.resume,
+        overwrite=session.overwrite,
+        origin=origin,
+    )
+    atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
+    run.state("running")
+    world.wait()
+    try:
+        yield run
+    except BaseException as error:
+        state = error.code if isinstance(error, VidsslError) else "failed"
+        run.state(state, reason=str(error), skipped=len(run.skipped))
+        raise
+    run.state("finished", skipped=len(run.skipped))
+    if run.skipped:
+        warn(f"{len(run.skipped)} videos were skipped; see {session.out / 'bad_media.jsonl'}")
+        if session.strict:
+            raise SkippedMediaError(f"{len(run.skipped)} videos were skipped")
+
+
+def _raise(error: MediaError) -> None:
+    raise error

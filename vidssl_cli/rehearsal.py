@@ -1,0 +1,70 @@
+"""`--dry-run`: take a few steps, keep nothing, and tell what the whole run would cost."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from vidssl_cli.console import emit_table
+from vidssl_cli.devices import place
+from vidssl_cli.optim import build_optimizer
+from vidssl_cli.train import Stepper
+
+if TYPE_CHECKING:
+    from vidssl_cli.batches import Loader
+    from vidssl_cli.devices import World
+    from vidssl_cli.model import Learner
+    from vidssl_cli.recipe import Train
+
+STEPS = 3
+
+
+def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) -> None:
+    """Decode batches, train on them, and print the time and the memory that a run would take.
+
+    Raises:
+        MediaError: a video of the first batches cannot be read.
+    """
+    place(learner, world.device)
+    optimizer = build_optimizer(learner, settings.optimizer)
+    step = Stepper(learner, optimizer, settings, loader.steps, world)
+    loading = training = 0.0
+    clips = done = 0
+    asked = time.monotonic()
+    for number, batch in enumerate(loader.epoch(0)):
+        loaded = time.monotonic()
+        step(batch, number)
+        trained = time.monotonic()
+        if number or loader.steps == 1:  # the first one warms up
+            loading += loaded - asked
+            training += trained - loaded
+            clips += batch.clips.shape[:2].numel()
+            done += 1
+        if number + 1 == STEPS:
+            break
+        asked = time.monotonic()
+    total = loader.steps * settings.epochs
+    seconds = (loading + training) / done * total
+    bound = "the data" if loading > training else "the model"
+    shape = " x ".join(map(str, batch.clips.shape))
+    rows: list[list[object]] = [
+        ["videos", len(loader.videos)],
+        ["batch (B x V x C x T x H x W)", shape],
+        ["parameters", sum(p.numel() for p in learner.parameters())],
+        ["steps", total],
+        ["clips/s", round(clips / (loading + training), 1)],
+        ["held back by", f"{bound} ({loading / (loading + training):.0%} of the time is loading)"],
+        ["time", f"{seconds / 60:.1f} minutes"],
+        ["memory", f"{_memory(world.device) / 2**30:.1f} GiB on {world.device}"],
+    ]
+    emit_table("A rehearsal; nothing was kept", ["", ""], rows)
+
+
+def _memory(device: torch.device) -> int:
+    """Return the most memory that was taken so far, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,199 @@
+"""The run directory: what was asked for, how it went, and where its checkpoints are.
+
+recipe.yaml      the resolved recipe; itself a valid recipe
+run.json         state, versions, seed, git, argv, digest of the data
+metrics.jsonl    one row per training step or evaluation
+bad_media.jsonl  videos that could not be read, with the reason
+checkpoints/     last, best
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.recipe_files import resolved_yaml
+
+if TYPE_CHECKING:
+    from vidssl_cli.errors import MediaError
+    from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
+
+
+class Run:
+    """A run directory that this process writes to."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.facts = facts
+        self.skipped: set[str] = set()
+        """Paths of the videos that could not be read."""
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.jsonl."""
+        self._metrics.write(json.dumps(row) + "\n")
+        self._metrics.flush()
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after a step, since it will be done again."""
+        self._metrics.close()
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step(line) <= step]
+        atomic_write(path, "".join(line + "\n" for line in kept))
+        self._metrics = path.open("a", encoding="utf-8")
+
+    def skip(self, error: MediaError) -> None:
+        """Note a video that cannot be read, once."""
+        path = error.where or ""
+        if path in self.skipped:
+            return
+        self.skipped.add(path)
+        with (self.folder / "bad_media.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"path": path, "reason": str(error)}) + "\n")
+
+    def state(self, state: str, **facts: Any) -> None:
+        """Record how the run stands: running, finished, preempted, interrupted or failed."""
+        self.facts |= {"state": state, "updated": _now(), **facts}
+        atomic_write(self.folder / "run.json", json.dumps(self.facts, indent=2) + "\n")
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError):  # the last line of a killed run may be cut off
+        return float("inf")
+
+
+def open_run(
+    out: Path,
+    recipe: PretrainRecipe | FinetuneRecipe,
+    *,
+    data_digest: str,
+    resume: bool,
+    overwrite: bool,
+    origin: dict[str, Any] | None = None,
+) -> Run:
+    """Create a run directory, or open one to go on with it.
+
+    Args:
+        out: the directory.
+        recipe: what to train.
+        data_digest: identifies the videos and their facts.
+        resume: go on with the run if there is one.
+        overwrite: throw away what is there.
+        origin: what else to record, such as the run that fine-tuning starts from.
+
+    Raises:
+        UsageError: something is there already, or what is there is another run.
+    """
+    text = resolved_yaml(recipe)
+    if overwrite and out.exists():
+        _discard(out)
+    if out.is_dir() and any(out.iterdir()):
+        if not resume:
+            raise UsageError(
+                f"{out} is not empty",
+                where=str(out),
+                hint="go on with it by --resume, or throw it away by --overwrite",
+            )
+        facts = read_facts(out)
+        if (out / "recipe.yaml").read_text(encoding="utf-8") != text:
+            raise UsageError(
+                f"{out} was made by another recipe",
+                where=str(out / "recipe.yaml"),
+                hint=f"compare with `vidssl recipes show {out / 'recipe.yaml'}`",
+            )
+        if facts["data"] != data_digest:
+            raise UsageError(
+                f"{out} was trained on other data: videos were added, removed or changed",
+                where=str(out),
+                hint="give the same DATA, or start a new run",
+            )
+        return Run(out, facts)
+    out.mkdir(parents=True, exist_ok=True)
+    atomic_write(out / "recipe.yaml", text)
+    facts = {
+        "task": recipe.task,
+        "seed": recipe.train.seed,
+        "data": data_digest,
+        "argv": sys.argv,
+        "git": _git_commit(),
+        "versions": versions(),
+        "started": _now(),
+        **(origin or {}),
+    }
+    run = Run(out, facts)
+    run.state("running")
+    return run
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        UsageError: the folder is not a run directory.
+        DamagedFileError: run.json cannot be parsed.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is not a run directory: it has no run.json",
+            where=str(folder),
+            hint="give the folder that --out named in `vidssl pretrain` or `vidssl finetune`",
+        )
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is not JSON: {error}", where=str(path)) from None
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    names = ("vidssl", "torch", "numpy", "av")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _discard(out: Path) -> None:
+    """Delete a run directory, and nothing that is not one."""
+    if any(out.iterdir()) and not (out / "run.json").is_file():
+        raise UsageError(
+            f"{out} holds something else than a run, so --overwrite leaves it alone",
+            where=str(out),
+            hint="choose another --out",
+        )
+    shutil.rmtree(out)
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the working directory, with a + if files differ from it."""
+    try:
+        output = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return output.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")

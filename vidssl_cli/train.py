@@ -1,0 +1,205 @@
+"""The training loop, one for pre-training and fine-tuning alike."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vidssl_cli import checkpoint
+from vidssl_cli.checkpoint import Progress
+from vidssl_cli.clips import Batch
+from vidssl_cli.devices import choose_precision, place
+from vidssl_cli.errors import VidsslError
+from vidssl_cli.optim import build_optimizer, lr_factor
+from vidssl_cli.progress import TrainingProgress
+from vidssl_cli.signals import StopSignals, stopped
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from vidssl_cli.batches import Loader
+    from vidssl_cli.devices import World
+    from vidssl_cli.model import Learner
+    from vidssl_cli.recipe import Train
+    from vidssl_cli.runs import Run
+
+Validate = Callable[[], dict[str, float]]
+"""Measures the model after an epoch; ``score``, higher is better, chooses the best checkpoint."""
+
+
+def fit(
+    learner: Learner,
+    loader: Loader,
+    settings: Train,
+    run: Run,
+    world: World,
+    *,
+    validate: Validate | None = None,
+) -> None:
+    """Train until the last epoch, from the run's last checkpoint if it has one.
+
+    Without ``validate`` the best checkpoint is that of the epoch with the lowest mean loss.
+
+    Raises:
+        Preempted, Interrupted: a signal arrived; a checkpoint was written.
+        VidsslError: the loss is not finite.
+    """
+    place(learner, world.device)
+    optimizer = build_optimizer(learner, settings.optimizer)
+    progress = Progress()
+    if (last := run.checkpoints / "last").exists():
+        progress = checkpoint.restore(last.resolve(), learner, optimizer)
+        if world.leads:
+            run.rewind(progress.step)
+    if settings.compile:
+        learner.backbone.compile()
+    step = Stepper(learner, optimizer, settings, loader.steps, world)
+    saved = time.monotonic()
+
+    def save(best: bool = False) -> None:
+        nonlocal saved
+        if world.leads:
+            checkpoint.save(run.checkpoints, learner, optimizer, progress, best=best)
+        saved = time.monotonic()
+
+    display = TrainingProgress(loader.steps * settings.epochs, progress.step, shown=world.leads)
+    with StopSignals() as signals, display:
+        for epoch in range(progress.epoch, settings.epochs):
+            for batch in display.timed(loader.epoch(epoch, progress.epoch_step)):
+                values = step(batch, progress.step)
+                progress.step += 1
+                progress.epoch_step += 1
+                for name, value in values.items():
+                    progress.sums[name] = progress.sums.get(name, 0.0) + value
+                if world.leads:
+                    run.log({"step": progress.step, "epoch": epoch, **values})
+                    display.advance(batch.clips.shape[:2].numel() * world.size, values)
+                if number := world.any(signals.received):
+                    save()
+                    raise stopped(number, f"after step {progress.step}")
+                due = time.monotonic() - saved >= 60 * settings.checkpoint_minutes
+                if progress.epoch_step < loader.steps and world.any(due):
+                    save()
+            _end_epoch(progress, loader.steps, run, world, validate, save)
+
+
+def _end_epoch(
+    progress: Progress,
+    steps: int,
+    run: Run,
+    world: World,
+    validate: Validate | None,
+    save: Callable[[bool], None],
+) -> None:
+    """Close the books of an epoch, measure the model, and keep it."""
+    means = {name: total / steps for name, total in progress.sums.items()}
+    measured = validate() if validate else {}
+    score = measured.get("score", -means["loss"])
+    best = progress.best is None or score > progress.best
+    if best:
+        progress.best = score
+    progress.epoch += 1
+    progress.epoch_step = 0
+    progress.sums = {}
+    if world.leads:
+        row = {f"epoch.{name}": value for name, value in (means | measured).items()}
+        run.log({"step": progress.step, "epoch": progress.epoch - 1, **row})
+    save(best)
+
+
+class Stepper:
+    """One optimizer step after another."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        optimizer: Optimizer,
+        settings: Train,
+        steps_per_epoch: int,
+        world: World,
+    ) -> None:
+        self.learner = learner
+        self.optimizer = optimizer
+        self.settings = settings
+        self.steps_per_epoch = steps_per_epoch
+        self.world = world
+        self.precision = choose_precision(settings.precision, world.device)
+        self.module: nn.Module = learner
+        if world.size > 1:
+            self.module = DistributedDataParallel(learner)
+        learner.train()
+
+    def __call__(self, batch: Batch, step: int) -> dict[str, float]:
+        """Take the step of that number; return loss, metrics and learning rate.
+
+        Raises:
+            VidsslError: the loss is not finite; the weights are still those of the step before.
+        """
+        _seed_torch(self.settings.seed, step, self.world.rank)
+        lr = self._set_lr(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        values = self._backward(batch)
+        if not math.isfinite(values["loss"]):
+            raise VidsslError(
+                f"the loss is {values['loss']} at step {step}",
+                hint="lower train.optimizer.lr, or set train.clip_gradient",
+            )
+        if self.settings.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self.learner.parameters(), self.settings.clip_gradient)
+        self.optimizer.step()
+        self.learner.after_step()
+        return self.world.mean(values) | {"lr": lr}
+
+    def _set_lr(self, step: int) -> float:
+        settings = self.settings
+        factor = lr_factor(settings.schedule, step, self.steps_per_epoch, settings.epochs)
+        lr = settings.optimizer.lr * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _backward(self, batch: Batch) -> dict[str, float]:
+        """Accumulate the gradient of the mean loss; return loss and metrics of the batch."""
+        videos = len(batch.video)
+        values: dict[str, float] = {}
+        parts = list(_split(batch, self.settings.accumulate))
+        for number, part in enumerate(parts):
+            share = len(part.video) / videos
+            with nullcontext() if number + 1 == len(parts) else self._local_gradients():
+                loss, named = self.module(part, self.precision)
+                (loss * share).backward()
+            for name, value in {"loss": loss.detach(), **named}.items():
+                values[name] = values.get(name, 0.0) + share * float(value)
+        return values
+
+    def _local_gradients(self) -> AbstractContextManager[None]:
+        """Keep DistributedDataParallel from averaging before the last part of a batch."""
+        if isinstance(self.module, DistributedDataParallel):
+            synchronised: AbstractContextManager[None] = self.module.no_sync()
+            return synchronised
+        return nullcontext()
+
+
+def _split(batch: Batch, parts: int) -> Iterator[Batch]:
+    for rows in torch.arange(len(batch.video)).chunk(parts):
+        cut = slice(int(rows[0]), int(rows[-1]) + 1)
+        yield Batch(
+            clips=batch.clips[cut],
+            labels={name: label[cut] for name, label in batch.labels.items()},
+            video=batch.video[cut],
+            frames=batch.frames[cut],
+        )
+
+
+def _seed_torch(seed: int, step: int, rank: int) -> None:
+    """Address what torch draws inside the network (dropout) by the step, so that it resumes."""
+    digest = hashlib.blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()
+    torch.manual_seed(int.from_bytes(digest, "little") >> 1)
