@@ -1,0 +1,204 @@
+"""YAML in which every value knows its place: file, line and column, or the override that set it.
+
+YAML 1.2 without what a recipe does not need and what makes files hard to trust: aliases, merge
+keys, tags, keys that stand twice, and bottomless nesting are problems.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+LARGEST = 100_000
+"""Bytes in a file; a recipe has a few thousand."""
+DEEPEST = 32
+"""Levels of nesting."""
+
+Key = tuple[str | int, ...]
+"""Where a value is: keys of mappings and positions in lists, from the outside in."""
+
+
+@dataclass
+class Located:
+    """Plain data with a place for every value, and the problems of what cannot be read."""
+
+    data: Any
+    """What JSON knows: dict, list, str, int, float, bool, None."""
+    places: dict[Key, str]
+    problems: list[str] = field(default_factory=list)
+
+    def place(self, key: Key) -> str:
+        """Return the place of a value, or of what encloses it where it is missing."""
+        while key not in self.places:
+            key = key[:-1]
+        return self.places[key]
+
+    def override(self, text: str) -> None:
+        """Apply one ``key.key=value``; whatever is wrong with it joins the problems.
+
+        The value is YAML and replaces what was there. A position picks an item of a list, and 0
+        also picks a mapping that stands where a list of one could.
+        """
+        origin = f"--set {text}"
+        dotted, equals, value = text.partition("=")
+        if not equals or not all(dotted.split(".")):
+            self.problems.append(f"{origin}: found no KEY=VALUE, expected such as train.epochs=5")
+            return
+        new = parse(value, origin)
+        if new.problems:
+            self.problems += new.problems
+            return
+        try:
+            self._put(dotted.split("."), new.data, origin)
+        except _NoSuchPlace as error:
+            self.problems.append(f"{origin}: {dotted}: {error}")
+
+    def _put(self, parts: list[str], value: Any, origin: str) -> None:
+        holder: Any = {"": self.data}  # so that even the outermost value has something to sit in
+        slot: str | int = ""
+        key: Key = ()
+        for position, part in enumerate(parts):
+            inside = holder[slot]
+            if isinstance(inside, dict) and part == "0" and part not in inside and inside:
+                continue  # a mapping that stands for a list of one
+            if inside is None:
+                inside = holder[slot] = {}
+                self.places[key] = origin
+            holder, slot = inside, _slot(inside, part, ".".join(parts[:position]))
+            key = (*key, slot)
+            if isinstance(holder, dict):
+                holder.setdefault(slot, None)
+        holder[slot] = value
+        self.places = {old: place for old, place in self.places.items() if old[: len(key)] != key}
+        self.places[key] = origin
+
+
+class _NoSuchPlace(Exception):
+    """An override that points into nowhere."""
+
+
+def _slot(holder: Any, part: str, name: str) -> str | int:
+    """Turn one part of a dotted key into the index of a mapping or a list."""
+    if isinstance(holder, dict):
+        return part
+    if not isinstance(holder, list):
+        raise _NoSuchPlace(f"{name} is {holder!r}, which has no keys")
+    if part.isdecimal() and int(part) < len(holder):
+        return int(part)
+    raise _NoSuchPlace(
+        f"{name} is a list of {len(holder)}; found {part!r}, expected a position from 0, "
+        f"such as {name}.0"
+    )
+
+
+def read(path: Path) -> Located:
+    """Read a YAML file."""
+    source = str(path)
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        return _unreadable(source, f"the file is larger than {LARGEST} bytes")
+    try:
+        return parse(data.decode("utf-8-sig"), source, numbered=True)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return _unreadable(source, "the text is not UTF-8", line)
+
+
+def parse(text: str, source: str, *, numbered: bool = False) -> Located:
+    """Read YAML text; ``numbered`` adds line and column to each place."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = DEEPEST
+    try:
+        root = yaml.compose(text)
+        reader = _Reader(yaml, source, numbered)
+        data = None if root is None else reader.plain(root, ())
+    except YAMLError as error:
+        message, line, column = _explain(error)
+        if not numbered:
+            return Located(None, {}, [f"{source}: {message}"])
+        return _unreadable(source, message, line, column)
+    places = {(): f"{source}:1:1" if numbered else source} | reader.places
+    return Located(data, places, reader.problems)
+
+
+def _explain(error: YAMLError) -> tuple[str, int, int]:
+    """Return what is wrong with the text, and the line and column."""
+    if not isinstance(error, MarkedYAMLError):  # a character that no text should have
+        return " ".join(str(error).split()), 1, 1
+    message = f"nested deeper than {DEEPEST} levels"
+    if not isinstance(error, MaxDepthExceededError):
+        message = " ".join(str(error.problem).removeprefix("but ").split())
+    return message, error.problem_mark.line + 1, error.problem_mark.column + 1
+
+
+def _unreadable(source: str, message: str, line: int = 1, column: int = 1) -> Located:
+    return Located(None, {}, [f"{source}:{line}:{column}: {message}"])
+
+
+@dataclass
+class _Reader:
+    """Turns composed nodes into plain data, and notes where everything is."""
+
+    yaml: YAML
+    source: str
+    numbered: bool
+    places: dict[Key, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    _seen: set[int] = field(default_factory=set)
+
+    def plain(self, node: Node, key: Key) -> Any:
+        if id(node) in self._seen:
+            self._complain(self.places[key], key, "aliases are not allowed; write the value out")
+            return None
+        self._seen.add(id(node))
+        match node:
+            case MappingNode():
+                return dict(self._items(node, key))
+            case SequenceNode():
+                for position, item in enumerate(node.value):
+                    self.places[*key, position] = self._where(item)
+                return [self.plain(item, (*key, i)) for i, item in enumerate(node.value)]
+        return self._scalar(node, key)
+
+    def _items(self, node: MappingNode, key: Key) -> Iterator[tuple[str, Any]]:
+        for name_node, value_node in node.value:
+            name = str(name_node.value)
+            inner = (*key, name)
+            where = self._where(name_node)
+            if not isinstance(name_node, ScalarNode):
+                self._complain(where, key, "a key must be a word")
+            elif name == "<<":
+                self._complain(where, inner, "merge keys are not allowed; write the values out")
+            elif inner in self.places:
+                self._complain(where, inner, f"stands twice, first at {self.places[inner]}")
+            else:
+                self.places[inner] = where
+                yield name, self.plain(value_node, inner)
+
+    def _scalar(self, node: Node, key: Key) -> Any:
+        if not str(node.tag).startswith("tag:yaml.org,2002:"):
+            self._complain(self._where(node), key, f"the tag {node.tag} is not allowed")
+            return None
+        try:
+            value = self.yaml.constructor.construct_object(node, deep=True)
+        except (YAMLError, ValueError) as error:  # such as `!!python/name:os` or `!!int many`
+            self._complain(self._where(node), key, f"cannot be read: {str(error).splitlines()[0]}")
+            return None
+        return str(node.value) if isinstance(value, datetime.date | bytes | set) else value
+
+    def _where(self, node: Node) -> str:
+        if not self.numbered:
+            return self.source
+        return f"{self.source}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+    def _complain(self, where: str, key: Key, problem: str) -> None:
+        self.problems.append(f"{where}: {'.'.join(map(str, key))}: {problem}")

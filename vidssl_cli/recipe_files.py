@@ -1,0 +1,181 @@
+"""Finds recipe files by name, reads them, and writes recipes out in full."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+
+import vidssl_cli
+from vidssl_cli import located
+from vidssl_cli.errors import PluginError, RecipeError, UsageError
+from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe, Recipe
+from vidssl_cli.recipe_problems import describe, names_unknown_plugin, nearest
+from vidssl_cli.registry import registry
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
+
+KINDS: Mapping[str, type[PretrainRecipe] | type[FinetuneRecipe]] = {
+    "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
+}
+"""What a recipe's ``task`` may be; `vidssl` has a command of that name for each."""
+
+SUFFIX = ".yaml"
+
+
+@functools.cache
+def shipped() -> Path:
+    """Return the folder of vidssl's own recipes."""
+    package = Path(vidssl_cli.__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def names() -> dict[str, Path]:
+    """Map the name of every known recipe to its file; vidssl's own names come first and win."""
+    known: dict[str, Path] = {}
+    for folder in [shipped(), *registry().recipe_folders]:
+        for file in sorted(folder.rglob(f"*{SUFFIX}")):
+            known.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+    return known
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Return the file of a recipe that is given by name or by path.
+
+    Raises:
+        UsageError: if there is neither, with the nearest name.
+    """
+    known = names()
+    if (name := str(name_or_path)) in known:
+        return known[name]
+    if (path := Path(name_or_path)).is_file():
+        return path
+    raise UsageError(
+        f"no recipe is named {name!r}, and there is no such file{nearest(name, known)}",
+        where=name,
+        hint="`vidssl recipes list` shows the names",
+    )
+
+
+def load(
+    name_or_path: str | Path, overrides: Iterable[str] = ()
+) -> PretrainRecipe | FinetuneRecipe:
+    """Read a recipe of whichever task the file names, pre-training if it names none.
+
+    Raises:
+        RecipeError: with every problem, each located.
+        PluginError: the same, where a plugin is missing that a broken package may have offered.
+        UsageError: if there is no such recipe.
+    """
+    document = _read(name_or_path, overrides)
+    task = document.data.get("task", "pretrain")
+    if not isinstance(task, str) or task not in KINDS:
+        expected = " or ".join(map(repr, KINDS))
+        problem = f"task: found {task!r}, expected {expected}{nearest(task, KINDS)}"
+        document.problems.append(f"{document.place(('task',))}: {problem}")
+        raise RecipeError("\n".join(document.problems), where=_source(document))
+    return _check(KINDS[task], document)
+
+
+def load_as(
+    kind: type[RecipeT], name_or_path: str | Path, overrides: Iterable[str] = ()
+) -> RecipeT:
+    """Read a recipe for one task; raises like `load`."""
+    document = _read(name_or_path, overrides)
+    task = document.data.get("task", "pretrain")
+    if isinstance(task, str) and KINDS.get(task, kind) is not kind:
+        where = document.place(("task",))
+        raise RecipeError(
+            f"{where}: task: this recipe is for `vidssl {task}`", where=_source(document)
+        )
+    return _check(kind, document)
+
+
+def resolved_yaml(recipe: Recipe) -> str:
+    """Write a recipe with every key spelt out; the text is itself a valid recipe."""
+    from importlib.metadata import version
+
+    yaml = YAML()
+    yaml.width = 100
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    text = io.StringIO()
+    text.write(f"# Every key of a recipe, resolved by vidssl {version('vidssl')}.\n")
+    values = recipe.model_dump(mode="json")
+    for shared in Recipe.model_fields:  # what is special comes first
+        values[shared] = values.pop(shared)
+    yaml.dump(_tidy({"task": None, "summary": None} | values), text)
+    return text.getvalue()
+
+
+def summary(path: Path) -> str:
+    """Return a recipe's one-line summary, or what keeps it from being read."""
+    document = located.read(path)
+    if document.problems or not isinstance(document.data, dict):
+        return f"cannot be read: {(document.problems or ['no mapping of keys'])[0]}"
+    return str(document.data.get("summary", ""))
+
+
+def _read(name_or_path: str | Path, overrides: Iterable[str]) -> located.Located:
+    """Read a file and apply overrides; the result is a mapping, perhaps with problems."""
+    path = find(name_or_path)
+    document = located.read(path)
+    if not document.problems and not isinstance(document.data, dict):
+        document.problems.append(f"{path}:1:1: found no keys, expected a mapping of keys to values")
+    if document.data is None or not isinstance(document.data, dict):
+        raise RecipeError("\n".join(document.problems), where=str(path))
+    for override in overrides:
+        document.override(override)
+    return document
+
+
+def _check(kind: type[RecipeT], document: located.Located) -> RecipeT:
+    """Validate; report the problems of the text, of the overrides and of the values together."""
+    problems = list(document.problems)
+    missing = False
+    try:
+        recipe = kind.model_validate(document.data)
+    except ValidationError as invalid:
+        missing = names_unknown_plugin(invalid)
+        unreadable = {problem.split(": ", 1)[0] for problem in problems}
+        problems += [
+            line
+            for line in describe(kind, invalid, document)
+            if line.split(": ", 1)[0] not in unreadable  # its value was never read
+        ]
+    if not problems:
+        return recipe
+    where = _source(document)
+    absent = registry().absent()
+    if missing and absent:
+        reasons = "; ".join(map(str, absent))
+        raise PluginError(
+            "\n".join(problems), where=where, hint=f"not every plugin is there: {reasons}"
+        )
+    raise RecipeError("\n".join(problems), where=where)
+
+
+def _source(document: located.Located) -> str:
+    """Return the file, whatever overrides were laid over it."""
+    return document.places[()].removesuffix(":1:1")
+
+
+def _tidy(value: Any) -> Any:
+    """Put names first, and lists of plain values on one line."""
+    if isinstance(value, dict):
+        return {key: _tidy(value[key]) for key in sorted(value, key=lambda key: key != "name")}
+    if not isinstance(value, list):
+        return value
+    items = CommentedSeq(map(_tidy, value))
+    if not any(isinstance(item, dict | list) for item in value):
+        items.fa.set_flow_style()
+    return items
