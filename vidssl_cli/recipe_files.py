@@ -8,18 +8,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 import vidssl_cli
 from vidssl_cli import located
 from vidssl_cli.errors import PluginError, RecipeError, UsageError
+from vidssl_cli.hooks import Options
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe, Recipe
-from vidssl_cli.recipe_problems import describe, names_unknown_plugin, nearest
-from vidssl_cli.registry import registry
+from vidssl_cli.recipe_problems import any_of, describe, names_unknown_plugin, nearest
+from vidssl_cli.registry import Kind, offered, registry
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 KINDS: Mapping[str, type[PretrainRecipe] | type[FinetuneRecipe]] = {
     "pretrain": PretrainRecipe,
@@ -99,6 +101,18 @@ def load_as(
     return _check(kind, document)
 
 
+def load_options(kind: Kind, name: str, overrides: Iterable[str] = ()) -> Options:
+    """Choose a plugin by name, with ``key=value`` options; raises like `load`."""
+    document = located.Located({"name": name}, {(): f"--{kind} {name}"})
+    for override in overrides:
+        document.override(override)
+    models = offered(kind)
+    if name in models:
+        return _check(models[name], document)
+    expected = f"expected {any_of(list(models))}{nearest(name, models)}"
+    raise _refusal([f"--{kind} {name}: found {name!r}, {expected}"], document, missing=True)
+
+
 def resolved_yaml(recipe: Recipe) -> str:
     """Write a recipe with every key spelt out; the text is itself a valid recipe."""
     from importlib.metadata import version
@@ -138,7 +152,7 @@ def _read(name_or_path: str | Path, overrides: Iterable[str]) -> located.Located
     return document
 
 
-def _check(kind: type[RecipeT], document: located.Located) -> RecipeT:
+def _check(kind: type[ModelT], document: located.Located) -> ModelT:
     """Validate; report the problems of the text, of the overrides and of the values together."""
     problems = list(document.problems)
     missing = False
@@ -152,16 +166,20 @@ def _check(kind: type[RecipeT], document: located.Located) -> RecipeT:
             for line in describe(kind, invalid, document)
             if line.split(": ", 1)[0] not in unreadable  # its value was never read
         ]
-    if not problems:
-        return recipe
-    where = _source(document)
-    absent = registry().absent()
-    if missing and absent:
+    if problems:
+        raise _refusal(problems, document, missing)
+    return recipe
+
+
+def _refusal(
+    problems: Iterable[str], document: located.Located, missing: bool
+) -> RecipeError | PluginError:
+    """Return the error to raise; what is missing may be in a package that failed to load."""
+    message, where = "\n".join(problems), _source(document)
+    if missing and (absent := registry().absent()):
         reasons = "; ".join(map(str, absent))
-        raise PluginError(
-            "\n".join(problems), where=where, hint=f"not every plugin is there: {reasons}"
-        )
-    raise RecipeError("\n".join(problems), where=where)
+        return PluginError(message, where=where, hint=f"not every plugin is there: {reasons}")
+    return RecipeError(message, where=where)
 
 
 def _source(document: located.Located) -> str:

@@ -53,6 +53,12 @@ def nearest(word: object, words: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def any_of(words: Sequence[str]) -> str:
+    """Return ``'a', 'b' or 'c'``."""
+    quoted = [repr(word) for word in words]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+
 def _worth_telling(invalid: ValidationError) -> Iterator[ErrorDetails]:
     """Yield the errors but for lists that are too short only because their items are wrong."""
     errors = invalid.errors(include_url=False)
@@ -135,13 +141,13 @@ def _problem(error: ErrorDetails, owners: Models, choices: Models) -> str:
             return f"unknown key{guess or '; there is ' + ', '.join(known)}"
         case "union_tag_invalid":
             tags = sorted(tag for model in choices for tag in _tags(model))
-            return f"found {error['ctx']['tag']!r}, expected {_any_of(tags)}" + nearest(
+            return f"found {error['ctx']['tag']!r}, expected {any_of(tags)}" + nearest(
                 error["ctx"]["tag"], tags
             )
         case "union_tag_not_found" | "model_type" | "model_attributes_type" | "dict_type":
             tags = sorted(tag for model in choices for tag in _tags(model))
             return f"found {found}, expected " + (
-                f"a mapping whose name is {_any_of(tags)}" if tags else "a mapping of keys"
+                f"a mapping whose name is {any_of(tags)}" if tags else "a mapping of keys"
             )
         case "literal_error":
             words = _literals(error["ctx"]["expected"])
@@ -160,11 +166,6 @@ def _problem(error: ErrorDetails, owners: Models, choices: Models) -> str:
 def _literals(expected: str) -> list[str]:
     """Split pydantic's ``'a', 'b' or 'c'`` into words."""
     return [word for position, word in enumerate(expected.split("'")) if position % 2]
-
-
-def _any_of(words: Sequence[str]) -> str:
-    quoted = [repr(word) for word in words]
-    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
 
 
 def _shown(value: Any) -> str:
