@@ -1,34 +1,170 @@
-"""Videos as rows: one video and its facts. Plain values; nothing here opens a video file."""
+"""Videos as rows, and the manifests that keep them. Nothing here opens a video file.
+
+A manifest is a text file of one JSON object per line and video (docs/data.md).
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
+
+from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.errors import DamagedFileError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
     """One manifest row. Facts are None until a scan has decoded the file."""
 
-    path: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True
+    )
+
+    path: Annotated[str, Field(min_length=1)]
     """Where the file is, absolute once a manifest has been read."""
     label: str | None = None
     """Class name."""
-    split: str | None = None
+    split: Annotated[str, Field(pattern="^(train|test)$")] | None = None
     """``train`` or ``test``."""
     group: str | None = None
     """Videos of one group are cuts of one recording and must stay on one side of a split."""
-    frames: int | None = None
+    frames: PositiveInt | None = None
     """Frames that decode, not frames that the header declares."""
-    fps: float | None = None
+    fps: PositiveFloat | None = None
     """Frames per second."""
-    width: int | None = None
+    width: PositiveInt | None = None
     """Pixels as shown, that is after rotation."""
-    height: int | None = None
-    duration: float | None = None
+    height: PositiveInt | None = None
+    duration: PositiveFloat | None = None
     """Seconds."""
-    declared: int | None = None
+    declared: PositiveInt | None = None
     """Frames that the header declares."""
     timing: str | None = None
     """``steady``, ``variable``, ``out of order`` or ``missing``: what the timestamps are like."""
-    keyframes: tuple[tuple[int, int], ...] = ()
+    keyframes: tuple[tuple[NonNegativeInt, int], ...] = ()
     """(frame number, seek timestamp) of seek points that were checked against a full decode."""
+
+
+def read_manifest(path: Path) -> list[Video]:
+    """Read a manifest; paths in it are relative to its folder.
+
+    Keys that begin with an underscore are the user's own and are passed over.
+
+    Raises:
+        DamagedFileError: every problem, one ``file:line: problem`` each.
+    """
+    folder = os.path.abspath(path.parent)
+    videos: list[Video] = []
+    problems: list[str] = []
+    # Names of files need not be UTF-8; surrogateescape carries them through.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                videos.append(_parse(line, folder))
+            except ValueError as error:
+                problems.extend(f"{path}:{number}: {problem}" for problem in _told(error))
+    if problems:
+        raise DamagedFileError(
+            "\n".join(problems), where=str(path), hint="docs/data.md says what a row may hold"
+        )
+    return videos
+
+
+def write_manifest(path: Path, videos: Sequence[Video]) -> None:
+    """Write a manifest in one step; paths below its folder become relative to it."""
+    folder = os.path.abspath(path.parent)
+    rows = "".join(json.dumps(_row(video, folder), ensure_ascii=False) + "\n" for video in videos)
+    atomic_write(path, rows.encode(errors="surrogateescape"))
+
+
+def digest(videos: Sequence[Video]) -> str:
+    """Return the SHA-256 of what training depends on: order, names, labels, splits and sizes.
+
+    Where the data lies does not enter, so it may be moved or mounted elsewhere.
+    """
+    paths = [os.path.abspath(video.path) for video in videos]
+    root = os.path.commonpath([os.path.dirname(path) for path in paths] or ["/"])
+    state = hashlib.sha256()
+    for path, video in zip(paths, videos, strict=True):
+        facts = (video.frames, video.fps, video.width, video.height)
+        row = (os.path.relpath(path, root), video.label, video.split, video.group, *facts)
+        state.update(json.dumps(row).encode() + b"\n")
+    return state.hexdigest()
+
+
+@functools.cache
+def _rows() -> TypeAdapter[Video]:
+    return TypeAdapter(Video)
+
+
+def _parse(line: str, folder: str) -> Video:
+    """Check one line of a manifest."""
+    row = json.loads(line)
+    if isinstance(row, dict):
+        row = {key: value for key, value in row.items() if not key.startswith("_")}
+    video = _rows().validate_python(row)
+    if "://" in video.path:
+        raise ValueError(f"path: {video.path} is a URL; download the file and name that")
+    return dataclasses.replace(video, path=os.path.normpath(os.path.join(folder, video.path)))
+
+
+def _told(error: ValueError) -> list[str]:
+    """Put what is wrong with a row into people's words."""
+    if isinstance(error, json.JSONDecodeError):
+        return [f"is not JSON: {error.msg} at column {error.colno}"]
+    if not isinstance(error, ValidationError):
+        return [str(error)]
+    return [_told_field(detail) for detail in error.errors(include_url=False)]
+
+
+def _told_field(detail: ErrorDetails) -> str:
+    key = ".".join(map(str, detail["loc"]))
+    match detail["type"]:
+        case "dataclass_type":
+            return f'a row is an object like {{"path": "a.mp4"}}, not {detail["input"]!r}'
+        case "missing":
+            return f"{key}: is missing"
+        case "unexpected_keyword_argument":
+            names = [field.name for field in dataclasses.fields(Video)]
+            near = difflib.get_close_matches(key, names, n=1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            return f"{key}: unknown key; {meant} Keys of your own begin with _"
+        case "string_pattern_mismatch":
+            return f"{key}: must be train or test, not {detail['input']!r}"
+        case _:
+            return f"{key}: {detail['msg']}, not {detail['input']!r}"
+
+
+def _row(video: Video, folder: str) -> dict[str, Any]:
+    """Return the facts that are known, by key."""
+    row = {
+        field.name: value
+        for field in dataclasses.fields(video)
+        if (value := getattr(video, field.name)) not in (None, ())
+    }
+    path = os.path.abspath(video.path)
+    below = path.startswith(os.path.join(folder, ""))
+    return row | {"path": os.path.relpath(path, folder) if below else path}

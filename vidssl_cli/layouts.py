@@ -1,0 +1,282 @@
+"""What DATA may be: folders, lists and the layouts of known data sets, turned into rows.
+
+A layout says where the videos are and what they are called; nothing here opens one. docs/data.md
+describes every layout.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vidssl_cli.console import say
+from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.videos import Video, read_manifest
+
+SUFFIXES = (
+    *(".3g2", ".3gp", ".asf", ".avi", ".avif", ".dv", ".flv", ".gif", ".h264", ".hevc", ".ivf"),
+    *(".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut"),
+    *(".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv"),
+)
+"""Endings of files that a folder is searched for."""
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+"""Names of split folders; ``val`` stands in for ``test`` where there is none."""
+
+_UCF101 = re.compile(r"v_(?P<group>(?P<label>\w+)_g\d+)_c\d+\.avi")
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Where the split of a data set is written down, if not in its folders."""
+
+    split: int = 1
+    """Which of the official splits, 1 to 3."""
+    folder: Path | None = None
+    """Official lists of UCF101 (trainlist01.txt …) or HMDB51 (wave_test_split1.txt …)."""
+    train: Path | None = None
+    """List of training videos, one relative path per line, perhaps with a class number."""
+    test: Path | None = None
+    classes: Path | None = None
+    """Class names, one per line, for lists that number their classes from 0."""
+
+
+def find_videos(source: Path, lists: Lists = Lists()) -> list[Video]:
+    """Find the videos of any DATA, in an order that depends on names only.
+
+    Args:
+        source: A manifest (.jsonl), a table (.csv), a list (.txt), one video, or a folder.
+        lists: Split lists that go with a folder.
+
+    Raises:
+        UsageError: DATA or a list is not there, or nothing in it is a video.
+        DamagedFileError: A manifest or list cannot be understood.
+    """
+    if "://" in str(source):
+        raise UsageError(f"{source} is a URL", hint="download it and name the folder")
+    if not source.exists():
+        raise UsageError(f"DATA {source} does not exist")
+    source = Path(os.path.abspath(source))
+    videos = _from_folder(source, lists) if source.is_dir() else _from_file(source, lists)
+    if not videos:
+        raise UsageError(f"DATA {source} holds no video", hint="docs/data.md says what DATA may be")
+    return videos
+
+
+def _from_file(source: Path, lists: Lists) -> list[Video]:
+    other = lists.split != 1
+    _refuse(source, split=other, lists=lists.folder, train_list=lists.train, test_list=lists.test)
+    match source.suffix.lower():
+        case ".csv":
+            return _from_table(source, lists)
+        case ".txt":
+            return _labelled(_entries(source, source.parent), lists, folders=False)
+        case suffix:
+            _refuse(source, classes=lists.classes)
+            return read_manifest(source) if suffix == ".jsonl" else [Video(str(source))]
+
+
+def _from_folder(source: Path, lists: Lists) -> list[Video]:
+    if lists.train or lists.test:
+        _refuse("lists of your own", split=lists.split != 1, lists=lists.folder)
+        return _from_split_lists(source, lists)
+    _refuse(f"the folder {source}", classes=lists.classes)
+    official = lists.folder
+    if not official and next(source.glob("*/v_*_g*_c*.avi"), None):
+        beside = source.parent / "ucfTrainTestlist"
+        official = beside if beside.is_dir() else None
+    if not official:
+        _refuse(f"{source}, which has no official lists", split=lists.split != 1)
+        return _from_tree(source)
+    if (official / f"trainlist{lists.split:02}.txt").is_file():
+        return _ucf101(source, official, lists.split)
+    if any(official.glob(f"*_test_split{lists.split}.txt")):
+        return _hmdb51(source, official, lists.split)
+    raise UsageError(
+        f"{official} has no lists of split {lists.split}",
+        hint="it should hold trainlist01.txt … (UCF101) or wave_test_split1.txt … (HMDB51)",
+    )
+
+
+def _refuse(what: object, **options: object) -> None:
+    """Refuse options that would have no effect."""
+    if given := [f"--{name.replace('_', '-')}" for name, value in options.items() if value]:
+        raise UsageError(f"{' and '.join(given)} means nothing for {what}")
+
+
+def _from_tree(source: Path) -> list[Video]:
+    """Read splits and classes off the folders: [split/][class/…]video."""
+    rows = [(path.relative_to(source).parts, path) for path in _walk(source)]
+    tops = {parts[0].lower() for parts, _ in rows if len(parts) > 1}
+    # A class may be called `train`, so that only folders that are all splits are splits.
+    splits = {SPLIT_FOLDERS[top] for top in tops} if tops <= SPLIT_FOLDERS.keys() else set()
+    videos, left_out = [], 0
+    for parts, path in rows:
+        split = SPLIT_FOLDERS[parts[0].lower()] if splits and len(parts) > 1 else None
+        if split == "val" and "test" in splits:
+            left_out += 1
+            continue
+        below = parts[1:] if split else parts
+        label = below[0] if len(below) > 1 else None
+        videos.append(Video(str(path), label, "test" if split == "val" else split, _group(path)))
+    if left_out:
+        say(f"{left_out} validation videos are left out, since there is a test folder")
+    return videos
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield every video below a folder by name, following links, but never around in circles."""
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(root, name)
+
+
+def _group(path: Path) -> str | None:
+    """Return the recording that a UCF101 clip was cut from; other names say nothing."""
+    match = _UCF101.fullmatch(path.name)
+    return match["group"] if match else None
+
+
+def _ucf101(source: Path, lists: Path, split: int) -> list[Video]:
+    """Read the official lists: `Class/v_Class_g08_c01.avi 1` or the same without a number."""
+    named = [
+        Video(str(source / name), name.split("/")[0], part, _group(source / name))
+        for part in ("train", "test")
+        for line in _lines(lists / f"{part}list{split:02}.txt")
+        for name in line.split()[:1]
+    ]
+    return _on_disk(named, lists)
+
+
+def _hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
+    """Read the official lists, one per class: `name.avi 1`, where 1 trains, 2 tests, 0 rests."""
+    named = []
+    for file in sorted(lists.glob(f"*_test_split{split}.txt")):
+        label = file.name.removesuffix(f"_test_split{split}.txt")
+        for line in _lines(file):
+            name, mark = line.rsplit(maxsplit=1)
+            if mark in ("1", "2"):  # 0 is in neither part
+                recording = name.split(f"_{label}_")[0]
+                part = "train" if mark == "1" else "test"
+                path = str(source / label / name)
+                named.append(Video(path, label, part, f"{label}/{recording}"))
+    return _on_disk(named, lists)
+
+
+def _from_split_lists(source: Path, lists: Lists) -> list[Video]:
+    entries = [
+        (replace(video, split=part), number)
+        for part, file in (("train", lists.train), ("test", lists.test))
+        if file
+        for video, number in _entries(file, source)
+    ]
+    given = " and ".join(str(file) for file in (lists.train, lists.test) if file)
+    return _on_disk(_labelled(entries, lists, folders=True), given)
+
+
+def _entries(file: Path, root: Path) -> list[tuple[Video, str | None]]:
+    """Read a list of `path` or `path class-number` lines; paths may contain spaces."""
+    entries: list[tuple[Video, str | None]] = []
+    for line in _lines(file):
+        *path, last = line.rsplit(maxsplit=1)
+        numbered = bool(path) and last.isdecimal()
+        name = path[0] if numbered else line
+        entries.append((Video(os.path.join(root, name)), last if numbered else None))
+    return entries
+
+
+def _labelled(
+    entries: Sequence[tuple[Video, str | None]], lists: Lists, *, folders: bool
+) -> list[Video]:
+    """Label by the numbers if every line has one, else by folder if ``folders`` is set."""
+    if all(number is not None for _, number in entries):
+        names = list(_lines(lists.classes)) if lists.classes else None
+        return [_named(video, str(number), names) for video, number in entries]
+    _refuse("lists in which not every line has a class number", classes=lists.classes)
+    if not folders:
+        return [video for video, _ in entries]
+    return [replace(video, label=Path(video.path).parent.name) for video, _ in entries]
+
+
+def _named(video: Video, number: str, names: list[str] | None) -> Video:
+    """Label a video with a class number's name, or with the number where there are no names."""
+    if names is None:
+        return replace(video, label=number)
+    if int(number) >= len(names):
+        raise UsageError(
+            f"{video.path} is of class {number}, but there are {len(names)} class names",
+            hint="classes are numbered from 0",
+        )
+    return replace(video, label=names[int(number)])
+
+
+def _from_table(file: Path, lists: Lists) -> list[Video]:
+    """Read a CSV with a header that names path, or with columns path, label, split."""
+    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
+        reader = csv.reader(text, skipinitialspace=True)
+        rows = [(reader.line_num, row) for row in reader if row]
+    columns = ["path", "label", "split"]
+    if rows and "path" in rows[0][1]:
+        columns = rows.pop(0)[1]
+    elif all(len(row) == 1 for _, row in rows):  # `path` or `path number` under this ending
+        return _labelled(_entries(file, file.parent), lists, folders=False)
+    _refuse(file, classes=lists.classes)
+    return [
+        _cut(f"{file}:{number}", file.parent, dict(zip(columns, row, strict=False)))
+        for number, row in rows
+    ]
+
+
+def _cut(where: str, folder: Path, cells: dict[str, str]) -> Video:
+    """Turn the cells of a table's row into a video."""
+    path, split = cells.get("path"), cells.get("split") or None
+    if not path:
+        raise DamagedFileError(f"{where}: there is no path", where=where)
+    if split not in (None, "train", "test"):
+        raise DamagedFileError(f"{where}: split is train or test, not {split!r}", where=where)
+    return Video(
+        os.path.join(folder, path), cells.get("label") or None, split, cells.get("group") or None
+    )
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """Yield the lines of a text file that are not blank."""
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file")
+    with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+        yield from (stripped for line in lines if (stripped := line.strip()))
+
+
+def _on_disk(videos: Iterable[Video], lists: object) -> list[Video]:
+    """Leave out, and count, what official lists name and the folder does not have."""
+    videos = list(videos)
+    there = [video for video in videos if os.path.exists(video.path)]
+    if not there:
+        first = f", for example {videos[0].path}" if videos else ""
+        raise UsageError(
+            f"none of the {len(videos)} videos that {lists} names is there{first}",
+            hint="DATA must be the folder that the paths in the lists start from",
+        )
+    if missing := len(videos) - len(there):
+        say(f"{missing} of the {len(videos)} videos that {lists} names are not there")
+    return there

@@ -1,0 +1,85 @@
+"""DATA becomes videos with facts: the way in for every command that takes DATA."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from vidssl_cli.console import track, warn
+from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.layouts import Lists, find_videos
+from vidssl_cli.probe import probe
+from vidssl_cli.videos import Video
+
+
+def open_data(
+    source: str | Path,
+    *,
+    split: int = 1,
+    lists: Path | None = None,
+    train_list: Path | None = None,
+    test_list: Path | None = None,
+    classes: Path | None = None,
+    workers: int | None = None,
+) -> tuple[list[Video], list[MediaError]]:
+    """Find the videos of DATA, and their facts where no manifest holds them.
+
+    Args:
+        source: A folder, a manifest, a list or one video: docs/data.md.
+        split: Which official split of UCF101 or HMDB51, 1 to 3.
+        lists: Folder of their official lists.
+        train_list: List of training videos, paths relative to the folder.
+        test_list: List of test videos.
+        classes: Class names for lists that number their classes.
+        workers: Files decoded at a time; one per core if None.
+
+    Returns:
+        The videos that can be used, in an order that depends on names only, and one error for
+        each that cannot, which has been told on stderr.
+
+    Raises:
+        UsageError: DATA cannot be used, or nothing in it can.
+        DamagedFileError: A manifest or list cannot be understood.
+    """
+    found = find_videos(Path(source), Lists(split, lists, train_list, test_list, classes))
+    videos: list[Video] = []
+    broken: list[MediaError] = []
+    for result in _probed(found, workers or os.cpu_count() or 1):
+        if isinstance(result, MediaError):
+            warn(f"{result.where}: {result}; it is left out")
+            broken.append(result)
+        else:
+            videos.append(result)
+    if not videos:
+        raise UsageError(
+            f"none of the {len(found)} videos of {source} can be read",
+            hint="the warnings above say why",
+        )
+    return videos, broken
+
+
+def _probed(videos: Sequence[Video], workers: int) -> Iterator[Video | MediaError]:
+    """Yield every video with its facts, or what is wrong with it, in order."""
+    unknown = [video for video in videos if not _has_facts(video)]
+    pool = ThreadPoolExecutor(workers)
+    try:
+        results = iter(track(pool.map(_probe, unknown), "scanning", total=len(unknown)))
+        for video in videos:
+            yield video if _has_facts(video) else next(results)
+    finally:  # also when Ctrl-C ends the wait: leave the files that have not begun
+        pool.shutdown(cancel_futures=True)
+
+
+def _has_facts(video: Video) -> bool:
+    return None not in (video.frames, video.fps, video.width, video.height, video.duration)
+
+
+def _probe(video: Video) -> Video | MediaError:
+    try:
+        facts = probe(video.path)
+    except MediaError as error:
+        return error
+    return replace(facts, label=video.label, split=video.split, group=video.group)
