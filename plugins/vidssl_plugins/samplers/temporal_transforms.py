@@ -130,6 +130,6 @@ class TemporalTransformsSampler(Sampler):
         limits = [high, *(2**k for k in range(high.bit_length() - 1, 1, -1))]
         limit = next((step for step in limits if self._fits(step, count)), 0)
         if limit < low:
-            subset = draw("warp").choice(count, self.frames, replace=False)
-            return warped(np.diff(np.sort(subset)))
+            subset = np.sort(draw("warp").choice(count, self.frames, replace=False))
+            return warped(subset[1:] - subset[:-1])
         return warped(draw("warp").integers(low, limit + 1, self.frames - 1))
