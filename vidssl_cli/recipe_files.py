@@ -6,7 +6,7 @@ import functools
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -18,9 +18,10 @@ from vidssl_cli.errors import PluginError, RecipeError, UsageError
 from vidssl_cli.hooks import Options
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe, Recipe
 from vidssl_cli.recipe_problems import any_of, describe, names_unknown_plugin, nearest
-from vidssl_cli.registry import Kind, offered, registry
+from vidssl_cli.registry import BASES, offered, registry
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
+OptionsT = TypeVar("OptionsT", bound=Options)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 KINDS: Mapping[str, type[PretrainRecipe] | type[FinetuneRecipe]] = {
@@ -101,14 +102,21 @@ def load_as(
     return _check(kind, document)
 
 
-def load_options(kind: Kind, name: str, overrides: Iterable[str] = ()) -> Options:
-    """Choose a plugin by name, with ``key=value`` options; raises like `load`."""
+def load_options(base: type[OptionsT], name: str, overrides: Iterable[str] = ()) -> OptionsT:
+    """Choose a plugin of one kind by name, with ``key=value`` options; raises like `load`.
+
+    Args:
+        base: what the plugins of this kind derive from, such as `hooks.EvaluatorOptions`.
+        name: the plugin, as a recipe would write it.
+        overrides: its options.
+    """
+    kind = next(kind for kind, each in BASES.items() if each is base)
     document = located.Located({"name": name}, {(): f"--{kind} {name}"})
     for override in overrides:
         document.override(override)
     models = offered(kind)
     if name in models:
-        return _check(models[name], document)
+        return cast("OptionsT", _check(models[name], document))
     expected = f"expected {any_of(list(models))}{nearest(name, models)}"
     raise _refusal([f"--{kind} {name}: found {name!r}, {expected}"], document, missing=True)
 

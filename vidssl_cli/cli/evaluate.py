@@ -32,9 +32,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure what a run has learned, beside random weights and chance."""
+    from vidssl_cli.hooks import EvaluatorOptions
     from vidssl_cli.recipe_files import load_options
 
-    options = load_options("evaluator", evaluator, overrides or ())
+    options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
     from vidssl_cli.console import emit_json
     from vidssl_cli.embed import Encoder
