@@ -1,0 +1,308 @@
+"""The contract as checks: what the author of a plugin runs, and what the built-ins pass.
+
+    from vidssl_cli.testing import check_sampler
+
+    def test_slow():
+        check_sampler(Slow(name="slow"))
+
+Every check raises AssertionError with what was found and what the contract asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from vidssl_cli.clips import ABSENT, Batch, ClipPlan, Draw
+from vidssl_cli.hooks import PretextContext
+from vidssl_cli.recipe import Evaluation
+from vidssl_cli.videos import Video
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.hooks import (
+        BackboneOptions,
+        Embedding,
+        EvaluatorOptions,
+        Options,
+        Pool,
+        PretextOptions,
+        SamplerOptions,
+    )
+
+LENGTHS = (*range(1, 70), 96, 120, 121, 128, 250, 1000)
+"""Frames of the made-up videos that a sampler is tried on."""
+
+TAPS: Mapping[str, tuple[int, ...]] = {
+    "conv1": (8, 8, 16, 16),
+    "conv2": (8, 8, 8, 8),
+    "conv3": (16, 4, 4, 4),
+    "conv4": (32, 2, 2, 2),
+    "conv5": (64, 1, 2, 2),
+    "pool5": (64,),
+    "feat": (64,),
+}
+"""Taps of a made-up backbone, with the shape that each has for one clip."""
+
+
+def check_options(options: Options) -> None:
+    """Check what a recipe relies on: a literal name, no unknown keys, values that stay."""
+    kind = type(options)
+    annotation = kind.model_fields["name"].annotation
+    assert get_origin(annotation) is Literal, f"{kind.__name__}.name must be a Literal, as the tag"
+    assert get_args(annotation) == (options.name,), f"{kind.__name__}.name must be one word"
+    assert kind.model_config.get("frozen"), f"{kind.__name__} must be frozen"
+    assert kind.model_config.get("extra") == "forbid", f"{kind.__name__} must forbid extra keys"
+    written = options.model_dump(mode="json")
+    try:
+        read = kind.model_validate(json.loads(json.dumps(written)))
+    except pydantic.ValidationError as error:
+        raise AssertionError(f"{written} cannot be read back: {error}") from error
+    assert read == options, f"{written} reads back as {read}, not {options}"
+
+
+def check_backbone(options: BackboneOptions, clip: tuple[int, int, int] = (16, 64, 64)) -> None:
+    """Check taps, shapes, gradients, independence of the clips, and saving.
+
+    Args:
+        options: What to build.
+        clip: Frames, height and width of the clips to try.
+    """
+    check_options(options)
+    torch.manual_seed(0)
+    network = options.build()
+    torch.manual_seed(0)
+    twin = options.build()
+    assert isinstance(network, nn.Module), f"build() must give a torch module, not {network!r}"
+    assert isinstance(twin, nn.Module)
+    _assert_same_state(network, twin, "two builds from one seed differ")
+    assert network.taps.get("feat") == network.feature_dim, (
+        f"taps['feat'] is {network.taps.get('feat')}, and feature_dim {network.feature_dim}"
+    )
+    clips = torch.randn(3, 3, *clip, generator=torch.Generator().manual_seed(0))
+    taps = network(clips)
+    assert taps.keys() == network.taps.keys(), (
+        f"taps promises {sorted(network.taps)}; a call gives {sorted(taps)}"
+    )
+    for name, tap in taps.items():
+        _check_tap(name, tap, len(clips), network.taps[name])
+    everything = [tap.float().square().mean() for tap in taps.values()]
+    torch.autograd.backward(torch.stack(everything).sum())
+    _check_gradients(network)
+    _check_inference(network, twin, clips)
+
+
+def _check_tap(name: str, tap: Tensor, clips: int, channels: int) -> None:
+    vector = name == "feat" or (name == "pool5" and tap.ndim == 2)
+    form = "(N, D)" if vector else "(N, C, T, H, W)"
+    found = f"{name} is {tuple(tap.shape)}"
+    assert tap.ndim == (2 if vector else 5), f"{found}, not {form}"
+    assert tap.shape[:2] == (clips, channels), f"{found}; expected {clips} clips x {channels}"
+    assert bool(tap.isfinite().all()), f"{name} is not finite for a clip of noise"
+
+
+def _check_inference(network: nn.Module, twin: nn.Module, clips: Tensor) -> None:
+    """Check that evaluation mode sees each clip alone, and that weights can be saved."""
+    network.eval()
+    with torch.no_grad():
+        together, alone = network(clips)["feat"], network(clips[:1])["feat"]
+        assert torch.allclose(together[:1], alone, rtol=1e-3, atol=1e-4), (
+            "in eval mode a clip's features depend on the other clips of the batch"
+        )
+        twin.load_state_dict(network.state_dict())
+        loaded = twin.eval()(clips)["feat"]
+        assert torch.equal(loaded, network(clips)["feat"]), (
+            "weights loaded from a state_dict give other features"
+        )
+
+
+def check_sampler(options: SamplerOptions, lengths: Sequence[int] = LENGTHS) -> None:
+    """Check plans for videos of many lengths: frames in range, labels as declared, no hidden state.
+
+    Args:
+        options: What to build.
+        lengths: Frames of the videos to try.
+    """
+    check_options(options)
+    sampler, twin = options.build(), options.build()
+    videos = [Video(path=f"{n}.mp4", frames=n, fps=25.0) for n in lengths]
+    reasons = [sampler.rejects(video) for video in videos]
+    for video, reason in zip(videos, reasons, strict=True):
+        assert reason is None or reason.strip(), f"{video.path} is rejected without a reason"
+    usable = [video for video, reason in zip(videos, reasons, strict=True) if reason is None]
+    assert usable, f"every video is rejected: {dict(zip(lengths, reasons, strict=True))}"
+    for epoch in range(3):
+        draws = [Draw(seed=0, epoch=epoch, video=index) for index in range(len(usable))]
+        plans = sampler.plan_batch(usable, draws)
+        again = twin.plan_batch(usable, draws)
+        assert len(plans) == len(usable), f"{len(plans)} plans for {len(usable)} videos"
+        for video, plan, repeat in zip(usable, plans, again, strict=True):
+            _check_plan(plan, video, sampler.views, sampler.frames)
+            _check_labels(plan, options.labels(), sampler.views)
+            assert _same_plan(plan, repeat), f"{video.path}: one draw gave two different plans"
+
+
+def _check_plan(plan: ClipPlan, video: Video, views: int, frames: int) -> None:
+    assert len(plan.views) == views, f"{len(plan.views)} views planned; the sampler says {views}"
+    assert video.frames is not None
+    for number, view in enumerate(plan.views):
+        found = f"{video.path}, view {number}: {view.frames}"
+        assert view.frames.dtype == np.int64, f"{found} is {view.frames.dtype}, not int64"
+        assert view.frames.shape == (frames,), f"{found} has {view.frames.shape}, not ({frames},)"
+        inside = (view.frames >= 0) & (view.frames < video.frames)
+        assert inside.all(), f"{found} leaves 0..{video.frames - 1}"
+
+
+def _check_labels(plan: ClipPlan, declared: Mapping[str, int], views: int) -> None:
+    assert plan.labels.keys() == declared.keys(), (
+        f"labels() declares {sorted(declared)}; the plan carries {sorted(plan.labels)}"
+    )
+    for name, label in plan.labels.items():
+        assert label.shape in ((), (views,)), f"label {name} is {label.shape}, not ({views},) or ()"
+        values = label[label != ABSENT]
+        if classes := declared[name]:
+            assert label.dtype == np.int64, f"label {name} is {label.dtype}, not int64"
+            inside = (values >= 0) & (values < classes)
+            assert inside.all(), f"label {name} is {label}; declared are {classes} classes"
+        else:
+            assert np.isfinite(values).all(), f"the quantity {name} is {label}"
+
+
+def _same_plan(a: ClipPlan, b: ClipPlan) -> bool:
+    keys = [[(v.crop, v.flip, v.colour) for v in plan.views] for plan in (a, b)]
+    frames = all(np.array_equal(x.frames, y.frames) for x, y in zip(a.views, b.views, strict=True))
+    labels = all(np.array_equal(a.labels[name], b.labels[name]) for name in a.labels)
+    return keys[0] == keys[1] and frames and labels
+
+
+def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
+    """Check terms, metrics, gradients and saving on features of noise.
+
+    Args:
+        options: What to build.
+        sampler: A sampler that offers the views and labels it needs.
+    """
+    check_options(options)
+    views = sampler.build().views
+    assert options.needs <= sampler.labels().keys(), (
+        f"needs {sorted(options.needs)}; {sampler.name} offers {sorted(sampler.labels())}"
+    )
+    assert views >= options.needs_views, f"needs {options.needs_views} views; there are {views}"
+    channels = {name: shape[0] for name, shape in TAPS.items()}
+    batch = _noise_batch(sampler)
+    context = PretextContext(channels["feat"], channels, sampler.labels(), views, len(batch.video))
+    torch.manual_seed(0)
+    pretext, twin = options.build(context), options.build(context)
+    assert isinstance(pretext, nn.Module), f"build() must give a torch module, not {pretext!r}"
+    assert isinstance(twin, nn.Module)
+    twin.load_state_dict(pretext.state_dict())
+
+    features = _noise_features(batch)
+    terms, metrics = pretext(features, batch)
+    for name, value in (terms | metrics).items():
+        assert value.shape == (), f"{name} has the shape {tuple(value.shape)}; it must be a scalar"
+        assert bool(value.isfinite()), f"{name} is {value.item()}"
+    assert terms, "there is no loss term"
+    total = torch.stack(list(terms.values())).sum()
+    assert total.requires_grad, "the loss terms carry no gradient"
+    repeated = torch.stack(list(twin(features, batch)[0].values())).sum()
+    assert torch.equal(total, repeated), (
+        "a state_dict restored into a second build gives other loss"
+    )
+    torch.autograd.backward(total)
+    _check_gradients(pretext)
+    reached = [name for name, tap in features.items() if tap.grad is not None and tap.grad.any()]
+    assert reached, "no gradient reaches any tap of the backbone"
+
+
+def _noise_batch(sampler: SamplerOptions, videos: int = 12) -> Batch:
+    rows = [Video(path=f"{i}.mp4", frames=300 + i, fps=25.0) for i in range(videos)]
+    plans = sampler.build().plan_batch(rows, [Draw(0, 0, index) for index in range(videos)])
+    frames = torch.stack(
+        [torch.stack([torch.from_numpy(view.frames) for view in plan.views]) for plan in plans]
+    )
+    return Batch(
+        clips=torch.rand(*frames.shape[:2], 3, frames.shape[2], 8, 8),
+        labels={
+            name: torch.stack([torch.as_tensor(plan.labels[name]) for plan in plans])
+            for name in sampler.labels()
+        },
+        video=torch.arange(videos),
+        frames=frames,
+    )
+
+
+def _noise_features(batch: Batch) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    leading = batch.clips.shape[:2]
+    taps = {name: torch.randn(*leading, *s, generator=generator) for name, s in TAPS.items()}
+    return {name: tap.requires_grad_() for name, tap in taps.items()}
+
+
+def check_evaluator(options: EvaluatorOptions) -> None:
+    """Check the report of a made-up study: rows, metrics from 0 to 1, facts that become JSON."""
+    check_options(options)
+    report, again = options.build()(NoiseStudy()), options.build()(NoiseStudy())
+    found = [row.get("weights") for row in report.rows]
+    assert found == ["run", "random"], f"rows are for {found}, not for run and random"
+    for row in report.rows:
+        metrics = {key: value for key, value in row.items() if key != "weights"}
+        assert metrics, f"no metric for {row['weights']}"
+        for name, value in metrics.items():
+            assert 0 <= value <= 1, f"{name} is {value}, not from 0 to 1"
+    assert 0 <= report.chance <= 1, f"chance is {report.chance}"
+    json.dumps([report.rows, report.facts], allow_nan=False)
+    assert report.rows == again.rows, "two evaluations of one study differ"
+
+
+@dataclass
+class NoiseStudy:
+    """Three classes of videos; features tell them apart for the run, and are noise otherwise."""
+
+    weights: Sequence[str] = ("run", "random")
+    train: Sequence[Video] = field(default_factory=lambda: _labelled("train", 8))
+    test: Sequence[Video] = field(default_factory=lambda: _labelled("test", 4))
+    folder: Path | None = None
+    taps: Mapping[str, int] = field(default_factory=lambda: {n: s[0] for n, s in TAPS.items()})
+    evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
+
+    def features(
+        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
+    ) -> NDArray[np.float32]:
+        """Return (N, clips, D) features."""
+        noise = np.random.default_rng(len(videos)).normal(size=(len(videos), clips, self.taps[tap]))
+        if weights == "run":
+            for row, video in zip(noise, videos, strict=True):
+                row[:, int(str(video.label))] += 20
+        return noise.astype(np.float32)
+
+
+def _labelled(split: str, of_each: int) -> list[Video]:
+    return [
+        Video(path=f"{split}{i}.mp4", label=str(i % 3), split=split, frames=100, fps=25.0)
+        for i in range(3 * of_each)
+    ]
+
+
+def _check_gradients(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"no gradient reaches {name}"
+            assert bool(parameter.grad.isfinite().all()), f"the gradient of {name} is not finite"
+
+
+def _assert_same_state(a: nn.Module, b: nn.Module, problem: str) -> None:
+    states: list[dict[str, Any]] = [a.state_dict(), b.state_dict()]
+    same = states[0].keys() == states[1].keys() and all(
+        torch.equal(value, states[1][name]) for name, value in states[0].items()
+    )
+    assert same, problem
