@@ -26,7 +26,7 @@ _HINT = "restore the folder from a copy, or make it again"
 _TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[^-]+")
 
 
-def publish(folder: Path, write: Callable[[Path], None]) -> str:
+def publish(folder: Path, write: Callable[[Path], None]) -> None:
     """Make a folder appear whole: let ``write`` fill a temporary one, seal it, rename it.
 
     After a crash at any moment there is the folder as it was before, or the new one, never a part.
@@ -36,9 +36,6 @@ def publish(folder: Path, write: Callable[[Path], None]) -> str:
     Args:
         folder: Where the files shall be; its parent is made if need be.
         write: Receives an empty folder to write into; may make subfolders.
-
-    Returns:
-        SHA-256 of the manifest, which stands for the whole content.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent)
@@ -46,21 +43,19 @@ def publish(folder: Path, write: Callable[[Path], None]) -> str:
     fresh.mkdir()
     try:
         write(fresh)
-        digest = _seal(fresh)
+        _seal(fresh)
         _replace_folder(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return digest
 
 
-def verify(folder: Path, digest: str | None = None) -> dict[str, str]:
+def verify(folder: Path) -> dict[str, str]:
     """Check every file of a published folder against its manifest.
 
     Files that the manifest does not name are ignored: nobody reads them.
 
     Args:
         folder: A folder made by `publish`.
-        digest: What the SHA-256 of the manifest must be, where the caller knows.
 
     Returns:
         SHA-256 of each file by its name, which is relative to the folder, with forward slashes.
@@ -75,14 +70,10 @@ def verify(folder: Path, digest: str | None = None) -> dict[str, str]:
             where=str(folder),
             hint=_HINT,
         )
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if digest is not None and found != digest:
-        raise _damaged(path, digest, found)
-    digests = {}
-    for name, entry in _read_manifest(path, content).items():
-        digests[name] = _check(folder / name, entry["size"], entry["sha256"])
-    return digests
+    return {
+        name: _check(folder / name, entry["size"], entry["sha256"])
+        for name, entry in _read_manifest(path).items()
+    }
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -133,18 +124,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _seal(folder: Path) -> str:
-    """Write the manifest of a folder, bring everything to disk; return the manifest's SHA-256."""
+def _seal(folder: Path) -> None:
+    """Write the manifest of a folder and bring everything to disk."""
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             name = path.relative_to(folder).as_posix()
             files[name] = {"size": path.stat().st_size, "sha256": sha256(path)}
-    content = _render_manifest(files)
-    (folder / MANIFEST).write_bytes(content)
+    (folder / MANIFEST).write_bytes(_render_manifest(files))
     for path in [*folder.rglob("*"), folder]:
         _sync_folder(path) if path.is_dir() else _sync_file(path)
-    return hashlib.sha256(content).hexdigest()
 
 
 def _render_manifest(files: dict[str, Any]) -> bytes:
@@ -154,7 +143,8 @@ def _render_manifest(files: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"
 
 
-def _read_manifest(path: Path, content: bytes) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
     try:
         files: dict[str, Any] = json.loads(content)["files"]
         whole = _render_manifest(files) == content
@@ -182,14 +172,12 @@ def _check(path: Path, size: int, digest: str) -> str:
         )
     found = sha256(path)
     if found != digest:
-        raise _damaged(path, digest, found)
+        raise DamagedFileError(
+            f"the file is damaged: its SHA-256 is {found}, not {digest}",
+            where=str(path),
+            hint=_HINT,
+        )
     return found
-
-
-def _damaged(path: Path, expected: str, found: str) -> DamagedFileError:
-    return DamagedFileError(
-        f"the file is damaged: its SHA-256 is {found}, not {expected}", where=str(path), hint=_HINT
-    )
 
 
 def _replace_folder(fresh: Path, folder: Path) -> None:

@@ -1,0 +1,281 @@
+"""An index on disk: generations that are published whole, and a pointer to the newest.
+
+    CURRENT               the newest generation, and the SHA-256 of its manifest
+    generation-000002/    index.json     how it was made
+                          gallery.jsonl  the videos (N); itself a manifest
+                          clip.npy       (M, D) features of all clips, as the network gave them
+                          video.npy      (N, D) their means over each video
+                          clips.npy      (N,) clips of each video
+                          spans.npy      (M, 2) start and end of each clip in seconds
+                          stamps.npy     (N, 2) size and time of change of each file
+                          scaling.npy    (2, 2, D) what standardises videos and clips
+                          *.faiss        FAISS indexes over both, where FAISS is installed
+                          encoder/       the exported model
+    generation-000001/    the one before, for readers that are still at it
+
+A generation refers to nothing outside, so an index may be copied and moved, and readers see whole
+generations whatever a builder does meanwhile.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from vidssl_cli import search
+from vidssl_cli.artefacts import MANIFEST, atomic_write, publish, sha256, verify
+from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.recipe import Evaluation, Section
+from vidssl_cli.videos import Video, read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    from vidssl_cli.embed import Encoder
+
+Level = Literal["video", "clip"]
+LEVELS: tuple[Level, Level] = ("video", "clip")
+POINTER = "CURRENT"
+
+
+class Facts(Section):
+    """How an index was made: the content of `index.json`."""
+
+    version: Literal[1] = 1
+    """Of this layout."""
+    encoder: str
+    """SHA-256 of the weights."""
+    evaluation: Evaluation
+    """How the gallery was embedded; queries are embedded the same way."""
+    factory: str = search.EXACT
+    """FAISS factory string, or one of the short names of `search.expand_factory`."""
+    standardise: bool = False
+    """Whether the gallery's mean and deviation are taken out of every dimension."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Videos (N) and what the network says of their clips (M)."""
+
+    videos: Sequence[Video]
+    stamps: NDArray[np.int64]
+    """(N, 2) size in bytes and time of change in ns of each file when it was embedded."""
+    clips: NDArray[np.int64]
+    """(N,) clips of each video."""
+    features: NDArray[np.float32]
+    """(M, D) clip after clip, video after video; not normalised."""
+    spans: NDArray[np.float32]
+    """(M, 2) start and end of each clip in seconds."""
+
+    def part(self, video: int) -> slice:
+        """Return which of the M clips are of one video."""
+        end = int(self.clips[: video + 1].sum())
+        return slice(end - int(self.clips[video]), end)
+
+
+class Index:
+    """One generation, open for searching; features are read from disk as they are needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts = Facts.model_validate_json((folder / "index.json").read_bytes())
+        self.gallery = Gallery(
+            read_manifest(folder / "gallery.jsonl"),
+            np.load(folder / "stamps.npy"),
+            np.load(folder / "clips.npy"),
+            np.load(folder / "clip.npy", "r"),
+            np.load(folder / "spans.npy"),
+        )
+        self._raw = {"clip": self.gallery.features, "video": np.load(folder / "video.npy", "r")}
+        self._scaling = dict(zip(LEVELS, np.load(folder / "scaling.npy"), strict=True))
+
+    def size(self, level: Level) -> int:
+        """Return how many entries a level has, N or M."""
+        return len(self._raw[level])
+
+    def unit(self, level: Level, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Scale features (…, D) as this index does, and to length 1."""
+        return _unit(features, self._scaling[level])
+
+    def vectors(self, level: Level, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the vectors (n, D) of some entries of a level."""
+        return self.unit(level, self._raw[level][ids])
+
+    def engine(self, level: Level, device: str) -> search.Engine:
+        """Return what searches a level.
+
+        Raises:
+            VidsslError: The index needs FAISS, which is not installed.
+        """
+        faiss = search.load_faiss()
+        path = self.folder / f"{level}.faiss"
+        exact = self.facts.factory == search.EXACT
+        on_gpu = faiss is not None and getattr(faiss, "get_num_gpus", int)() > 0
+        if exact and (not path.is_file() or (device.startswith("cuda") and not on_gpu)):
+            vectors = self.unit(level, self._raw[level]).astype(np.float32)
+            return search.torch_engine(vectors, device)
+        faiss = search.require_faiss(self.facts.factory)
+        return search.faiss_engine(faiss.read_index(str(path)), device)
+
+
+def open_index(folder: Path) -> Index:
+    """Open the newest generation of an index, after checking every byte of it.
+
+    Raises:
+        UsageError: The folder is not an index.
+        DamagedFileError: A file of it is damaged or missing.
+    """
+    while True:
+        name, digest = _read_pointer(folder)
+        try:
+            verify(folder / name)
+            if sha256(folder / name / MANIFEST) != digest:
+                raise _damaged_pointer(folder)
+            return Index(folder / name)
+        except ValidationError as error:
+            raise DamagedFileError(
+                f"the index was made by another version of vidssl ({error.error_count()} "
+                "unknown settings)",
+                where=str(folder / name / "index.json"),
+                hint="index the data again with --overwrite",
+            ) from None
+        except (DamagedFileError, FileNotFoundError):
+            # Builders delete old generations: was this one replaced while it was being read?
+            if _read_pointer(folder) == (name, digest):
+                raise
+
+
+def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: Encoder) -> Path:
+    """Write a generation, make it the newest, and delete all but it and the one before.
+
+    Raises:
+        UsageError: FAISS cannot build such an index over this gallery.
+    """
+    name, previous = _next_name(folder)
+
+    def write(draft: Path) -> None:
+        (draft / "index.json").write_text(facts.model_dump_json(indent=2) + "\n")
+        write_manifest(draft / "gallery.jsonl", gallery.videos)
+        np.save(draft / "clip.npy", gallery.features)
+        np.save(draft / "video.npy", _means(gallery))
+        np.save(draft / "clips.npy", gallery.clips)
+        np.save(draft / "spans.npy", gallery.spans)
+        np.save(draft / "stamps.npy", gallery.stamps)
+        _write_searchable(draft, facts)
+        encoder.export(draft / "encoder")
+
+    publish(folder / name, write)
+    pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
+    atomic_write(folder / POINTER, json.dumps(pointer) + "\n")
+    for old in folder.glob("generation-*"):
+        if old.name not in {name, previous}:
+            shutil.rmtree(old)
+    return folder / name
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other builders away from an index; readers need no lock.
+
+    Raises:
+        VidsslError: Another process is building it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VidsslError(
+                "another `vidssl index` is writing this index", where=str(folder),
+                hint="wait until it is done and try again",
+            ) from None  # fmt: skip
+        yield
+
+
+def is_index(folder: Path) -> bool:
+    """Tell whether a folder holds an index."""
+    return (folder / POINTER).is_file()
+
+
+def _read_pointer(folder: Path) -> tuple[str, str]:
+    path = folder / POINTER
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is not an index: it has no {POINTER}",
+            where=str(folder),
+            hint="give the folder that --out named in `vidssl index`",
+        )
+    try:
+        pointer = json.loads(path.read_bytes())
+        name, digest = pointer["generation"], pointer["manifest"]
+        known = (folder / name).parent == folder and (folder / name).is_dir()
+    except (ValueError, LookupError, TypeError):
+        known = False
+    if not known:
+        raise _damaged_pointer(folder)
+    return name, digest
+
+
+def _damaged_pointer(folder: Path) -> DamagedFileError:
+    return DamagedFileError(
+        "the file does not name a whole generation of this index",
+        where=str(folder / POINTER),
+        hint="restore the index from a copy, or index the data again with --overwrite",
+    )
+
+
+def _next_name(folder: Path) -> tuple[str, str | None]:
+    """Name the next generation, and the one that readers may be at."""
+    try:
+        previous = _read_pointer(folder)[0]
+    except (UsageError, DamagedFileError):
+        previous = None
+    numbers = [int(path.name.rpartition("-")[2]) for path in folder.glob("generation-*")]
+    return f"generation-{max(numbers, default=0) + 1:06d}", previous
+
+
+def _write_searchable(draft: Path, facts: Facts) -> None:
+    """Write the scaling and the FAISS indexes of features that were written before."""
+    scalings = []
+    for level in LEVELS:
+        features = np.load(draft / f"{level}.npy", "r")
+        scalings.append(_scaling(features, facts.standardise))
+        if facts.factory != search.EXACT or search.load_faiss() is not None:
+            vectors = _unit(features, scalings[-1]).astype(np.float32)
+            search.write_faiss(vectors, facts.factory, draft / f"{level}.faiss")
+    np.save(draft / "scaling.npy", np.stack(scalings))
+
+
+def _means(gallery: Gallery) -> NDArray[np.float32]:
+    """Return the mean over the clips of each video (N, D)."""
+    starts = np.cumsum(gallery.clips) - gallery.clips
+    sums = np.add.reduceat(gallery.features, starts, dtype=np.float64)
+    return (sums / gallery.clips[:, None]).astype(np.float32)
+
+
+def _scaling(features: NDArray[np.float32], standardise: bool) -> NDArray[np.float64]:
+    """Return (2, D): what to subtract from each dimension, and what to multiply it with.
+
+    As `metrics.standardise`: a dimension in which the gallery does not vary becomes 0.
+    """
+    if not standardise:
+        return np.stack([np.zeros(features.shape[1]), np.ones(features.shape[1])])
+    mean = features.mean(0, dtype=np.float64)
+    deviation = features.std(0, dtype=np.float64)
+    varies = deviation > 1e-9 * np.abs(features).max(0)
+    return np.stack([mean, varies / np.where(varies, deviation, 1)])
+
+
+def _unit(features: NDArray[np.floating[Any]], scaling: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale features (…, D), and to length 1; a vector of zeros stays."""
+    scaled: NDArray[np.float64] = (features - scaling[0]) * scaling[1]
+    scaled /= np.maximum(np.linalg.norm(scaled, axis=-1, keepdims=True), 1e-12)
+    return scaled

@@ -1,0 +1,207 @@
+"""`vidssl index`: embed a gallery, or what is new of it, and publish it for searching."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidssl_cli.console import warn
+from vidssl_cli.embed import Encoder, embed
+from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.generations import (
+    Facts,
+    Gallery,
+    is_index,
+    locked,
+    open_index,
+    publish_generation,
+)
+from vidssl_cli.videos import Video
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `build_index` did: the JSON document of `vidssl index`."""
+
+    index: str
+    generation: str
+    videos: int
+    """In the index now, as clips are."""
+    clips: int
+    dimension: int
+    added: int
+    changed: int
+    """Embedded again, because their files had changed."""
+    factory: str
+    standardise: bool
+    broken: list[dict[str, str]]
+    """``{"path", "reason"}`` of every video of DATA that could not be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """One video of the gallery; equal to none but itself."""
+
+    video: Video
+    stamp: tuple[int, int]
+    """Size in bytes and time of change in ns: if they differ, it is another file."""
+    features: NDArray[np.float32]
+    """(clips, D)"""
+    spans: NDArray[np.float32]
+    """(clips, 2)"""
+
+
+def build_index(
+    encoder: Encoder,
+    data: Sequence[Video],
+    out: Path,
+    *,
+    factory: str | None = None,
+    standardise: bool | None = None,
+    overwrite: bool = False,
+    broken: Sequence[MediaError] = (),
+) -> Summary:
+    """Make an index of the videos, or add them to the one that is there.
+
+    Only videos that are new or whose file has changed are embedded. Adding in parts gives the same
+    index as adding all at once, and nothing is written when nothing changes.
+
+    Args:
+        encoder: The network; the index keeps a copy of it.
+        data: With their facts.
+        out: Folder of the index.
+        factory: FAISS factory string or short name; None keeps what the index has, at first Flat.
+        standardise: Take out the gallery's mean and deviation; None keeps what the index has, at
+            first what the recipe says.
+        overwrite: Begin anew, whatever index is there.
+        broken: Videos that a scan has left out, to be named in the summary.
+
+    Raises:
+        UsageError: There is something else, or an index by another network.
+        DamagedFileError: The index that is there is damaged.
+        VidsslError: No video could be embedded.
+    """
+    _refuse_foreign(out)
+    skipped: list[MediaError] = []
+    with locked(out):
+        old = open_index(out) if is_index(out) and not overwrite else None
+        facts = _facts(encoder, old.facts if old else None, factory, standardise)
+        known = _entries(old.gallery) if old else {}
+        entries = _update(encoder, known, data, skipped)
+        for error in skipped:
+            warn(f"{error.where}: {error}; it is left out")
+        if not entries:
+            raise VidsslError(
+                f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
+            )
+        gallery = _gallery(list(entries.values()))
+        if old and old.facts == facts and list(known.values()) == list(entries.values()):
+            generation = old.folder
+        else:
+            generation = publish_generation(out, facts, gallery, encoder)
+    return Summary(
+        index=str(out),
+        generation=generation.name,
+        videos=len(gallery.videos),
+        clips=len(gallery.features),
+        dimension=gallery.features.shape[1],
+        added=len(entries.keys() - known.keys()),
+        changed=sum(
+            entry.features is not known[path].features
+            for path, entry in entries.items()
+            if path in known
+        ),
+        factory=facts.factory,
+        standardise=facts.standardise,
+        broken=[{"path": e.where or "", "reason": str(e)} for e in (*broken, *skipped)],
+    )
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Leave folders alone that hold something else."""
+    if out.exists() and not is_index(out) and any(out.glob("[!.]*")):
+        raise UsageError(
+            f"{out} holds something else than an index", where=str(out), hint="choose another --out"
+        )
+
+
+def _facts(
+    encoder: Encoder, old: Facts | None, factory: str | None, standardise: bool | None
+) -> Facts:
+    digest, evaluation = encoder.digest, encoder.evaluation
+    if old is None:
+        old = Facts(encoder=digest, evaluation=evaluation, standardise=evaluation.standardise)
+    if (old.encoder, old.evaluation) != (digest, evaluation):
+        raise UsageError(
+            "the index was made by another network or evaluates it in another way, so new videos "
+            "could not be compared with those in it",
+            where="RUN",
+            hint="give the run that made it, choose another --out, or begin anew by --overwrite",
+        )
+    chosen = {"factory": factory, "standardise": standardise}
+    return old.model_copy(update={key: v for key, v in chosen.items() if v is not None})
+
+
+def _update(
+    encoder: Encoder,
+    known: Mapping[str, _Entry],
+    data: Sequence[Video],
+    skipped: list[MediaError],
+) -> dict[str, _Entry]:
+    """Return the entries by path: those known in their old order, then the new ones."""
+    videos = {video.path: video for video in data}
+    stamps = {path: _stamp(path) for path in videos}
+    stale = {p: v for p, v in videos.items() if p not in known or known[p].stamp != stamps[p]}
+    entries = {p: entry for p, entry in known.items() if p not in stale}
+    for path in videos.keys() - stale.keys():
+        if entries[path].video != videos[path]:  # its label, say
+            entries[path] = replace(entries[path], video=videos[path])
+    for item in embed(encoder, list(stale.values()), skipped=skipped, label="indexing"):
+        if not np.isfinite(item.features).all():
+            raise VidsslError(
+                "the network answers with numbers that are not finite",
+                where=item.video.path,
+                hint="its training diverged: look at loss in metrics.jsonl, lower the rate",
+            )
+        path = item.video.path
+        entries[path] = _Entry(item.video, stamps[path], item.features, item.spans)
+    order = [path for path in (*known, *(p for p in videos if p not in known)) if path in entries]
+    return {path: entries[path] for path in order}
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # gone since the scan; embedding it will say so
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _entries(gallery: Gallery) -> dict[str, _Entry]:
+    """Take a gallery apart."""
+    entries = {}
+    ends = np.cumsum(gallery.clips).tolist()
+    for video, stamp, clips, end in zip(
+        gallery.videos, gallery.stamps.tolist(), gallery.clips.tolist(), ends, strict=True
+    ):
+        part = slice(end - clips, end)
+        entries[video.path] = _Entry(
+            video, tuple(stamp), gallery.features[part], gallery.spans[part]
+        )
+    return entries
+
+
+def _gallery(entries: Sequence[_Entry]) -> Gallery:
+    """Put a gallery together."""
+    return Gallery(
+        videos=[entry.video for entry in entries],
+        stamps=np.array([entry.stamp for entry in entries], dtype=np.int64),
+        clips=np.array([len(entry.features) for entry in entries], dtype=np.int64),
+        features=np.concatenate([entry.features for entry in entries], dtype=np.float32),
+        spans=np.concatenate([entry.spans for entry in entries], dtype=np.float32),
+    )

@@ -1,0 +1,200 @@
+"""Nearest neighbours by cosine similarity: FAISS where it is installed, else torch.
+
+An engine proposes candidates; `nearest` scores them again in double precision. So the scores and
+the order of equal items are the same on every machine, and compressed indexes err only in whom
+they propose.
+
+Letters: N gallery vectors, Q queries, K neighbours, D features. Vectors have length 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidssl_cli.console import warn
+from vidssl_cli.errors import UsageError, VidsslError
+
+Vectors = NDArray[np.float32] | NDArray[np.float64]
+Ids = NDArray[np.int64]
+Engine = Callable[[NDArray[np.float32], int], Ids]
+"""(queries (Q, D), K) to the candidates (Q, K), in any order, -1 where there are fewer."""
+
+EXACT = "Flat"
+INSTALL = "install it by `pip install 'vidssl[cpu]'`, or 'vidssl[gpu]' for a GPU, never both"
+
+_TRAINING_POINTS = 39
+"""Vectors for each centroid below which FAISS calls k-means training poor."""
+_TIE = 1e-5
+"""More than single precision can err in a cosine."""
+_SIMILARITIES_AT_ONCE = 1 << 26
+
+
+@functools.cache
+def load_faiss() -> Any | None:
+    """Import FAISS, or return None where it is not installed or broken."""
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        return None
+    except Exception as error:  # faiss-gpu without its CUDA libraries raises RuntimeError
+        warn(f"FAISS is installed but cannot be loaded ({error}); `vidssl doctor` tells more")
+        return None
+    # FAISS 1.15 scans the gallery once per query in batches below this number (times D, and by
+    # default 128,000): 20 times slower for 200 queries against a million vectors.
+    faiss.cvar.distance_compute_blas_threshold = 20
+    return faiss
+
+
+def expand_factory(factory: str, size: int, dimension: int) -> str:
+    """Turn the short names HNSW, IVF, SQ and PQ into FAISS factory strings; leave others alone.
+
+    Args:
+        factory: A short name, or any FAISS factory string, such as ``IVF1024,SQ8``.
+        size: N, from which ``IVF`` takes its number of lists, about 4 √N.
+        dimension: D, which the number of PQ's parts must divide.
+    """
+    lists = max(1, min(round(4 * sqrt(size)), size // _TRAINING_POINTS))
+    parts = max(m for m in range(1, 65) if dimension % m == 0)
+    short = {"HNSW": "HNSW32", "IVF": f"IVF{lists},Flat", "SQ": "SQ8", "PQ": f"PQ{parts}"}
+    return short.get(factory, factory)
+
+
+def write_faiss(vectors: NDArray[np.float32], factory: str, path: Path) -> None:
+    """Build a FAISS index over vectors and write it to a file; see `build_faiss`."""
+    faiss = require_faiss(factory)
+    faiss.write_index(build_faiss(vectors, factory), str(path))
+
+
+def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
+    """Build a FAISS index of inner products over vectors (N, D).
+
+    Raises:
+        UsageError: There is no such factory, or there are too few vectors to train it.
+        VidsslError: FAISS is not installed.
+    """
+    faiss = require_faiss(factory)
+    size, dimension = vectors.shape
+    full = expand_factory(factory, size, dimension)
+    lists = re.search(r"IVF(\d+)", full)
+    if lists and size < _TRAINING_POINTS * int(lists[1]):
+        warn(
+            f"{full}: {size} vectors are few to train {lists[1]} lists; "
+            f"better have {_TRAINING_POINTS * int(lists[1])}, or let --factory IVF choose"
+        )
+    try:
+        index = faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
+        _be_quiet(faiss, index)
+        index.train(vectors)
+    except RuntimeError as error:
+        reason = re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", str(error))
+        raise UsageError(
+            f"FAISS cannot build {full} over {size} vectors of {dimension} dimensions: {reason}",
+            where="--factory",
+            hint="take Flat, which is exact and as quick below 100,000 vectors",
+        ) from None
+    index.add(vectors)
+    return index
+
+
+def require_faiss(factory: str) -> Any:
+    """Return FAISS.
+
+    Raises:
+        VidsslError: It is not installed.
+    """
+    faiss = load_faiss()
+    if faiss is None:
+        raise VidsslError(f"{factory} indexes need FAISS, which cannot be imported", hint=INSTALL)
+    return faiss
+
+
+def faiss_engine(index: Any, device: str = "cpu") -> Engine:
+    """Search a FAISS index, on the GPU if ``device`` is one and this FAISS and this index can."""
+    faiss = load_faiss()
+    assert faiss is not None
+    _set_effort(faiss, index)
+    if device.startswith("cuda") and getattr(faiss, "get_num_gpus", int)():
+        number = int(device.partition(":")[2] or 0)
+        try:
+            index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
+        except RuntimeError as error:  # HNSW, for one, has no GPU form
+            warn(f"this index is searched on the CPU: {str(error).splitlines()[0]}")
+
+    def search(queries: NDArray[np.float32], k: int) -> Ids:
+        ids: Ids = index.search(np.ascontiguousarray(queries), k)[1]
+        return ids
+
+    return search
+
+
+def torch_engine(vectors: NDArray[np.float32], device: str = "cpu") -> Engine:
+    """Search vectors (N, D) exactly by matrix products."""
+    import torch
+
+    gallery = torch.from_numpy(vectors).to(device)
+
+    def search(queries: NDArray[np.float32], k: int) -> Ids:
+        at_once = max(1, _SIMILARITIES_AT_ONCE // len(gallery))
+        ids = [
+            (part.to(device) @ gallery.T).topk(k).indices.cpu()
+            for part in torch.split(torch.from_numpy(queries), at_once)
+        ]
+        found: Ids = torch.cat(ids).numpy()
+        return found
+
+    return search
+
+
+def nearest(
+    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, query: Vectors, k: int
+) -> tuple[Ids, NDArray[np.float32]]:
+    """Find the K nearest of N vectors to one query (D,).
+
+    Args:
+        engine: Proposes candidates.
+        vectors_of: Returns the vectors (n, D) with the given numbers.
+        size: N.
+        query: (D,), of length 1.
+        k: At most so many.
+
+    Returns:
+        Their numbers and their cosines, which are in [-1, 1], best first; equally similar ones in
+        the order of their numbers.
+    """
+    k = min(k, size)
+    fetch = min(size, k + 16)
+    while True:
+        found = engine(query[None].astype(np.float32), fetch)[0]
+        ids = np.sort(found[found >= 0])
+        products = (vectors_of(ids).astype(np.float64) * query).sum(1)
+        scores = np.clip(products, -1, 1).astype(np.float32)
+        order = np.argsort(-scores, kind="stable")
+        # More may tie with the last one that is wanted than were fetched.
+        if fetch == size or len(ids) <= k or scores[order[-1]] < scores[order[k - 1]] - _TIE:
+            return ids[order[:k]], scores[order[:k]]
+        fetch = min(size, 4 * fetch)
+
+
+def _be_quiet(faiss: Any, index: Any) -> None:
+    """Keep FAISS from printing what `build_faiss` says itself."""
+    index = faiss.downcast_index(index)
+    for trained in (index, getattr(index, "pq", index)):
+        if hasattr(trained, "cp"):
+            trained.cp.min_points_per_centroid = 1
+
+
+def _set_effort(faiss: Any, index: Any) -> None:
+    """Look at enough of an approximate index to find nearly all true neighbours."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexIVF):
+        index.nprobe = min(index.nlist, max(16, index.nlist // 8))
+    elif isinstance(index, faiss.IndexHNSW):
+        index.hnsw.efSearch = 128
