@@ -1,0 +1,184 @@
+"""Looks at this machine and installation, and says what to do about what is missing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from vidssl_cli.hardware import cpu_flags
+from vidssl_cli.registry import BASES, registry
+
+ESSENTIAL = ("torch", "numpy", "av", "safetensors")
+"""Modules that no run gets by without."""
+
+EXTRAS = {
+    "cpu": "FAISS on the CPU: fast and approximate indexes",
+    "gpu": "FAISS on NVIDIA GPUs",
+    "tensorboard": "TensorBoard event files beside metrics.jsonl",
+}
+"""What the extras of pyproject.toml add, but for ``dev``."""
+
+LITTLE_SPACE = 2 * 10**9
+"""Bytes on a disk below which a run may end for want of them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    found: str
+    status: Literal["ok", "note", "problem", "fatal"] = "ok"
+    """Note: something optional is missing. Fatal: vidssl cannot work like this."""
+    fix: str | None = None
+    """One line: what to do about it."""
+
+
+def examine() -> Iterator[Check]:
+    """Yield what was found, essentials first."""
+    yield Check("vidssl", version("vidssl"))
+    yield Check("python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    for name in ESSENTIAL:
+        yield _module(name)
+    yield _processor()
+    yield _gpu()
+    yield _faiss()
+    yield from _extras()
+    yield from _plugins()
+    yield _folder("here", Path.cwd())
+    yield _folder("temp", Path(tempfile.gettempdir()))
+
+
+def _module(name: str) -> Check:
+    module = _attempt(lambda: importlib.import_module(name))
+    if isinstance(module, ModuleType):
+        return Check(name, str(getattr(module, "__version__", "there")))
+    return Check(name, module, "fatal", "pip install --force-reinstall vidssl")
+
+
+def _attempt(load: Callable[[], ModuleType]) -> ModuleType | str:
+    """Return the module, or what went wrong; a broken wheel may raise anything."""
+    try:
+        return load()
+    except Exception as error:
+        return " ".join(f"cannot be imported: {type(error).__name__}: {error}".split())
+
+
+def _processor() -> Check:
+    flags = cpu_flags()
+    known = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = f"{os.cpu_count()} cores, {memory / 2**30:.0f} GiB, {' '.join(known) or 'plain'}"
+    if {"avx512_bf16", "amx_bf16"} & flags:
+        return Check("cpu", f"{found}: trains in bf16")
+    return Check("cpu", f"{found}: trains in fp32, since it does not multiply bf16", "note")
+
+
+def _gpu() -> Check:
+    torch = _attempt(lambda: importlib.import_module("torch"))
+    if isinstance(torch, str):
+        return Check("gpu", "unknown without torch", "note")
+    count = torch.cuda.device_count()
+    if count:
+        names = [torch.cuda.get_device_properties(index) for index in range(count)]
+        return Check(
+            "gpu", ", ".join(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in names)
+        )
+    if not shutil.which("nvidia-smi"):
+        return Check("gpu", "none: everything runs on the CPU", "note")
+    built = torch.version.cuda
+    if built is None:
+        fix = "install a CUDA build of torch; this one computes on the CPU only"
+        return Check("gpu", f"an NVIDIA driver, but torch {torch.__version__}", "problem", fix)
+    fix = f"run nvidia-smi; torch needs a driver for CUDA {built}"
+    return Check("gpu", "an NVIDIA driver, but torch sees no GPU", "problem", fix)
+
+
+def _faiss() -> Check:
+    names = {dist.name.lower() for dist in distributions() if dist.name}
+    there = sorted(name for name in names if re.fullmatch(r"faiss-(cpu|gpu.*)", name))
+    remove = f"pip uninstall -y {' '.join(there)}"
+    if not there:
+        return Check(
+            "faiss",
+            "none: exact search only, with torch",
+            "note",
+            "pip install 'vidssl[cpu]', or 'vidssl[gpu]' for FAISS on NVIDIA GPUs",
+        )
+    found = ", ".join(f"{name} {version(name)}" for name in there)
+    if len(there) > 1:
+        fix = f"{remove}, then pip install one of them: they overwrite each other's files"
+        return Check("faiss", found, "problem", fix)
+    faiss = _attempt(lambda: importlib.import_module("faiss"))
+    if isinstance(faiss, str):
+        fix = f"{remove}, then pip install 'vidssl[cpu]'"
+        return Check("faiss", f"{found} {faiss}", "problem", fix)
+    gpus = getattr(faiss, "get_num_gpus", int)()
+    return Check("faiss", f"{found}, {f'on {gpus} GPUs' if gpus else 'on the CPU'}")
+
+
+def _extras() -> Iterator[Check]:
+    """Say of each extra whether its packages are there."""
+    for extra, adds in EXTRAS.items():
+        needed = [
+            match[1]
+            for line in requires("vidssl") or ()
+            if (match := re.match(rf"([\w.-]+).*;\s*extra == '{extra}'", line.replace('"', "'")))
+        ]
+        missing = [name for name in needed if not _is_installed(name)]
+        if not missing:
+            yield Check(f"[{extra}]", f"installed: {adds}")
+        elif extra in {"cpu", "gpu"} and any(map(_is_installed, ("faiss-cpu", "faiss-gpu"))):
+            yield Check(f"[{extra}]", f"would add {adds}; uninstall the other first", "note")
+        else:
+            yield Check(f"[{extra}]", f"would add {adds}", "note", f"pip install 'vidssl[{extra}]'")
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _plugins() -> Iterator[Check]:
+    found = registry()
+    for kind in BASES:
+        names = found.offered(kind)
+        if names:
+            yield Check(f"{kind}s", ", ".join(names))
+        else:
+            fix = "see the plugins below, or pip install --force-reinstall vidssl"
+            yield Check(f"{kind}s", "none", "fatal", fix)
+    for info in found.absent():
+        fix = f"update or uninstall {info.package}, or set VIDSSL_DISABLE_PLUGINS={info.package}"
+        if info.status == "disabled":
+            yield Check("plugin", str(info), "note", "unset VIDSSL_DISABLE_PLUGINS")
+        else:
+            yield Check("plugin", str(info), "problem", fix)
+
+
+def _folder(name: str, folder: Path) -> Check:
+    """Try to write, and look how much would fit."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"vidssl")
+    except OSError as error:
+        fix = "work in another folder" if name == "here" else "set TMPDIR to a folder of yours"
+        return Check(name, f"{folder} cannot be written: {error.strerror}", "problem", fix)
+    free = shutil.disk_usage(folder).free
+    found = f"{folder} can be written, {free / 10**9:.1f} GB free"
+    if free < LITTLE_SPACE:
+        return Check(name, found, "problem", "make room, or work on another disk")
+    return Check(name, found)
