@@ -1,0 +1,165 @@
+"""`vidssl data`: manifests and health checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidssl_cli.cli.options import AsJson, Overrides, RecipeName
+
+if TYPE_CHECKING:
+    from vidssl_cli.check import Finding
+    from vidssl_cli.videos import Video
+
+data = typer.Typer(no_args_is_help=True, help="Scan, check and make videos.")
+
+DATA_HELP = "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), or one video."
+Split = Annotated[int, typer.Option(min=1, max=3, help="Official split of UCF101 or HMDB51.")]
+OfficialLists = Annotated[
+    Path | None,
+    typer.Option("--lists", metavar="DIR", help="Folder of the official lists, if elsewhere."),
+]
+TrainList = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Training videos, one path per line, relative to DATA."),
+]
+TestList = Annotated[Path | None, typer.Option(metavar="FILE", help="Test videos, likewise.")]
+Classes = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Class names, one per line, for lists with class numbers."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Files decoded at a time; one per core by default.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(data, name="data")
+
+
+@data.command()
+def scan(
+    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Manifest to write (.jsonl).")],
+    split: Split = 1,
+    lists: OfficialLists = None,
+    train_list: TrainList = None,
+    test_list: TestList = None,
+    classes: Classes = None,
+    workers: Workers = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 5 if a video cannot be read.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decode every video once and write what was found to a manifest."""
+    from vidssl_cli.console import emit_json
+    from vidssl_cli.errors import SkippedMediaError, UsageError
+
+    if out.suffix != ".jsonl" or out.is_dir():
+        raise UsageError(f"--out {out} is not a name for a manifest", hint="it ends in .jsonl")
+
+    from vidssl_cli.scan import open_data
+    from vidssl_cli.videos import write_manifest
+
+    videos, broken = open_data(
+        source,
+        split=split,
+        lists=lists,
+        train_list=train_list,
+        test_list=test_list,
+        classes=classes,
+        workers=workers,
+    )
+    write_manifest(out, videos)
+    if as_json:
+        reasons = [{"path": error.where, "reason": str(error)} for error in broken]
+        emit_json({"manifest": str(out), "videos": len(videos), "broken": reasons})
+    else:
+        _summarise(f"{out}: {len(videos)} videos, {len(broken)} left out", videos)
+    if strict and broken:
+        raise SkippedMediaError(f"{len(broken)} videos were left out")
+
+
+def _summarise(title: str, videos: Sequence[Video]) -> None:
+    from datetime import timedelta
+
+    from vidssl_cli.console import emit_table
+
+    rows = []
+    for split in sorted({video.split for video in videos}, key=str, reverse=True):
+        part = [video for video in videos if video.split == split]
+        classes = {video.label for video in part} - {None}
+        frames = sum(video.frames or 0 for video in part)
+        seconds = round(sum(video.duration or 0 for video in part))
+        rows.append((split, len(part), len(classes), frames, timedelta(seconds=seconds)))
+    emit_table(title, ["split", "videos", "classes", "frames", "duration"], rows)
+
+
+@data.command()
+def check(
+    recipe: RecipeName,
+    source: Annotated[
+        str, typer.Option("--data", metavar="DATA", help=DATA_HELP, show_default=False)
+    ],
+    overrides: Overrides = None,
+    split: Split = 1,
+    lists: OfficialLists = None,
+    train_list: TrainList = None,
+    test_list: TestList = None,
+    classes: Classes = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Report what would hurt a recipe on given data: too short, damaged, leaking, lopsided."""
+    from vidssl_cli.recipe_files import load
+
+    chosen = load(recipe, overrides or ())
+
+    from vidssl_cli.check import check as examine
+    from vidssl_cli.console import emit_json
+    from vidssl_cli.scan import open_data
+
+    videos, broken = open_data(
+        source,
+        split=split,
+        lists=lists,
+        train_list=train_list,
+        test_list=test_list,
+        classes=classes,
+        workers=workers,
+    )
+    usable, findings = examine(chosen, videos, broken)
+    if as_json:
+        emit_json(
+            {
+                "recipe": recipe,
+                "videos": len(videos),
+                "usable": usable,
+                "findings": [_as_document(finding) for finding in findings],
+            }
+        )
+    else:
+        _tell(f"{len(videos)} videos, {usable} to train {recipe} on", findings)
+
+
+def _as_document(finding: Finding) -> dict[str, object]:
+    items = [{"item": item, "detail": detail} for item, detail in finding.items]
+    return {"kind": finding.kind, "message": finding.message, "items": items}
+
+
+def _tell(title: str, findings: Sequence[Finding]) -> None:
+    from vidssl_cli.console import emit_table, say
+
+    rows = []
+    for finding in findings:
+        item, detail = finding.items[0] if finding.items else ("", None)
+        example = detail and f"{Path(item).name}: {detail}"
+        rows.append((finding.kind, len(finding.items) or None, finding.message, example))
+    emit_table(title, ["found", "count", "what it means", "for example"], rows)
+    if not findings:
+        say("nothing that would hurt")
