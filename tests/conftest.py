@@ -1,0 +1,174 @@
+"""Small videos whose pictures carry their frame number, made where a test needs them."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vidssl_cli.encode import write_mp4
+from vidssl_cli.probe import probe
+
+BITS = 8
+"""Stripes in the upper half of a picture: the frame number in binary, lowest bit on the left."""
+
+
+def picture(number: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """Draw the number above a red half and a blue half: (H, W, 3) uint8."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    bits = [255 if number >> bit & 1 else 0 for bit in range(BITS)]
+    pixels[: height // 2] = np.repeat(bits, width // BITS)[:, None]
+    pixels[height // 2 :, : width // 2, 0] = 255
+    pixels[height // 2 :, width // 2 :, 2] = 255
+    return pixels
+
+
+def numbers(pictures: np.ndarray) -> list[int]:
+    """Read the frame numbers off pictures (T, H, W, 3) of any size."""
+    _, height, width, _ = pictures.shape
+    columns = [(2 * bit + 1) * width // (2 * BITS) for bit in range(BITS)]
+    bits = pictures[:, height // 4, columns].mean(-1) > 127
+    return [int(sum(1 << bit for bit in range(BITS) if row[bit])) for row in bits]
+
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_video(tmp_path_factory: pytest.TempPathFactory) -> MakeVideo:
+    """Return a function that writes a video and returns its path.
+
+    make_video(path=None, frames=24, fps=25, codec="libx264", size=(48, 64), times=None, …)
+    """
+    cache: dict[object, Path] = {}
+    folder = tmp_path_factory.mktemp("videos")
+
+    def make(
+        path: Path | None = None,
+        *,
+        frames: int = 24,
+        fps: int = 25,
+        codec: str = "libx264",
+        suffix: str = ".mp4",
+        size: tuple[int, int] = (48, 64),
+        options: Mapping[str, str] | None = None,
+        times: Sequence[int] | None = None,
+        matrix: Sequence[int] | None = None,
+    ) -> Path:
+        """Encode it once for all tests of the session; copy it to ``path`` if one is given.
+
+        Args:
+            path: where to put it; its suffix chooses the container.
+            frames: how many.
+            fps: frames per second, and ticks per second for ``times``.
+            codec: encoder.
+            suffix: container, where no path is given.
+            size: (height, width), both multiples of 16.
+            options: of the encoder.
+            times: timestamp of each frame in ticks of 1/fps, where they are not 0, 1, 2, …
+            matrix: (a, b, c, d) of the display matrix, for mp4.
+        """
+        suffix = path.suffix if path else suffix
+        key = (frames, fps, codec, suffix, size, str(options), str(times), str(matrix))
+        if key not in cache:
+            cache[key] = folder / f"{len(cache)}{suffix}"
+            encode(cache[key], frames, fps, codec, size, options or {}, times)
+            if matrix:
+                _set_display_matrix(cache[key], matrix)
+        if path is None:
+            return cache[key]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(cache[key], path)
+        return path
+
+    return make
+
+
+def encode(
+    path: Path,
+    frames: int,
+    fps: int,
+    codec: str,
+    size: tuple[int, int],
+    options: Mapping[str, str],
+    times: Sequence[int] | None,
+) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=dict(options))
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, fps)
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
+            frame.time_base = Fraction(1, fps)
+            frame.pts = times[number] if times else number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _set_display_matrix(path: Path, matrix: Sequence[int]) -> None:
+    """Write (a, b, c, d) into the track header of an mp4, as phones do."""
+    a, b, c, d = (value << 16 for value in matrix)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real videos that is not part of the project, or skip the test."""
+    if not DATA.is_dir():
+        pytest.skip(f"needs the real videos in {DATA}")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def toy_videos(tmp_path_factory):
+    """Twelve short videos of moving noise with all their facts: three classes, eight to train."""
+    folder = tmp_path_factory.mktemp("toy")
+    videos = []
+    for number in range(12):
+        random = np.random.default_rng(number)
+        texture = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        frames = [np.roll(texture, step * (1 + number % 3), axis=1) for step in range(40)]
+        path = folder / f"{number}.mp4"
+        write_mp4(path, np.stack(frames), 25)
+        split = "train" if number < 8 else "test"
+        videos.append(replace(probe(str(path)), label=f"class {number % 3}", split=split))
+    return tuple(videos)
+
+
+@pytest.fixture(scope="session")
+def toy_recipe():
+    """A function that returns a recipe as a fresh dict, small enough for a second of training."""
+
+    def make(**train):
+        return {
+            "input": {"resize": [24, 32], "crop": 16, "mode": "residual"},
+            "backbone": {"name": "r3d", "depth": 10, "width": 4},
+            "sampler": {"name": "pace", "views": 2, "frames": 8, "paces": [1, 2, 3]},
+            "pretext": [{"name": "pace"}, {"name": "same_context", "weight": 0.1}],
+            "augment": {"grey": 0.2, "colour": {"brightness": 0.2, "per": "frame"}},
+            "evaluation": {"clips": 3},
+            "train": {
+                "epochs": 8,
+                "batch_videos": 4,
+                "optimizer": {"name": "adamw", "lr": 1e-3},
+                "schedule": {"name": "cosine", "warmup": 0.1},
+                "clip_gradient": 5,
+            }
+            | train,
+        }
+
+    return make
