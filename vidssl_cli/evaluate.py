@@ -116,7 +116,7 @@ def show(options: EvaluatorOptions, report: Report, published: Sequence[Publishe
     rows: list[list[object]] = [
         [row["weights"], *(_percent(row[name]) for name in metrics)] for row in report.rows
     ]
-    rows.append(["chance", _percent(report.chance), *[None] * (len(metrics) - 1)])
+    rows.append(["chance", *(_percent(report.chances.get(name)) for name in metrics)])
     for entry in published:
         if entry.evaluator == options.name:
             published_row = f"published: {entry.dataset}, {entry.source}"

@@ -149,6 +149,8 @@ class Report:
     """One per set of weights: ``{"weights": "run" | "random", metric: value from 0 to 1, …}``."""
     chance: float
     """The leading metric of a guesser that knows nothing."""
+    chances: dict[str, float] = field(default_factory=dict)
+    """The same for every metric that has a chance level."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the protocol was: counts, tap, pooling, level."""
     tables: list[Table] = field(default_factory=list)

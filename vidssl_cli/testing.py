@@ -259,7 +259,8 @@ def check_evaluator(options: EvaluatorOptions) -> None:
         assert metrics, f"no metric for {row['weights']}"
         for name, value in metrics.items():
             assert 0 <= value <= 1, f"{name} is {value}, not from 0 to 1"
-    assert 0 <= report.chance <= 1, f"chance is {report.chance}"
+    for name, value in {"chance": report.chance, **report.chances}.items():
+        assert 0 <= value <= 1, f"the chance level of {name} is {value}, not from 0 to 1"
     json.dumps([report.rows, report.facts], allow_nan=False)
     assert report.rows == again.rows, "two evaluations of one study differ"
 

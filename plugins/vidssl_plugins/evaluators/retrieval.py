@@ -41,7 +41,7 @@ class RetrievalEvaluator:
         """Report ``top<k>`` for each set of weights.
 
         Chance is the share of hits to expect of a random ranking at the smallest k, given how
-        often each class occurs in the gallery; the facts give it for every k.
+        often each class occurs in the gallery.
 
         Raises:
             UsageError: if there is nothing to ask or to answer, or no such tap.
@@ -58,15 +58,15 @@ class RetrievalEvaluator:
         for weights in study.weights:
             ranking = self._rank(study, weights, settings)
             rows.append({"weights": weights} | topk_hits(ranking, queries, gallery, self.topk))
-        chance = topk_chance(queries, gallery, self.topk)
+        chances = topk_chance(queries, gallery, self.topk)
         facts = {
             "level": self.options.level,
             "queries": len(queries),
             "gallery": len(gallery),
             "classes": len(set(gallery.tolist())),
-            "chance": chance,
         }
-        return Report(rows, chance[f"top{self.topk[0]}"], facts | asdict(settings))
+        chance = chances[f"top{self.topk[0]}"]
+        return Report(rows, chance, chances, facts | asdict(settings))
 
     def _settle(self, study: Study) -> Settings:
         def choose(key: str) -> Any:
