@@ -1,0 +1,37 @@
+# make demo    the whole story on made-up videos
+# make test    the tests
+# make check   all that a change must pass
+#
+# The first run makes a virtual environment in .venv and installs constraints.txt into it; later
+# runs install nothing. PYTHON=python3.12 picks another interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: demo test check
+
+demo: $(INSTALLED)
+	$(BIN)/vidssl demo --out demo --overwrite
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2
+
+# torch comes first, so that nothing drags in another version, and with it the build tools, so that
+# the last line needs no network once everything is there.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	    v >= (3, 11) or sys.exit("vidssl needs Python 3.11 or newer; set PYTHON")'
+	@echo "installing into .venv, once; this takes a few minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) torch hatchling editables
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
