@@ -1,0 +1,162 @@
+"""Every entry point is loaded by itself: what is broken is named, the rest works."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import distributions
+
+import pytest
+
+from vidssl_cli.errors import PluginError
+from vidssl_cli.registry import Registry
+
+IMPORTS = """
+from typing import Literal
+from vidssl_cli.hooks import SamplerOptions, hookimpl
+"""
+BROKEN = {
+    "missing": ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+    "leaves": ("raise SystemExit(3)", "SystemExit: 3"),
+    "syntax": ("def", "SyntaxError"),
+    "raises": ("@hookimpl\ndef vidssl_samplers(): raise RuntimeError('no luck')", "no luck"),
+    "misspelt": ("@hookimpl\ndef vidssl_sampler(): return []", "unknown hook 'vidssl_sampler'"),
+    "argument": ("@hookimpl\ndef vidssl_samplers(video): return []", "Argument(s) {'video'}"),
+    "unmarked": ("def vidssl_samplers(): return []", "no function marked with @hookimpl"),
+    "foreign": ("@hookimpl\ndef vidssl_samplers(): return [int]", "which is no SamplerOptions"),
+    "nameless": ("@hookimpl\ndef vidssl_samplers(): return [SamplerOptions]", "narrow its name"),
+}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A function that makes a distribution with one module, as if pip had installed it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(name, code):
+        module = f"registrytest_{name}"
+        (tmp_path / f"{module}.py").write_text(IMPORTS + code)
+        facts = tmp_path / f"{module}-1.dist-info"
+        facts.mkdir()
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: acme-{name}\nVersion: 1\n")
+        (facts / "entry_points.txt").write_text(f"[vidssl]\nfirst = {module}\n")
+        return tmp_path
+
+    yield make
+    for module in [name for name in sys.modules if name.startswith("registrytest_")]:
+        del sys.modules[module]
+
+
+def good(*names):
+    models = [
+        f"class M{number}(SamplerOptions):\n    name: Literal[{name!r}]\n"
+        for number, name in enumerate(names)
+    ]
+    offers = ", ".join(f"M{number}" for number in range(len(names)))
+    return "".join([*models, f"@hookimpl\ndef vidssl_samplers(): return [{offers}]\n"])
+
+
+def entries(folder):
+    return sorted(
+        entry for dist in distributions(path=[str(folder)]) for entry in dist.entry_points
+    )
+
+
+def test_a_package_is_found(package):
+    registry = Registry(entries(package("good", good("slow"))))
+    assert list(registry.offered("sampler")) == ["slow"]
+    assert registry.offered("pretext") == {}
+    (info,) = registry.installed()
+    assert (info.name, info.kind, info.package) == ("slow", "sampler", "acme-good")
+    assert (info.status, info.reason) == ("loaded", None)
+
+
+def test_broken_packages_are_named_and_the_rest_works(package):
+    package("good", good("slow"))
+    for name, (code, _) in BROKEN.items():
+        folder = package(name, code)
+    registry = Registry(entries(folder))
+    assert list(registry.offered("sampler")) == ["slow"]
+    absent = {info.package: info for info in registry.absent()}
+    assert set(absent) == {f"acme-{name}" for name in BROKEN}
+    for name, (_, reason) in BROKEN.items():
+        info = absent[f"acme-{name}"]
+        assert (info.name, info.kind, info.status) == ("first", None, "failed")
+        assert reason in info.reason
+        assert "\n" not in info.reason
+
+
+def test_a_name_claimed_twice_belongs_to_nobody(package):
+    package("one", good("slow", "fast"))
+    folder = package("two", good("slow"))
+    registry = Registry(entries(folder))
+    assert list(registry.offered("sampler")) == ["fast"]
+    rivals = [info for info in registry.installed() if info.name == "slow"]
+    assert {info.package for info in rivals} == {"acme-one", "acme-two"}
+    for info in rivals:
+        assert info.status == "failed"
+        assert "acme-one:first and acme-two:first both claim" in info.reason
+
+
+def test_a_model_may_answer_to_several_names(package):
+    code = good("fast").replace("'fast'", "'fast', 'quick'")
+    assert list(Registry(entries(package("good", code))).offered("sampler")) == ["fast", "quick"]
+
+
+@pytest.mark.parametrize("switch", ["acme-good", "acme-good:first"])
+def test_plugins_can_be_switched_off(package, switch):
+    registry = Registry(entries(package("good", good("slow"))), {switch})
+    assert registry.offered("sampler") == {}
+    (info,) = registry.installed()
+    assert (info.package, info.status) == ("acme-good", "disabled")
+
+
+def test_recipe_folders_are_collected(package):
+    code = "from pathlib import Path\n@hookimpl\ndef vidssl_recipes(): return [Path('shelf')]\n"
+    assert [str(f) for f in Registry(entries(package("good", code))).recipe_folders] == ["shelf"]
+
+
+def vidssl(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "vidssl_cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {key: str(value) for key, value in environment.items()},
+    )
+
+
+def test_commands_work_beside_broken_packages(package):
+    package("good", good("slow"))
+    folder = package("leaves", BROKEN["leaves"][0])
+    run = vidssl("plugins", "--json", PYTHONPATH=folder)
+    assert run.returncode == 0
+    assert run.stderr.count("acme-leaves") == 1
+    rows = {(row["package"], row["name"]): row for row in json.loads(run.stdout)["plugins"]}
+    assert rows["acme-good", "slow"]["status"] == "loaded"
+    assert rows["acme-leaves", "first"]["status"] == "failed"
+    assert rows["vidssl", "r3d"] == {
+        "name": "r3d",
+        "kind": "backbone",
+        "package": "vidssl",
+        "status": "loaded",
+        "reason": None,
+    }
+
+
+def test_a_recipe_that_needs_a_broken_package_says_so(package, tmp_path):
+    folder = package("leaves", BROKEN["leaves"][0])
+    arguments = ["recipes", "check", "small/pace", "--set", "sampler.name=fastest", "--json"]
+    run = vidssl(*arguments, PYTHONPATH=folder)
+    assert run.returncode == PluginError.status
+    assert json.loads(run.stdout)["error"]["code"] == "plugin"
+    assert "--set sampler.name=fastest: sampler.name: found 'fastest'" in run.stderr
+    assert "acme-leaves has failed: SystemExit: 3" in run.stderr.splitlines()[-1]
+    assert vidssl(*arguments).returncode == 2
+    fine = vidssl("recipes", "check", "small/pace", PYTHONPATH=folder)
+    assert fine.returncode == 0
+
+
+def test_vidssls_own_plugins_can_be_switched_off():
+    run = vidssl("recipes", "check", "small/pace", VIDSSL_DISABLE_PLUGINS="vidssl:samplers")
+    assert run.returncode == PluginError.status
+    assert "no installed plugin offers a sampler" in run.stderr
