@@ -38,6 +38,12 @@ def numbers(pictures: np.ndarray) -> list[int]:
     return [int(sum(1 << bit for bit in range(BITS) if row[bit])) for row in bits]
 
 
+@pytest.fixture(scope="session")
+def read_numbers() -> Callable[[np.ndarray], list[int]]:
+    """Return the function that reads frame numbers off pictures of `make_video`."""
+    return numbers
+
+
 MakeVideo = Callable[..., Path]
 
 
