@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import ceil, floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
     from vidssl_cli.hooks import Backbone, Pool
     from vidssl_cli.videos import Video
+
+Moment = tuple[float, float]
+"""Start and end of a part of a video, in seconds."""
 
 CARD = "model.json"
 """Lies in a run directory as in an exported model folder."""
@@ -161,10 +165,23 @@ class Encoder:
                 group = []
         self.backbone.eval()
 
-    def views(self, video: Video, clips: int, stride: int) -> NDArray[np.int64]:
-        """Return (clips, T) frame numbers of evenly spaced clips."""
+    def views(
+        self, video: Video, clips: int, stride: int, moment: Moment | None = None
+    ) -> NDArray[np.int64]:
+        """Return (clips, T) frame numbers of evenly spaced clips, of the video or a moment of it.
+
+        A moment shorter than a clip is widened around its middle, for playing it slower would
+        make another motion of it.
+        """
         assert video.frames is not None, "open_data leaves no fact out"
-        return uniform_clips(video.frames, clips, self.card.frames, stride)
+        first, count = 0, video.frames
+        if moment:
+            rate, span = frame_rate(video), (self.card.frames - 1) * stride + 1
+            wanted = max(ceil(moment[1] * rate) - floor(moment[0] * rate), span)
+            middle = (moment[0] + moment[1]) / 2 * rate
+            first = min(max(0, round(middle - wanted / 2)), max(0, video.frames - wanted))
+            count = min(wanted, video.frames - first)
+        return first + uniform_clips(count, clips, self.card.frames, stride)
 
 
 def embed(
@@ -172,6 +189,7 @@ def embed(
     videos: Sequence[Video],
     *,
     evaluation: Evaluation | None = None,
+    moments: Sequence[Moment | None] | None = None,
     skipped: list[MediaError],
     label: str = "embedding",
 ) -> Iterator[Embedded]:
@@ -181,6 +199,7 @@ def embed(
         encoder: the network.
         videos: with their facts.
         evaluation: clips, stride, tap and pooling; None takes the encoder's.
+        moments: the part of each video to look at; None takes all of all.
         skipped: receives an error for every video that cannot be read, in order.
         label: what the progress shown on stderr is called.
 
@@ -192,8 +211,8 @@ def embed(
     reduce = _reducer(chosen.tap, chosen.pool)
     shown = iter(track(range(len(videos)), label, len(videos)))
     views = (
-        (video, encoder.views(video, chosen.clips, chosen.stride))
-        for video, _ in zip(videos, shown, strict=True)
+        (video, encoder.views(video, chosen.clips, chosen.stride, moment))
+        for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
     )
     for item, pixels in _decode_ahead(views, encoder.card.input.resize, skipped):
         video, frames = item
@@ -221,8 +240,13 @@ def _reducer(tap: str, pool: Pool) -> Callable[[dict[str, Tensor]], Tensor]:
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (clips, 2) seconds: from a clip's first frame to the end of its last."""
-    fps = video.fps or 25.0
-    return np.stack([frames.min(1) / fps, (frames.max(1) + 1) / fps], 1).astype(np.float32)
+    rate = frame_rate(video)
+    return np.stack([frames.min(1) / rate, (frames.max(1) + 1) / rate], 1).astype(np.float32)
+
+
+def frame_rate(video: Video) -> float:
+    """Return frames per second, or the customary 25 where the file does not say."""
+    return video.fps or 25.0
 
 
 def _decode_ahead(

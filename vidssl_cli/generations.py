@@ -80,6 +80,10 @@ class Gallery:
         end = int(self.clips[: video + 1].sum())
         return slice(end - int(self.clips[video]), end)
 
+    def owner(self, clip: int) -> int:
+        """Return the video that one of the M clips is of."""
+        return int(np.searchsorted(np.cumsum(self.clips), clip, side="right"))
+
 
 class Index:
     """One generation, open for searching; features are read from disk as they are needed."""
@@ -96,6 +100,13 @@ class Index:
         )
         self._raw = {"clip": self.gallery.features, "video": np.load(folder / "video.npy", "r")}
         self._scaling = dict(zip(LEVELS, np.load(folder / "scaling.npy"), strict=True))
+
+        self.items = {video.path: item for item, video in enumerate(self.gallery.videos)}
+        """Numbers of the videos by their paths."""
+
+    def entries_of(self, level: Level, item: int) -> int:
+        """Return how many entries of a level are of one video."""
+        return 1 if level == "video" else int(self.gallery.clips[item])
 
     def size(self, level: Level) -> int:
         """Return how many entries a level has, N or M."""

@@ -154,33 +154,44 @@ def torch_engine(vectors: NDArray[np.float32], device: str = "cpu") -> Engine:
 
 
 def nearest(
-    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, query: Vectors, k: int
-) -> tuple[Ids, NDArray[np.float32]]:
-    """Find the K nearest of N vectors to one query (D,).
+    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, queries: Vectors, k: int
+) -> list[tuple[Ids, NDArray[np.float32]]]:
+    """Find the K nearest of N vectors to each query.
 
     Args:
         engine: Proposes candidates.
         vectors_of: Returns the vectors (n, D) with the given numbers.
         size: N.
-        query: (D,), of length 1.
-        k: At most so many.
+        queries: (Q, D), of length 1.
+        k: At most so many neighbours.
 
     Returns:
-        Their numbers and their cosines, which are in [-1, 1], best first; equally similar ones in
-        the order of their numbers.
+        For each query the numbers of its neighbours (K,) and their cosines (K,), which are in
+        [-1, 1], best first; equally similar ones in the order of their numbers.
     """
     k = min(k, size)
     fetch = min(size, k + 16)
+    proposals = engine(queries.astype(np.float32), fetch)
+    return [
+        _settle(engine, vectors_of, size, query, k, proposal)
+        for query, proposal in zip(queries, proposals, strict=True)
+    ]
+
+
+def _settle(
+    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, query: Vectors, k: int,
+    found: Ids,
+) -> tuple[Ids, NDArray[np.float32]]:  # fmt: skip
+    """Rank candidates by their true cosines, after making sure that all who may tie are there."""
     while True:
-        found = engine(query[None].astype(np.float32), fetch)[0]
+        fetched = len(found)
         ids = np.sort(found[found >= 0])
         products = (vectors_of(ids).astype(np.float64) * query).sum(1)
         scores = np.clip(products, -1, 1).astype(np.float32)
         order = np.argsort(-scores, kind="stable")
-        # More may tie with the last one that is wanted than were fetched.
-        if fetch == size or len(ids) <= k or scores[order[-1]] < scores[order[k - 1]] - _TIE:
+        if fetched == size or len(ids) <= k or scores[order[-1]] < scores[order[k - 1]] - _TIE:
             return ids[order[:k]], scores[order[:k]]
-        fetch = min(size, 4 * fetch)
+        found = engine(query[None].astype(np.float32), min(size, 4 * fetched))[0]
 
 
 def _be_quiet(faiss: Any, index: Any) -> None:

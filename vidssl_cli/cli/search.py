@@ -1,0 +1,184 @@
+"""`vidssl index` and `vidssl retrieve`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidssl_cli.cli.train import Data, Device, Json, Split, Strict
+
+if TYPE_CHECKING:
+    from vidssl_cli.index import Summary
+    from vidssl_cli.retrieve import Answer
+
+
+class Part(StrEnum):
+    """Which videos of DATA."""
+
+    ALL = "all"
+    TRAIN = "train"
+    TEST = "test"
+
+
+class Level(StrEnum):
+    """What is ranked."""
+
+    VIDEO = "video"
+    CLIP = "clip"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(index)
+    app.command()(retrieve)
+
+
+def index(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="INDEX", help="Folder of the index.")],
+    part: Annotated[Part, typer.Option(help="Which videos of DATA to take.")] = Part.ALL,
+    factory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Flat (exact, the default), HNSW, IVF, SQ, PQ, or a FAISS factory string.",
+        ),
+    ] = None,
+    standardise: Annotated[
+        bool | None,
+        typer.Option(
+            "--standardise/--no-standardise",
+            help="Take out the gallery's mean and deviation; as the recipe says by default.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew instead of adding.")
+    ] = False,
+    split: Split = 1,
+    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    device: Device = "auto",
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Embed videos and make them searchable; an index that is there is added to.
+
+    Videos that the index has already are not embedded again unless their files have changed.
+    """
+    from dataclasses import asdict
+
+    from vidssl_cli.console import emit_json
+    from vidssl_cli.embed import Encoder
+    from vidssl_cli.errors import SkippedMediaError, UsageError
+    from vidssl_cli.index import build_index
+    from vidssl_cli.scan import open_data
+
+    encoder = Encoder.load(run, device, checkpoint)
+    found, broken = open_data(data, split=split)
+    videos = [video for video in found if part is Part.ALL or video.split == part]
+    if not videos:
+        splits = ", ".join(sorted({video.split or "none" for video in found}))
+        raise UsageError(
+            f"no video of {data} is in the part {part.value!r}; their splits: {splits}",
+            where="--part",
+            hint="leave --part out to take all, or give data that is split",
+        )
+    summary = build_index(
+        encoder, videos, out,
+        factory=factory, standardise=standardise, overwrite=overwrite, broken=broken,
+    )  # fmt: skip
+    if as_json:
+        emit_json(asdict(summary))
+    else:
+        _show_summary(summary)
+    if strict and summary.broken:
+        raise SkippedMediaError(f"{len(summary.broken)} videos were left out")
+
+
+def retrieve(
+    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")],
+    queries: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY...",
+            help="A video, a moment (clip.mp4@12.5-15), an item of the gallery ('#12'), a folder.",
+        ),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Answers to each query.")] = 10,
+    level: Annotated[
+        Level, typer.Option(help="Rank whole videos, or clips: moments of videos.")
+    ] = Level.VIDEO,
+    exclude_self: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-self/--include-self",
+            help="Whether the query's own video may answer; by default a file's may, "
+            "an item's may not.",
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--gallery", metavar="FILE.html", help="Write a page of moving pictures."),
+    ] = None,
+    device: Device = "auto",
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Find the videos that are most like a query, by cosine similarity."""
+    from vidssl_cli.console import emit_json, say
+    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.generations import open_index
+    from vidssl_cli.retrieve import as_json as answers_as_json
+    from vidssl_cli.retrieve import retrieve as carry_out
+
+    index = open_index(folder)
+    answers, broken = carry_out(
+        index, queries, top=top, level=level.value, exclude_self=exclude_self, device=device
+    )
+    if page:
+        from vidssl_cli.gallery import write_answers
+
+        write_answers(page, answers, index)
+        say(f"gallery: {page}")
+    if as_json:
+        emit_json(answers_as_json(answers, broken))
+    else:
+        for answer in answers:
+            _show_answer(answer)
+    if strict and broken:
+        raise SkippedMediaError(f"{len(broken)} queries were left out")
+
+
+def _show_summary(summary: Summary) -> None:
+    changes = f"{summary.added} added, {summary.changed} changed"
+    if summary.broken:
+        changes += f", {len(summary.broken)} left out"
+    typer.echo(
+        f"{summary.index}: {summary.videos} videos, {summary.clips} clips of "
+        f"{summary.dimension} dimensions, {summary.factory} ({changes})"
+    )
+
+
+def _show_answer(answer: Answer) -> None:
+    from vidssl_cli.console import emit_table, stdout
+
+    rows = []
+    labelled = any(hit.label for hit in answer.hits)
+    for hit in answer.hits:
+        label = [hit.label] if labelled else []
+        moment = f"{hit.start:.1f}-{hit.end:.1f} s"
+        rows.append([hit.rank, f"{hit.score:.3f}", moment, *label, f"#{hit.item}", hit.path])
+    columns = ["", "score", "moment", *(["label"] if labelled else []), "item", "video"]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
+    room = stdout.width - sum(width + 3 for width in widths[:-1]) - 4
+    for row in rows:
+        row[-1] = _shortened(str(row[-1]), max(room, 16))
+    emit_table(_shortened(answer.query.text, stdout.width), columns, rows)
+
+
+def _shortened(path: str, width: int) -> str:
+    """Cut a path from the left, where paths are alike."""
+    return path if len(path) <= width else "…" + path[1 - width :]

@@ -1,0 +1,95 @@
+"""What `vidssl retrieve` can be asked, and how it is written.
+
+clip.mp4            a video
+clip.mp4@12.5-15    a moment of it, in seconds
+#12                 an item of the gallery; also the path of one whose file is gone
+#12@3-5             a moment of an item
+folder, list.jsonl  every video in a folder or manifest
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.probe import probe
+from vidssl_cli.scan import open_data
+from vidssl_cli.videos import Video
+
+_MOMENT = re.compile(r"(?P<target>.+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)")
+_LISTS = {".jsonl", ".csv", ".txt"}
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for."""
+
+    text: str
+    """As it was written."""
+    video: Video
+    item: int | None = None
+    """Its number in the gallery, if that is where its features are taken from."""
+    moment: tuple[float, float] | None = None
+    """Start and end in seconds; None means the whole video."""
+
+
+def read_query(text: str, gallery: Sequence[Video], broken: list[MediaError]) -> list[Query]:
+    """Understand one query, which may stand for many.
+
+    Args:
+        text: As a user writes it.
+        gallery: Its videos.
+        broken: Receives the videos of a folder that cannot be read, which are told on stderr.
+
+    Raises:
+        MediaError: It names nothing that can be looked for.
+    """
+    match = None if os.path.exists(text) else _MOMENT.fullmatch(text)
+    target, moment = text, None
+    if match:
+        target, moment = match["target"], (float(match["start"]), float(match["end"]))
+    if not _stands_for_many(target):
+        item, video = _find(target, gallery)
+        return [Query(text, video, item, moment and _checked(moment, video, text))]
+    if moment:
+        raise MediaError("a moment is of one video, not of many", where=text)
+    try:
+        videos, lost = open_data(target)
+    except UsageError as error:
+        raise MediaError(str(error), where=text) from None
+    broken.extend(lost)
+    return [Query(video.path, video) for video in videos]
+
+
+def _stands_for_many(target: str) -> bool:
+    listed = os.path.splitext(target)[1].lower() in _LISTS and os.path.isfile(target)
+    return listed or os.path.isdir(target)
+
+
+def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
+    """Return the video that a query names, and its number if it is meant as an item."""
+    if re.fullmatch(r"#\d+", target) and not os.path.exists(target):
+        item = int(target[1:])
+        if item >= len(gallery):
+            raise MediaError(f"the gallery's items are #0 to #{len(gallery) - 1}", where=target)
+        return item, gallery[item]
+    if os.path.exists(target):
+        return None, probe(os.path.abspath(target))
+    path = os.path.abspath(target)
+    for item, video in enumerate(gallery):
+        if video.path == path:
+            return item, video
+    raise MediaError("there is no such file, and the gallery has no such item", where=target)
+
+
+def _checked(moment: tuple[float, float], video: Video, text: str) -> tuple[float, float]:
+    """Cut a moment to the video."""
+    start, end = moment
+    if end <= start:
+        raise MediaError(f"the moment ends at {end:g} s, before it starts", where=text)
+    if video.duration is not None and start >= video.duration:
+        raise MediaError(f"the video ends at {video.duration:.2f} s", where=text)
+    return start, min(end, video.duration or end)

@@ -1,0 +1,205 @@
+"""`vidssl retrieve`: the videos, or the moments, that are most like a query.
+
+Letters: D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidssl_cli.console import warn
+from vidssl_cli.devices import choose_device
+from vidssl_cli.embed import Encoder, embed
+from vidssl_cli.errors import MediaError, VidsslError
+from vidssl_cli.generations import Index, Level
+from vidssl_cli.queries import Query, read_query
+from vidssl_cli.search import nearest
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One video, or one moment, that is like the query."""
+
+    rank: int
+    """From 1."""
+    path: str
+    score: float
+    """Cosine similarity, from -1 to 1."""
+    start: float
+    """Of the moment that is most like the query, in seconds."""
+    end: float
+    label: str | None
+    item: int
+    """Number in the gallery: the query ``#item`` asks for what is like it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A query and its hits, best first."""
+
+    query: Query
+    hits: Sequence[Hit]
+
+
+def retrieve(
+    index: Index,
+    texts: Sequence[str],
+    *,
+    top: int = 10,
+    level: Level = "video",
+    exclude_self: bool | None = None,
+    device: str = "auto",
+) -> tuple[list[Answer], list[MediaError]]:
+    """Answer queries.
+
+    A query is one vector, the mean over its clips, embedded as the gallery was.
+
+    Args:
+        index: Where to look.
+        texts: Queries as `vidssl_cli.queries` says.
+        top: Hits of each query, at most.
+        level: Rank videos, or clips, of which one video may have several.
+        exclude_self: Leave out the query's own video where the gallery has it; None leaves it out
+            when the query is an item, and not when it is a file.
+        device: Where to embed and search.
+
+    Returns:
+        Answers in the order of the queries, and an error for each query that has none, which has
+        been told on stderr.
+
+    Raises:
+        VidsslError: No query could be answered.
+    """
+    broken: list[MediaError] = []
+    queries: list[Query] = []
+    for text in texts:
+        try:
+            queries += read_query(text, index.gallery.videos, broken)
+        except MediaError as error:
+            _leave_out(error, broken)
+    features = _features(index, queries, device, broken)
+    asked = [(query, clips.mean(0, dtype=np.float64)) for query, clips in features]
+    if not asked:
+        raise VidsslError(
+            f"none of {len(broken)} queries could be answered", hint="see the warnings above"
+        )
+    own = [_own_item(index, query, exclude_self) for query, _ in asked]
+    spare = max(0 if item is None else index.entries_of(level, item) for item in own)
+    found = nearest(
+        index.engine(level, str(choose_device(device))),
+        lambda ids: index.vectors(level, ids),
+        index.size(level),
+        index.unit(level, np.stack([mean for _, mean in asked])),
+        top + spare,
+    )
+    return [
+        Answer(query, list(islice(_hits(index, level, mean, item, *entries), top)))
+        for (query, mean), item, entries in zip(asked, own, found, strict=True)
+    ], broken
+
+
+def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str, Any]:
+    """Return the JSON document of `vidssl retrieve`."""
+    return {
+        "queries": [
+            {
+                "query": answer.query.text,
+                "label": answer.query.video.label,
+                "hits": [asdict(hit) for hit in answer.hits],
+            }
+            for answer in answers
+        ],
+        "broken": [{"path": error.where or "", "reason": str(error)} for error in broken],
+    }
+
+
+def _features(
+    index: Index, queries: Sequence[Query], device: str, broken: list[MediaError]
+) -> list[tuple[Query, NDArray[np.float32]]]:
+    """Return each query with its features (clips, D), without those that cannot be read."""
+    files = [number for number, query in enumerate(queries) if query.item is None]
+    found: dict[int, NDArray[np.float32]] = {}
+    if files:
+        # Copies, so that two moments of one video are told apart by identity.
+        videos = [replace(queries[number].video) for number in files]
+        numbers = {id(video): number for video, number in zip(videos, files, strict=True)}
+        skipped: list[MediaError] = []
+        for item in embed(
+            Encoder.load(index.folder / "encoder", device),
+            videos,
+            evaluation=index.facts.evaluation,
+            moments=[queries[number].moment for number in files],
+            skipped=skipped,
+            label="queries",
+        ):
+            found[numbers[id(item.video)]] = item.features
+        for error in skipped:
+            _leave_out(error, broken)
+    for number, query in enumerate(queries):
+        if query.item is not None:
+            try:
+                found[number] = _stored(index, query.item, query)
+            except MediaError as error:
+                _leave_out(error, broken)
+    return [(queries[number], found[number]) for number in sorted(found)]
+
+
+def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
+    """Return the features (clips, D) that the gallery has of an item, or of a moment of it."""
+    part = index.gallery.part(item)
+    features, spans = index.gallery.features[part], index.gallery.spans[part]
+    if query.moment is None:
+        return features
+    start, end = query.moment
+    inside = (spans[:, 0] < end) & (spans[:, 1] > start)
+    if not inside.any():
+        raise MediaError("the index has no clip of this moment", where=query.text)
+    return features[inside]
+
+
+def _leave_out(error: MediaError, broken: list[MediaError]) -> None:
+    warn(f"{error.where}: {error}; it is left out")
+    broken.append(error)
+
+
+def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | None:
+    """Return the item of the gallery that must not answer a query."""
+    if query.item is not None:
+        return None if exclude_self is False else query.item
+    return index.items.get(query.video.path) if exclude_self else None
+
+
+def _hits(
+    index: Index,
+    level: Level,
+    mean: NDArray[np.float64],
+    excluded: int | None,
+    entries: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> Iterator[Hit]:
+    """Yield a hit for each entry but those of the excluded item."""
+    gallery = index.gallery
+    rank = 0
+    for entry, score in zip(entries.tolist(), scores.tolist(), strict=True):
+        item = entry if level == "video" else gallery.owner(entry)
+        if item == excluded:
+            continue
+        rank += 1
+        clip = entry if level == "clip" else _best_clip(index, item, mean)
+        start, end = (round(second, 3) for second in gallery.spans[clip].tolist())
+        video = gallery.videos[item]
+        yield Hit(rank, video.path, round(score, 6), start, end, video.label, item)
+
+
+def _best_clip(index: Index, item: int, mean: NDArray[np.float64]) -> int:
+    """Return the clip of an item that is most like the query."""
+    part = index.gallery.part(item)
+    clips = index.vectors("clip", np.arange(part.start, part.stop))
+    best = np.argmax(clips @ index.unit("clip", mean))
+    return int(part.start + best)
