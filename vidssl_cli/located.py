@@ -119,15 +119,14 @@ def parse(text: str, source: str, *, numbered: bool = False) -> Located:
     yaml.max_depth = DEEPEST
     try:
         root = yaml.compose(text)
-        reader = _Reader(yaml, source, numbered)
+        reader = _Reader(yaml, source, numbered, {(): f"{source}:1:1" if numbered else source})
         data = None if root is None else reader.plain(root, ())
     except YAMLError as error:
         message, line, column = _explain(error)
         if not numbered:
             return Located(None, {}, [f"{source}: {message}"])
         return _unreadable(source, message, line, column)
-    places = {(): f"{source}:1:1" if numbered else source} | reader.places
-    return Located(data, places, reader.problems)
+    return Located(data, reader.places, reader.problems)
 
 
 def _explain(error: YAMLError) -> tuple[str, int, int]:
@@ -151,7 +150,7 @@ class _Reader:
     yaml: YAML
     source: str
     numbered: bool
-    places: dict[Key, str] = field(default_factory=dict)
+    places: dict[Key, str]
     problems: list[str] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
 
@@ -164,10 +163,14 @@ class _Reader:
             case MappingNode():
                 return dict(self._items(node, key))
             case SequenceNode():
-                for position, item in enumerate(node.value):
-                    self.places[*key, position] = self._where(item)
-                return [self.plain(item, (*key, i)) for i, item in enumerate(node.value)]
+                return [self._item(item, (*key, i)) for i, item in enumerate(node.value)]
         return self._scalar(node, key)
+
+    def _item(self, node: Node, key: Key) -> Any:
+        # An alias does not know where it stands, only what it stands for.
+        seen = id(node) in self._seen
+        self.places[key] = self.places[key[:-1]] if seen else self._where(node)
+        return self.plain(node, key)
 
     def _items(self, node: MappingNode, key: Key) -> Iterator[tuple[str, Any]]:
         for name_node, value_node in node.value:
@@ -201,4 +204,4 @@ class _Reader:
         return f"{self.source}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
     def _complain(self, where: str, key: Key, problem: str) -> None:
-        self.problems.append(f"{where}: {'.'.join(map(str, key))}: {problem}")
+        self.problems.append(": ".join(filter(None, [where, ".".join(map(str, key)), problem])))
