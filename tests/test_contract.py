@@ -1,0 +1,237 @@
+"""Every built-in plugin passes the contract kit, and the kit finds what is wrong."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vidssl_cli import testing
+from vidssl_cli.clips import ClipPlan, Sampler, View
+from vidssl_cli.hooks import PretextOptions, Report, SamplerOptions
+from vidssl_cli.registry import offered
+from vidssl_plugins.backbones.hooks import R3D
+from vidssl_plugins.evaluators.hooks import Retrieval
+from vidssl_plugins.pretexts.hooks import Pace as PacePretext
+from vidssl_plugins.pretexts.hooks import SameContext
+from vidssl_plugins.samplers.hooks import Pace, TemporalTransforms, Uniform
+
+SMALL = {"r3d": {"depth": 10, "width": 8}}
+"""Sizes for backbones whose default would take long."""
+SAMPLERS = {"temporal_transforms": TemporalTransforms(name="temporal_transforms")}
+"""Samplers for pretexts that cannot learn from pace clips."""
+
+
+@pytest.mark.parametrize("name", sorted(offered("backbone")))
+def test_backbones(name):
+    options = offered("backbone")[name](name=name, **SMALL.get(name, {}))
+    testing.check_backbone(options, clip=(8, 32, 32))
+
+
+@pytest.mark.parametrize("name", sorted(offered("sampler")))
+def test_samplers(name):
+    testing.check_sampler(offered("sampler")[name](name=name))
+
+
+@pytest.mark.parametrize("name", sorted(offered("pretext")))
+def test_pretexts(name):
+    sampler = SAMPLERS.get(name, Pace(name="pace", views=2))
+    testing.check_pretext(offered("pretext")[name](name=name), sampler)
+
+
+@pytest.mark.parametrize("name", sorted(offered("evaluator")))
+def test_evaluators(name):
+    testing.check_evaluator(offered("evaluator")[name](name=name))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Pace(name="pace", paces=["1/3", "1/2", 1, 2, -3], views=2, start="anywhere"),
+        Pace(name="pace", direction="random", short_video="skip", frames=64),
+        TemporalTransforms(name="temporal_transforms", speed_scope="batch", turn="composed"),
+        TemporalTransforms(name="temporal_transforms", speeds=[0, 1, 2], warp_steps=[1, 4]),
+        TemporalTransforms(name="temporal_transforms", types=["speed", "warp"], frames=8),
+        Uniform(name="uniform", frames=32, stride=4, views=3),
+    ],
+    ids=str,
+)
+def test_samplers_with_other_options(options):
+    testing.check_sampler(options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalise": True, "temperature": 0.1, "denominator": "anchor", "proj_dim": 128},
+        {"tap": "conv4", "denominator": "single_log"},
+        {"proj_dim": 16},
+    ],
+)
+def test_contrast_with_other_options(options):
+    pace = Pace(name="pace", views=2)
+    testing.check_pretext(SameContext(name="same_context", **options), pace)
+
+
+@pytest.mark.parametrize("level", ["video", "clip"])
+def test_a_separable_study_is_retrieved(level):
+    options = Retrieval(name="retrieval", level=level)
+    report = options.build()(testing.NoiseStudy())
+    run, random = report.rows
+    assert run["top1"] == 1
+    assert random["top1"] < 0.8
+    assert report.chance == pytest.approx(1 / 3)
+
+
+# What the kit is for: each of these breaks one rule.
+
+
+class Fixed(Sampler):
+    views, frames = 1, 4
+
+    def __init__(self, numbers, label=0):
+        self.numbers, self.label = np.asarray(numbers), np.array([label])
+
+    def plan(self, video, draw):
+        return ClipPlan((View(self.numbers),), {"kind": self.label})
+
+
+class FixedOptions(SamplerOptions):
+    name: Literal["fixed"]
+    numbers: tuple[float, ...] = (0, 0, 0, 0)
+    label: int = 0
+    whole: bool = True
+
+    def build(self):
+        return Fixed(np.array(self.numbers).astype(int if self.whole else float), self.label)
+
+    def labels(self):
+        return {"kind": 2}
+
+
+class Streamed(FixedOptions):
+    name: Literal["streamed"]
+
+    def build(self):
+        class Stream(Fixed):
+            def plan(self, video, draw):
+                return ClipPlan((View(self.numbers),), {"kind": np.random.randint(2, size=1)})
+
+        return Stream((0, 0, 0, 0))
+
+
+def test_a_plain_sampler_passes():
+    testing.check_sampler(FixedOptions(name="fixed"))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (FixedOptions(name="fixed", numbers=(0, 1, 2, 3)), r"leaves 0\.\.0"),
+        (FixedOptions(name="fixed", numbers=(0, 0, 0)), r"has \(3,\), not \(4,\)"),
+        (FixedOptions(name="fixed", numbers=(0, 0, 0, -1)), r"leaves 0\.\.0"),
+        (FixedOptions(name="fixed", label=2), "declared are 2 classes"),
+        (FixedOptions(name="fixed", whole=False), "not int64"),
+        (Streamed(name="streamed"), "two different plans"),
+    ],
+)
+def test_the_kit_names_what_is_wrong_with_a_sampler(options, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        testing.check_sampler(options)
+
+
+class Loss(PretextOptions):
+    needs: ClassVar[frozenset[str]] = frozenset({"pace"})
+    name: Literal["loss"]
+    fault: str
+
+    def build(self, context):
+        class Head(nn.Linear):
+            def forward(self, features, batch, fault=self.fault):
+                out = super().forward(
+                    features["feat"].detach() if fault == "cut" else features["feat"]
+                )
+                return {
+                    "cut": ({"loss": out.mean()}, {}),
+                    "vector": ({"loss": out.mean((0, 1))}, {}),
+                    "nan": ({"loss": out.mean() / 0 * 0}, {}),
+                    "none": ({}, {}),
+                    "no gradient": ({"loss": out.mean().detach()}, {}),
+                    "fine": ({"loss": out.mean()}, {}),
+                }[fault]
+
+        return Head(context.feature_dim, 1 if self.fault != "vector" else 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("cut", "no gradient reaches any tap"),
+        ("vector", "must be a scalar"),
+        ("nan", "loss is nan"),
+        ("none", "no loss term"),
+        ("no gradient", "carry no gradient"),
+    ],
+)
+def test_the_kit_names_what_is_wrong_with_a_pretext(fault, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        testing.check_pretext(Loss(name="loss", fault=fault), Pace(name="pace"))
+
+
+def test_the_kit_names_a_missing_label():
+    testing.check_pretext(Loss(name="loss", fault="fine"), Pace(name="pace"))
+    with pytest.raises(AssertionError, match=r"needs \['pace'\]; uniform offers \[\]"):
+        testing.check_pretext(PacePretext(name="pace"), Uniform(name="uniform"))
+
+
+class Broken(R3D):
+    fault: str
+
+    def build(self):
+        network = super().build()
+        if self.fault == "feature_dim":
+            network.feature_dim = 5
+        elif self.fault == "taps":
+            network.taps = {**network.taps, "conv6": 8}
+        elif self.fault == "unused":
+            network.unused = nn.Linear(2, 2)
+        elif self.fault == "seed":
+            with torch.random.fork_rng():
+                torch.seed()
+                nn.init.normal_(network.conv1[0].weight)
+        return network
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("feature_dim", "feature_dim 5"),
+        ("taps", "taps promises"),
+        ("unused", "no gradient reaches unused.weight"),
+        ("seed", "two builds from one seed differ"),
+    ],
+)
+def test_the_kit_names_what_is_wrong_with_a_backbone(fault, complaint):
+    options = Broken(name="r3d", depth=10, width=4, fault=fault)
+    with pytest.raises(AssertionError, match=complaint):
+        testing.check_backbone(options, clip=(8, 32, 32))
+
+
+class Boastful(Retrieval):
+    def build(self):
+        return lambda study: Report([{"weights": w, "top1": 100} for w in study.weights], 0.1)
+
+
+def test_the_kit_names_a_metric_in_percent():
+    with pytest.raises(AssertionError, match="top1 is 100, not from 0 to 1"):
+        testing.check_evaluator(Boastful(name="retrieval"))
+
+
+class Nameless(SamplerOptions):
+    name: str = "anything"
+
+
+def test_the_kit_wants_a_literal_name():
+    with pytest.raises(AssertionError, match=r"Nameless\.name must be a Literal"):
+        testing.check_options(Nameless())
