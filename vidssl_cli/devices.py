@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import distributed, nn
 
+from vidssl_cli.convolution import pad_short_clips
 from vidssl_cli.errors import UsageError
 from vidssl_cli.hardware import cpu_computes_bf16
 
@@ -72,6 +73,8 @@ def open_world(device: str) -> Iterator[World]:
 
 def place(module: nn.Module, device: torch.device) -> None:
     """Move a module; weights of 3-D convolutions go into the layout that computes fastest."""
+    if device.type == "cpu":
+        pad_short_clips(module)
     module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 

@@ -45,7 +45,7 @@ def probe(path: str) -> Video:
             raise MediaError(f"declares {declared} frames, more than {MAX_FRAMES}", where=path)
         trace = _decode_all(path, container, stream)
         tick = float(stream.time_base or 1)
-        timing = _timing(trace.timestamps, tick)
+        timing = _timing(trace.timestamps)
         fps = _frame_rate(trace.timestamps, tick, timing, float(stream.average_rate or 25))
     return Video(
         path=path,
@@ -109,8 +109,8 @@ def _checksum(frame: VideoFrame, reformatter: VideoReformatter) -> int:
     return zlib.crc32(grey.to_ndarray().tobytes())
 
 
-def _timing(timestamps: Sequence[int | None], tick: float) -> str:
-    """Describe timestamps in units of ``tick`` seconds; see Video.timing."""
+def _timing(timestamps: Sequence[int | None]) -> str:
+    """Describe timestamps; see Video.timing."""
     known = [timestamp for timestamp in timestamps if timestamp is not None]
     if len(known) < len(timestamps):
         return "missing"

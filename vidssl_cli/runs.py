@@ -37,7 +37,6 @@ class Run:
         self.facts = facts
         self.skipped: set[str] = set()
         """Paths of the videos that could not be read."""
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
 
     @property
     def checkpoints(self) -> Path:
@@ -46,17 +45,14 @@ class Run:
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.jsonl."""
-        self._metrics.write(json.dumps(row) + "\n")
-        self._metrics.flush()
+        self._append("metrics.jsonl", row)
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after a step, since it will be done again."""
-        self._metrics.close()
         path = self.folder / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step(line) <= step]
         atomic_write(path, "".join(line + "\n" for line in kept))
-        self._metrics = path.open("a", encoding="utf-8")
 
     def skip(self, error: MediaError) -> None:
         """Note a video that cannot be read, once."""
@@ -64,13 +60,16 @@ class Run:
         if path in self.skipped:
             return
         self.skipped.add(path)
-        with (self.folder / "bad_media.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"path": path, "reason": str(error)}) + "\n")
+        self._append("bad_media.jsonl", {"path": path, "reason": str(error)})
 
     def state(self, state: str, **facts: Any) -> None:
         """Record how the run stands: running, finished, preempted, interrupted or failed."""
         self.facts |= {"state": state, "updated": _now(), **facts}
         atomic_write(self.folder / "run.json", json.dumps(self.facts, indent=2) + "\n")
+
+    def _append(self, name: str, row: dict[str, Any]) -> None:
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def _step(line: str) -> float:

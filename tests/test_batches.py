@@ -1,0 +1,127 @@
+"""Batches are the same whatever loads them; unreadable videos leave a named gap."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vidssl_cli.batches import Loader, decode_views
+from vidssl_cli.decode import read_frames
+from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.recipe import Augment, Colour, Input
+from vidssl_plugins.samplers.hooks import Pace
+
+SETTINGS = Input(resize=(24, 32), crop=16)
+AUGMENT = Augment(grey=0.2, colour=Colour(brightness=0.4, hue=0.1, per="frame"))
+
+
+def loader(videos, **changes):
+    arguments = {"seed": 7, "batch_videos": 4, "on_skip": fail, "workers": 0} | changes
+    sampler = Pace(name="pace", views=2, frames=4).build()
+    return Loader(videos, sampler, SETTINGS, AUGMENT, **arguments)
+
+
+def fail(error):
+    raise error
+
+
+def batches(loader, epoch=0, first_step=0):
+    return list(loader.epoch(epoch, first_step))
+
+
+def assert_same(one, other):
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a.video, b.video)
+        assert torch.equal(a.frames, b.frames)
+        assert torch.equal(a.clips, b.clips)
+        assert a.labels.keys() == b.labels.keys()
+        assert all(torch.equal(a.labels[name], b.labels[name]) for name in a.labels)
+
+
+def test_shapes_and_labels(toy_videos):
+    batch = batches(loader(toy_videos, labels=np.arange(len(toy_videos)) * 10))[0]
+    assert batch.clips.shape == (4, 2, 3, 4, 16, 16)
+    assert batch.clips.dtype == torch.float32
+    assert batch.labels["pace"].shape == (4, 2)
+    assert torch.equal(batch.labels["class"], batch.video * 10)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_do_not_change_samples(toy_videos, workers):
+    assert_same(batches(loader(toy_videos)), batches(loader(toy_videos, workers=workers)))
+
+
+def test_resuming_inside_an_epoch_does_not_change_samples(toy_videos):
+    assert_same(batches(loader(toy_videos))[2:], batches(loader(toy_videos), first_step=2))
+
+
+def test_processes_share_the_global_batch(toy_videos):
+    whole = batches(loader(toy_videos))
+    parts = [batches(loader(toy_videos, rank=rank, processes=2)) for rank in range(2)]
+    for step, batch in enumerate(whole):
+        joined = torch.cat([part[step].clips for part in parts])
+        assert torch.equal(joined, batch.clips)
+
+
+def test_an_epoch_visits_every_video_once_and_epochs_differ(toy_videos):
+    feed = loader(toy_videos)
+    orders = [[v for b in batches(feed, epoch) for v in b.video.tolist()] for epoch in range(2)]
+    assert all(sorted(order) == list(range(len(toy_videos))) for order in orders)
+    assert orders[0] != orders[1]
+
+
+def test_repeated_visits_draw_anew(toy_videos):
+    feed = loader(toy_videos[:4], repeats=3)
+    visits = Counter(number for step in range(3) for number, _, _ in feed.plan(0, step))
+    assert set(visits.values()) == {3}
+    draws = {(n, d.epoch) for epoch in range(2) for s in range(3) for n, d, _ in feed.plan(epoch, s)}
+    assert len(draws) == 4 * 3 * 2
+
+
+def test_an_unreadable_video_leaves_a_gap_and_the_rest_alone(toy_videos, tmp_path):
+    lost = 5
+    videos = list(toy_videos)
+    videos[lost] = replace(videos[lost], path=str(tmp_path / "lost.mp4"))
+    skipped = []
+    damaged = batches(loader(videos, on_skip=skipped.append))
+    assert {error.where for error in skipped} == {videos[lost].path}
+    for whole, rest in zip(batches(loader(toy_videos)), damaged, strict=True):
+        kept = whole.video != lost
+        assert torch.equal(whole.video[kept], rest.video)
+        assert torch.equal(whole.clips[kept], rest.clips)
+
+
+def test_a_batch_without_any_readable_video_is_an_error(toy_videos, tmp_path):
+    videos = [replace(video, path=str(tmp_path / "lost.mp4")) for video in toy_videos]
+    with pytest.raises(MediaError, match="no video of a batch of 4 can be read"):
+        batches(loader(videos, on_skip=lambda error: None))
+
+
+def test_a_batch_that_cannot_be_filled_or_shared_is_an_error(toy_videos):
+    with pytest.raises(UsageError, match="do not fill one batch of 64"):
+        loader(toy_videos, batch_videos=64)
+    with pytest.raises(UsageError, match="3 processes cannot share"):
+        loader(toy_videos, processes=3)
+
+
+def test_views_gather_from_one_decode(toy_videos):
+    views = [np.array([5, 3, 3, 9]), np.array([9, 8, 7, 5])]
+    pixels = decode_views(toy_videos[0], views, (24, 32))
+    for row, numbers in zip(pixels, views, strict=True):
+        for picture, number in zip(row, numbers, strict=True):
+            expected = read_frames(toy_videos[0], [int(number)], (24, 32))[0]
+            np.testing.assert_array_equal(picture, expected)
+
+
+def test_short_side_resizing_pads_but_never_shows_the_padding(toy_videos):
+    settings = Input(resize=20, crop=20)
+    sampler = Pace(name="pace", views=1, frames=4).build()
+    feed = Loader(
+        toy_videos, sampler, settings, Augment(), seed=0, batch_videos=4, workers=0, on_skip=fail
+    )
+    for batch in feed.epoch(0):
+        assert batch.clips.shape[-2:] == (20, 20)
+        assert (batch.clips > -1).any(dim=2).float().mean() > 0.9

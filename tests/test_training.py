@@ -1,0 +1,233 @@
+"""From videos to a run directory, interrupted in every way, to the same weights bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vidssl_cli.embed import Encoder
+from vidssl_cli.errors import UsageError
+from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.recipe import PretrainRecipe
+from vidssl_cli.videos import write_manifest
+
+
+@pytest.fixture
+def recipe(toy_recipe):
+    return PretrainRecipe.model_validate(toy_recipe())
+
+
+def tensors(run, name="last"):
+    folder = (run / "checkpoints" / name).resolve()
+    return {
+        f"{file.stem}/{key}": value
+        for file in sorted(folder.glob("*.safetensors"))
+        for key, value in load_file(file).items()
+    }
+
+
+def assert_identical(one, other):
+    assert one.keys() == other.keys()
+    different = [key for key in one if not torch.equal(one[key], other[key])]
+    assert not different
+
+
+def rows(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def state(run):
+    return json.loads((run / "run.json").read_text())["state"]
+
+
+@pytest.fixture(scope="module")
+def whole(toy_videos, toy_recipe, tmp_path_factory):
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    pretrain(PretrainRecipe.model_validate(toy_recipe()), toy_videos, Session(out, device="cpu"))
+    return out
+
+
+def test_a_run_directory_holds_what_it_should(whole, recipe):
+    assert state(whole) == "finished"
+    steps = [row for row in rows(whole) if "loss" in row]
+    assert [row["step"] for row in steps] == list(range(1, 1 + 3 * recipe.train.epochs))
+    assert {"lr", "pace.loss", "pace.accuracy"} <= steps[0].keys()
+    for name in ("last", "best"):
+        assert (whole / "checkpoints" / name / "state.json").is_file()
+    facts = json.loads((whole / "run.json").read_text())
+    assert {"versions", "seed", "git", "argv", "data", "started"} <= facts.keys()
+
+
+def test_the_resolved_recipe_is_valid_input_and_says_the_same(whole, recipe):
+    from vidssl_cli.recipe_files import load
+
+    assert load(whole / "recipe.yaml") == recipe
+
+
+def test_the_same_seed_gives_the_same_run_with_any_number_of_workers(
+    whole, recipe, toy_videos, tmp_path
+):
+    pretrain(recipe, toy_videos, Session(tmp_path / "run", device="cpu", workers=0))
+    assert_identical(tensors(whole), tensors(tmp_path / "run"))
+
+
+def test_another_seed_gives_another_run(whole, toy_recipe, toy_videos, tmp_path):
+    other = PretrainRecipe.model_validate(toy_recipe(seed=1))
+    pretrain(other, toy_videos, Session(tmp_path / "r", device="cpu"))
+    one, other = tensors(whole), tensors(tmp_path / "r")
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+def start(recipe_file, manifest, out, *more):
+    command = [sys.executable, "-m", "vidssl_cli", "pretrain", str(recipe_file)]
+    command += ["--data", str(manifest), "--out", str(out), "--device", "cpu", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_rows(run, count, process):
+    path = run / "metrics.jsonl"
+    while process.poll() is None:
+        if path.is_file() and len(path.read_text().splitlines()) >= count:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"the run ended before it was interrupted: {process.communicate()}")
+
+
+@pytest.fixture
+def on_disk(recipe, toy_videos, tmp_path):
+    """Recipe and manifest as files, as the command line wants them."""
+    from vidssl_cli.recipe_files import resolved_yaml
+
+    recipe_file = tmp_path / "toy.yaml"
+    recipe_file.write_text(resolved_yaml(recipe))
+    manifest = tmp_path / "toy.jsonl"
+    write_manifest(manifest, toy_videos)
+    return recipe_file, manifest
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "named"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL, "running"),
+        (signal.SIGTERM, 75, "preempted"),
+        (signal.SIGINT, 130, "interrupted"),
+    ],
+)
+def test_interrupted_and_resumed_is_bit_identical(
+    number, status, named, whole, on_disk, recipe, toy_videos, tmp_path
+):
+    out = tmp_path / "run"
+    process = start(*on_disk, out, "--set", "train.checkpoint_minutes=0")
+    wait_for_rows(out, 4, process)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == status
+    assert state(out) == named
+    process = start(*on_disk, out, "--set", "train.checkpoint_minutes=0", "--resume")
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert_identical(tensors(whole), tensors(out))
+    assert_identical(tensors(whole, "best"), tensors(out, "best"))
+    assert rows(out) == rows(whole)
+    assert state(out) == "finished"
+
+
+def test_resuming_a_finished_run_changes_nothing(recipe, toy_videos, tmp_path):
+    out = tmp_path / "run"
+    pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    before, logged = tensors(out), rows(out)
+    pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
+    assert_identical(before, tensors(out))
+    assert rows(out) == logged
+
+
+def test_a_run_is_never_overwritten_without_being_told_to(recipe, toy_videos, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    with pytest.raises(UsageError, match="something else than a run"):
+        pretrain(recipe, toy_videos, Session(out, device="cpu", overwrite=True))
+    assert (out / "precious.txt").read_text() == "mine"
+
+
+def test_resuming_with_another_recipe_or_other_data_is_refused(
+    whole, toy_recipe, recipe, toy_videos
+):
+    session = Session(whole, device="cpu", resume=True)
+    with pytest.raises(UsageError, match="other data"):
+        pretrain(recipe, toy_videos[:-1], session)
+    other = PretrainRecipe.model_validate(toy_recipe(seed=3))
+    with pytest.raises(UsageError, match="another recipe"):
+        pretrain(other, toy_videos, session)
+
+
+def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_videos):
+    """With the norms at rest, parts add up to the whole."""
+    from vidssl_cli.batches import Loader
+    from vidssl_cli.devices import World
+    from vidssl_cli.model import PretrainLearner
+    from vidssl_cli.optim import build_optimizer
+    from vidssl_cli.recipe import Train
+    from vidssl_cli.train import Stepper
+
+    # Contrast lives off the whole batch, so only the pace task can be taken in parts.
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"pretext": {"name": "pace"}})
+    gradients = []
+    for parts in (1, 2):
+        torch.manual_seed(0)
+        learner = PretrainLearner(recipe, len(toy_videos))
+        settings = Train.model_validate(toy_recipe(accumulate=parts, precision="fp32")["train"])
+        optimizer = build_optimizer(learner, settings.optimizer)
+        step = Stepper(learner, optimizer, settings, 1, World(0, 1, torch.device("cpu")))
+        learner.backbone.eval()
+        feed = Loader(
+            toy_videos, recipe.sampler.build(), recipe.input, recipe.augment, seed=0,
+            batch_videos=4, workers=0, on_skip=pytest.fail,
+        )  # fmt: skip
+        step(next(feed.epoch(0)), 0)
+        gradients.append([p.grad.clone() for p in learner.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_rehearsal_leaves_nothing_behind(recipe, toy_videos, tmp_path, capsys):
+    out = tmp_path / "run"
+    pretrain(recipe, toy_videos, Session(out, device="cpu", dry_run=True))
+    assert not out.exists()
+    assert "clips/s" in capsys.readouterr().out
+
+
+def test_export_and_load_give_the_same_network(whole, tmp_path):
+    encoder = Encoder.load(whole, "cpu")
+    encoder.export(tmp_path / "model")
+    again = Encoder.load(tmp_path / "model", "cpu")
+    assert again.digest == encoder.digest
+    assert again.card == encoder.card
+    assert encoder.randomised().digest != encoder.digest
+
+
+@pytest.mark.slow
+def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
+    """Under torchrun every global step sees the same videos, and one process writes the run."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--master-port", str(20000 + os.getpid() % 20000), "-m", "vidssl_cli", "pretrain"]
+    command += [str(on_disk[0]), "--data", str(on_disk[1]), "--out", str(out), "--device", "cpu"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=280, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert state(out) == "finished"
+    alone, together = rows(whole), rows(out)
+    assert [row["step"] for row in together] == [row["step"] for row in alone]
+    # The networks see half batches each, so only the first losses are near one another.
+    assert together[0]["loss"] == pytest.approx(alone[0]["loss"], rel=0.3)
