@@ -77,7 +77,8 @@ def test_repeated_visits_draw_anew(toy_videos):
     feed = loader(toy_videos[:4], repeats=3)
     visits = Counter(number for step in range(3) for number, _, _ in feed.plan(0, step))
     assert set(visits.values()) == {3}
-    draws = {(n, d.epoch) for epoch in range(2) for s in range(3) for n, d, _ in feed.plan(epoch, s)}
+    plans = [feed.plan(epoch, step) for epoch in range(2) for step in range(3)]
+    draws = {(number, draw.epoch) for plan in plans for number, draw, _ in plan}
     assert len(draws) == 4 * 3 * 2
 
 

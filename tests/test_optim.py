@@ -1,5 +1,7 @@
 """Schedules against hand-computed values; who decays."""
 
+from itertools import pairwise
+
 import pytest
 from torch import nn
 
@@ -31,7 +33,7 @@ def test_cosine_falls_to_its_final_factor():
     found = factors(Cosine(name="cosine", final=0.001), 5, 20)
     assert found[0] == 1
     assert found[50] == pytest.approx(0.5005)
-    assert all(before > after for before, after in zip(found, found[1:], strict=False))
+    assert all(before > after for before, after in pairwise(found))
     assert lr_factor(Cosine(name="cosine", final=0.001), 100, 5, 20) == pytest.approx(0.001)
 
 
@@ -67,6 +69,7 @@ def test_everything_decays_with_sgd():
 def test_frozen_parameters_are_left_out():
     model = network()
     model[0].requires_grad_(False)
-    held = [p for g in build_optimizer(model, SGD(name="sgd", lr=1)).param_groups for p in g["params"]]
+    groups = build_optimizer(model, SGD(name="sgd", lr=1)).param_groups
+    held = [parameter for group in groups for parameter in group["params"]]
     assert model[0].weight not in set(held)
     assert len(held) == 4

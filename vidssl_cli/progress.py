@@ -74,7 +74,7 @@ class TrainingProgress:
         now = time.monotonic()
         taken = now - self.start
         left = taken / (self.done - self.first) * (self.steps - self.done)
-        shown = [f"{name} {value:.3f}" for name, value in values.items() if name != "lr"]
+        shown = [f"{name} {value:.3f}" for name, value in _short(values).items()]
         text = f"{'  '.join(shown)}  {self._rates()}, {_duration(left)} left"
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=text)
@@ -85,6 +85,13 @@ class TrainingProgress:
     def _rates(self) -> str:
         taken = max(time.monotonic() - self.start, 1e-9)
         return f"{self.clips / taken:.1f} clips/s, {self.waited / taken:.0%} waiting for data"
+
+
+def _short(values: dict[str, float]) -> dict[str, float]:
+    """Leave out what a line has no room for: the rate, and prefixes where names differ anyway."""
+    kept = {name: value for name, value in values.items() if name != "lr"}
+    short = {name.rpartition(".")[2]: value for name, value in kept.items()}
+    return short if len(short) == len(kept) else kept
 
 
 def _duration(seconds: float) -> str:

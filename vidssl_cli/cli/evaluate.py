@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.train import Data, Device, Json, Split
+from vidssl_cli.cli.options import AsJson, Data, Device, Split
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def evaluate(
     checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")] = None,
     device: Device = "auto",
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure what a run has learned, beside random weights and chance."""
     from vidssl_cli.hooks import EvaluatorOptions

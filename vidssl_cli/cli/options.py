@@ -21,3 +21,12 @@ Overrides = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Data = Annotated[
+    str, typer.Option(metavar="DATA", help="A folder of videos, a manifest, or a list.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Take three steps, estimate time and memory, keep nothing."),
+]
+Split = Annotated[int, typer.Option(min=1, help="Official split, for data that have several.")]

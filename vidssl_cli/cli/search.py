@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.train import Data, Device, Json, Split, Strict
+from vidssl_cli.cli.options import AsJson, Data, Device, Split, Strict
 
 if TYPE_CHECKING:
     from vidssl_cli.index import Summary
@@ -62,7 +62,7 @@ def index(
     checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
     device: Device = "auto",
     strict: Strict = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Embed videos and make them searchable; an index that is there is added to.
 
@@ -125,7 +125,7 @@ def retrieve(
     ] = None,
     device: Device = "auto",
     strict: Strict = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the videos that are most like a query, by cosine similarity."""
     from vidssl_cli.console import emit_json, say

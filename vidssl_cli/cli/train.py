@@ -7,30 +7,15 @@ from typing import Annotated
 
 import typer
 
-Recipe = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")
-]
-Data = Annotated[
-    str, typer.Option(metavar="DATA", help="A folder of videos, a manifest, or a list.")
-]
+from vidssl_cli.cli.options import AsJson, Data, Device, Overrides, RecipeName, Split, Strict
+
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key; repeatable."),
-]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it was begun.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that is there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
-DryRun = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Take three steps, estimate time and memory, keep nothing."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Split = Annotated[int, typer.Option(min=1, help="Official split, for data that have several.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,34 +25,37 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    recipe: Recipe,
+    recipe: RecipeName,
     data: Data,
     out: Out,
-    overrides: Set = None,
+    overrides: Overrides = None,
+    split: Split = 1,
     resume: Resume = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
     strict: Strict = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learn from unlabelled video.
 
-    Several GPUs: torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
+    Data with splits contribute their training split. On several GPUs:
+    torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
     """
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.recipe_files import load_as
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
 
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.console import emit_json, say
     from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
     from vidssl_cli.scan import open_data
 
-    videos, broken = open_data(data)
+    videos, broken = open_data(data, split=split)
     train = [video for video in videos if video.split in (None, "train")]
+    say(f"learning from {len(train)} of {len(videos)} videos")
     session = Session(out, resume, overwrite, device, workers, strict, dry_run)
     carry_out(chosen, train, session, broken)
     if as_json:
@@ -77,13 +65,13 @@ def pretrain(
 
 
 def finetune(
-    recipe: Recipe,
+    recipe: RecipeName,
     source: Annotated[
         Path, typer.Option("--from", metavar="RUN", help="Run or exported model to start from.")
     ],
     data: Data,
     out: Out,
-    overrides: Set = None,
+    overrides: Overrides = None,
     split: Split = 1,
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from random weights, for comparison.")
@@ -93,7 +81,7 @@ def finetune(
     device: Device = "auto",
     workers: Workers = None,
     strict: Strict = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a classifier on labelled video."""
     from vidssl_cli.recipe import FinetuneRecipe
