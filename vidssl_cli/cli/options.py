@@ -25,8 +25,5 @@ Data = Annotated[
     str, typer.Option(metavar="DATA", help="A folder of videos, a manifest, or a list.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
-DryRun = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Take three steps, estimate time and memory, keep nothing."),
-]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Split = Annotated[int, typer.Option(min=1, help="Official split, for data that have several.")]

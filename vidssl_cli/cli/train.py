@@ -12,7 +12,6 @@ from vidssl_cli.cli.options import AsJson, Data, Device, Overrides, RecipeName, 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it was begun.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that is there.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
 ]
