@@ -1,0 +1,79 @@
+"""Backbone, samplers and pretexts together learn what their labels say, in seconds."""
+
+import numpy as np
+import pytest
+import torch
+
+from vidssl_cli.clips import Batch, Draw
+from vidssl_cli.hooks import PretextContext
+from vidssl_cli.videos import Video
+from vidssl_plugins.backbones.hooks import R3D
+from vidssl_plugins.pretexts.hooks import Pace, SameContext, TemporalTransforms
+from vidssl_plugins.samplers.hooks import Pace as PaceSampler
+from vidssl_plugins.samplers.hooks import TemporalTransforms as TransformSampler
+
+VIDEOS = [Video(path=f"{i}", frames=64) for i in range(8)]
+
+
+def pictures():
+    """Return (8, 64, 16, 16) videos: for each, waves of its own angle that roll along."""
+    rows, columns, time = np.meshgrid(np.arange(16), np.arange(16), np.arange(64), indexing="ij")
+    angles = np.arange(8) * np.pi / 8
+    waves = [np.sin(0.6 * (np.cos(a) * rows + np.sin(a) * columns) - 0.35 * time) for a in angles]
+    return np.stack(waves).transpose(0, 3, 1, 2)
+
+
+def batches(sampler, steps):
+    content = pictures()
+    for epoch in range(steps):
+        plans = sampler.plan_batch(VIDEOS, [Draw(0, epoch, index) for index in range(8)])
+        clips = [[content[i, v.frames] for v in plan.views] for i, plan in enumerate(plans)]
+        labels = {
+            name: torch.from_numpy(np.stack([plan.labels[name] for plan in plans]))
+            for name in plans[0].labels
+        }
+        clips = torch.tensor(np.array(clips), dtype=torch.float32)[:, :, None]
+        yield Batch(clips.expand(-1, -1, 3, -1, -1, -1), labels, torch.arange(8), torch.empty(0))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "pretext", "metric", "chance"),
+    [
+        (PaceSampler(name="pace", paces=[1, 4], frames=8), Pace(name="pace"), "accuracy", 1 / 2),
+        (
+            TransformSampler(name="temporal_transforms", frames=8, types=["speed", "random"]),
+            TemporalTransforms(name="temporal_transforms"),
+            "motion_accuracy",
+            1 / 2,
+        ),
+        (
+            PaceSampler(name="pace", views=2, frames=8),
+            SameContext(name="same_context", normalise=True, temperature=0.1, denominator="anchor"),
+            "accuracy",
+            1 / 15,
+        ),
+    ],
+    ids=["pace", "temporal_transforms", "same_context"],
+)
+def test_learns(sampler, pretext, metric, chance):
+    torch.manual_seed(0)
+    planner = sampler.build()
+    network = R3D(name="r3d", depth=10, width=4).build()
+    context = PretextContext(
+        network.feature_dim, network.taps, sampler.labels(), planner.views, len(VIDEOS)
+    )
+    head = pretext.build(context)
+    optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=3e-3)
+    losses, scores = [], []
+    for batch in batches(planner, 60):
+        taps = network(batch.clips.flatten(0, 1))
+        features = {name: tap.unflatten(0, (8, planner.views)) for name, tap in taps.items()}
+        terms, metrics = head(features, batch)
+        loss = torch.stack(list(terms.values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        scores.append(metrics[metric].item())
+    assert np.mean(losses[-15:]) < 0.7 * np.mean(losses[:5])
+    assert np.mean(scores[-15:]) > (1 + chance) / 2
