@@ -53,7 +53,7 @@ class Lists:
     """Class names, one per line, for lists that number their classes from 0."""
 
 
-def find_videos(source: Path, lists: Lists = Lists()) -> list[Video]:
+def find_videos(source: str | Path, lists: Lists = Lists()) -> list[Video]:
     """Find the videos of any DATA, in an order that depends on names only.
 
     Args:
@@ -66,10 +66,10 @@ def find_videos(source: Path, lists: Lists = Lists()) -> list[Video]:
     """
     if "://" in str(source):
         raise UsageError(f"{source} is a URL", hint="download it and name the folder")
-    if not source.exists():
+    place = Path(os.path.abspath(source))
+    if not place.exists():
         raise UsageError(f"DATA {source} does not exist")
-    source = Path(os.path.abspath(source))
-    videos = _from_folder(source, lists) if source.is_dir() else _from_file(source, lists)
+    videos = _from_folder(place, lists) if place.is_dir() else _from_file(place, lists)
     if not videos:
         raise UsageError(f"DATA {source} holds no video", hint="docs/data.md says what DATA may be")
     return videos

@@ -44,7 +44,7 @@ def open_data(
         UsageError: DATA cannot be used, or nothing in it can.
         DamagedFileError: A manifest or list cannot be understood.
     """
-    found = find_videos(Path(source), Lists(split, lists, train_list, test_list, classes))
+    found = find_videos(source, Lists(split, lists, train_list, test_list, classes))
     videos: list[Video] = []
     broken: list[MediaError] = []
     for result in _probed(found, workers or os.cpu_count() or 1):

@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeInt,
+    PlainValidator,
     PositiveFloat,
     PositiveInt,
     TypeAdapter,
@@ -33,21 +34,34 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+def _name(value: object) -> str:
+    """Accept a name that is not empty, or a number that stands for one.
+
+    Unlike pydantic's own check, this lets names of files through that are not UTF-8.
+    """
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise ValueError("a name is a string that is not empty")
+    return value
+
+
+Name = Annotated[str, PlainValidator(_name)]
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
     """One manifest row. Facts are None until a scan has decoded the file."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
-        extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True
-    )
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    path: Annotated[str, Field(min_length=1)]
+    path: Name
     """Where the file is, absolute once a manifest has been read."""
-    label: str | None = None
+    label: Name | None = None
     """Class name."""
     split: Annotated[str, Field(pattern="^(train|test)$")] | None = None
     """``train`` or ``test``."""
-    group: str | None = None
+    group: Name | None = None
     """Videos of one group are cuts of one recording and must stay on one side of a split."""
     frames: PositiveInt | None = None
     """Frames that decode, not frames that the header declares."""
@@ -155,7 +169,8 @@ def _told_field(detail: ErrorDetails) -> str:
         case "string_pattern_mismatch":
             return f"{key}: must be train or test, not {detail['input']!r}"
         case _:
-            return f"{key}: {detail['msg']}, not {detail['input']!r}"
+            expected = detail["msg"].removeprefix("Value error, ")
+            return f"{key}: {expected}, not {detail['input']!r}"
 
 
 def _row(video: Video, folder: str) -> dict[str, Any]:
