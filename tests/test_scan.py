@@ -1,0 +1,138 @@
+"""DATA in, videos with facts out; what is broken is named and left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from vidssl_cli import scan as module
+from vidssl_cli.cli import app
+from vidssl_cli.cli.failures import run
+from vidssl_cli.errors import UsageError
+from vidssl_cli.scan import open_data
+from vidssl_cli.videos import Video, read_manifest, write_manifest
+
+
+@pytest.fixture
+def tree(tmp_path, make_video):
+    """Two classes in two splits, and a text file with a video's name."""
+    folder = tmp_path / "data"
+    for name in ("train/run/a.mp4", "train/jump/b.mp4", "test/run/c d.mp4"):
+        make_video(folder / name)
+    (folder / "train" / "jump" / "broken.mp4").write_text("hello")
+    return folder
+
+
+def test_facts_and_labels_are_there_and_broken_files_are_named(tree, capfd):
+    videos, broken = open_data(tree)
+    assert [(v.path, v.label, v.split, v.frames) for v in videos] == [
+        (str(tree / "test/run/c d.mp4"), "run", "test", 24),
+        (str(tree / "train/jump/b.mp4"), "jump", "train", 24),
+        (str(tree / "train/run/a.mp4"), "run", "train", 24),
+    ]
+    (error,) = broken
+    assert error.where == str(tree / "train/jump/broken.mp4")
+    assert capfd.readouterr().err.count("broken.mp4") == 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_nothing(tree, workers):
+    assert open_data(tree, workers=workers)[0] == open_data(tree)[0]
+
+
+def test_facts_of_a_manifest_are_believed_and_missing_ones_found(tree, tmp_path, monkeypatch):
+    known, other, _ = open_data(tree)[0]
+    manifest = tmp_path / "m.jsonl"
+    write_manifest(manifest, [replace(known, frames=7), Video(other.path, label="mine")])
+    probed = []
+    honest = module.probe
+    monkeypatch.setattr(module, "probe", lambda path: probed.append(path) or honest(path))
+    videos, _ = open_data(manifest)
+    assert videos == [replace(known, frames=7), replace(other, label="mine", split=None)]
+    assert probed == [other.path]
+
+
+def test_nothing_that_can_be_read_is_an_error(tmp_path):
+    (tmp_path / "broken.mp4").write_text("hello")
+    with pytest.raises(UsageError, match="none of the 1 videos"):
+        open_data(tmp_path)
+
+
+def vidssl(capfd, *arguments):
+    """Run a command line; return its status and what it printed."""
+    status = run(app, [str(argument) for argument in arguments])
+    return status, *capfd.readouterr()
+
+
+def test_the_command_writes_a_manifest_that_works_as_data(tree, tmp_path, capfd):
+    out = tree / "m.jsonl"
+    status, text, _ = vidssl(capfd, "data", "scan", tree, "--out", out, "--json")
+    broken = {"path": str(tree / "train/jump/broken.mp4")}
+    document = json.loads(text)
+    broken["reason"] = document["broken"][0]["reason"]
+    assert document == {"manifest": str(out), "videos": 3, "broken": [broken]}
+    assert status == 0
+    assert open_data(out) == (open_data(tree)[0], [])
+    assert read_manifest(out)[0].path == str(tree / "test/run/c d.mp4")
+    assert '"path": "test/run/c d.mp4"' in out.read_text()
+
+
+def test_people_get_a_summary(tree, tmp_path, capfd):
+    _, text, _ = vidssl(capfd, "data", "scan", tree, "--out", tmp_path / "m.jsonl")
+    assert "3 videos, 1 left out" in text
+    assert [line.split()[1:4:2] for line in text.splitlines() if "│" in line] == [
+        ["train", "2"],
+        ["test", "1"],
+    ]
+
+
+def test_strict_exits_with_5_and_one_document(tree, tmp_path, capfd):
+    out = tmp_path / "m.jsonl"
+    status, text, _ = vidssl(capfd, "data", "scan", tree, "--out", out, "--strict", "--json")
+    assert status == 5
+    assert json.loads(text)["videos"] == 3
+    assert len(read_manifest(out)) == 3
+
+
+@pytest.mark.parametrize("out", ["m.txt", "folder.jsonl"])
+def test_a_bad_name_for_the_manifest_is_refused_at_once(tree, tmp_path, capfd, out):
+    (tmp_path / "folder.jsonl").mkdir()
+    status, _, error = vidssl(capfd, "data", "scan", tree, "--out", tmp_path / out)
+    assert status == 2
+    assert "is not a name for a manifest" in error
+
+
+def test_a_damaged_manifest_exits_with_4(tmp_path, capfd):
+    (tmp_path / "m.jsonl").write_text("{}\n")
+    status, text, _ = vidssl(
+        capfd, "data", "scan", tmp_path / "m.jsonl", "--out", tmp_path / "n.jsonl", "--json"
+    )
+    assert status == 4
+    assert json.loads(text)["error"]["code"] == "damaged"
+
+
+ODD = {
+    "decord_corrupted.mp4": "stops after 28 of 50 frames",
+    "gitlfs_pointer.mpg": "Git LFS pointer",
+    "macos_._FrontView.avi": "macOS",
+}
+
+
+@pytest.mark.slow
+def test_every_odd_file_is_read_or_named(real_data, capfd):
+    videos, broken = open_data(real_data / "odd")
+    assert len(videos) + len(broken) == len(list((real_data / "odd").iterdir()))
+    reasons = {error.where.rpartition("/")[2]: str(error) for error in broken}
+    assert reasons.keys() == ODD.keys()
+    assert all(ODD[name] in reason for name, reason in reasons.items())
+
+
+def test_lists_of_relative_paths(real_data):
+    lists = {f"{part}_list": real_data / f"yoga6_{part}.txt" for part in ("train", "test")}
+    found = module.find_videos(
+        real_data / "yoga6", module.Lists(train=lists["train_list"], test=lists["test_list"])
+    )
+    assert len(found) == 97
+    assert "child_s pose" in {video.label for video in found}
