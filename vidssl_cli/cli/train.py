@@ -15,6 +15,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Take three steps, estimate time and memory, keep nothing."),
+]
 
 
 def register(app: typer.Typer) -> None:
