@@ -237,6 +237,8 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
     assert done.returncode == 0, done.stderr
     assert state(out) == "finished"
     alone, together = rows(whole), rows(out)
-    assert [row["step"] for row in together] == [row["step"] for row in alone]
-    # The networks see half batches each, so only the first losses are near one another.
-    assert together[0]["loss"] == pytest.approx(alone[0]["loss"], rel=0.3)
+    # Which videos each process sees is tested in test_batches.py; here, that the steps are the same.
+    for one, other in zip(together, alone, strict=True):
+        assert one.keys() == other.keys()
+        assert one["step"] == other["step"]
+        assert one.get("lr") == other.get("lr")
