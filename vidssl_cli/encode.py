@@ -1,4 +1,4 @@
-"""Frames into small H.264 files and moving thumbnails; the counterpart of `vidssl_cli.decode`."""
+"""Frames into H.264 files and moving pictures; the counterpart of `vidssl_cli.decode`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_mp4(
     gop: int = 12,
     preset: str = "veryfast",
 ) -> None:
-    """Write an H.264 file, which is the same for the same frames on every run.
+    """Write an H.264 file; the same frames give the same file on every machine.
 
     Args:
         path: Where to; the suffix does not matter.
@@ -32,27 +32,44 @@ def write_mp4(
         gop: Largest distance between key frames, in frames.
         preset: Trade of speed for size, a libx264 name.
     """
+    # Without cpu-independent, x264's choices can differ by a rounding, even between two runs.
+    options = {"crf": str(crf), "preset": preset, "g": str(gop)}
+    options["x264-params"] = "cpu-independent=1"
     with path.open("wb") as file:
-        _encode(file, frames, fps, {"crf": str(crf), "preset": preset}, gop)
+        _encode(file, "mp4", "libx264", frames, fps, options)
 
 
-def encode_mp4(frames: NDArray[np.uint8], fps: float, *, crf: int = 27) -> bytes:
-    """Return a small H.264 file that browsers play; see `write_mp4`."""
+def encode_webp(frames: NDArray[np.uint8], fps: float, *, quality: int = 55) -> bytes:
+    """Return an endless WebP animation: browsers play it like a picture, in any number.
+
+    Args:
+        frames: (T, H, W, 3) RGB, H and W at least 2; a single one gives a still picture.
+        fps: Frames per second.
+        quality: From 0 to 100.
+    """
     file = io.BytesIO()
-    _encode(file, frames, fps, {"crf": str(crf), "preset": "medium"}, len(frames))
+    _encode(file, "webp", "libwebp_anim", frames, fps, {"quality": str(quality)}, {"loop": "0"})
     return file.getvalue()
 
 
 def _encode(
-    file: IO[bytes], frames: NDArray[np.uint8], fps: float, options: dict[str, str], gop: int
+    file: IO[bytes],
+    form: str,
+    codec: str,
+    frames: NDArray[np.uint8],
+    fps: float,
+    options: dict[str, str],
+    container_options: dict[str, str] | None = None,
 ) -> None:
     even = frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2]
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", Fraction(fps).limit_denominator(1001), options)
+    rate = Fraction(fps).limit_denominator(1001)
+    with av.open(file, "w", format=form, options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate, options)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = even.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.gop_size = max(gop, 1)
         stream.thread_count = 1
-        for frame in even:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
+        for picture in even:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture))
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
