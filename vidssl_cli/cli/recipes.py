@@ -33,7 +33,10 @@ def list_(as_json: AsJson = False) -> None:
 
 @recipes.command()
 def show(recipe: RecipeName, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print a recipe with every key spelt out; the output is itself a recipe."""
+    """Print a recipe with every key spelt out.
+
+    The output is itself a recipe.
+    """
     from vidssl_cli import console, recipe_files
 
     loaded = recipe_files.load(recipe, overrides or ())
@@ -79,10 +82,15 @@ def check(
 @recipes.command()
 def schema(
     task: Annotated[
-        Literal["pretrain", "finetune"], typer.Argument(help="What the recipe is for.")
+        Literal["pretrain", "finetune"],
+        typer.Argument(metavar="TASK", help="pretrain or finetune."),
     ] = "pretrain",
+    _as_json: AsJson = False,
 ) -> None:
-    """Print the JSON Schema of recipes, installed plugins included, for editors."""
+    """Print the JSON Schema of recipes, for editors.
+
+    It covers the installed plugins.
+    """
     from vidssl_cli import console, recipe_files
 
     console.emit_json(recipe_files.KINDS[task].model_json_schema())
