@@ -188,6 +188,11 @@ def test_invariants(count, seed, frames, paces, start):
         assert a.frames.tolist() == b.frames.tolist()
 
 
+def test_paces_are_written_as_they_are_read():
+    options = Pace(name="pace", paces=["1/3", 1, "-2", "4/2"])
+    assert options.model_dump(mode="json")["paces"] == ["1/3", 1, -2, 2]
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeInt,
+    PlainSerializer,
     PositiveInt,
     WithJsonSchema,
     field_validator,
@@ -57,10 +58,15 @@ def _not_zero(pace: Fraction) -> Fraction:
     return pace
 
 
+def _as_written(pace: Fraction) -> int | str:
+    return pace.numerator if pace.denominator == 1 else str(pace)
+
+
 PaceValue = Annotated[
     Fraction,
     BeforeValidator(_not_a_float),
     AfterValidator(_not_zero),
+    PlainSerializer(_as_written),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
 ]
 """Source frames per clip frame: 3 is fast, 1/3 repeats every frame three times, -3 runs backwards.
