@@ -120,7 +120,6 @@ ODD = {
 }
 
 
-@pytest.mark.slow
 def test_every_odd_file_is_read_or_named(real_data, capfd):
     videos, broken = open_data(real_data / "odd")
     assert len(videos) + len(broken) == len(list((real_data / "odd").iterdir()))

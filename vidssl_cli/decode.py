@@ -95,6 +95,11 @@ def opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise MediaError("has no video stream", where=path)
+            if stream.width * stream.height > MAX_PIXELS:
+                size = f"{stream.width}x{stream.height}"
+                raise MediaError(
+                    f"has pictures of {size}, more than {MAX_PIXELS} pixels", where=path
+                )
             # Frame threads hide damage, and threads across files are faster than within one.
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1
