@@ -10,11 +10,21 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import hypothesis
 import numpy as np
 import pytest
 
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.probe import probe
+
+# No test is timed, and every run draws the same examples.
+hypothesis.settings.register_profile(
+    "vidssl",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("vidssl")
 
 BITS = 8
 """Stripes in the upper half of a picture: the frame number in binary, lowest bit on the left."""
