@@ -22,6 +22,9 @@ from vidssl_cli.errors import (
 BROKEN_PIPE = 141
 """What a shell reports for a command whose reader has gone away, as `| head` does."""
 
+STDOUT, STDERR = 1, 2
+"""File descriptors."""
+
 
 class UnexpectedError(VidsslError):
     """Something that no part of vidssl foresaw: exit status 1."""
@@ -42,16 +45,26 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     except (Exception, SystemExit) as error:
         if _reader_is_gone():
             # Python flushes stdout once more at its end, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
             return BROKEN_PIPE
-        if isinstance(error, SystemExit):
+        cause = _cause(error)
+        if isinstance(cause, SystemExit):
             raise
         if "--debug" in arguments:
             traceback.print_exc()
-        return _tell(_explained(error), as_json="--json" in arguments)
+        return _tell(_explained(cause), as_json="--json" in arguments)
 
 
-def _explained(error: Exception) -> VidsslError:
+def _cause(error: BaseException) -> BaseException:
+    """Undo what typer does to a broken pipe and to an end of file, whichever file it was."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
+        return error.__context__
+    if isinstance(error, typer.Abort) and error.__cause__:
+        return error.__cause__
+    return error
+
+
+def _explained(error: BaseException) -> VidsslError:
     """Put any exception into vidssl's own words."""
     match error:
         case VidsslError():
@@ -96,6 +109,6 @@ def _tell(error: VidsslError, *, as_json: bool) -> int:
 def _reader_is_gone() -> bool:
     """Whether whatever reads stdout or stderr has closed it."""
     poll = select.poll()
-    for stream in (sys.stdout, sys.stderr):
-        poll.register(stream.fileno(), 0)
+    for stream in (STDOUT, STDERR):
+        poll.register(stream, 0)
     return any(events & select.POLLERR for _, events in poll.poll(0))

@@ -1,0 +1,201 @@
+"""However a command ends: an exit status, one line and a hint, or one JSON document."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from vidssl_cli import errors
+from vidssl_cli.cli import failures
+
+SUBCLASSES = [errors.VidsslError, *errors.VidsslError.__subclasses__(), errors.RecipeError]
+
+
+def vidssl(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "vidssl_cli", *arguments], capture_output=True, text=True, **options
+    )
+
+
+@pytest.fixture
+def run(capfd):
+    """A function that runs a command whose body raises; returns status, stdout, stderr."""
+
+    def call(error, *options):
+        app = typer.Typer(rich_markup_mode=None)
+
+        @app.command()
+        def body(json: bool = False) -> None:
+            raise error
+
+        status = failures.run(app, options)
+        return status, *capfd.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_ends_with_its_status_and_one_line(run, kind):
+    error = kind("the [b]thing[/b] is wrong", where="there.yaml", hint="make it right")
+    status, out, said = run(error)
+    assert status == kind.status != 0
+    assert out == ""
+    prefix = "" if kind is errors.RecipeError else "error: "
+    named = "" if issubclass(kind, errors.UsageError) else "there.yaml: "
+    assert said == f"{prefix}{named}the [b]thing[/b] is wrong\nhint: make it right\n"
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_is_one_json_document(run, kind):
+    status, out, _ = run(kind("it is wrong", where="there"), "--json")
+    assert status == kind.status
+    if kind is errors.SkippedMediaError:  # the command has printed its own
+        assert out == ""
+        return
+    assert json.loads(out) == {
+        "error": {"code": kind.code, "message": "it is wrong", "where": "there"}
+    }
+
+
+def test_codes_of_errors_differ():
+    assert len({kind.code for kind in SUBCLASSES}) == len(SUBCLASSES)
+
+
+def test_an_unexpected_error_is_one_line_unless_debugging(run):
+    status, _, said = run(ZeroDivisionError("by zero"))
+    assert status == 1
+    assert said.splitlines()[0] == "error: ZeroDivisionError: by zero"
+    assert "Traceback" not in said
+    status, _, said = run(ZeroDivisionError("by zero"), "--debug")
+    assert status == 1
+    assert "Traceback" in said
+
+
+def test_an_error_of_the_system_names_its_file(run):
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "big.bin")
+    assert run(error)[2] == "error: No space left on device: big.bin\n"
+    document = json.loads(run(error, "--json")[1])["error"]
+    assert document["where"] == "big.bin"
+
+
+def test_an_end_of_file_elsewhere_is_unexpected(run):
+    assert run(EOFError("cut off"))[2].strip().startswith("error: EOFError: cut off\n")
+
+
+def test_a_broken_pipe_elsewhere_is_an_error(run):
+    status, _, said = run(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    assert status == 1
+    assert said.startswith("error: ")
+
+
+def test_ctrl_c_ends_with_130(run):
+    status, out, _ = run(KeyboardInterrupt(), "--json")
+    assert status == 130
+    assert json.loads(out)["error"]["code"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nonsense"], "No such option: --nonsense"),
+        (["pretrian"], "No such command 'pretrian'"),
+        (["recipes", "show"], "Missing argument 'RECIPE'"),
+        (["recipes", "show", "a", "b"], "unexpected extra argument"),
+        (["recipes", "schema", "sleep"], "'sleep' is not one of"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(arguments, message):
+    plain = vidssl(*arguments)
+    assert plain.returncode == 2
+    assert plain.stdout == ""
+    assert message in plain.stderr
+    assert "--help" in plain.stderr.splitlines()[-1]
+    document = json.loads(vidssl(*arguments, "--json").stdout)["error"]
+    assert document["code"] == "usage"
+    assert message in document["message"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["recipes"]])
+def test_no_arguments_show_the_help(arguments):
+    done = vidssl(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: vidssl ")
+    assert "error" not in done.stderr
+
+
+def test_version():
+    done = vidssl("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("vidssl ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "together"),
+    [
+        (["--help"], False),
+        (["plugins"], False),
+        (["plugins"], True),
+        (["recipes", "schema"], False),
+    ],
+)
+def test_a_closed_pipe_ends_silently_with_141(arguments, together):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "vidssl_cli", *arguments]
+    stderr = writer if together else subprocess.PIPE
+    process = subprocess.Popen(command, stdout=writer, stderr=stderr)
+    os.close(writer)
+    said = process.communicate()[1]
+    assert process.returncode == 141
+    assert not said
+
+
+def test_a_real_ctrl_c_ends_with_130():
+    script = f"""
+import os, sys
+from vidssl_cli import recipe_files
+from vidssl_cli.cli import main
+recipe_files.load = lambda *_: os.kill(os.getpid(), {int(signal.SIGINT)})
+sys.argv[1:] = ["recipes", "check", "small/pace"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == "error: interrupted\n"
+
+
+def test_nothing_is_coloured_when_piped():
+    plain = {key: value for key, value in os.environ.items() if key != "FORCE_COLOR"}
+    for arguments in (["plugins"], ["--nonsense"], ["recipes", "list"]):
+        done = vidssl(*arguments, env=plain)
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_recipes_list_and_show():
+    rows = json.loads(vidssl("recipes", "list", "--json").stdout)["recipes"]
+    assert {"name", "path", "summary"} <= rows[0].keys()
+    assert "small/pace" in {row["name"] for row in rows}
+    shown = vidssl("recipes", "show", "small/pace", "--set", "train.epochs=7")
+    assert "\n  epochs: 7\n" in shown.stdout
+    done = vidssl("recipes", "show", "small/pace", "--set", "train.epochs=7", "--json")
+    assert json.loads(done.stdout)["recipe"]["train"]["epochs"] == 7
+
+
+def test_recipes_check_takes_several():
+    done = vidssl("recipes", "check", "small/pace", "nowhere", "--set", "trian=1", "--json")
+    assert done.returncode == 2
+    message = json.loads(done.stdout)["error"]["message"]
+    assert "trian: unknown key" in message
+    assert "no recipe is named 'nowhere'" in message
+    assert vidssl("recipes", "check", "small/pace").returncode == 0
+
+
+def test_recipes_schema_describes_installed_plugins():
+    schema = json.loads(vidssl("recipes", "schema").stdout)
+    assert "r3d" in schema["properties"]["backbone"]["discriminator"]["mapping"]
+    assert schema["additionalProperties"] is False
