@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from vidssl_plugins.backbones.conv import Conv3d
 from vidssl_plugins.backbones.resnet import VideoResNet
 
 BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -17,7 +16,7 @@ BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 def full_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Module:
     """Make a convolution over time and space together."""
-    return Conv3d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Conv3d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
 
 
 def r3d(depth: int, width: int) -> VideoResNet:
