@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.probe import probe
@@ -76,12 +76,12 @@ def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
         if item >= len(gallery):
             raise MediaError(f"the gallery's items are #0 to #{len(gallery) - 1}", where=target)
         return item, gallery[item]
-    if os.path.exists(target):
-        return None, probe(os.path.abspath(target))
     path = os.path.abspath(target)
-    for item, video in enumerate(gallery):
-        if video.path == path:
-            return item, video
+    same = next((item for item, video in enumerate(gallery) if video.path == path), None)
+    if os.path.exists(target):
+        return None, replace(probe(path), label=None if same is None else gallery[same].label)
+    if same is not None:
+        return same, gallery[same]
     raise MediaError("there is no such file, and the gallery has no such item", where=target)
 
 

@@ -1,0 +1,195 @@
+"""The gallery page: queries and what was found, as moving pictures in one self-contained file.
+
+The page loads nothing and runs nothing: pictures are animated WebP inside of it, names are
+escaped, and a content policy forbids the rest. Readers who asked their system for less motion see
+still pictures.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from math import ceil
+from pathlib import Path
+from statistics import median
+from string import Template
+from typing import TYPE_CHECKING
+
+from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.console import track
+from vidssl_cli.decode import read_frames
+from vidssl_cli.embed import Moment, frame_rate
+from vidssl_cli.encode import encode_webp
+from vidssl_cli.errors import MediaError
+from vidssl_cli.videos import Video
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vidssl_cli.generations import Index
+    from vidssl_cli.retrieve import Answer
+
+HEIGHT = 132
+"""Pixels of a moving picture."""
+WIDEST = 2.4
+"""Largest ratio of the sides that is shown as it is; more is squeezed to it."""
+RATE = 12.5
+"""Pictures per second, at most."""
+SHORTEST, LONGEST = 1.6, 3.2
+"""Seconds that a moving picture shows; shorter moments are shown with what is around them."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One video on the page."""
+
+    video: Video
+    moment: Moment | None = None
+    """The part that is meant, in seconds; None stands for the whole video."""
+    name: str = ""
+    """What is written below it."""
+    rank: int | None = None
+    score: float | None = None
+    """From -1 to 1."""
+    right: bool | None = None
+    """Whether it is what was looked for; None if nobody knows."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A query and its hits."""
+
+    query: Card
+    hits: Sequence[Card]
+
+
+def write_answers(path: Path, answers: Sequence[Answer], index: Index) -> None:
+    """Write the page of `vidssl retrieve`."""
+    sections = []
+    for answer in answers:
+        wanted = answer.query.video.label
+        hits = [
+            Card(
+                index.gallery.videos[hit.item],
+                (hit.start, hit.end),
+                hit.path,
+                hit.rank,
+                hit.score,
+                hit.label == wanted if hit.label and wanted else None,
+            )
+            for hit in answer.hits
+        ]
+        sections.append(
+            Section(Card(answer.query.video, answer.query.moment, answer.query.text), hits)
+        )
+    subtitle = f"most alike by cosine similarity, among {len(index.gallery.videos)} videos"
+    write_page(path, "Nearest neighbours", subtitle, sections)
+
+
+def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
+    """Write a page of queries with their hits.
+
+    A video that cannot be read, or is not where it was, is shown by its name alone.
+
+    Args:
+        path: The HTML file.
+        title: Its heading.
+        subtitle: One line below.
+        sections: From top to bottom.
+    """
+    cards = {card: "" for section in sections for card in (section.query, *section.hits)}
+    with ThreadPoolExecutor(thread_name_prefix="pictures") as pool:
+        pictures = pool.map(_picture, cards)
+        for card, picture in zip(cards, track(pictures, "pictures", len(cards)), strict=True):
+            cards[card] = picture
+    template = Template(files("vidssl_cli").joinpath("gallery.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        ratio=f"{median(_ratio(card.video) for card in cards):.3f}" if cards else "1",
+        sections="\n".join(_section(section, cards) for section in sections),
+    )
+    atomic_write(path, page.encode(errors="replace"))
+
+
+def _section(section: Section, pictures: Mapping[Card, str]) -> str:
+    hits = "\n".join(f"<li>{_hit(card, pictures[card])}</li>" for card in section.hits)
+    query = section.query
+    judged = [card.right for card in section.hits if card.right is not None]
+    tally = f'<div class="faint">{sum(judged)} of {len(judged)} right</div>' if judged else ""
+    return (
+        f'<section>\n<figure class="query"><div class="picture">{pictures[query]}</div>'
+        f'<figcaption><div class="kicker">Query</div>'
+        f'<div class="label">{escape(query.video.label or "")}</div>'
+        f"{_where(query)}{tally}</figcaption></figure>\n"
+        f'<ol class="hits">\n{hits}\n</ol>\n</section>'
+    )
+
+
+def _hit(card: Card, picture: str) -> str:
+    state, mark = "", ""
+    if card.right is not None:
+        state, sign = ("right", "✓") if card.right else ("wrong", "✗")
+        mark = f'<span class="mark" title="{state} class">{sign}</span>'
+    score = card.score or 0
+    return (
+        f'<figure class="{state}"><div class="picture">{picture}'
+        f'<span class="rank">{card.rank}</span>{mark}</div>'
+        f'<div class="bar"><i style="width:{100 * max(0, score):.1f}%"></i></div>'
+        f'<figcaption><div class="line"><span class="label">{escape(card.video.label or "")}</span>'
+        f'<span class="score">{score:.3f}</span></div>{_where(card)}</figcaption></figure>'
+    )
+
+
+def _where(card: Card) -> str:
+    """Say which moment of which file it is."""
+    moment = ""
+    if card.moment:
+        moment = f'<div class="faint">{card.moment[0]:.1f}&ndash;{card.moment[1]:.1f} s</div>'
+    tail = "/".join(Path(card.name).parts[-2:])
+    return (
+        f'{moment}<span class="path" title="{escape(card.name)}"><bdi>{escape(tail)}</bdi></span>'
+    )
+
+
+def _picture(card: Card) -> str:
+    """Return the moving picture of a video as HTML, with a still for those who want no motion."""
+    try:
+        frames, rate = _frames(card)
+    except MediaError as error:
+        return f'<div class="missing">{escape(str(error))}</div>'
+    middle = len(frames) // 2
+    still, moving = encode_webp(frames[middle : middle + 1], rate), encode_webp(frames, rate)
+    return (
+        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{_url(still)}">'
+        f'<img src="{_url(moving)}" alt="" loading="lazy"></picture>'
+    )
+
+
+def _frames(card: Card) -> tuple[NDArray[np.uint8], float]:
+    """Return (T, H, W, 3) frames around the middle of the moment, and their rate."""
+    video, rate = card.video, frame_rate(card.video)
+    total = video.frames or 1
+    start, end = card.moment or (0, total / rate)
+    count = min(total, round(rate * min(max(end - start, SHORTEST), LONGEST)))
+    first = round(rate * (start + end) / 2 - count / 2)
+    first = min(max(0, first), total - count)
+    step = max(1, ceil(rate / RATE))
+    height = max(2, min(HEIGHT, video.height or HEIGHT))
+    width = max(2, round(height * _ratio(video)))
+    return read_frames(video, range(first, first + count, step), (height, width)), rate / step
+
+
+def _ratio(video: Video) -> float:
+    """Return width by height, within what is shown."""
+    ratio = video.width / video.height if video.width and video.height else 4 / 3
+    return min(max(ratio, 1 / WIDEST), WIDEST)
+
+
+def _url(picture: bytes) -> str:
+    return f"data:image/webp;base64,{b64encode(picture).decode()}"
