@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Overrides, RecipeName
+from vidssl_cli.cli.options import AsJson, Overrides, RecipeName, Split, Strict
 
 if TYPE_CHECKING:
     from vidssl_cli.check import Finding
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 data = typer.Typer(no_args_is_help=True, help="Scan, check and make videos.")
 
 DATA_HELP = "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), or one video."
-Split = Annotated[int, typer.Option(min=1, max=3, help="Official split of UCF101 or HMDB51.")]
 OfficialLists = Annotated[
     Path | None,
     typer.Option("--lists", metavar="DIR", help="Folder of the official lists, if elsewhere."),
@@ -51,9 +50,7 @@ def scan(
     test_list: TestList = None,
     classes: Classes = None,
     workers: Workers = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with status 5 if a video cannot be read.")
-    ] = False,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Decode every video once and write what was found to a manifest."""
