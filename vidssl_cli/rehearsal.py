@@ -60,7 +60,7 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
         ["time", f"{seconds / 60:.1f} minutes"],
         ["memory", f"{_memory(world.device) / 2**30:.1f} GiB on {world.device}"],
     ]
-    emit_table("A rehearsal; nothing was kept", ["", ""], rows)
+    emit_table("A rehearsal; nothing was kept", ["what", "found"], rows)
 
 
 def _memory(device: torch.device) -> int:

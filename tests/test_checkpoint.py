@@ -1,0 +1,78 @@
+"""Checkpoints come back bit for bit, or are refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from vidssl_cli.checkpoint import Progress, load_weights, restore, save
+from vidssl_cli.errors import DamagedFileError
+
+
+def trained(kind="adamw", seed=0):
+    """A small network and its optimizer after two steps."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Conv3d(3, 4, 3, padding=1), nn.BatchNorm3d(4), nn.Flatten(0))
+    model.to(memory_format=torch.channels_last_3d)
+    optimizers = {
+        "adamw": lambda: torch.optim.AdamW(model.parameters(), lr=0.1),
+        "sgd": lambda: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+        "plain": lambda: torch.optim.SGD(model.parameters(), lr=0.1),
+    }
+    optimizer = optimizers[kind]()
+    for _ in range(2):
+        step(model, optimizer)
+    return model, optimizer
+
+
+def step(model, optimizer):
+    clips = torch.randn(2, 3, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+    optimizer.zero_grad()
+    model(clips).square().mean().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "plain"])
+def test_going_on_from_a_checkpoint_is_going_on(kind, tmp_path):
+    model, optimizer = trained(kind)
+    progress = Progress(2, 3, 23, {"loss": 0.1 + 0.2}, 0.7)
+    folder = save(tmp_path, model, optimizer, progress, best=False)
+    again, again_optimizer = trained(kind, seed=5)
+    again_optimizer.state.clear()
+    assert restore(folder, again, again_optimizer) == progress
+    for pair in ((model, optimizer), (again, again_optimizer)):
+        step(*pair)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_last_and_best_are_kept_and_nothing_else(tmp_path):
+    model, optimizer = trained()
+    for number in range(1, 5):
+        save(tmp_path, model, optimizer, Progress(step=number), best=number == 2)
+    found = {path.name for path in tmp_path.glob("epoch-*")}
+    assert found == {"epoch-0000-step-00000002", "epoch-0000-step-00000004"}
+    assert (tmp_path / "best").resolve().name.endswith("2")
+    assert (tmp_path / "last").resolve().name.endswith("4")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_one_changed_byte_is_refused(name, tmp_path):
+    model, optimizer = trained()
+    folder = save(tmp_path, model, optimizer, Progress(), best=False)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(DamagedFileError) as refused:
+        restore(folder, model, optimizer)
+    assert name in str(refused.value.where)
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path):
+    model, _ = trained()
+    other = nn.Sequential(nn.Conv3d(3, 8, 3, padding=1), nn.BatchNorm3d(8), nn.Flatten(0))
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(DamagedFileError, match=r"0\.weight is \(4, 3, 3, 3, 3\), not \(8, 3"):
+        load_weights(other, model.state_dict(), tmp_path)
+    with pytest.raises(DamagedFileError, match=r"1\.bias is missing"):
+        load_weights(model, {"0.weight": model[0].weight}, tmp_path)
+    assert all(torch.equal(before[name], value) for name, value in other.state_dict().items())

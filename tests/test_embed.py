@@ -1,0 +1,97 @@
+"""Embeddings: what they are of, and that no video affects another's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vidssl_cli.embed import Card, Encoder, embed
+from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.recipe import Evaluation, Input
+from vidssl_plugins.backbones.hooks import R3D
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    options = R3D(name="r3d", depth=10, width=8)
+    card = Card(
+        backbone=options,
+        input=Input(resize=(24, 32), crop=16, mode="residual"),
+        frames=8,
+        evaluation=Evaluation(clips=3, stride=2),
+        seed=0,
+    )
+    return Encoder(card, options.build(), torch.device("cpu"))
+
+
+def features(encoder, videos, **changes):
+    skipped = []
+    evaluation = encoder.evaluation.model_copy(update=changes)
+    found = list(embed(encoder, videos, evaluation=evaluation, skipped=skipped))
+    return found, skipped
+
+
+def test_shapes_spans_and_order(encoder, toy_videos):
+    found, skipped = features(encoder, toy_videos)
+    assert not skipped
+    assert [item.video for item in found] == list(toy_videos)
+    assert {item.features.shape for item in found} == {(3, 64)}
+    assert {item.features.dtype for item in found} == {np.dtype(np.float32)}
+    # 40 frames at 25/s; a clip of 8 frames at stride 2 spans 15 of them.
+    np.testing.assert_allclose(found[0].spans, [[0, 0.6], [0.48, 1.08], [1.0, 1.6]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tap", "pool", "size"),
+    [("pool5", "gap", 64), ("pool4", "gmp", 32), ("conv5", "flatten", 64), ("conv3", "gap", 16)],
+)
+def test_taps_and_pooling(encoder, toy_videos, tap, pool, size):
+    found, _ = features(encoder, toy_videos[:1], tap=tap, pool=pool)
+    assert found[0].features.shape == (3, size)
+
+
+def test_an_unknown_tap_is_refused_with_those_there_are(encoder, toy_videos):
+    with pytest.raises(UsageError) as refused:
+        features(encoder, toy_videos, tap="pool9")
+    assert "pool4" in str(refused.value.hint)
+
+
+def test_a_broken_video_is_named_and_leaves_the_others_bit_identical(encoder, toy_videos, tmp_path):
+    videos = list(toy_videos)
+    videos[3] = replace(videos[3], path=str(tmp_path / "lost.mp4"))
+    whole, _ = features(encoder, toy_videos)
+    rest, skipped = features(encoder, videos)
+    assert [error.where for error in skipped] == [videos[3].path]
+    kept = [item for number, item in enumerate(whole) if number != 3]
+    for one, other in zip(kept, rest, strict=True):
+        np.testing.assert_array_equal(one.features, other.features)
+
+
+def test_an_exported_model_loads_and_a_damaged_one_does_not(encoder, toy_videos, tmp_path):
+    encoder.export(tmp_path / "model")
+    again = Encoder.load(tmp_path / "model", "cpu")
+    one, other = (features(e, toy_videos[:2])[0] for e in (encoder, again))
+    np.testing.assert_array_equal(one[1].features, other[1].features)
+    card = tmp_path / "model" / "model.json"
+    card.write_text(card.read_text().replace('"crop": 16', '"crop": 18'))
+    with pytest.raises(DamagedFileError):
+        Encoder.load(tmp_path / "model", "cpu")
+
+
+def test_what_is_not_a_model_says_so(tmp_path):
+    with pytest.raises(UsageError, match="not a run directory"):
+        Encoder.load(tmp_path, "cpu")
+
+
+def test_random_weights_are_the_same_every_time_and_calibrated(encoder, toy_videos):
+    random = encoder.randomised()
+    assert random.digest == encoder.randomised().digest
+    before = {k: v.clone() for k, v in random.backbone.state_dict().items()}
+    skipped = []
+    random.calibrate(toy_videos, skipped)
+    changed = {k for k, v in random.backbone.state_dict().items() if not torch.equal(before[k], v)}
+    assert changed
+    assert all("running" in name or "num_batches" in name for name in changed)
+    assert not random.backbone.training

@@ -1,0 +1,85 @@
+"""Fine-tuning: a classifier learns, a frozen backbone stays, splits and labels are checked."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vidssl_cli.checkpoint import read_tensors
+from vidssl_cli.embed import Encoder
+from vidssl_cli.errors import UsageError
+from vidssl_cli.finetune import finetune
+from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
+
+
+@pytest.fixture(scope="module")
+def source(toy_videos, toy_recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("source") / "run"
+    recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1))
+    pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    return out
+
+
+def recipe(toy_recipe, epochs=2, **changes):
+    optimizer = {"name": "adamw", "lr": 3e-3}
+    return FinetuneRecipe.model_validate(
+        {
+            "task": "finetune",
+            "sampler": {"name": "uniform", "frames": 8, "views": 2},
+            "evaluation": {"clips": 2},
+            "train": toy_recipe(epochs=epochs, optimizer=optimizer)["train"],
+        }
+        | changes
+    )
+
+
+def test_a_classifier_learns_what_moves(source, toy_recipe, toy_videos, tmp_path):
+    """Noise that rolls 1, 2 or 3 pixels a frame: motion tells the classes, a picture does not."""
+    out = tmp_path / "run"
+    report = finetune(recipe(toy_recipe, epochs=40), toy_videos, source, Session(out, device="cpu"))
+    assert report["classes"] == 3
+    assert report["chance"] == pytest.approx(1 / 3)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    epochs = [row for row in rows if "epoch.loss" in row]
+    assert epochs[-1]["epoch.loss"] < 0.7 * epochs[0]["epoch.loss"]
+    late = [row["epoch.class.accuracy"] for row in epochs[-10:]]
+    assert sum(late) / len(late) > 0.6  # chance is a third
+    assert {row["checkpoint"] for row in report["rows"]} == {"last", "best"}
+    assert json.loads((out / "report.json").read_text()) == report
+    best = max(row["epoch.video_accuracy"] for row in epochs)
+    assert report["rows"][1]["video_accuracy"] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_frozen_backbone_keeps_its_weights_and_statistics(
+    freeze, source, toy_recipe, toy_videos, tmp_path
+):
+    out = tmp_path / "run"
+    chosen = recipe(toy_recipe, freeze=freeze, hidden=[16], dropout=0.5)
+    finetune(chosen, toy_videos, source, Session(out, device="cpu"))
+    before = Encoder.load(source, "cpu").backbone.state_dict()
+    after = Encoder.load(out, "cpu").backbone.state_dict()
+    same = all(torch.equal(before[name], after[name]) for name in before)
+    assert same == freeze
+    heads = [k for k in read_tensors((out / "checkpoints/last").resolve()) if "classifier" in k]
+    assert len(heads) == 4
+
+
+def test_scratch_starts_from_random_weights(source, toy_recipe, toy_videos, tmp_path):
+    out = tmp_path / "run"
+    session = Session(out, device="cpu")
+    finetune(recipe(toy_recipe, freeze=True), toy_videos, source, session, scratch=True)
+    assert Encoder.load(out, "cpu").digest == Encoder.load(source, "cpu").randomised().digest
+
+
+def test_missing_splits_and_untrained_classes_are_refused(source, toy_recipe, toy_videos, tmp_path):
+    session = Session(tmp_path / "run", device="cpu")
+    unlabelled = [replace(video, label=None) for video in toy_videos]
+    with pytest.raises(UsageError, match="has a label and the split 'train'"):
+        finetune(recipe(toy_recipe), unlabelled, source, session)
+    odd = [*toy_videos[:-1], replace(toy_videos[-1], label="never seen")]
+    with pytest.raises(UsageError, match="never trained: \\['never seen'\\]"):
+        finetune(recipe(toy_recipe), odd, source, session)
+    assert not (tmp_path / "run").exists()
