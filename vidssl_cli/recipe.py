@@ -80,6 +80,7 @@ class Augment(Section):
     """How training clips are varied; evaluation uses the centre crop and nothing else."""
 
     crop: Literal["random", "center"] = "random"
+    """Where the square is cut that the network sees."""
     flip: Probability = 0.5
     """Probability that a clip is mirrored left to right."""
     colour: Colour = Colour()
@@ -92,9 +93,13 @@ class SGD(Section):
 
     name: Literal["sgd"]
     lr: PositiveFloat
+    """Learning rate that the schedule scales."""
     momentum: Probability = 0.9
+    """Share of the last update that goes into the next."""
     nesterov: bool = False
+    """Look ahead along the momentum (Nesterov)."""
     weight_decay: NonNegativeFloat = 0
+    """Times the weight, added to its gradient."""
     decay: Literal["all", "weights"] = "all"
     """What decays: every parameter, or all but norms and biases."""
 
@@ -104,9 +109,13 @@ class AdamW(Section):
 
     name: Literal["adamw"]
     lr: PositiveFloat
+    """Learning rate that the schedule scales."""
     betas: tuple[Probability, Probability] = (0.9, 0.999)
+    """Memory of the means of the gradient and of its square."""
     eps: PositiveFloat = 1e-8
+    """Added to the divisor, against division by zero."""
     weight_decay: NonNegativeFloat = 0.01
+    """Share of a weight that is lost per step, times the learning rate."""
     decay: Literal["all", "weights"] = "weights"
     """What decays: every parameter, or all but norms and biases."""
 
@@ -129,7 +138,9 @@ class Step(Schedule):
 
     name: Literal["step"]
     every: PositiveInt
+    """Epochs between two changes."""
     gamma: PositiveFloat = 0.1
+    """Factor of one change."""
 
 
 class MultiStep(Schedule):
@@ -137,7 +148,9 @@ class MultiStep(Schedule):
 
     name: Literal["multistep"]
     epochs: tuple[PositiveInt, ...]
+    """Epochs, counted from 0, at whose beginning the rate changes."""
     gamma: PositiveFloat = 0.1
+    """Factor of one change."""
 
 
 class Cosine(Schedule):
@@ -145,12 +158,14 @@ class Cosine(Schedule):
 
     name: Literal["cosine"]
     final: Probability = 0
+    """Factor in the last step."""
 
 
 class Train(Section):
     """The training loop."""
 
     epochs: PositiveInt
+    """Passes over the data, each of ``repeats`` visits to every video."""
     seed: NonNegativeInt = 0
     """Addresses every random draw of the run."""
     batch_videos: PositiveInt
@@ -191,6 +206,7 @@ class Evaluation(Section):
     tap: str = "pool5"
     """Layer whose output is the representation."""
     pool: Pool = "gap"
+    """How a layer's output (C, T, H, W) becomes a vector."""
     standardise: bool = False
     """Subtract the mean and divide by the deviation of the gallery, per dimension."""
 
@@ -201,7 +217,9 @@ class Published(Section):
     source: str
     """Paper, table and row."""
     evaluator: str
+    """Plugin whose protocol it is."""
     dataset: str
+    """What it was measured on."""
     setting: str = ""
     """What else must agree: network, pre-training set, level, tap."""
     figures: dict[str, float]
@@ -221,15 +239,19 @@ class Recipe(Section):
     augment: Augment = Augment()
     evaluation: Evaluation = Evaluation()
     published: tuple[Published, ...] = ()
+    """What the paper reports, for comparison."""
 
 
 class PretrainRecipe(Recipe):
     """Learns from unlabelled video: `vidssl pretrain`."""
 
     task: Literal["pretrain"] = "pretrain"
+    """What the recipe is for."""
     input: Input = Input()
     backbone: Annotated[BackboneOptions, Offered("backbone")]
+    """The network that is kept."""
     sampler: Annotated[SamplerOptions, Offered("sampler")]
+    """Which clips are cut from a video, with which free labels."""
     pretext: Annotated[
         tuple[Annotated[PretextOptions, Offered("pretext")], ...],
         Field(min_length=1),
@@ -263,7 +285,9 @@ class FinetuneRecipe(Recipe):
     """Trains a classifier on labelled video: `vidssl finetune`."""
 
     task: Literal["finetune"]
+    """What the recipe is for."""
     sampler: Annotated[SamplerOptions, Offered("sampler")]
+    """Which clips are cut from a video, with which free labels."""
     freeze: bool = False
     """Train the classifier alone; the backbone keeps its weights and its statistics."""
     hidden: tuple[PositiveInt, ...] = ()
