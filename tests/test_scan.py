@@ -79,6 +79,16 @@ def test_the_command_writes_a_manifest_that_works_as_data(tree, tmp_path, capfd)
     assert '"path": "test/run/c d.mp4"' in out.read_text()
 
 
+def test_names_that_are_not_utf8_survive(tmp_path, make_video, capfd):
+    folder = tmp_path / "data"
+    make_video(folder / "caf\udce9.mp4")
+    (folder / "b\udce9.mp4").write_text("hello")
+    _, text, _ = vidssl(capfd, "data", "scan", folder, "--out", tmp_path / "m.jsonl", "--json")
+    assert json.loads(text)["broken"][0]["path"] == str(folder / "b\udce9.mp4")
+    assert read_manifest(tmp_path / "m.jsonl")[0].path == str(folder / "caf\udce9.mp4")
+    assert open_data(tmp_path / "m.jsonl")[0][0].frames == 24
+
+
 def test_people_get_a_summary(tree, tmp_path, capfd):
     _, text, _ = vidssl(capfd, "data", "scan", tree, "--out", tmp_path / "m.jsonl")
     assert "3 videos, 1 left out" in text

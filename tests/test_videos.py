@@ -47,7 +47,7 @@ def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "data" / "m.jsonl"
     write_manifest(path, videos)
     assert read_manifest(path) == videos
-    rows = [json.loads(line) for line in path.read_text(errors="surrogateescape").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert rows[0]["path"] == "x/a.mp4"
     assert rows[1] == {"path": outside, "label": "\udce9"}
 

@@ -27,6 +27,10 @@ stdout = _Console(highlight=False)
 stderr = _Console(stderr=True, highlight=False)
 
 
+documents = 0
+"""JSON documents printed so far: a command prints one, or else its failure does."""
+
+
 def say(message: str) -> None:
     """Tell how things are going, on stderr."""
     stderr.print(escape(message), soft_wrap=True)
@@ -39,7 +43,10 @@ def warn(message: str) -> None:
 
 def emit_json(document: Any) -> None:
     """Print a command's one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    global documents
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+    sys.stdout.write(_encodable(text) + "\n")
+    documents += 1
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -50,8 +57,13 @@ def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         numeric = all(isinstance(row[position], int | float | None) for row in rows)
         table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("–" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*("–" if cell is None else escape(_encodable(str(cell))) for cell in row))
     stdout.print(table)
+
+
+def _encodable(text: str) -> str:
+    """Write what is not UTF-8 in a file's name as an escape, which JSON reads back unchanged."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -111,7 +111,7 @@ def write_manifest(path: Path, videos: Sequence[Video]) -> None:
     """Write a manifest in one step; paths below its folder become relative to it."""
     folder = os.path.abspath(path.parent)
     rows = "".join(json.dumps(_row(video, folder), ensure_ascii=False) + "\n" for video in videos)
-    atomic_write(path, rows.encode(errors="surrogateescape"))
+    atomic_write(path, rows.encode(errors="backslashreplace"))  # JSON reads that back
 
 
 def digest(videos: Sequence[Video]) -> str:
