@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity
+from vidssl_plugins.pretexts.gather import gather
 from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ class SameGroup(nn.Module, abc.ABC):
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the term ``loss`` and the metric ``accuracy``.
+        """Return the term ``loss`` and the metric ``accuracy``, over the clips of all processes.
 
         Accuracy is the share of clips whose most similar other clip is of their group.
         """
         options = self.options
         vectors = self.projection(clip_vectors(features, options.tap).flatten(0, 1))
-        groups = self.groups(batch).flatten()
+        vectors, groups = gather(vectors), gather(self.groups(batch).flatten())
         together = groups[:, None] == groups
         positives = together & ~torch.eye(len(groups), dtype=torch.bool, device=groups.device)
         scores = similarity(vectors, vectors, normalise=options.normalise)

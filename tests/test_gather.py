@@ -1,0 +1,69 @@
+"""Losses over the clips of all processes have the gradient that one process would compute."""
+
+import json
+import os
+import subprocess
+import sys
+
+import torch
+
+from vidssl_plugins.pretexts.gather import gather
+
+SCRIPT = """
+import json, sys
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from vidssl_cli.clips import Batch
+from vidssl_cli.hooks import PretextContext
+from vidssl_plugins.pretexts.hooks import SameContext
+
+class Learner(torch.nn.Module):
+    def __init__(self, pretext):
+        super().__init__()
+        self.pretext = pretext
+
+    def forward(self, clips, video):
+        features = {"feat": clips}
+        return self.pretext(features, Batch(clips, {}, video, torch.empty(0)))[0]["loss"]
+
+rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+torch.manual_seed(0)
+clips, video = torch.randn(5, 2, 6), torch.arange(5)
+options = SameContext(name="same_context", proj_dim=4, normalise=True, denominator="global")
+learner = Learner(options.build(PretextContext(6, {"feat": 6}, {}, 2, 5)))
+part = slice(None)
+if size > 1:
+    distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=size)
+    learner = DistributedDataParallel(learner)
+    part = [slice(0, 3), slice(3, 5)][rank]  # an unreadable video left a gap
+loss = learner(clips[part], video[part])
+loss.backward()
+gradients = [parameter.grad.flatten().tolist() for parameter in learner.parameters()]
+if rank == 0:
+    print(json.dumps([loss.item(), *gradients]))
+if size > 1:
+    distributed.destroy_process_group()
+"""
+
+
+def run(size, meeting):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    arguments = [[sys.executable, "-c", SCRIPT, str(r), str(size), meeting] for r in range(size)]
+    processes = [
+        subprocess.Popen(a, stdout=subprocess.PIPE, env=environment, text=True) for a in arguments
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * size
+    return json.loads(outputs[0])
+
+
+def test_two_processes_compute_what_one_does(tmp_path):
+    alone, together = (run(size, str(tmp_path / str(size))) for size in (1, 2))
+    for a, b in zip(alone, together, strict=True):
+        torch.testing.assert_close(torch.tensor(b), torch.tensor(a))
+
+
+def test_a_single_process_keeps_its_rows():
+    rows = torch.ones(2, 3)
+    assert gather(rows) is rows
