@@ -10,7 +10,7 @@ import sys
 import pytest
 import typer
 
-from vidssl_cli import errors
+from vidssl_cli import console, errors
 from vidssl_cli.cli import failures
 
 SUBCLASSES = [errors.VidsslError, *errors.VidsslError.__subclasses__(), errors.RecipeError]
@@ -54,12 +54,21 @@ def test_every_error_ends_with_its_status_and_one_line(run, kind):
 def test_every_error_is_one_json_document(run, kind):
     status, out, _ = run(kind("it is wrong", where="there"), "--json")
     assert status == kind.status
-    if kind is errors.SkippedMediaError:  # the command has printed its own
-        assert out == ""
-        return
     assert json.loads(out) == {
         "error": {"code": kind.code, "message": "it is wrong", "where": "there"}
     }
+
+
+def test_an_error_after_the_document_adds_none(capfd):
+    app = typer.Typer(rich_markup_mode=None)
+
+    @app.command()
+    def body(json: bool = False) -> None:
+        console.emit_json({"done": True})
+        raise errors.SkippedMediaError("2 videos were left out")
+
+    assert failures.run(app, ["--json"]) == 5
+    assert json.loads(capfd.readouterr().out) == {"done": True}
 
 
 def test_codes_of_errors_differ():

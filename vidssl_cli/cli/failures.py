@@ -11,13 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from vidssl_cli import console
-from vidssl_cli.errors import (
-    Interrupted,
-    RecipeError,
-    SkippedMediaError,
-    UsageError,
-    VidsslError,
-)
+from vidssl_cli.errors import Interrupted, RecipeError, UsageError, VidsslError
 
 BROKEN_PIPE = 141
 """What a shell reports for a command whose reader has gone away, as `| head` does."""
@@ -34,6 +28,7 @@ class UnexpectedError(VidsslError):
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
+    documents = console.documents
     try:
         # Wherever it stands: people add it to the end of the command that has just failed.
         plain = [argument for argument in arguments if argument != "--debug"]
@@ -52,7 +47,9 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             raise
         if "--debug" in arguments:
             traceback.print_exc()
-        return _tell(_explained(cause), as_json="--json" in arguments)
+        # A command may fail after its document, as it does where media were skipped.
+        as_json = "--json" in arguments and console.documents == documents
+        return _tell(_explained(cause), as_json=as_json)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -99,8 +96,7 @@ def _tell(error: VidsslError, *, as_json: bool) -> int:
     console.stderr.print(message, markup=False, soft_wrap=True)
     if error.hint:
         console.stderr.print(f"hint: {error.hint}", markup=False, soft_wrap=True)
-    # A command that skipped media has already printed its document.
-    if as_json and not isinstance(error, SkippedMediaError):
+    if as_json:
         document = {"code": error.code, "message": str(error), "where": error.where}
         console.emit_json({"error": document})
     return error.status
