@@ -175,9 +175,11 @@ class Train(Section):
     accumulate: PositiveInt = 1
     """Parts in which a batch passes through the network, to save memory."""
     optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
+    """What turns gradients into steps."""
     schedule: Annotated[Constant | Step | MultiStep | Cosine, Field(discriminator="name")] = (
         Constant(name="constant")
     )
+    """How the learning rate moves."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient over all parameters."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

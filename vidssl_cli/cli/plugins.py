@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
-
 import typer
+
+from vidssl_cli.cli.options import AsJson
 
 
 def register(app: typer.Typer) -> None:
@@ -13,9 +13,7 @@ def register(app: typer.Typer) -> None:
     app.command()(plugins)
 
 
-def plugins(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def plugins(as_json: AsJson = False) -> None:
     """List what is installed, what failed and why."""
     from vidssl_cli import console
     from vidssl_cli.registry import installed
@@ -24,8 +22,8 @@ def plugins(
     if as_json:
         console.emit_json({"plugins": [dataclasses.asdict(info) for info in found]})
         return
-    console.emit_table(
-        "",
-        ["kind", "name", "package", "status", "reason"],
-        ([info.kind, info.name, info.package, info.status, info.reason] for info in found),
-    )
+    columns = ["kind", "name", "package", "status", "reason"]
+    rows = [[info.kind, info.name, info.package, info.status, info.reason] for info in found]
+    if all(info.status == "loaded" for info in found):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    console.emit_table("", columns, rows)

@@ -1,0 +1,34 @@
+"""The pages about recipes and JSON are complete."""
+
+import re
+import runpy
+from pathlib import Path
+
+from vidssl_cli import errors
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def subclasses(kind):
+    return {kind} | {inner for outer in kind.__subclasses__() for inner in subclasses(outer)}
+
+
+def test_the_recipe_reference_is_fresh():
+    page = runpy.run_path(str(DOCS / "recipe_reference.py"))["page"]()
+    assert page == (DOCS / "recipes.md").read_text(), "run `python docs/recipe_reference.py`"
+
+
+def test_every_key_of_a_recipe_is_explained():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", (DOCS / "recipes.md").read_text(), re.M)
+    assert len(rows) > 60
+    assert [key for key, meaning in rows if not meaning] == []
+
+
+def test_every_exit_status_and_code_is_documented():
+    text = (DOCS / "json.md").read_text()
+    public = [kind for kind in subclasses(errors.VidsslError) if kind.__module__ == errors.__name__]
+    assert len(public) > 8
+    for kind in public:
+        assert re.search(rf"^\| {kind.status} \|.*`{kind.code}`", text, re.M), kind
+    for status in (0, 141):
+        assert re.search(rf"^\| {status} \|", text, re.M), status
