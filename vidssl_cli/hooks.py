@@ -123,7 +123,10 @@ class PretextContext:
 
 
 class Pretext(Protocol):
-    """A torch module: heads, losses, and whatever state they own (in buffers)."""
+    """A torch module: heads, losses, and whatever state they own (in buffers).
+
+    If it has a method ``after_step()``, that is called after every optimizer step.
+    """
 
     def __call__(
         self, features: Mapping[str, Tensor], batch: Batch
