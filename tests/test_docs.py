@@ -1,5 +1,6 @@
 """The pages about recipes and JSON are complete."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -22,6 +23,13 @@ def test_every_key_of_a_recipe_is_explained():
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", (DOCS / "recipes.md").read_text(), re.M)
     assert len(rows) > 60
     assert [key for key, meaning in rows if not meaning] == []
+
+
+def test_every_json_document_is_json():
+    documents = re.findall(r"```json\n(.*?)```", (DOCS / "json.md").read_text(), re.S)
+    assert len(documents) > 10
+    for document in documents:
+        assert isinstance(json.loads(document), dict)
 
 
 def test_every_exit_status_and_code_is_documented():
