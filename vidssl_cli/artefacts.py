@@ -132,6 +132,9 @@ def _seal(folder: Path) -> None:
             name = path.relative_to(folder).as_posix()
             files[name] = {"size": path.stat().st_size, "sha256": sha256(path)}
     (folder / MANIFEST).write_bytes(_render_manifest(files))
+    mode = (folder / MANIFEST).stat().st_mode
+    for name in files:
+        (folder / name).chmod(mode)  # safetensors hides its files from everybody else
     for path in [*folder.rglob("*"), folder]:
         _sync_folder(path) if path.is_dir() else _sync_file(path)
 

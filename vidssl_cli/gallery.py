@@ -51,8 +51,8 @@ class Card:
     video: Video
     moment: Moment | None = None
     """The part that is meant, in seconds; None stands for the whole video."""
-    name: str = ""
-    """What is written below it."""
+    note: str = ""
+    """What else is written below it."""
     rank: int | None = None
     score: float | None = None
     """From -1 to 1."""
@@ -66,6 +66,7 @@ class Section:
 
     query: Card
     hits: Sequence[Card]
+    title: str = "Query"
 
 
 def write_answers(path: Path, answers: Sequence[Answer], index: Index) -> None:
@@ -77,16 +78,16 @@ def write_answers(path: Path, answers: Sequence[Answer], index: Index) -> None:
             Card(
                 index.gallery.videos[hit.item],
                 (hit.start, hit.end),
-                hit.path,
+                f"#{hit.item}",
                 hit.rank,
                 hit.score,
                 hit.label == wanted if hit.label and wanted else None,
             )
             for hit in answer.hits
         ]
-        sections.append(
-            Section(Card(answer.query.video, answer.query.moment, answer.query.text), hits)
-        )
+        query = answer.query
+        title = "Query" if query.item is None else f"Query #{query.item}"
+        sections.append(Section(Card(query.video, query.moment), hits, title))
     subtitle = f"most alike by cosine similarity, among {len(index.gallery.videos)} videos"
     write_page(path, "Nearest neighbours", subtitle, sections)
 
@@ -124,7 +125,7 @@ def _section(section: Section, pictures: Mapping[Card, str]) -> str:
     tally = f'<div class="faint">{sum(judged)} of {len(judged)} right</div>' if judged else ""
     return (
         f'<section>\n<figure class="query"><div class="picture">{pictures[query]}</div>'
-        f'<figcaption><div class="kicker">Query</div>'
+        f'<figcaption><div class="kicker">{escape(section.title)}</div>'
         f'<div class="label">{escape(query.video.label or "")}</div>'
         f"{_where(query)}{tally}</figcaption></figure>\n"
         f'<ol class="hits">\n{hits}\n</ol>\n</section>'
@@ -148,12 +149,13 @@ def _hit(card: Card, picture: str) -> str:
 
 def _where(card: Card) -> str:
     """Say which moment of which file it is."""
-    moment = ""
+    facts = [card.note] if card.note else []
     if card.moment:
-        moment = f'<div class="faint">{card.moment[0]:.1f}&ndash;{card.moment[1]:.1f} s</div>'
-    tail = "/".join(Path(card.name).parts[-2:])
+        facts.insert(0, f"{card.moment[0]:.1f}–{card.moment[1]:.1f} s")
     return (
-        f'{moment}<span class="path" title="{escape(card.name)}"><bdi>{escape(tail)}</bdi></span>'
+        f'<div class="faint">{escape(" · ".join(facts))}</div>'
+        f'<div class="path" title="{escape(card.video.path)}">'
+        f"{escape(Path(card.video.path).name)}</div>"
     )
 
 

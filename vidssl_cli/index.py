@@ -122,6 +122,20 @@ def build_index(
     )
 
 
+def unchanged_videos(out: Path) -> dict[str, Video]:
+    """Return the videos of an index, if there is one, whose files are as they were, by path.
+
+    A scan need not decode them again to know their facts.
+
+    Raises:
+        DamagedFileError: The index is damaged.
+    """
+    if not is_index(out):
+        return {}
+    entries = _entries(open_index(out).gallery)
+    return {p: entry.video for p, entry in entries.items() if entry.stamp == _stamp(p)}
+
+
 def _refuse_foreign(out: Path) -> None:
     """Leave folders alone that hold something else."""
     if out.exists() and not is_index(out) and any(out.glob("[!.]*")):

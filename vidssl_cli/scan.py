@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ def open_data(
     train_list: Path | None = None,
     test_list: Path | None = None,
     classes: Path | None = None,
+    known: Mapping[str, Video] | None = None,
     workers: int | None = None,
 ) -> tuple[list[Video], list[MediaError]]:
     """Find the videos of DATA, and their facts where no manifest holds them.
@@ -34,6 +35,7 @@ def open_data(
         train_list: List of training videos, paths relative to the folder.
         test_list: List of test videos.
         classes: Class names for lists that number their classes.
+        known: Facts by path, from an earlier scan of files that have not changed since.
         workers: Files decoded at a time; one per core if None.
 
     Returns:
@@ -45,6 +47,7 @@ def open_data(
         DamagedFileError: A manifest or list cannot be understood.
     """
     found = find_videos(source, Lists(split, lists, train_list, test_list, classes))
+    found = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
     broken: list[MediaError] = []
     for result in _probed(found, workers or os.cpu_count() or 1):
@@ -71,6 +74,13 @@ def _probed(videos: Sequence[Video], workers: int) -> Iterator[Video | MediaErro
             yield video if _has_facts(video) else next(results)
     finally:  # also when Ctrl-C ends the wait: leave the files that have not begun
         pool.shutdown(cancel_futures=True)
+
+
+def _recalled(video: Video, facts: Video | None) -> Video:
+    """Return the video with facts from an earlier scan, if there are any."""
+    if facts is None or _has_facts(video):
+        return video
+    return replace(facts, label=video.label, split=video.split, group=video.group)
 
 
 def _has_facts(video: Video) -> bool:

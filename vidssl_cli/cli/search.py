@@ -73,11 +73,12 @@ def index(
     from vidssl_cli.console import emit_json
     from vidssl_cli.embed import Encoder
     from vidssl_cli.errors import SkippedMediaError, UsageError
-    from vidssl_cli.index import build_index
+    from vidssl_cli.index import build_index, unchanged_videos
     from vidssl_cli.scan import open_data
 
     encoder = Encoder.load(run, device, checkpoint)
-    found, broken = open_data(data, split=split)
+    known = {} if overwrite else unchanged_videos(out)
+    found, broken = open_data(data, split=split, known=known)
     videos = [video for video in found if part is Part.ALL or video.split == part]
     if not videos:
         splits = ", ".join(sorted({video.split or "none" for video in found}))
