@@ -184,6 +184,8 @@ def recorded(
         state = error.code if isinstance(error, VidsslError) else "failed"
         run.state(state, reason=str(error), skipped=len(run.skipped))
         raise
+    finally:
+        run.close()
     run.state("finished", skipped=len(run.skipped))
     if run.skipped:
         warn(f"{len(run.skipped)} videos were skipped; see {session.out / 'bad_media.jsonl'}")

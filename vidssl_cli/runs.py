@@ -4,6 +4,7 @@ recipe.yaml      the resolved recipe; itself a valid recipe
 run.json         state, versions, seed, git, argv, digest of the data
 metrics.jsonl    one row per training step or evaluation
 bad_media.jsonl  videos that could not be read, with the reason
+events.out.…     the rows of metrics.jsonl for TensorBoard, where it is installed
 checkpoints/     last, best
 """
 
@@ -17,6 +18,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe_files import resolved_yaml
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
     from vidssl_cli.errors import MediaError
     from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
@@ -37,6 +41,8 @@ class Run:
         self.facts = facts
         self.skipped: set[str] = set()
         """Paths of the videos that could not be read."""
+        self._events: SummaryWriter | None = None
+        self._first_step = 0
 
     @property
     def checkpoints(self) -> Path:
@@ -44,11 +50,25 @@ class Run:
         return self.folder / "checkpoints"
 
     def log(self, row: dict[str, Any]) -> None:
-        """Add a row to metrics.jsonl."""
+        """Add a row, with its ``step``, to metrics.jsonl and to TensorBoard's events."""
         self._append("metrics.jsonl", row)
+        if self._events is None and find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            folder = str(self.folder)
+            self._events = SummaryWriter(folder, purge_step=self._first_step)  # type: ignore[no-untyped-call]
+        if self._events is not None:
+            for name, value in row.items():
+                self._events.add_scalar(name, value, row["step"])  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Bring TensorBoard's events to disk."""
+        if self._events is not None:
+            self._events.close()  # type: ignore[no-untyped-call]
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after a step, since it will be done again."""
+        self._first_step = step + 1
         path = self.folder / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step(line) <= step]
