@@ -56,15 +56,15 @@ class Run:
             from torch.utils.tensorboard import SummaryWriter
 
             folder = str(self.folder)
-            self._events = SummaryWriter(folder, purge_step=self._first_step)  # type: ignore[no-untyped-call]
+            self._events = SummaryWriter(folder, purge_step=self._first_step)
         if self._events is not None:
             for name, value in row.items():
-                self._events.add_scalar(name, value, row["step"])  # type: ignore[no-untyped-call]
+                self._events.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
         """Bring TensorBoard's events to disk."""
         if self._events is not None:
-            self._events.close()  # type: ignore[no-untyped-call]
+            self._events.close()
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after a step, since it will be done again."""
