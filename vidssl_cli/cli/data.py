@@ -112,7 +112,10 @@ def check(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report what would hurt a recipe on given data: too short, damaged, leaking, lopsided."""
+    """Report what would hurt a recipe on given data.
+
+    That is: videos that are too short or damaged, splits that leak, classes that are lopsided.
+    """
     from vidssl_cli.recipe_files import load
 
     chosen = load(recipe, overrides or ())

@@ -31,7 +31,10 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure what a run has learned, beside random weights and chance."""
+    """Measure what a run has learned.
+
+    The same network with random weights and chance stand beside it.
+    """
     from vidssl_cli.hooks import EvaluatorOptions
     from vidssl_cli.recipe_files import load_options
 

@@ -64,9 +64,10 @@ def index(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Embed videos and make them searchable; an index that is there is added to.
+    """Embed videos and make them searchable.
 
-    Videos that the index has already are not embedded again unless their files have changed.
+    An index that is there is added to: videos that it has already are not embedded again unless
+    their files have changed.
     """
     from dataclasses import asdict
 
@@ -128,7 +129,10 @@ def retrieve(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the videos that are most like a query, by cosine similarity."""
+    """Find the videos that are most like a query.
+
+    Likeness is cosine similarity of what the network makes of them.
+    """
     from vidssl_cli.console import emit_json, say
     from vidssl_cli.errors import SkippedMediaError
     from vidssl_cli.generations import open_index
