@@ -6,6 +6,8 @@ import torch
 
 from vidssl_cli.clips import Batch, Draw
 from vidssl_cli.hooks import PretextContext
+from vidssl_cli.model import PretrainLearner
+from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.videos import Video
 from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.pretexts.hooks import Pace, SameContext, TemporalTransforms
@@ -77,3 +79,26 @@ def test_learns(sampler, pretext, metric, chance):
         scores.append(metrics[metric].item())
     assert np.mean(losses[-15:]) < 0.7 * np.mean(losses[:5])
     assert np.mean(scores[-15:]) > (1 + chance) / 2
+
+
+class Constant(torch.nn.Module):
+    """A pretext whose loss is what it is told."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = torch.tensor(value)
+
+    def forward(self, features, batch):
+        return {"loss": self.value}, {"accuracy": torch.tensor(0.5)}
+
+
+def test_weighted_losses_add_up(toy_recipe):
+    recipe = PretrainRecipe.model_validate(toy_recipe())  # pace, and same_context at 0.1
+    learner = PretrainLearner(recipe, videos=4)
+    learner.pretexts = torch.nn.ModuleList([Constant(1.2), Constant(2.0)])
+    batch = Batch(torch.randn(4, 2, 3, 8, 16, 16), {}, torch.arange(4), torch.empty(0))
+    total, values = learner(batch, torch.float32)
+    assert total.item() == pytest.approx(1.4)
+    assert values["pace.loss"].item() == pytest.approx(1.2)
+    assert values["same_context.loss"].item() == 2
+    assert values["same_context.accuracy"].item() == 0.5
