@@ -92,6 +92,12 @@ def test_an_error_of_the_system_names_its_file(run):
     assert document["where"] == "big.bin"
 
 
+def test_a_missing_module_leads_to_the_doctor(run):
+    _, out, said = run(ModuleNotFoundError("No module named 'faiss'", name="faiss"), "--json")
+    assert said.endswith("No module named 'faiss'\nhint: see `vidssl doctor`\n")
+    assert json.loads(out)["error"]["where"] == "faiss"
+
+
 def test_an_end_of_file_elsewhere_is_unexpected(run):
     assert run(EOFError("cut off"))[2].strip().startswith("error: EOFError: cut off\n")
 

@@ -75,6 +75,8 @@ def _explained(error: BaseException) -> VidsslError:
             return VidsslError(
                 f"{error.strerror or error}{f': {file}' if file else ''}", where=file
             )
+        case ImportError():
+            return VidsslError(str(error), where=error.name, hint="see `vidssl doctor`")
         case _:
             return UnexpectedError(
                 f"{type(error).__name__}: {error}",
