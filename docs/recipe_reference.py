@@ -98,6 +98,8 @@ def meaning(field: dict[str, Any], schema: dict[str, Any]) -> str:
 def values(field: dict[str, Any]) -> str:
     """Say in words what a JSON Schema allows."""
     match field:
+        case {"anyOf": [one, {"type": "array", "items": item}]} if item == one:
+            return f"{values(one)}, or a list of them"
         case {"anyOf": choices} | {"oneOf": choices}:
             if "discriminator" in field:
                 return " or ".join(

@@ -214,3 +214,5 @@ def test_recipes_schema_describes_installed_plugins():
     schema = json.loads(vidssl("recipes", "schema").stdout)
     assert "r3d" in schema["properties"]["backbone"]["discriminator"]["mapping"]
     assert schema["additionalProperties"] is False
+    one, several = schema["properties"]["pretext"]["anyOf"]
+    assert one["discriminator"] == several["items"]["discriminator"]

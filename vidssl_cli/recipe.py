@@ -228,6 +228,9 @@ class Published(Section):
     """Metric to value, from 0 to 1."""
 
 
+Pretext = Annotated[PretextOptions, Offered("pretext")]
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
@@ -255,9 +258,9 @@ class PretrainRecipe(Recipe):
     sampler: Annotated[SamplerOptions, Offered("sampler")]
     """Which clips are cut from a video, with which free labels."""
     pretext: Annotated[
-        tuple[Annotated[PretextOptions, Offered("pretext")], ...],
+        tuple[Pretext, ...],
         Field(min_length=1),
-        BeforeValidator(_as_list),
+        BeforeValidator(_as_list, json_schema_input_type=Pretext | tuple[Pretext, ...]),
     ]
     """One task, or several that share the sampler's clips; their weighted losses add up."""
 
