@@ -76,7 +76,7 @@ def check(
         console.emit_json({"recipes": rows})
         return
     for row in rows:
-        console.say(f"{row['path']}: fine")
+        typer.echo(f"{row['path']}: fine")
 
 
 @recipes.command()
