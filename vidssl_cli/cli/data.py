@@ -98,6 +98,39 @@ def _summarise(title: str, videos: Sequence[Video]) -> None:
 
 
 @data.command()
+def synth(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another world.")] = 0,
+    per_class_train: Annotated[int, typer.Option(min=1, help="Training videos of a class.")] = 40,
+    per_class_test: Annotated[int, typer.Option(min=0, help="Test videos of a class.")] = 25,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Motions to make; all of them by default.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace videos made before.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make short videos whose classes differ in how they move and in nothing else."""
+    from vidssl_cli.console import emit_json
+    from vidssl_cli.synth import MOTIONS, VIDEOS, synthesise
+
+    motions = list(dict.fromkeys(classes.split(","))) if classes else list(MOTIONS)
+    videos = synthesise(
+        out,
+        seed=seed,
+        per_class=(per_class_train, per_class_test),
+        motions=motions,
+        overwrite=overwrite,
+    )
+    manifest = out / VIDEOS
+    if as_json:
+        emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
+    else:
+        _summarise(f"{manifest}: {len(videos)} videos", videos)
+
+
+@data.command()
 def check(
     recipe: RecipeName,
     source: Annotated[

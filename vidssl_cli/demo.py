@@ -1,0 +1,178 @@
+"""`vidssl demo`: the whole story on made-up videos, by the same rooms as the commands use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidssl_cli.baselines import describe
+from vidssl_cli.console import emit_table, say, stdout
+from vidssl_cli.embed import Encoder
+from vidssl_cli.evaluate import evaluate
+from vidssl_cli.gallery import write_answers
+from vidssl_cli.generations import open_index
+from vidssl_cli.index import build_index
+from vidssl_cli.metrics import cosine_ranking, standardise, topk_hits
+from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.retrieve import retrieve
+from vidssl_cli.synth import SIDE, synthesise
+from vidssl_cli.videos import write_manifest
+
+if TYPE_CHECKING:
+    from vidssl_cli.hooks import EvaluatorOptions
+    from vidssl_cli.recipe import PretrainRecipe
+    from vidssl_cli.retrieve import Answer
+    from vidssl_cli.videos import Video
+
+TOPK = (1, 5, 10)
+HITS = 5
+"""Answers to each of the few queries."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the demo found."""
+
+    seconds: float
+    chances: Mapping[str, float]
+    """Hits at k to expect of a guesser."""
+    retrieval: Mapping[str, Mapping[str, float]]
+    """By name of the features: share of test videos with a hit at k."""
+    answers: Sequence[Answer]
+    """To one test video of each class."""
+    out: Path
+
+    def paths(self) -> dict[str, str]:
+        """Name what was made."""
+        names = {
+            "run": "run",
+            "index": "index",
+            "gallery": "gallery.html",
+            "videos": "videos/videos.jsonl",
+        }
+        return {key: str(self.out / name) for key, name in names.items()}
+
+
+def demo(
+    recipe: PretrainRecipe,
+    evaluator: EvaluatorOptions,
+    out: Path,
+    *,
+    seed: int = 0,
+    per_class: tuple[int, int] = (40, 25),
+    overwrite: bool = False,
+    device: str = "auto",
+) -> Story:
+    """Make videos, learn from them without labels, and search them by what was learned.
+
+    Args:
+        recipe: How to learn.
+        evaluator: The retrieval protocol, with `TOPK`.
+        out: Where everything goes: ``videos``, ``run``, ``index`` and ``gallery.html``.
+        seed: Of the videos.
+        per_class: Videos of a class for training and for test.
+        overwrite: Replace an earlier demo.
+        device: Where to learn and to embed.
+
+    Raises:
+        UsageError: ``out`` is not free.
+    """
+    began = time.monotonic()
+    say("1 of 4: making videos whose classes differ in nothing but motion")
+    videos = synthesise(out / "videos", seed=seed, per_class=per_class, overwrite=overwrite)
+    train = [video for video in videos if video.split == "train"]
+    test = [video for video in videos if video.split == "test"]
+
+    say(f"2 of 4: learning from {len(train)} videos without labels")
+    pretrain(recipe, train, Session(out / "run", overwrite=overwrite, device=device))
+    encoder = Encoder.load(out / "run", device)
+
+    say(f"3 of 4: {len(test)} other videos ask for their like")
+    report = evaluate(encoder, videos, evaluator, None)
+    names = {"run": "pretrained", "random": "random"}
+    rows = {names[row["weights"]]: row for row in report.rows}
+    rows |= hand_made(train, test)
+    retrieval = {name: {f"top{k}": row[f"top{k}"] for k in TOPK} for name, row in rows.items()}
+
+    say("4 of 4: an index, a few queries, the gallery")
+    build_index(encoder, train, out / "index", overwrite=overwrite)
+    answers = _ask(test, out, device)
+    return Story(time.monotonic() - began, report.chances, retrieval, answers, out)
+
+
+def hand_made(train: Sequence[Video], test: Sequence[Video]) -> dict[str, dict[str, float]]:
+    """Return the hits of features that nobody learned, found as those of a network are."""
+    numbers = {label: n for n, label in enumerate(sorted({str(video.label) for video in train}))}
+    gallery, queries = (
+        np.array([numbers[str(video.label)] for video in part]) for part in (train, test)
+    )
+    hits = {}
+    for name, features in describe([*train, *test], SIDE).items():
+        known, asked = np.split(features, [len(train)])
+        ranking = cosine_ranking(standardise(asked, known), standardise(known, known), max(TOPK))
+        hits[name] = topk_hits(ranking, queries, gallery, TOPK)
+    return hits
+
+
+def _ask(test: Sequence[Video], out: Path, device: str) -> list[Answer]:
+    """Ask the index for the like of one test video of each class, and write the gallery."""
+    first: dict[str | None, Video] = {}
+    for video in test:
+        first.setdefault(video.label, video)
+    queries = out / "queries.jsonl"
+    write_manifest(queries, list(first.values()))
+    index = open_index(out / "index")
+    answers, _ = retrieve(index, [str(queries)], top=HITS, device=device)
+    write_answers(out / "gallery.html", answers, index)
+    return answers
+
+
+def as_json(story: Story) -> dict[str, Any]:
+    """Return the machine-readable form; docs/json.md."""
+    return {
+        "seconds": round(story.seconds, 1),
+        "chance": story.chances["top1"],
+        "retrieval": story.retrieval,
+        **story.paths(),
+    }
+
+
+def show(story: Story, mode: str) -> None:
+    """Print the figures, the answers, and where everything is.
+
+    Args:
+        story: What was found.
+        mode: The recipe's ``input.mode``.
+    """
+    clips = {"rgb": "clips", "residual": "differences of frames"}[mode]
+    seen = {
+        "pretrained": ("pretrained without labels", clips),
+        "random": ("random weights", clips),
+        "motion_energy": ("motion energy, hand-made", "how much frames differ"),
+        "colour": ("colour histogram", "one frame"),
+        "chance": ("chance", None),
+    }
+    figures = {**story.retrieval, "chance": story.chances}
+    metrics = [f"top{k}" for k in TOPK]
+    rows = [
+        [*seen[name], *(round(100 * figures[name][metric], 1) for metric in metrics)]
+        for name in seen
+    ]
+    emit_table("retrieval: percent of queries with a hit", ["features", "input", *metrics], rows)
+    emit_table(
+        "a few queries",
+        ["query", "nearest first"],
+        [[a.query.video.label, ", ".join(str(hit.label) for hit in a.hits)] for a in story.answers],
+    )
+    paths = story.paths()
+    where = ", ".join(f"{name} in {paths[name]}" for name in ("videos", "run", "index"))
+    stdout.print(
+        f"done in {story.seconds:.0f} s; look at {paths['gallery']}; {where}",
+        markup=False,
+        soft_wrap=True,
+    )
