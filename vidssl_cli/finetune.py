@@ -109,7 +109,7 @@ def finetune(
             load_weights(learner, read_tensors(best), best)
             rows.append({"checkpoint": "best", **measure("test")})
             report = {
-                "classes": len(classes),
+                "classes": classes,
                 "chance": 1 / len(classes),
                 "chosen_on": chosen_on,
                 "rows": rows,
