@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from vidssl_cli.clips import Batch, Sampler
     from vidssl_cli.videos import Video
