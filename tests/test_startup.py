@@ -62,6 +62,7 @@ def test_every_commands_help_is_light_and_fits_a_terminal():
         assert said[0].startswith(f"Usage: vidssl {' '.join(line[:-1])}".strip())
         assert not modules & (HEAVY | {"numpy"}), line
         assert max(map(len, said)) <= 80, line
+        assert not any(text.endswith("...") for text in said[1:]), f"a summary is cut: {said}"
 
 
 @pytest.mark.parametrize(

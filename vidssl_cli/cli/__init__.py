@@ -6,11 +6,12 @@ quick. tests/test_startup.py holds them to that.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Annotated
 
 import typer
+
+from vidssl_cli.cli import data, demo, doctor, evaluate, plugins, recipes, search, train
 
 app = typer.Typer(
     name="vidssl",
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="New here? `vidssl demo` tells the whole story in minutes.",
 )
 
 
@@ -43,14 +45,8 @@ def vidssl(
     """Learn video representations from unlabelled video, and search video with them."""
 
 
-for _name in ("train", "evaluate", "search", "data", "recipes", "plugins", "doctor", "demo"):
-    try:
-        _module = importlib.import_module(f"vidssl_cli.cli.{_name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"vidssl_cli.cli.{_name}":
-            raise
-    else:
-        _module.register(app)
+for module in (demo, train, evaluate, search, data, recipes, plugins, doctor):
+    module.register(app)
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ def synth(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make short videos whose classes differ in how they move and in nothing else."""
+    """Make short videos whose classes differ only in motion."""
     from vidssl_cli.console import emit_json
     from vidssl_cli.synth import MOTIONS, VIDEOS, synthesise
 

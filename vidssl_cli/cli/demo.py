@@ -27,9 +27,10 @@ def demo(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Tell the whole story on made-up videos: learn, measure, index, search, look.
+    """Tell the whole story on made-up videos.
 
-    The videos' classes differ only in how they move. Takes some minutes on two CPU cores.
+    That is: learn, measure, index, search, look. The videos' classes differ only in how they
+    move. Takes some minutes on two CPU cores.
     """
     from vidssl_cli.errors import UsageError
     from vidssl_cli.hooks import EvaluatorOptions
