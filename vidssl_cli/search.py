@@ -62,7 +62,7 @@ def expand_factory(factory: str, size: int, dimension: int) -> str:
         dimension: D, which the number of PQ's parts must divide.
     """
     lists = max(1, min(round(4 * sqrt(size)), size // _TRAINING_POINTS))
-    parts = max(m for m in range(1, 65) if dimension % m == 0)
+    parts = max(m for m in range(1, min(64, max(1, dimension // 4)) + 1) if dimension % m == 0)
     short = {"HNSW": "HNSW32", "IVF": f"IVF{lists},Flat", "SQ": "SQ8", "PQ": f"PQ{parts}"}
     return short.get(factory, factory)
 
@@ -91,7 +91,7 @@ def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
         )
     try:
         index = faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
-        _be_quiet(faiss, index)
+        _prepare(faiss, index)
         index.train(vectors)
     except RuntimeError as error:
         reason = re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", str(error))
@@ -170,7 +170,7 @@ def nearest(
         [-1, 1], best first; equally similar ones in the order of their numbers.
     """
     k = min(k, size)
-    fetch = min(size, k + 16)
+    fetch = min(size, 4 * k + 16)  # compressed vectors are ranked only roughly
     proposals = engine(queries.astype(np.float32), fetch)
     return [
         _settle(engine, vectors_of, size, query, k, proposal)
@@ -194,9 +194,11 @@ def _settle(
         found = engine(query[None].astype(np.float32), min(size, 4 * fetched))[0]
 
 
-def _be_quiet(faiss: Any, index: Any) -> None:
-    """Keep FAISS from printing what `build_faiss` says itself."""
+def _prepare(faiss: Any, index: Any) -> None:
+    """Train what is used, without FAISS printing what `build_faiss` says itself."""
     index = faiss.downcast_index(index)
+    if hasattr(index, "do_polysemous_training"):
+        index.do_polysemous_training = False  # minutes, for a kind of search that nobody asks for
     for trained in (index, getattr(index, "pq", index)):
         if hasattr(trained, "cp"):
             trained.cp.min_points_per_centroid = 1

@@ -1,0 +1,154 @@
+"""FAISS and torch engines against brute force."""
+
+import numpy as np
+import pytest
+
+from vidssl_cli import search
+from vidssl_cli.errors import UsageError, VidsslError
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def random_vectors(count, dimension=16, seed=0):
+    generator = np.random.default_rng(seed)
+    return unit(generator.normal(size=(count, dimension))).astype(np.float32)
+
+
+def clustered_vectors(count, dimension=32, clusters=20, seed=0):
+    """Vectors around centres, as features of videos are."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(clusters, dimension))
+    members = centres[generator.integers(clusters, size=count)]
+    return unit(members + generator.normal(0, 0.3, members.shape)).astype(np.float32)
+
+
+def brute_force(vectors, queries, k):
+    scores = (queries.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(scores, order, 1)
+
+
+def engine_over(kind, vectors):
+    if kind == "torch":
+        return search.torch_engine(vectors)
+    return search.faiss_engine(search.build_faiss(vectors, kind))
+
+
+def nearest(kind, vectors, queries, k):
+    return search.nearest(
+        engine_over(kind, vectors), lambda ids: vectors[ids], len(vectors), queries, k
+    )
+
+
+@pytest.mark.parametrize("kind", ["Flat", "torch"])
+@pytest.mark.parametrize("count", [1, 2, 10, 500])
+@pytest.mark.parametrize("k", [1, 7, 1000])
+def test_exact_engines_agree_with_brute_force(kind, count, k):
+    vectors, queries = random_vectors(count), random_vectors(9, seed=1)
+    order, scores = brute_force(vectors, queries, k)
+    for row, (ids, found) in enumerate(nearest(kind, vectors, queries, k)):
+        assert ids.tolist() == order[row].tolist()
+        np.testing.assert_allclose(found, scores[row], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["Flat", "torch"])
+def test_equal_items_stay_in_gallery_order(kind):
+    # 300 copies of four vectors: many more ties than are fetched at first.
+    vectors = np.tile(random_vectors(4), (300, 1))
+    ids, scores = nearest(kind, vectors, vectors[1:2], 25)[0]
+    assert ids.tolist() == [1 + 4 * copy for copy in range(25)]
+    assert (scores == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["Flat", "torch", "HNSW"])
+def test_scores_do_not_leave_their_range(kind):
+    vectors = random_vectors(40, 300)
+    queries = np.concatenate([vectors, -vectors])
+    scores = np.concatenate([found for _, found in nearest(kind, vectors, queries, 40)])
+    assert scores.max() == 1
+    assert scores.min() == -1
+
+
+def test_engines_give_the_same_scores_to_the_bit():
+    vectors, queries = random_vectors(500, 64), random_vectors(20, 64, seed=1)
+    for one, other in zip(
+        nearest("Flat", vectors, queries, 10), nearest("torch", vectors, queries, 10), strict=True
+    ):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_a_vector_of_zeros_is_like_nothing():
+    vectors = random_vectors(5)
+    vectors[2] = 0
+    ids, scores = nearest("Flat", vectors, vectors[2:3], 5)[0]
+    assert ids.tolist() == [0, 1, 2, 3, 4]
+    assert (scores == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["HNSW", "IVF", "SQ", "PQ", "IVF32,SQ8"])
+def test_approximate_indexes_find_nearly_all(kind):
+    vectors, queries = clustered_vectors(4000), clustered_vectors(50, seed=1)
+    order, _ = brute_force(vectors, queries, 10)
+    found = [set(ids.tolist()) for ids, _ in nearest(kind, vectors, queries, 10)]
+    recall = np.mean([len(near & set(row)) / 10 for near, row in zip(found, order, strict=True)])
+    assert recall > 0.9
+
+
+@pytest.mark.parametrize("kind", ["HNSW", "IVF", "SQ"])
+def test_short_names_fit_tiny_galleries(kind):
+    vectors = random_vectors(3)
+    for ids, _ in nearest(kind, vectors, vectors, 10):
+        assert sorted(ids.tolist()) == [0, 1, 2]
+
+
+def test_short_names_follow_the_gallery():
+    assert search.expand_factory("IVF", 10_000, 512) == "IVF256,Flat"
+    assert search.expand_factory("PQ", 10_000, 96) == "PQ24"
+    assert search.expand_factory("IVF7,SQ8", 10_000, 96) == "IVF7,SQ8"
+
+
+def test_too_few_vectors_to_train_are_refused_with_both_numbers(capsys):
+    with pytest.raises(UsageError, match="IVF64,Flat over 50 vectors") as caught:
+        search.build_faiss(random_vectors(50), "IVF64,Flat")
+    assert "Flat" in caught.value.hint
+    assert "64 lists" in capsys.readouterr().err
+
+
+def test_few_vectors_to_train_are_warned_about_once(capfd):
+    search.build_faiss(random_vectors(500), "IVF64,Flat")
+    told = capfd.readouterr().err
+    assert told.count("warning:") == 1
+    assert "2496" in told
+    assert "WARNING clustering" not in told
+
+
+def test_an_unknown_factory_is_refused():
+    with pytest.raises(UsageError, match="could not parse index string Nonsense"):
+        search.build_faiss(random_vectors(50), "Nonsense")
+
+
+def test_faiss_searches_batches_by_matrix_products():
+    faiss = search.load_faiss()
+    assert faiss.cvar.distance_compute_blas_threshold == 20
+
+
+def test_without_faiss_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(search, "load_faiss", lambda: None)
+    with pytest.raises(VidsslError, match="HNSW indexes need FAISS") as caught:
+        search.build_faiss(random_vectors(5), "HNSW")
+    assert "vidssl[cpu]" in caught.value.hint
+
+
+def test_a_broken_faiss_counts_as_none_and_is_told(monkeypatch, capsys):
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "faiss":
+                raise RuntimeError("libcudart.so.12 is missing")
+
+    monkeypatch.delitem(__import__("sys").modules, "faiss", raising=False)
+    monkeypatch.setattr("sys.meta_path", [Broken(), *__import__("sys").meta_path])
+    assert search.load_faiss.__wrapped__() is None
+    assert "libcudart.so.12 is missing" in capsys.readouterr().err
