@@ -188,3 +188,27 @@ def toy_recipe():
         }
 
     return make
+
+
+@pytest.fixture(scope="session")
+def toy_encoder():
+    """A function that returns a small network with random weights as an encoder on the CPU."""
+    import torch
+
+    from vidssl_cli.embed import Card, Encoder
+    from vidssl_cli.recipe import Evaluation, Input
+    from vidssl_plugins.backbones.hooks import R3D
+
+    def make(seed=0, **evaluation):
+        torch.manual_seed(seed)
+        backbone = R3D(name="r3d", width=4)
+        card = Card(
+            backbone=backbone,
+            input=Input(resize=(24, 32), crop=16, mode="residual"),
+            frames=8,
+            evaluation=Evaluation(**{"clips": 3, **evaluation}),
+            seed=seed,
+        )
+        return Encoder(card, backbone.build(), torch.device("cpu"))
+
+    return make

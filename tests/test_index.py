@@ -1,0 +1,308 @@
+"""Building indexes from small videos by a small network: whole, in parts, moved, damaged."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vidssl_cli import search
+from vidssl_cli.artefacts import sha256
+from vidssl_cli.cli.failures import run
+from vidssl_cli.embed import Encoder
+from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.generations import LEVELS, locked, open_index
+from vidssl_cli.index import build_index, unchanged_videos
+from vidssl_cli.metrics import standardise
+from vidssl_cli.videos import read_manifest
+
+
+@pytest.fixture(scope="module")
+def encoder(toy_encoder):
+    return toy_encoder()
+
+
+@pytest.fixture
+def videos(toy_videos, tmp_path):
+    """Copies that a test may change."""
+    copies = []
+    for video in toy_videos:
+        path = tmp_path / "videos" / os.path.basename(video.path)
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(video.path, path)
+        copies.append(replace(video, path=str(path)))
+    return copies
+
+
+def content(folder):
+    """Every byte that a search depends on, by file."""
+    generation = open_index(folder).folder
+    return {
+        path.relative_to(generation).as_posix(): sha256(path)
+        for path in generation.rglob("*")
+        if path.is_file()
+    }
+
+
+def generations(folder):
+    return sorted(path.name for path in folder.glob("generation-*"))
+
+
+def test_an_index_holds_what_was_embedded(encoder, videos, tmp_path):
+    summary = build_index(encoder, videos, tmp_path / "index")
+    index = open_index(tmp_path / "index")
+    assert (summary.videos, summary.clips, summary.added) == (12, 36, 12)
+    assert index.gallery.videos == videos
+    assert index.gallery.features.shape == (36, summary.dimension)
+    assert index.gallery.spans[:3].tolist() == pytest.approx(
+        np.array([[0, 0.32], [0.64, 0.96], [1.28, 1.6]])
+    )
+    means = index.gallery.features.reshape(12, 3, -1).mean(1)
+    expected = means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(index.vectors("video", np.arange(12)), expected, atol=1e-6)
+    assert index.facts.encoder == encoder.digest
+    assert Encoder.load(index.folder / "encoder", "cpu").digest == encoder.digest
+
+
+def test_standardised_vectors_agree_with_the_metric(encoder, videos, tmp_path):
+    build_index(encoder, videos, tmp_path / "index", standardise=True)
+    index = open_index(tmp_path / "index")
+    raw = index.gallery.features
+    for level, features in zip(LEVELS, (raw.reshape(12, 3, -1).mean(1), raw), strict=True):
+        expected = standardise(features, features)
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        found = index.vectors(level, np.arange(len(features)))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW", "SQ", "IVF2,Flat"])
+def test_adding_in_parts_gives_the_same_index(encoder, videos, tmp_path, factory):
+    build_index(encoder, videos, tmp_path / "whole", factory=factory)
+    build_index(encoder, videos[:5], tmp_path / "parts", factory=factory)
+    summary = build_index(encoder, videos[3:], tmp_path / "parts")
+    assert (summary.added, summary.changed, summary.videos) == (7, 0, 12)
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+def test_only_new_videos_are_embedded(encoder, videos, tmp_path, monkeypatch):
+    build_index(encoder, videos[:10], tmp_path / "index")
+    seen = []
+    true_views = Encoder.views
+    monkeypatch.setattr(
+        Encoder, "views", lambda self, video, *a: seen.append(video) or true_views(self, video, *a)
+    )
+    build_index(encoder, videos, tmp_path / "index")
+    assert seen == videos[10:]
+
+
+def test_building_again_writes_nothing(encoder, videos, tmp_path):
+    build_index(encoder, videos, tmp_path / "index")
+    summary = build_index(encoder, videos[:4], tmp_path / "index")
+    assert (summary.added, summary.changed, summary.generation) == (0, 0, "generation-000001")
+    assert generations(tmp_path / "index") == ["generation-000001"]
+
+
+def test_a_changed_file_is_embedded_again_in_its_place(encoder, videos, tmp_path):
+    build_index(encoder, videos, tmp_path / "index")
+    shutil.copy(videos[3].path, videos[0].path)
+    assert set(unchanged_videos(tmp_path / "index")) == {video.path for video in videos[1:]}
+    summary = build_index(encoder, videos, tmp_path / "index")
+    assert (summary.added, summary.changed) == (0, 1)
+    vectors = open_index(tmp_path / "index").vectors("video", np.arange(12))
+    np.testing.assert_array_equal(vectors[0], vectors[3])
+
+
+def test_a_changed_file_that_is_broken_now_leaves_the_gallery(encoder, videos, tmp_path, capsys):
+    build_index(encoder, videos, tmp_path / "index")
+    with open(videos[0].path, "wb") as file:
+        file.write(b"no video")
+    summary = build_index(encoder, videos, tmp_path / "index")
+    assert [broken["path"] for broken in summary.broken] == [videos[0].path]
+    assert videos[0].path in capsys.readouterr().err
+    assert open_index(tmp_path / "index").gallery.videos == videos[1:]
+
+
+def test_a_new_label_needs_no_embedding(encoder, videos, tmp_path):
+    build_index(encoder, videos, tmp_path / "index")
+    named = [replace(video, label="other") for video in videos]
+    summary = build_index(encoder, named, tmp_path / "index")
+    assert (summary.added, summary.changed) == (0, 0)
+    assert open_index(tmp_path / "index").gallery.videos == named
+
+
+def test_the_gallery_is_a_manifest(encoder, videos, tmp_path):
+    build_index(encoder, videos, tmp_path / "index")
+    assert read_manifest(open_index(tmp_path / "index").folder / "gallery.jsonl") == videos
+
+
+def test_another_network_is_refused_unless_it_begins_anew(encoder, toy_encoder, videos, tmp_path):
+    build_index(encoder, videos, tmp_path / "index")
+    other = toy_encoder(seed=1)
+    with pytest.raises(UsageError, match="another network") as caught:
+        build_index(other, videos, tmp_path / "index")
+    assert "--overwrite" in caught.value.hint
+    with pytest.raises(UsageError, match="another network"):
+        build_index(toy_encoder(clips=2), videos, tmp_path / "index")
+    summary = build_index(other, videos[:3], tmp_path / "index", overwrite=True)
+    assert (summary.videos, summary.added) == (3, 3)
+    assert open_index(tmp_path / "index").facts.encoder == other.digest
+
+
+def test_the_generation_before_is_kept_for_its_readers(encoder, videos, tmp_path):
+    folder = tmp_path / "index"
+    for count in (3, 6, 9, 12):
+        build_index(encoder, videos[:count], folder)
+    assert generations(folder) == ["generation-000003", "generation-000004"]
+
+
+def test_two_builders_do_not_write_at_once(encoder, videos, tmp_path):
+    with locked(tmp_path / "index"), pytest.raises(VidsslError, match="another `vidssl index`"):
+        build_index(encoder, videos, tmp_path / "index")
+
+
+def test_a_folder_with_something_else_is_left_alone(encoder, videos, tmp_path):
+    with pytest.raises(UsageError, match="something else"):
+        build_index(encoder, videos, tmp_path / "videos", overwrite=True)
+
+
+def test_a_network_that_answers_nan_is_named(toy_encoder, videos, tmp_path):
+    encoder = toy_encoder()
+    for parameter in encoder.backbone.parameters():
+        torch.nn.init.constant_(parameter, float("nan"))
+    with pytest.raises(VidsslError, match="not finite"):
+        build_index(encoder, videos, tmp_path / "index")
+
+
+def test_nothing_to_embed_is_an_error(encoder, videos, tmp_path):
+    gone = [replace(video, path=video.path + ".gone") for video in videos]
+    with pytest.raises(VidsslError, match="none of the 12 videos"):
+        build_index(encoder, gone, tmp_path / "index")
+
+
+def test_without_faiss_an_exact_index_works_all_the_same(encoder, videos, tmp_path, monkeypatch):
+    build_index(encoder, videos, tmp_path / "with")
+    monkeypatch.setattr(search, "load_faiss", lambda: None)
+    build_index(encoder, videos, tmp_path / "without")
+    assert not list(open_index(tmp_path / "without").folder.glob("*.faiss"))
+    with pytest.raises(VidsslError, match="HNSW"):
+        build_index(encoder, videos, tmp_path / "without", factory="HNSW")
+    monkeypatch.undo()
+    queries = open_index(tmp_path / "with").vectors("clip", np.arange(36))
+    one, other = (
+        search.nearest(index.engine("clip", "cpu"), lambda ids: queries[ids], 36, queries.copy(), 5)
+        for index in (open_index(tmp_path / "with"), open_index(tmp_path / "without"))
+    )
+    for (ids, _), (others, _) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(ids, others)
+
+
+def test_every_file_is_checked_before_it_is_read(encoder, videos, tmp_path, capsys):
+    folder = tmp_path / "index"
+    build_index(encoder, videos, folder)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert len(files) == 15
+    for path in files:
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        damaged[len(whole) // 2] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFileError) as caught:
+            open_index(folder)
+        assert caught.value.where == str(path)
+        path.unlink()
+        with pytest.raises((DamagedFileError, UsageError)):
+            open_index(folder)
+        path.write_bytes(whole)
+    open_index(folder)
+
+
+@pytest.mark.parametrize("position", range(0, 110, 7))
+def test_a_damaged_pointer_leads_nowhere(encoder, videos, tmp_path, position):
+    folder = tmp_path / "index"
+    build_index(encoder, videos[:2], folder)
+    build_index(encoder, videos[:3], folder)
+    whole = (folder / "CURRENT").read_bytes()
+    damaged = bytearray(whole)
+    damaged[position] ^= 1
+    (folder / "CURRENT").write_bytes(damaged)
+    with pytest.raises(DamagedFileError) as caught:
+        open_index(folder)
+    assert caught.value.where == str(folder / "CURRENT")
+
+
+def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
+    from vidssl_cli.artefacts import MANIFEST, atomic_write, publish
+
+    folder = tmp_path / "index"
+    build_index(encoder, videos[:2], folder)
+    generation = open_index(folder).folder
+    facts = json.loads((generation / "index.json").read_text())
+
+    def write(draft):
+        shutil.copytree(generation, draft, dirs_exist_ok=True)
+        (draft / MANIFEST).unlink()
+        (draft / "index.json").write_text(json.dumps(facts | {"version": 2}))
+
+    publish(folder / "generation-000002", write)
+    digest = sha256(folder / "generation-000002" / MANIFEST)
+    pointer = {"generation": "generation-000002", "manifest": digest}
+    atomic_write(folder / "CURRENT", json.dumps(pointer))
+    with pytest.raises(DamagedFileError, match="another version"):
+        open_index(folder)
+
+
+def test_a_folder_that_is_no_index_is_told(tmp_path):
+    with pytest.raises(UsageError, match="is not an index"):
+        open_index(tmp_path)
+
+
+def _read(folder, started, stop, results):
+    seen = set()
+    while not stop.is_set():
+        index = open_index(folder)
+        # Vectors, table and FAISS index belong together, whichever generation it is.
+        count = len(index.gallery.videos)
+        ids = index.engine("video", "cpu")(index.vectors("video", np.arange(count)), count)
+        assert np.sort(ids, axis=1).tolist() == [list(range(count))] * count
+        seen.add(count)
+        started.set()
+    results.put(sorted(seen))
+
+
+def test_readers_see_whole_generations_while_a_builder_writes(encoder, videos, tmp_path):
+    folder = tmp_path / "index"
+    build_index(encoder, videos[:1], folder)
+    spawn = multiprocessing.get_context("spawn")
+    started, stop, results = spawn.Event(), spawn.Event(), spawn.Queue()
+    reader = spawn.Process(target=_read, args=(folder, started, stop, results))
+    reader.start()
+    assert started.wait(timeout=60)
+    for count in range(2, 13):
+        build_index(encoder, videos[:count], folder)
+    stop.set()
+    seen = results.get(timeout=60)
+    reader.join()
+    assert reader.exitcode == 0
+    assert set(seen) <= set(range(1, 13))
+
+
+def test_the_command_prints_one_document(encoder, videos, tmp_path, capsys):
+    from vidssl_cli.cli import app
+
+    encoder.export(tmp_path / "model")
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    command = ["index", str(tmp_path / "model"), "--data", str(tmp_path / "videos")]
+    command += ["--out", str(tmp_path / "index"), "--device", "cpu"]
+    assert run(app, [*command, "--json", "--strict"]) == 5
+    document = json.loads(capsys.readouterr().out)
+    assert document["videos"] == document["added"] == 12
+    assert [broken["path"] for broken in document["broken"]] == [
+        str(tmp_path / "videos" / "broken.mp4")
+    ]
+    assert run(app, command) == 0
+    assert "12 videos" in capsys.readouterr().out
+    assert run(app, [*command, "--part", "train"]) == 2
