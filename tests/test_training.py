@@ -237,7 +237,7 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
     assert done.returncode == 0, done.stderr
     assert state(out) == "finished"
     alone, together = rows(whole), rows(out)
-    # Which videos each process sees is tested in test_batches.py; here, that the steps are the same.
+    # Which videos each process sees is tested in test_batches.py; here, that steps are the same.
     for one, other in zip(together, alone, strict=True):
         assert one.keys() == other.keys()
         assert one["step"] == other["step"]

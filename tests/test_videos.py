@@ -75,7 +75,7 @@ def test_keys_with_an_underscore_are_the_users_own(tmp_path):
         ('{"path": ""}', "path: a name is a string that is not empty, not ''"),
         ('{"path": "a.mp4", "lable": "x"}', "lable: unknown key; did you mean label?"),
         ('{"path": "a.mp4", "start": 3}', "start: unknown key"),
-        ('{"path": "a.mp4", "split": "val"}', "split: must be train or test, not 'val'"),
+        ('{"path": "a.mp4", "split": "dev"}', "split: must be train, val or test, not 'dev'"),
         ('{"path": "a.mp4", "frames": "many"}', "frames: .*not 'many'"),
         ('{"path": "a.mp4", "frames": 0}', "frames: "),
         ('{"path": "a.mp4", "fps": NaN}', "fps: "),

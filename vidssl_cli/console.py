@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -52,7 +53,9 @@ def emit_json(document: Any) -> None:
 def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a result as a table on stdout; numbers are aligned right."""
     rows = [list(row) for row in rows]
-    table = Table(title=escape(title) or None, title_justify="left", title_style="bold")
+    table = Table(
+        title=escape(title) or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD
+    )
     for position, name in enumerate(columns):
         numeric = all(isinstance(row[position], int | float | None) for row in rows)
         table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")

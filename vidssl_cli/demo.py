@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from vidssl_cli.videos import Video
 
 TOPK = (1, 5, 10)
-HITS = 5
-"""Answers to each of the few queries."""
+HITS = 8
+"""Answers to each of the few queries; two rows of the gallery."""
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,8 @@ def show(story: Story, mode: str) -> None:
         for name in seen
     ]
     emit_table("retrieval: percent of queries with a hit", ["features", "input", *metrics], rows)
-    emit_table(
-        "a few queries",
-        ["query", "nearest first"],
-        [[a.query.video.label, ", ".join(str(hit.label) for hit in a.hits)] for a in story.answers],
-    )
+    asked = [_line(answer) for answer in story.answers]
+    emit_table("a few queries", ["query", f"right of {HITS}", "nearest first"], asked)
     paths = story.paths()
     where = ", ".join(f"{name} in {paths[name]}" for name in ("videos", "run", "index"))
     stdout.print(
@@ -176,3 +173,9 @@ def show(story: Story, mode: str) -> None:
         markup=False,
         soft_wrap=True,
     )
+
+
+def _line(answer: Answer) -> tuple[str | None, int, str]:
+    """Sum up an answer: what was asked for, how many hits are right, and the first of them."""
+    wanted, found = answer.query.video.label, [str(hit.label) for hit in answer.hits]
+    return wanted, found.count(str(wanted)), ", ".join(found[:4]) + " …"

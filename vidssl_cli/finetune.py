@@ -53,7 +53,7 @@ def finetune(
 
     Returns:
         dict: ``{"classes", "chance", "chosen_on", "rows": [{"checkpoint", "clip_accuracy",
-        "video_accuracy"}]}``, accuracies on ``test`` from 0 to 1.
+        "video_accuracy"}], "published"}``, accuracies on ``test`` from 0 to 1.
 
     Raises:
         UsageError: labels or splits are missing, or the directory does not fit.
@@ -113,6 +113,9 @@ def finetune(
                 "chance": 1 / len(classes),
                 "chosen_on": chosen_on,
                 "rows": rows,
+                "published": [
+                    entry.model_dump() for entry in card.published if entry.evaluator == "finetune"
+                ],
             }
             if world.leads:
                 atomic_write(run.folder / "report.json", json.dumps(report, indent=2) + "\n")

@@ -122,17 +122,14 @@ def _from_tree(source: Path) -> list[Video]:
     tops = {parts[0].lower() for parts, _ in rows if len(parts) > 1}
     # A class may be called `train`, so that only folders that are all splits are splits.
     splits = {SPLIT_FOLDERS[top] for top in tops} if tops <= SPLIT_FOLDERS.keys() else set()
-    videos, left_out = [], 0
+    videos = []
     for parts, path in rows:
         split = SPLIT_FOLDERS[parts[0].lower()] if splits and len(parts) > 1 else None
-        if split == "val" and "test" in splits:
-            left_out += 1
-            continue
+        if split == "val" and "test" not in splits:
+            split = "test"
         below = parts[1:] if split else parts
         label = below[0] if len(below) > 1 else None
-        videos.append(Video(str(path), label, "test" if split == "val" else split, _group(path)))
-    if left_out:
-        say(f"{left_out} validation videos are left out, since there is a test folder")
+        videos.append(Video(str(path), label, split, _group(path)))
     return videos
 
 
@@ -252,8 +249,8 @@ def _cut(where: str, folder: Path, cells: dict[str, str]) -> Video:
     path, split = cells.get("path"), cells.get("split") or None
     if not path:
         raise DamagedFileError(f"{where}: there is no path", where=where)
-    if split not in (None, "train", "test"):
-        raise DamagedFileError(f"{where}: split is train or test, not {split!r}", where=where)
+    if split not in (None, "train", "val", "test"):
+        raise DamagedFileError(f"{where}: split is train, val or test, not {split!r}", where=where)
     return Video(
         os.path.join(folder, path), cells.get("label") or None, split, cells.get("group") or None
     )

@@ -59,8 +59,8 @@ class Video:
     """Where the file is, absolute once a manifest has been read."""
     label: Name | None = None
     """Class name."""
-    split: Annotated[str, Field(pattern="^(train|test)$")] | None = None
-    """``train`` or ``test``."""
+    split: Annotated[str, Field(pattern="^(train|val|test)$")] | None = None
+    """``train``, ``val`` or ``test``."""
     group: Name | None = None
     """Videos of one group are cuts of one recording and must stay on one side of a split."""
     frames: PositiveInt | None = None
@@ -167,7 +167,7 @@ def _told_field(detail: ErrorDetails) -> str:
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
             return f"{key}: unknown key; {meant} Keys of your own begin with _"
         case "string_pattern_mismatch":
-            return f"{key}: must be train or test, not {detail['input']!r}"
+            return f"{key}: must be train, val or test, not {detail['input']!r}"
         case _:
             expected = detail["msg"].removeprefix("Value error, ")
             return f"{key}: {expected}, not {detail['input']!r}"

@@ -92,7 +92,7 @@ def finetune(
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
-    from vidssl_cli.console import emit_json, emit_table
+    from vidssl_cli.console import emit_json, emit_table, say
     from vidssl_cli.finetune import finetune as carry_out
     from vidssl_cli.pretrain import Session
     from vidssl_cli.scan import open_data
@@ -108,4 +108,9 @@ def finetune(
         for row in report["rows"]
     ]
     rows.append(["chance", *[f"{100 * report['chance']:.1f}"] * 2])
+    for entry in report["published"]:
+        source = f"published: {entry['dataset']}, {entry['source']}, {entry['setting']}"
+        rows.append([source, None, f"{100 * entry['figures']['accuracy']:.1f}"])
     emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
+    if report["chosen_on"] == "test":
+        say("best was chosen on the test split itself, for want of a split val: report last")
