@@ -126,8 +126,7 @@ def _section(section: Section, pictures: Mapping[Card, str]) -> str:
     return (
         f'<section>\n<figure class="query"><div class="picture">{pictures[query]}</div>'
         f'<figcaption><div class="kicker">{escape(section.title)}</div>'
-        f'<div class="label">{escape(query.video.label or "")}</div>'
-        f"{_where(query)}{tally}</figcaption></figure>\n"
+        f"{_lines(query)}{tally}</figcaption></figure>\n"
         f'<ol class="hits">\n{hits}\n</ol>\n</section>'
     )
 
@@ -142,21 +141,24 @@ def _hit(card: Card, picture: str) -> str:
         f'<figure class="{state}"><div class="picture">{picture}'
         f'<span class="rank">{card.rank}</span>{mark}</div>'
         f'<div class="bar"><i style="width:{100 * max(0, score):.1f}%"></i></div>'
-        f'<figcaption><div class="line"><span class="label">{escape(card.video.label or "")}</span>'
-        f'<span class="score">{score:.3f}</span></div>{_where(card)}</figcaption></figure>'
+        f"<figcaption>{_lines(card)}</figcaption></figure>"
     )
 
 
-def _where(card: Card) -> str:
-    """Say which moment of which file it is."""
+def _lines(card: Card) -> str:
+    """Say what it is, how alike, which moment, and of which file."""
     facts = [card.note] if card.note else []
     if card.moment:
         facts.insert(0, f"{card.moment[0]:.1f}–{card.moment[1]:.1f} s")
-    return (
-        f'<div class="faint">{escape(" · ".join(facts))}</div>'
-        f'<div class="path" title="{escape(card.video.path)}">'
-        f"{escape(Path(card.video.path).name)}</div>"
-    )
+    lines = [f'<span class="faint">{escape(" · ".join(facts))}</span>'] if facts else []
+    if card.video.label:
+        lines.insert(0, f'<span class="label">{escape(card.video.label)}</span>')
+    if card.score is not None:
+        score = f'<span class="score">{card.score:.3f}</span>'
+        lines[:1] = [f'<div class="line">{"".join(lines[:1])}{score}</div>']
+    name = escape(Path(card.video.path).name)
+    path = f'<div class="path" title="{escape(card.video.path)}">{name}</div>'
+    return "".join(f"<div>{line}</div>" for line in lines) + path
 
 
 def _picture(card: Card) -> str:

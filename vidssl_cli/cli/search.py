@@ -105,7 +105,7 @@ def retrieve(
     queries: Annotated[
         list[str],
         typer.Argument(
-            metavar="QUERY...",
+            metavar="QUERY",
             help="A video, a moment (clip.mp4@12.5-15), an item of the gallery ('#12'), a folder.",
         ),
     ],
