@@ -152,3 +152,52 @@ def test_a_broken_faiss_counts_as_none_and_is_told(monkeypatch, capsys):
     monkeypatch.setattr("sys.meta_path", [Broken(), *__import__("sys").meta_path])
     assert search.load_faiss.__wrapped__() is None
     assert "libcudart.so.12 is missing" in capsys.readouterr().err
+
+
+class FaissWithGpu:
+    """A FAISS that says it has a GPU, whose indexes note who searched."""
+
+    def __init__(self, log, refuses=False):
+        self.true, self.log, self.refuses = search.load_faiss(), log, refuses
+
+    def __getattr__(self, name):
+        return getattr(self.true, name)
+
+    def get_num_gpus(self):
+        return 2
+
+    def StandardGpuResources(self):
+        return object()
+
+    def index_cpu_to_gpu(self, resources, number, index):
+        if self.refuses:
+            raise RuntimeError("This index type is not implemented on GPU.")
+        log = self.log
+
+        class OnGpu:
+            def search(self, queries, k):
+                log.append((number, k))
+                return index.search(queries, k)
+
+        return OnGpu()
+
+
+def test_faiss_searches_on_the_gpu_where_it_can(monkeypatch):
+    log = []
+    gpu = FaissWithGpu(log)
+    monkeypatch.setattr(search, "load_faiss", lambda: gpu)
+    vectors = random_vectors(3000)
+    engine = search.faiss_engine(search.build_faiss(vectors, "Flat"), "cuda:1")
+    assert engine(vectors[:2], 5)[:, 0].tolist() == [0, 1]
+    engine(vectors[:2], 3000)  # more than the GPU can
+    search.faiss_engine(search.build_faiss(vectors, "Flat"), "cpu")(vectors[:2], 5)
+    assert log == [(1, 5)]
+
+
+def test_an_index_without_gpu_form_is_searched_on_the_cpu(monkeypatch, capsys):
+    gpu = FaissWithGpu([], refuses=True)
+    monkeypatch.setattr(search, "load_faiss", lambda: gpu)
+    vectors = random_vectors(100)
+    engine = search.faiss_engine(search.build_faiss(vectors, "HNSW"), "cuda")
+    assert engine(vectors[:1], 1).tolist() == [[0]]
+    assert "searched on the CPU" in capsys.readouterr().err

@@ -129,8 +129,8 @@ class Index:
         faiss = search.load_faiss()
         path = self.folder / f"{level}.faiss"
         exact = self.facts.factory == search.EXACT
-        on_gpu = faiss is not None and getattr(faiss, "get_num_gpus", int)() > 0
-        if exact and (not path.is_file() or (device.startswith("cuda") and not on_gpu)):
+        by_torch = faiss is None or (device.startswith("cuda") and not search.has_gpu(faiss))
+        if exact and (by_torch or not path.is_file()):
             vectors = self.unit(level, self._raw[level]).astype(np.float32)
             return search.torch_engine(vectors, device)
         faiss = search.require_faiss(self.facts.factory)

@@ -35,6 +35,8 @@ _TRAINING_POINTS = 39
 _TIE = 1e-5
 """More than single precision can err in a cosine."""
 _SIMILARITIES_AT_ONCE = 1 << 26
+_GPU_NEIGHBOURS = 2048
+"""Most neighbours that FAISS finds on a GPU."""
 
 
 @functools.cache
@@ -121,18 +123,25 @@ def faiss_engine(index: Any, device: str = "cpu") -> Engine:
     faiss = load_faiss()
     assert faiss is not None
     _set_effort(faiss, index)
-    if device.startswith("cuda") and getattr(faiss, "get_num_gpus", int)():
-        number = int(device.partition(":")[2] or 0)
+    on_gpu: tuple[Any, Any] | None = None  # the copy, and the memory that must live as long
+    if device.startswith("cuda") and has_gpu(faiss):
         try:
-            index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
+            resources, number = faiss.StandardGpuResources(), int(device.partition(":")[2] or 0)
+            on_gpu = faiss.index_cpu_to_gpu(resources, number, index), resources
         except RuntimeError as error:  # HNSW, for one, has no GPU form
             warn(f"this index is searched on the CPU: {str(error).splitlines()[0]}")
 
     def search(queries: NDArray[np.float32], k: int) -> Ids:
-        ids: Ids = index.search(np.ascontiguousarray(queries), k)[1]
+        chosen = on_gpu[0] if on_gpu and k <= _GPU_NEIGHBOURS else index
+        ids: Ids = chosen.search(np.ascontiguousarray(queries), k)[1]
         return ids
 
     return search
+
+
+def has_gpu(faiss: Any) -> bool:
+    """Tell whether this FAISS can search on a GPU of this machine."""
+    return bool(getattr(faiss, "get_num_gpus", int)())
 
 
 def torch_engine(vectors: NDArray[np.float32], device: str = "cpu") -> Engine:
@@ -208,6 +217,6 @@ def _set_effort(faiss: Any, index: Any) -> None:
     """Look at enough of an approximate index to find nearly all true neighbours."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexIVF):
-        index.nprobe = min(index.nlist, max(16, index.nlist // 8))
+        index.nprobe = min(index.nlist, max(16, index.nlist // 16))
     elif isinstance(index, faiss.IndexHNSW):
         index.hnsw.efSearch = 128

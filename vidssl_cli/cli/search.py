@@ -20,6 +20,7 @@ class Part(StrEnum):
 
     ALL = "all"
     TRAIN = "train"
+    VAL = "val"
     TEST = "test"
 
 
