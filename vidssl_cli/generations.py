@@ -100,7 +100,6 @@ class Index:
         )
         self._raw = {"clip": self.gallery.features, "video": np.load(folder / "video.npy", "r")}
         self._scaling = dict(zip(LEVELS, np.load(folder / "scaling.npy"), strict=True))
-
         self.items = {video.path: item for item, video in enumerate(self.gallery.videos)}
         """Numbers of the videos by their paths."""
 
