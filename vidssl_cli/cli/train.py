@@ -109,8 +109,8 @@ def finetune(
     ]
     rows.append(["chance", *[f"{100 * report['chance']:.1f}"] * 2])
     for entry in report["published"]:
-        source = f"published: {entry['dataset']}, {entry['source']}, {entry['setting']}"
-        rows.append([source, None, f"{100 * entry['figures']['accuracy']:.1f}"])
+        title = f"published: {entry['dataset']}, {entry['source']}, {entry['setting']}"
+        rows.append([title, None, f"{100 * entry['figures']['accuracy']:.1f}"])
     emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
     if report["chosen_on"] == "test":
         say("best was chosen on the test split itself, for want of a split val: report last")
