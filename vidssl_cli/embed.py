@@ -135,12 +135,15 @@ class Encoder:
         torch.manual_seed(self.card.seed)
         return Encoder(self.card, self.card.backbone.build(), self.device)
 
-    @torch.inference_mode()
-    def taps_of(self, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Run clips (N, T, H, W, 3) through the network, centre-cropped; return every tap."""
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Turn pictures (N, T, H, W, 3) into clips (N, 3, T, S, S), centre-cropped."""
         pictures = torch.from_numpy(pixels).to(self.device)
         box = augment.centre(len(pixels), pixels.shape[2:4], self.card.input.crop)
-        clips = augment.prepare(pictures, box, self.card.input)
+        return augment.prepare(pictures, box, self.card.input)
+
+    @torch.inference_mode()
+    def taps_of(self, clips: Tensor) -> dict[str, Tensor]:
+        """Run clips (N, 3, T, S, S) through the network; return every tap."""
         precision = choose_precision("auto", self.device)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             taps: dict[str, Tensor] = self.backbone(clips)
@@ -156,13 +159,11 @@ class Encoder:
                 reset()
                 vars(module)["momentum"] = None  # a cumulative mean
         views = ((video, self.views(video, 1, 1)) for video in videos)
+        decoded = _decode_ahead(views, self.card.input.resize, skipped)
+        clips = torch.cat([self.prepare(pixels) for _, pixels in decoded])
         self.backbone.train()
-        group: list[NDArray[np.uint8]] = []
-        for _, pixels in _decode_ahead(views, self.card.input.resize, skipped):
-            group.append(pixels)
-            if len(group) == 8:
-                self.taps_of(np.concatenate(group))
-                group = []
+        for group in clips.tensor_split(ceil(len(clips) / 8)):
+            self.taps_of(group)
         self.backbone.eval()
 
     def views(
@@ -216,7 +217,7 @@ def embed(
     )
     for item, pixels in _decode_ahead(views, encoder.card.input.resize, skipped):
         video, frames = item
-        features = reduce(encoder.taps_of(pixels)).cpu().numpy()
+        features = reduce(encoder.taps_of(encoder.prepare(pixels))).cpu().numpy()
         yield Embedded(video, features, _spans(video, frames))
 
 
