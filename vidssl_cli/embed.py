@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import nn
 
 from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import publish
 from vidssl_cli.batches import PREFETCH, decode_views
-from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors
+from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, choose_precision, place
 from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.hooks import BackboneOptions
-from vidssl_cli.pooling import pool_tap
+from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.recipe import Evaluation, Input, Published, Section
 from vidssl_cli.registry import Offered
 
@@ -119,13 +118,9 @@ class Encoder:
 
     def export(self, folder: Path) -> None:
         """Write a folder that holds the model and nothing else: weights, card, manifest."""
-        weights = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in self.backbone.state_dict().items()
-        }
 
         def write(draft: Path) -> None:
-            save_file(weights, draft / MODEL)
+            write_tensors(draft / MODEL, self.backbone.state_dict())
             (draft / CARD).write_text(self.card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
         publish(folder, write)
@@ -208,7 +203,7 @@ def embed(
         Embedded: in the order of the videos, without those that were skipped.
     """
     chosen = evaluation or encoder.evaluation
-    check_tap(encoder, chosen.tap)
+    check_tap(encoder.card.backbone.name, encoder.taps, chosen.tap)
     reduce = _reducer(chosen.tap, chosen.pool)
     shown = iter(track(range(len(videos)), label, len(videos)))
     views = (
@@ -219,20 +214,6 @@ def embed(
         video, frames = item
         features = reduce(encoder.taps_of(encoder.prepare(pixels))).cpu().numpy()
         yield Embedded(video, features, _spans(video, frames))
-
-
-def check_tap(encoder: Encoder, tap: str) -> None:
-    """Refuse a tap that the network does not have.
-
-    Raises:
-        UsageError: naming those it has.
-    """
-    if tap not in encoder.taps:
-        raise UsageError(
-            f"the backbone {encoder.card.backbone.name} has no tap {tap!r}",
-            where="tap",
-            hint=f"it has {', '.join(encoder.taps)}",
-        )
 
 
 def _reducer(tap: str, pool: Pool) -> Callable[[dict[str, Tensor]], Tensor]:
