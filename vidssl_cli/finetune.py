@@ -76,11 +76,10 @@ def finetune(
         encoder = Encoder.load(source, str(world.device))
         check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
         say(f"backbone: {len(encoder.backbone.state_dict())} tensors from {source}")
+        own = {"frames": sampler.frames, "evaluation": recipe.evaluation, "seed": recipe.train.seed}
+        card = encoder.card.model_copy(update=own)
         if scratch:
-            encoder = encoder.randomised()
-        card = encoder.card.model_copy(
-            update={"frames": sampler.frames, "evaluation": recipe.evaluation}
-        )
+            encoder = Encoder(card, cast(Any, encoder.backbone), world.device).randomised()
         origin = {
             "from": str(source),
             "weights": encoder.digest,
