@@ -8,7 +8,7 @@ import torch
 
 from vidssl_cli.checkpoint import read_tensors
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import UsageError
+from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.finetune import finetune
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
@@ -105,3 +105,15 @@ def test_what_it_starts_from_stays_and_stays_the_same(source, toy_recipe, toy_vi
     with pytest.raises(UsageError, match="begun from other weights"):
         finetune(recipe(toy_recipe, epochs=1), toy_videos, source, session, scratch=True)
     finetune(recipe(toy_recipe, epochs=1), toy_videos, source, session)
+
+
+def test_unreadable_test_videos_are_told(source, toy_recipe, toy_videos, tmp_path):
+    lost = replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))
+    data = [video for video in toy_videos if video.split == "train"]
+    with pytest.raises(VidsslError, match="none of the 1 videos to measure with"):
+        finetune(
+            recipe(toy_recipe, epochs=1),
+            [*data, lost],
+            source,
+            Session(tmp_path / "run", device="cpu"),
+        )
