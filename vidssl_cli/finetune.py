@@ -54,12 +54,11 @@ def finetune(
 
     Returns:
         dict: ``{"classes", "chance", "chosen_on", "rows": [{"checkpoint", "clip_accuracy",
-        "video_accuracy"}], "published"}``, accuracies on ``test`` from 0 to 1.
+        "video_accuracy"}], "skipped", "published"}``, accuracies on ``test`` from 0 to 1.
 
     Raises:
         UsageError: labels or splits are missing, or the directory does not fit.
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
-        SkippedMediaError: everything is done, but ``strict`` and videos were skipped.
     """
     if session.overwrite and session.out.resolve() == source.resolve():
         raise UsageError(
@@ -112,6 +111,7 @@ def finetune(
                 "chance": 1 / len(classes),
                 "chosen_on": chosen_on,
                 "rows": rows,
+                "skipped": len(run.skipped),
                 "published": [
                     entry.model_dump() for entry in card.published if entry.evaluator == "finetune"
                 ],
