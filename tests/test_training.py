@@ -192,7 +192,8 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
         learner = PretrainLearner(recipe, len(toy_videos))
         settings = Train.model_validate(toy_recipe(accumulate=parts, precision="fp32")["train"])
         optimizer = build_optimizer(learner, settings.optimizer)
-        step = Stepper(learner, optimizer, settings, 1, World(0, 1, torch.device("cpu")))
+        world = World(0, 1, torch.device("cpu"))
+        step = Stepper(learner, optimizer, settings, 1, world, "fp32")
         learner.backbone.eval()
         feed = Loader(
             toy_videos, recipe.sampler.build(), recipe.input, recipe.augment, seed=0,
@@ -208,7 +209,20 @@ def test_a_rehearsal_leaves_nothing_behind(recipe, toy_videos, tmp_path, capsys)
     out = tmp_path / "run"
     pretrain(recipe, toy_videos, Session(out, device="cpu", dry_run=True))
     assert not out.exists()
-    assert "clips/s" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "clips/s the loader offers" in told
+    assert "held back by" in told
+
+
+def test_a_resumed_run_keeps_the_precision_it_began_with(toy_recipe, toy_videos, tmp_path):
+    recipe = PretrainRecipe.model_validate(toy_recipe(precision="auto", epochs=1))
+    out = tmp_path / "run"
+    pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    facts = json.loads((out / "run.json").read_text())
+    other = {"fp32": "bf16", "bf16": "fp32"}[facts["precision"]]
+    (out / "run.json").write_text(json.dumps(facts | {"precision": other}))
+    pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
+    assert json.loads((out / "run.json").read_text())["precision"] == other
 
 
 def test_export_and_load_give_the_same_network(whole, tmp_path):

@@ -23,10 +23,11 @@ from vidssl_cli.batches import PREFETCH, decode_views
 from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
-from vidssl_cli.devices import choose_device, choose_precision, place
+from vidssl_cli.devices import choose_device, place
 from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.hooks import BackboneOptions
 from vidssl_cli.pooling import pool_tap
+from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.recipe import Evaluation, Input, Published, Section
 from vidssl_cli.registry import Offered
 
@@ -136,12 +137,16 @@ class Encoder:
         return Encoder(self.card, self.card.backbone.build(), self.device)
 
     @torch.inference_mode()
-    def taps_of(self, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Run clips (N, T, H, W, 3) through the network, centre-cropped; return every tap."""
-        pictures = torch.from_numpy(pixels).to(self.device)
-        box = augment.centre(len(pixels), pixels.shape[2:4], self.card.input.crop)
-        clips = augment.prepare(pictures, box, self.card.input)
-        precision = choose_precision("auto", self.device)
+    def taps_of(self, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Run N clips (T, 3, H, W) through the network, centre-cropped; return every tap."""
+        side = self.card.input.crop
+        centres = [augment.centre((p.shape[-2], p.shape[-1]), side) for p in pictures]
+        clips = augment.prepare(
+            [picture.to(self.device) for picture in pictures],
+            augment.Parameters.stack(centres),
+            self.card.input,
+        )
+        precision = DTYPES[inference_precision(self.device)]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             taps: dict[str, Tensor] = self.backbone(clips)
         return taps
@@ -157,11 +162,11 @@ class Encoder:
                 vars(module)["momentum"] = None  # a cumulative mean
         views = ((video, self.views(video, 1, 1)) for video in videos)
         self.backbone.train()
-        group: list[NDArray[np.uint8]] = []
-        for _, pixels in _decode_ahead(views, self.card.input.resize, skipped):
-            group.append(pixels)
+        group: list[Tensor] = []
+        for _, pictures in _decode_ahead(views, self.card.input.resize, skipped):
+            group.extend(pictures)
             if len(group) == 8:
-                self.taps_of(np.concatenate(group))
+                self.taps_of(group)
                 group = []
         self.backbone.eval()
 
@@ -214,9 +219,9 @@ def embed(
         (video, encoder.views(video, chosen.clips, chosen.stride, moment))
         for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
     )
-    for item, pixels in _decode_ahead(views, encoder.card.input.resize, skipped):
+    for item, pictures in _decode_ahead(views, encoder.card.input.resize, skipped):
         video, frames = item
-        features = reduce(encoder.taps_of(pixels)).cpu().numpy()
+        features = reduce(encoder.taps_of(list(pictures))).cpu().numpy()
         yield Embedded(video, features, _spans(video, frames))
 
 
@@ -253,8 +258,8 @@ def _decode_ahead(
     views: Iterator[tuple[Video, NDArray[np.int64]]],
     resize: tuple[int, int] | int,
     skipped: list[MediaError],
-) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], NDArray[np.uint8]]]:
-    """Decode (clips, T, H, W, 3) of each video in threads, a few videos ahead of the network."""
+) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
+    """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network."""
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
         ahead: deque[Any] = deque()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,8 @@ import torch
 from vidssl_cli.console import emit_table
 from vidssl_cli.devices import place
 from vidssl_cli.optim import build_optimizer
-from vidssl_cli.train import Stepper
+from vidssl_cli.progress import who_holds_back
+from vidssl_cli.train import Stepper, choose_precision
 
 if TYPE_CHECKING:
     from vidssl_cli.batches import Loader
@@ -30,34 +32,30 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
     """
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
-    step = Stepper(learner, optimizer, settings, loader.steps, world)
-    loading = training = 0.0
-    clips = done = 0
-    asked = time.monotonic()
-    for number, batch in enumerate(loader.epoch(0)):
-        loaded = time.monotonic()
+    precision = choose_precision(learner, loader, settings, world)
+    step = Stepper(learner, optimizer, settings, loader.steps, world, precision)
+    training = 0.0
+    clips = 0
+    for number, batch in enumerate(islice(loader.epoch(0), STEPS)):
+        begun = time.monotonic()
         step(batch, number)
-        trained = time.monotonic()
         if number or loader.steps == 1:  # the first one warms up
-            loading += loaded - asked
-            training += trained - loaded
+            training += time.monotonic() - begun
             clips += batch.clips.shape[:2].numel()
-            done += 1
-        if number + 1 == STEPS:
-            break
-        asked = time.monotonic()
+    offers, asks = loader.offer() * world.size, clips * world.size / training
     total = loader.steps * settings.epochs
-    seconds = (loading + training) / done * total
-    bound = "the data" if loading > training else "the model"
+    of_a_step = batch.clips.shape[:2].numel() * world.size
     shape = " x ".join(map(str, batch.clips.shape))
     rows: list[list[object]] = [
         ["videos", len(loader.videos)],
         ["batch (B x V x C x T x H x W)", shape],
         ["parameters", sum(p.numel() for p in learner.parameters())],
+        ["precision", precision],
         ["steps", total],
-        ["clips/s", round(clips / (loading + training), 1)],
-        ["held back by", f"{bound} ({loading / (loading + training):.0%} of the time is loading)"],
-        ["time", f"{seconds / 60:.1f} minutes"],
+        ["clips/s the loader offers", round(offers, 1)],
+        ["clips/s the model asks for", round(asks, 1)],
+        ["held back by", who_holds_back(offers, asks)],
+        ["time", f"{total * of_a_step / min(offers, asks) / 60:.1f} minutes"],
         ["memory", f"{_memory(world.device) / 2**30:.1f} GiB on {world.device}"],
     ]
     emit_table("A rehearsal; nothing was kept", ["what", "found"], rows)
