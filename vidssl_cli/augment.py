@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def centre(size: tuple[int, int], side: int) -> Parameters:
         box=np.array([centre_box(side, size)]),
         flip=np.zeros(1, bool),
         blur=np.zeros(1, np.float32),
-        steps=np.array([[NO_CHANGE]], np.float32),
+        steps=NO_CHANGE[None, None],
         matrix=np.eye(3, dtype=np.float32)[None, None],
         offset=np.zeros((1, 1), np.float32),
     )
@@ -71,16 +71,18 @@ def draw_parameters(
     plan: ClipPlan, draw: Draw, augment: Augment, side: int, size: tuple[int, int]
 ) -> Parameters:
     """Draw the parameters of the views of one video whose frames have the given (height, width)."""
-    parts = [
+    rows = [
         _draw_view(view, number, draw, augment, side, size)
         for number, view in enumerate(plan.views)
     ]
-    return Parameters.stack(parts)
+    return Parameters(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def _draw_view(
     view: View, number: int, draw: Draw, augment: Augment, side: int, size: tuple[int, int]
-) -> Parameters:
+) -> tuple[Any, ...]:
+    """Draw a row of every field of `Parameters`."""
+
     def key(shared: Key | None) -> Key:
         return number if shared is None else f"shared {shared}"
 
@@ -89,21 +91,14 @@ def _draw_view(
 
     box = _draw_box(draw("crop", key(view.crop)), augment, side, size)
     flip = happens("flip", view.flip, augment.flip)
+    blur = np.float32(0)
+    if happens("blur", view.colour, augment.blur.probability):
+        blur = np.float32(draw("sigma", key(view.colour)).uniform(*augment.blur.sigma))
     sets = len(view.frames) if augment.colour.per == "frame" else 1
     matrix, offset, steps = draw_colours(draw("colour", key(view.colour)), augment.colour, sets)
     if happens("grey", view.colour, augment.grey):
-        matrix = (np.ones((3, 1)) * GREY) @ matrix
-    blur = 0.0
-    if happens("blur", view.colour, augment.blur.probability):
-        blur = draw("sigma", key(view.colour)).uniform(*augment.blur.sigma)
-    return Parameters(
-        box=np.array([box]),
-        flip=np.array([flip]),
-        blur=np.array([blur], np.float32),
-        steps=steps[None].astype(np.float32),
-        matrix=matrix[None].astype(np.float32),
-        offset=offset[None].astype(np.float32),
-    )
+        matrix = np.broadcast_to(GREY @ matrix[:, None], matrix.shape)
+    return box, flip, blur, steps, matrix, offset
 
 
 def _draw_box(

@@ -22,13 +22,23 @@ if TYPE_CHECKING:
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
 
-NO_CHANGE = (1.0, 1.0, 1.0, 0.0)
+NO_CHANGE = np.array([1, 1, 1, 0], np.float32)
 """Brightness, contrast, saturation and hue that leave a picture alone."""
 
 _TO_YIQ = np.array([GREY, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
+_LUMA = np.ones((3, 1)) * GREY
+_PARTS = np.stack(
+    [
+        _LUMA,
+        np.eye(3) - _LUMA,
+        # A quarter turn of chroma from red to yellow, which is the direction of hue in HSV.
+        _FROM_YIQ @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ _TO_YIQ,
+    ]
+).reshape(3, 9)
+"""Luma, chroma, and chroma turned by a quarter, each as a map of red, green and blue."""
 
-Maps = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float64]"]
+Maps = tuple["NDArray[np.float32]", "NDArray[np.float32]", "NDArray[np.float32]"]
 
 
 def draw_colours(random: np.random.Generator, colour: Colour, sets: int) -> Maps:
@@ -39,48 +49,31 @@ def draw_colours(random: np.random.Generator, colour: Colour, sets: int) -> Maps
         added to all three; (sets, 4) brightness, contrast, saturation and hue that are carried out
         one by one before that, which is `NO_CHANGE` in the fast form.
     """
-    low, high = -np.ones(sets), np.ones(sets)
-    brightness = np.maximum(1 + colour.brightness * random.uniform(low, high), 0)
-    contrast = np.maximum(1 + colour.contrast * random.uniform(low, high), 0)
-    saturation = np.maximum(1 + colour.saturation * random.uniform(low, high), 0)
-    hue = colour.hue * random.uniform(low, high)
+    ranges = (colour.brightness, colour.contrast, colour.saturation, colour.hue)
+    steps = NO_CHANGE + np.array(ranges) * random.uniform(-1, 1, (sets, 4))
+    steps[:, :3] = np.maximum(steps[:, :3], 0)
     mix = np.eye(3) + colour.mix * random.uniform(-1, 1, (sets, 3, 3))
-    changed = random.uniform(size=sets) < colour.probability
-    if colour.form == "exact":
-        matrix, offset = mix, np.zeros(sets)
-        steps = np.stack([brightness, contrast, saturation, hue], 1)
-    else:
-        matrix = mix @ affine(brightness, contrast, saturation, hue)
-        offset = brightness * (1 - contrast)
+    alone = random.uniform(size=sets) >= colour.probability
+    steps[alone], mix[alone] = NO_CHANGE, np.eye(3)
+    matrix, offset = mix, np.zeros(sets)
+    if colour.form == "fast":
+        matrix, offset = mix @ affine(steps), steps[:, 0] * (1 - steps[:, 1])
         steps = np.tile(NO_CHANGE, (sets, 1))
-    return (
-        np.where(changed[:, None, None], matrix, np.eye(3)),
-        np.where(changed, offset, 0.0),
-        np.where(changed[:, None], steps, NO_CHANGE),
-    )
+    return matrix.astype(np.float32), offset.astype(np.float32), steps.astype(np.float32)
 
 
-def affine(
-    brightness: NDArray[np.float64],
-    contrast: NDArray[np.float64],
-    saturation: NDArray[np.float64],
-    hue: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return the (sets, 3, 3) matrices that carry out all four, each (sets,), at once.
+def affine(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (sets, 3, 3) matrices that carry out (sets, 4) steps at once.
 
-    That one matrix does it is because all of them leave grey on the grey axis. What contrast adds,
+    One matrix can do it because all of them leave grey on the grey axis: luma is scaled by
+    brightness and contrast, chroma moreover by saturation, and turned by hue. What contrast adds,
     brightness (1 - contrast) of the mean luma, is not in it.
     """
+    brightness, contrast, saturation, hue = steps.T
     angle = 2 * np.pi * hue
-    turn = np.zeros((len(hue), 3, 3))
-    turn[:, 0, 0] = 1
-    turn[:, 1, 1] = turn[:, 2, 2] = np.cos(angle)
-    turn[:, 1, 2], turn[:, 2, 1] = -np.sin(angle), np.sin(angle)
-    share = saturation[:, None, None]
-    saturate = share * np.eye(3) + (1 - share) * np.ones((3, 1)) * GREY
-    gain = (brightness * contrast)[:, None, None]
-    matrices: NDArray[np.float64] = _FROM_YIQ @ turn @ _TO_YIQ @ saturate * gain
-    return matrices
+    shares = [np.ones(len(steps)), saturation * np.cos(angle), saturation * np.sin(angle)]
+    matrices: NDArray[np.float64] = (brightness * contrast * shares).T @ _PARTS
+    return matrices.reshape(-1, 3, 3)
 
 
 def jitter(pictures: Tensor, steps: NDArray[np.float32]) -> None:
