@@ -20,6 +20,7 @@ def network():
 def without_amx(monkeypatch):
     monkeypatch.setattr(precision, "cpu_multiplies_bf16_matrices", lambda: False)
     monkeypatch.setattr(precision, "_measured", {})
+    monkeypatch.setattr(precision, "_SECONDS", 0)
 
 
 @pytest.fixture

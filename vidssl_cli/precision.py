@@ -21,6 +21,9 @@ WORTH = 1.2
 """How many times faster bf16 must be to be worth its rounding."""
 _CLIPS = 2
 _ROUNDS = 3
+"""At least so many, the first of which warms up."""
+_SECONDS = 2.0
+"""As long as it takes less, small networks take more rounds, for their steps are soon disturbed."""
 
 _measured: dict[str, Precision] = {}
 
@@ -59,10 +62,11 @@ def _faster(backbone: nn.Module, clip: tuple[int, ...]) -> Precision:
     seconds: dict[str, list[float]] = {name: [] for name in DTYPES}
     with torch.random.fork_rng(devices=[]):
         clips = torch.rand(_CLIPS, *clip)
-        for _ in range(_ROUNDS):
+        begun = time.perf_counter()
+        while len(seconds["bf16"]) < _ROUNDS or time.perf_counter() - begun < _SECONDS:
             for name, dtype in DTYPES.items():
                 seconds[name].append(_step_seconds(network, clips, dtype))
-    # The first round warms up; the least is what the machine does when nothing disturbs it.
+    # The least is what the machine does when nothing disturbs it.
     fp32, bf16 = (min(seconds[name][1:]) for name in ("fp32", "bf16"))
     return "bf16" if fp32 > WORTH * bf16 else "fp32"
 
