@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from vidssl_cli.errors import MediaError
+from vidssl_cli.packed import read_packed
+from vidssl_cli.scale import Scaler, target_size
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
@@ -69,16 +70,27 @@ def read_frames(
     """
     if not len(frames) or any(after <= before for before, after in pairwise(frames)):
         raise ValueError(f"frames must be ascending, each once, not {frames}")
-    with opened(video.path) as (container, stream):
-        reformatter = VideoReformatter()  # one, or every frame pays for a new scaler
-        pictures: NDArray[np.uint8] | None = None
-        for row, frame in enumerate(_pick(video, container, stream, frames)):
-            if pictures is None:
-                height, width = _size(frame, resize)
-                pictures = np.empty((len(frames), height, width, 3), np.uint8)
-            pictures[row] = _picture(frame, pictures.shape[1:3], reformatter)
+    if video.packed:
+        return read_packed(video, frames, resize)
+    pictures: NDArray[np.uint8] | None = None
+    for row, picture in enumerate(stream_frames(video, frames, resize)):
+        if pictures is None:
+            pictures = np.empty((len(frames), *picture.shape), np.uint8)
+        pictures[row] = picture
     assert pictures is not None
     return pictures
+
+
+def stream_frames(
+    video: Video, frames: Sequence[int], resize: tuple[int, int] | int
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode like `read_frames` from the video's own file, one (H, W, 3) picture at a time."""
+    with opened(video.path) as (container, stream):
+        scaler = Scaler()
+        size: tuple[int, int] | None = None
+        for frame in _pick(video, container, stream, frames):
+            size = size or target_size(resize, shown_size(frame))
+            yield _picture(frame, size, scaler)
 
 
 @contextmanager
@@ -179,30 +191,10 @@ def shown_size(frame: VideoFrame) -> tuple[int, int]:
     return (frame.width, frame.height) if transposed else (frame.height, frame.width)
 
 
-def _size(frame: VideoFrame, resize: tuple[int, int] | int) -> tuple[int, int]:
-    """Return the height and width that ``resize`` asks for."""
-    if not isinstance(resize, int):
-        return resize
-    height, width = shown_size(frame)
-    scale = resize / min(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _picture(
-    frame: VideoFrame, size: tuple[int, int], reformatter: VideoReformatter
-) -> NDArray[np.uint8]:
+def _picture(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> NDArray[np.uint8]:
     """Turn a frame into an upright (H, W, 3) picture."""
     transposed, flip_x, flip_y = _orientation(frame)
-    height, width = reversed(size) if transposed else size
-    scaled = reformatter.reformat(
-        frame,
-        width=width,
-        height=height,
-        format="rgb24",
-        interpolation=Interpolation.BILINEAR,  # widens its kernel when it shrinks: no aliasing
-        threads=1,
-    )
-    rgb: NDArray[np.uint8] = scaled.to_ndarray().astype(np.uint8, copy=False)
+    rgb = scaler(frame, *(reversed(size) if transposed else size))
     if transposed:
         rgb = rgb.transpose(1, 0, 2)
     return rgb[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
