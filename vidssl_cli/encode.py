@@ -98,9 +98,9 @@ class JpegEncoder:
         self._count = 0
 
     def __call__(self, picture: NDArray[np.uint8]) -> bytes:
-        """Return the JPEG of an (H, W, 3) RGB picture."""
+        """Return the JPEG of a picture (3, H, W), planes of red, green and blue."""
         frame = self._convert.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(picture)),
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0))),
             format="yuvj420p",
             interpolation=Interpolation.AREA,  # of each two by two pixels' chroma
             threads=1,

@@ -25,31 +25,24 @@ from numpy.typing import NDArray
 
 from vidssl_cli.artefacts import atomic_write, locked, replacing, sha256, sweep
 from vidssl_cli.console import say, track, warn
-from vidssl_cli.decode import stream_frames
+from vidssl_cli.decode import stream_planes
 from vidssl_cli.encode import JpegEncoder
 from vidssl_cli.errors import MediaError, UsageError
-from vidssl_cli.packed import (
-    ABOUT,
-    OFFSET,
-    VIDEOS,
-    digest_of,
-    is_changed,
-    is_packed_set,
-    read_about,
-)
+from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
 from vidssl_cli.scale import target_size
+from vidssl_cli.unpack import OFFSET, digest_of
 from vidssl_cli.videos import Packed, Video, digest, read_manifest, write_manifest
 
 Format = Literal["compact", "raw"]
 
-QUALITY = 4
+QUALITY = 5
 """Quantiser of the JPEGs, from 2 (best) to 31. UCF101's files at 128x171 become 1.3 times their
 size; docs/performance.md compares it with others and with video codecs."""
 
 PART_FRAMES = 8192
 """Frames of a part, unless one video has more: what a worker that is stopped has to repeat."""
 
-_SAMPLED_VIDEOS, _SAMPLED_FRAMES = 6, 16
+_SAMPLED_VIDEOS, _SAMPLED_FRAMES = 24, 8
 """What the size is estimated from."""
 
 
@@ -76,7 +69,7 @@ class _Settings:
     quality: int | None
 
     def coder(self, size: tuple[int, int]) -> Callable[[NDArray[np.uint8]], bytes]:
-        """Return what turns pictures of a size into bytes."""
+        """Return what turns pictures (3, H, W) of a size into bytes."""
         if self.quality is None:
             return lambda picture: picture.tobytes()
         return JpegEncoder(size, self.quality)
@@ -204,7 +197,7 @@ def _foretell(videos: Sequence[Video], of: int, out: Path, settings: _Settings) 
         coder = settings.coder((height, width))
         try:
             frames = range(min(_SAMPLED_FRAMES, video.frames or 1))
-            for picture in stream_frames(video, frames, (height, width)):
+            for picture in stream_planes(video, frames, (height, width)):
                 written += len(coder(picture))
                 pixels += height * width
         except MediaError:
@@ -336,7 +329,7 @@ def _pieces(video: Video, settings: _Settings) -> Iterator[bytes]:
     size = settings.size(video)
     coder = settings.coder(size)
     ends = [0]
-    for picture in stream_frames(video, range(video.frames or 0), size):
+    for picture in stream_planes(video, range(video.frames or 0), size):
         piece = coder(picture)
         ends.append(ends[-1] + len(piece))
         yield piece

@@ -64,7 +64,7 @@ class Packed:
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Of these bytes."""
     format: Literal["compact", "raw"]
-    """``compact``: a JPEG for each frame; ``raw``: uint8 (T, H, W, 3)."""
+    """``compact``: a JPEG for each frame; ``raw``: uint8 (T, 3, H, W)."""
     height: PositiveInt
     """Pixels of the packed pictures."""
     width: PositiveInt
