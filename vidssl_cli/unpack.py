@@ -27,6 +27,8 @@ OFFSET = np.dtype("<u8")
 """Where a compact video's pictures begin, in bytes from the first one, and where the last ends."""
 
 _MEGABYTE = 1 << 20
+_CUT = "the file is cut short"
+
 _intact: set[Packed] = set()
 """What this process has checked."""
 
@@ -75,7 +77,7 @@ def _read_raw(
         place = picture if as_packed else stored
         start = packed.offset + number * stored.nbytes
         if os.preadv(file, [place.data], start) != stored.nbytes:
-            raise OSError(f"frame {number} is cut short")
+            raise OSError(_CUT)
         if not as_packed:
             rgb = np.ascontiguousarray(stored.transpose(1, 2, 0))
             scaler.draw(av.VideoFrame.from_ndarray(rgb), picture)
@@ -85,14 +87,22 @@ def _read_compact(
     packed: Packed, file: int, frames: Sequence[int], total: int, pictures: NDArray[np.uint8]
 ) -> None:
     table = OFFSET.itemsize * (total + 1)
-    ends = np.frombuffer(os.pread(file, table, packed.offset + packed.bytes - table), OFFSET)
+    ends = np.frombuffer(_piece(file, packed.offset + packed.bytes - table, table), OFFSET)
     decoder: Any = av.CodecContext.create("mjpeg", "r")
     decoder.thread_type, decoder.thread_count = "NONE", 1
     scaler = Scaler()
     for picture, number in zip(pictures, frames, strict=True):
         start, end = ends[number : number + 2].tolist()
-        (frame,) = decoder.decode(av.Packet(os.pread(file, end - start, packed.offset + start)))
+        jpeg = _piece(file, packed.offset + start, end - start)
+        (frame,) = decoder.decode(av.Packet(jpeg))
         scaler.draw(frame, picture)
+
+
+def _piece(file: int, start: int, size: int) -> bytes:
+    piece = os.pread(file, size, start)
+    if len(piece) != size:
+        raise OSError(_CUT)
+    return piece
 
 
 def digest_of(packed: Packed, file: BinaryIO) -> str:
