@@ -1,12 +1,13 @@
 """How fast each way of reading turns videos into training clips, side by side in one run.
 
-    python benchmarks/datapath.py --data DIR [--videos 12] [--rounds 5] [--formats source,…] [--json]
+    python benchmarks/datapath.py --data DIR [--videos 12] [--rounds 5] [--formats …] [--json]
 
 Every round gives the same views of the same videos to every way of reading, one after the other.
 A figure is the median over the rounds of (CPU seconds of naive code) / (CPU seconds of this way),
 so that it says how many times more clips per second one core gets; the spread is the range from
-the lower to the upper quartile. Clips are 16x112x112, cut from pictures of 128x171, with a flip and
-jitter of brightness, contrast, saturation and hue per frame, normalised float32: what a network takes.
+the lower to the upper quartile. Clips are what a network takes: 16x112x112 from pictures of
+128x171, cropped, flipped, jittered in brightness, contrast, saturation and hue frame by frame, and
+normalised, float32.
 
 naive       decodes the whole video with PyAV for every clip, resizes and jitters by PIL
 opencv      seeks by OpenCV, resizes by OpenCV, jitters by PIL
@@ -42,6 +43,7 @@ from PIL import Image, ImageEnhance
 from vidssl_cli import augment
 from vidssl_cli.batches import decode_views
 from vidssl_cli.clips import ClipPlan, Draw, View
+from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.pack import pack
 from vidssl_cli.probe import probe
@@ -61,6 +63,7 @@ JITTER = Augment(colour=Colour(brightness=0.4, contrast=0.4, saturation=0.4, hue
 
 
 def read_naive(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
+    """Decode everything for every clip."""
     clips = []
     for numbers in views:
         with av.open(video.path) as container:
@@ -75,6 +78,7 @@ def _pil_resize(picture: Pictures) -> Pictures:
 
 
 def read_opencv(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
+    """Seek, then grab what is skipped and retrieve what is wanted."""
     import cv2
 
     capture = cv2.VideoCapture(video.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -96,6 +100,7 @@ def read_opencv(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
 
 
 def read_decord(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
+    """Let decord seek and scale."""
     import decord
 
     height, width = SIZE
@@ -104,6 +109,7 @@ def read_decord(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
 
 
 def read_torchcodec(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
+    """Let torchcodec decode every frame once."""
     from torchcodec.decoders import VideoDecoder
 
     decoder = VideoDecoder(video.path, num_ffmpeg_threads=1, seek_mode="approximate")
@@ -114,6 +120,7 @@ def read_torchcodec(video: Video, views: Sequence[NDArray[np.int64]]) -> Picture
 
 
 def read_vidssl(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
+    """Decode every frame once, or read what was packed."""
     return decode_views(video, views, SIZE)
 
 
@@ -121,6 +128,7 @@ def read_vidssl(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
 
 
 def augment_pil(pictures: Pictures, seed: int) -> torch.Tensor:
+    """Work on picture after picture, as the usual code does."""
     random = np.random.default_rng(seed)
     clips = []
     for clip in pictures:
@@ -146,6 +154,7 @@ def _jittered(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def augment_vidssl(pictures: Pictures, seed: int) -> torch.Tensor:
+    """Work on whole clips."""
     views = tuple(View(np.arange(FRAMES)) for _ in pictures)
     parameters = augment.draw_parameters(
         ClipPlan(views, {}), Draw(0, 0, seed), JITTER, CROP, pictures.shape[2:4]
@@ -198,7 +207,7 @@ def draw_views(video: Video, strides: Sequence[int], seed: int) -> list[NDArray[
 def measure(
     stores: dict[str, list[Video]], strides: Sequence[int], ways: Sequence[str], rounds: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """Return CPU seconds of reading and of both steps, for each way and round."""
+    """Return CPU seconds of reading, and of reading and augmentation, for each way and round."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(-1, rounds):  # the first one warms caches up and does not count
         for name in ways:
@@ -243,6 +252,13 @@ def reencoded(videos: Sequence[Video], folder: Path, gop: int) -> list[Video]:
     return [probe(str(path)) for path in paths]
 
 
+def psnr(source: Video, packed: Video) -> float:
+    """Return what compact packing leaves of 8 evenly spaced pictures, in decibels."""
+    frames = np.unique(np.linspace(0, (source.frames or 1) - 1, 8).astype(int)).tolist()
+    one, other = (read_frames(video, frames, SIZE).astype(float) for video in (source, packed))
+    return float(10 * np.log10(255**2 / np.mean((one - other) ** 2)))
+
+
 def examine(videos: list[Video], work: Path, ways: Sequence[str], rounds: int) -> dict[str, Any]:
     """Measure everything on one set of videos."""
     packed = pack(videos, work / "packed", resize=SIZE)
@@ -259,6 +275,7 @@ def examine(videos: list[Video], work: Path, ways: Sequence[str], rounds: int) -
             name: round(clips / float(np.median(np.array(rows)[:, 1])), 1)
             for name, rows in seconds.items()
         }
+    found["packed_psnr"] = round(float(np.mean([*map(psnr, videos, packed.videos)])), 1)
     found["bytes_per_video"] = {name: size // len(videos) for name, size in sizes.items()}
     return found
 
@@ -277,6 +294,7 @@ def print_table(name: str, found: dict[str, Any]) -> None:
             whole, alone = found[mode][way], found["decode_only"][mode][way]
             row += f"{f'{whole:.1f} ({low:.1f}–{high:.1f}), {alone:.1f}':>32}"
         print(f"{row}{found['bytes_per_video'][about.storage]:>14,}")
+    print(f"packed pictures differ from direct ones by a PSNR of {found['packed_psnr']} dB")
 
 
 def main() -> None:
