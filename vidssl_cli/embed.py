@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import nn
 
 from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import publish
 from vidssl_cli.batches import PREFETCH, decode_views
-from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors
+from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, choose_precision, place
 from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.hooks import BackboneOptions
-from vidssl_cli.pooling import pool_tap
+from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.recipe import Evaluation, Input, Published, Section
 from vidssl_cli.registry import Offered
 
@@ -119,13 +118,9 @@ class Encoder:
 
     def export(self, folder: Path) -> None:
         """Write a folder that holds the model and nothing else: weights, card, manifest."""
-        weights = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in self.backbone.state_dict().items()
-        }
 
         def write(draft: Path) -> None:
-            save_file(weights, draft / MODEL)
+            write_tensors(draft / MODEL, self.backbone.state_dict())
             (draft / CARD).write_text(self.card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
         publish(folder, write)
@@ -135,12 +130,15 @@ class Encoder:
         torch.manual_seed(self.card.seed)
         return Encoder(self.card, self.card.backbone.build(), self.device)
 
-    @torch.inference_mode()
-    def taps_of(self, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Run clips (N, T, H, W, 3) through the network, centre-cropped; return every tap."""
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Turn pictures (N, T, H, W, 3) into clips (N, 3, T, S, S), centre-cropped."""
         pictures = torch.from_numpy(pixels).to(self.device)
         box = augment.centre(len(pixels), pixels.shape[2:4], self.card.input.crop)
-        clips = augment.prepare(pictures, box, self.card.input)
+        return augment.prepare(pictures, box, self.card.input)
+
+    @torch.inference_mode()
+    def taps_of(self, clips: Tensor) -> dict[str, Tensor]:
+        """Run clips (N, 3, T, S, S) through the network; return every tap."""
         precision = choose_precision("auto", self.device)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             taps: dict[str, Tensor] = self.backbone(clips)
@@ -156,13 +154,11 @@ class Encoder:
                 reset()
                 vars(module)["momentum"] = None  # a cumulative mean
         views = ((video, self.views(video, 1, 1)) for video in videos)
+        decoded = _decode_ahead(views, self.card.input.resize, skipped)
+        clips = torch.cat([self.prepare(pixels) for _, pixels in decoded])
         self.backbone.train()
-        group: list[NDArray[np.uint8]] = []
-        for _, pixels in _decode_ahead(views, self.card.input.resize, skipped):
-            group.append(pixels)
-            if len(group) == 8:
-                self.taps_of(np.concatenate(group))
-                group = []
+        for group in clips.tensor_split(ceil(len(clips) / 8)):
+            self.taps_of(group)
         self.backbone.eval()
 
     def views(
@@ -207,7 +203,7 @@ def embed(
         Embedded: in the order of the videos, without those that were skipped.
     """
     chosen = evaluation or encoder.evaluation
-    check_tap(encoder, chosen.tap)
+    check_tap(encoder.card.backbone.name, encoder.taps, chosen.tap)
     reduce = _reducer(chosen.tap, chosen.pool)
     shown = iter(track(range(len(videos)), label, len(videos)))
     views = (
@@ -216,22 +212,8 @@ def embed(
     )
     for item, pixels in _decode_ahead(views, encoder.card.input.resize, skipped):
         video, frames = item
-        features = reduce(encoder.taps_of(pixels)).cpu().numpy()
+        features = reduce(encoder.taps_of(encoder.prepare(pixels))).cpu().numpy()
         yield Embedded(video, features, _spans(video, frames))
-
-
-def check_tap(encoder: Encoder, tap: str) -> None:
-    """Refuse a tap that the network does not have.
-
-    Raises:
-        UsageError: naming those it has.
-    """
-    if tap not in encoder.taps:
-        raise UsageError(
-            f"the backbone {encoder.card.backbone.name} has no tap {tap!r}",
-            where="tap",
-            hint=f"it has {', '.join(encoder.taps)}",
-        )
 
 
 def _reducer(tap: str, pool: Pool) -> Callable[[dict[str, Tensor]], Tensor]:

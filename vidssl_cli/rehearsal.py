@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,8 +23,30 @@ if TYPE_CHECKING:
 STEPS = 3
 
 
-def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) -> None:
-    """Decode batches, train on them, and print the time and the memory that a run would take.
+@dataclass(frozen=True)
+class Cost:
+    """What a run would take."""
+
+    videos: int
+    """That can be used."""
+    batch: tuple[int, ...]
+    """B x V x C x T x H x W of one process."""
+    parameters: int
+    steps: int
+    """Of the whole run."""
+    clips_per_second: float
+    """Of one process."""
+    loading: float
+    """Share of the time that is spent waiting for data."""
+    seconds: float
+    """Of the whole run."""
+    memory: int
+    """Most bytes that were taken on the device."""
+    device: str
+
+
+def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) -> Cost:
+    """Decode batches, train on them, and estimate the time and the memory that a run would take.
 
     Raises:
         MediaError: a video of the first batches cannot be read.
@@ -47,18 +70,32 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
             break
         asked = time.monotonic()
     total = loader.steps * settings.epochs
-    seconds = (loading + training) / done * total
-    bound = "the data" if loading > training else "the model"
-    shape = " x ".join(map(str, batch.clips.shape))
+    taken = loading + training
+    return Cost(
+        videos=len(loader.videos),
+        batch=tuple(batch.clips.shape),
+        parameters=sum(p.numel() for p in learner.parameters()),
+        steps=total,
+        clips_per_second=clips / taken,
+        loading=loading / taken,
+        seconds=taken / done * total,
+        memory=_memory(world.device),
+        device=str(world.device),
+    )
+
+
+def show(cost: Cost) -> None:
+    """Print an estimate as a table."""
+    bound = "the data" if cost.loading > 0.5 else "the model"
     rows: list[list[object]] = [
-        ["videos", len(loader.videos)],
-        ["batch (B x V x C x T x H x W)", shape],
-        ["parameters", sum(p.numel() for p in learner.parameters())],
-        ["steps", total],
-        ["clips/s", round(clips / (loading + training), 1)],
-        ["held back by", f"{bound} ({loading / (loading + training):.0%} of the time is loading)"],
-        ["time", f"{seconds / 60:.1f} minutes"],
-        ["memory", f"{_memory(world.device) / 2**30:.1f} GiB on {world.device}"],
+        ["videos", cost.videos],
+        ["batch (B x V x C x T x H x W)", " x ".join(map(str, cost.batch))],
+        ["parameters", cost.parameters],
+        ["steps", cost.steps],
+        ["clips/s", round(cost.clips_per_second, 1)],
+        ["held back by", f"{bound} ({cost.loading:.0%} of the time is loading)"],
+        ["time", f"{cost.seconds / 60:.1f} minutes"],
+        ["memory", f"{cost.memory / 2**30:.1f} GiB on {cost.device}"],
     ]
     emit_table("A rehearsal; nothing was kept", ["what", "found"], rows)
 
