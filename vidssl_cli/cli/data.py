@@ -131,7 +131,7 @@ def pack(
 
     Interrupted, it goes on where it stopped; run again, it takes in what is new or has changed.
     """
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.console import emit_json, say
     from vidssl_cli.errors import SkippedMediaError
 
     resize = short_side or _parse_size(size)
@@ -156,8 +156,8 @@ def pack(
         emit_json({"set": str(out), "videos": len(made.videos), "broken": reasons, **sizes})
     else:
         share = made.bytes / made.source_bytes
-        size = f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files"
-        _summarise(f"{out}: {len(made.videos)} videos, {len(broken)} left out; {size}", made.videos)
+        say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
+        _summarise(f"{out}: {len(made.videos)} videos, {len(broken)} left out", made.videos)
     if strict and broken:
         raise SkippedMediaError(f"{len(broken)} videos were left out")
 
