@@ -127,7 +127,7 @@ def pack(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode every video once and keep small pictures, which every command takes as DATA.
+    """Decode every video once and keep small pictures, to be used as DATA.
 
     Interrupted, it goes on where it stopped; run again, it takes in what is new or has changed.
     """
