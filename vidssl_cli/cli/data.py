@@ -127,9 +127,10 @@ def pack(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode every video once and keep small pictures, to be used as DATA.
+    """Decode every video once and keep small pictures for training.
 
-    Interrupted, it goes on where it stopped; run again, it takes in what is new or has changed.
+    SET is then DATA for every command. Interrupted, packing goes on where it stopped; run again,
+    it takes in what is new or has changed.
     """
     from vidssl_cli.console import emit_json, say
     from vidssl_cli.errors import SkippedMediaError
