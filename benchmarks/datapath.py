@@ -45,6 +45,7 @@ from vidssl_cli.batches import decode_views
 from vidssl_cli.clips import ClipPlan, Draw, View
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
+from vidssl_cli.memory import keep_freed_memory
 from vidssl_cli.pack import pack
 from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Augment, Colour, Input
@@ -59,7 +60,7 @@ INPUT = Input(resize=SIZE, crop=CROP)
 JITTER = Augment(colour=Colour(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, per="frame"))
 
 
-# ---- ways of reading: (video, frame numbers of every view) -> (V, T, H, W, 3) ----
+# ---- ways of reading: (video, frame numbers of every view) -> (V, T, H, W, 3), or planes ----
 
 
 def read_naive(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
@@ -119,12 +120,12 @@ def read_torchcodec(video: Video, views: Sequence[NDArray[np.int64]]) -> Picture
     return small.permute(0, 2, 3, 1).numpy()[places.reshape(len(views), -1)]
 
 
-def read_vidssl(video: Video, views: Sequence[NDArray[np.int64]]) -> Pictures:
+def read_vidssl(video: Video, views: Sequence[NDArray[np.int64]]) -> torch.Tensor:
     """Decode every frame once, or read what was packed."""
     return decode_views(video, views, SIZE)
 
 
-# ---- augmentation: (V, T, H, W, 3) uint8 -> (V, 3, T, S, S) float ----
+# ---- augmentation: uint8 pictures -> (V, 3, T, S, S) float ----
 
 
 def augment_pil(pictures: Pictures, seed: int) -> torch.Tensor:
@@ -153,21 +154,21 @@ def _jittered(image: Image.Image, random: np.random.Generator) -> Image.Image:
     return Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")
 
 
-def augment_vidssl(pictures: Pictures, seed: int) -> torch.Tensor:
-    """Work on whole clips."""
+def augment_vidssl(pictures: torch.Tensor, seed: int) -> torch.Tensor:
+    """Work on whole clips, whose colours are planes."""
     views = tuple(View(np.arange(FRAMES)) for _ in pictures)
     parameters = augment.draw_parameters(
-        ClipPlan(views, {}), Draw(0, 0, seed), JITTER, CROP, pictures.shape[2:4]
+        ClipPlan(views, {}), Draw(0, 0, seed), JITTER, CROP, tuple(pictures.shape[-2:])
     )
-    return augment.prepare(torch.from_numpy(pictures), parameters, INPUT)
+    return augment.prepare(list(pictures), parameters, INPUT)
 
 
 @dataclass
 class Way:
     """One way of reading."""
 
-    read: Callable[[Video, Sequence[NDArray[np.int64]]], Pictures]
-    augment: Callable[[Pictures, int], torch.Tensor]
+    read: Callable[[Video, Sequence[NDArray[np.int64]]], Any]
+    augment: Callable[[Any, int], torch.Tensor]
     module: str | None = None
     storage: str = "source"
 
@@ -246,7 +247,7 @@ def reencoded(videos: Sequence[Video], folder: Path, gop: int) -> list[Video]:
     paths = []
     for number, video in enumerate(videos):
         with av.open(video.path) as container:
-            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode()])
+            frames = np.array([frame.to_ndarray(format="rgb24") for frame in container.decode()])
         paths.append(folder / f"{number}.mp4")
         write_mp4(paths[-1], frames, video.fps or 25, gop=gop)
     return [probe(str(path)) for path in paths]
@@ -307,6 +308,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # for every way alike
     reasons = missing()
     ways = [name for name in WAYS if name not in reasons]
     videos, _ = open_data(arguments.data)
