@@ -247,7 +247,9 @@ def reencoded(videos: Sequence[Video], folder: Path, gop: int) -> list[Video]:
     paths = []
     for number, video in enumerate(videos):
         with av.open(video.path) as container:
-            frames = np.array([frame.to_ndarray(format="rgb24") for frame in container.decode()])
+            frames = np.array(
+                [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            )
         paths.append(folder / f"{number}.mp4")
         write_mp4(paths[-1], frames, video.fps or 25, gop=gop)
     return [probe(str(path)) for path in paths]
