@@ -1,11 +1,13 @@
 """Checkpoints come back bit for bit, or are refused."""
 
+import resource
+
 import pytest
 import torch
 from torch import nn
 
 from vidssl_cli.checkpoint import Progress, load_weights, restore, save
-from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.errors import DamagedFileError, VidsslError
 
 
 def trained(kind="adamw", seed=0):
@@ -76,3 +78,17 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
     with pytest.raises(DamagedFileError, match=r"1\.bias is missing"):
         load_weights(model, {"0.weight": model[0].weight}, tmp_path)
     assert all(torch.equal(before[name], value) for name, value in other.state_dict().items())
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(tmp_path):
+    model, optimizer = trained()
+    kept = save(tmp_path, model, optimizer, Progress(), best=False)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        with pytest.raises(VidsslError, match=r"model.safetensors cannot be written: .*too large"):
+            save(tmp_path, model, optimizer, Progress(step=1), best=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, "last"]
+    restore(tmp_path / "last", model, optimizer)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 
 from vidssl_cli import decode
 from vidssl_cli.decode import read_frames, read_planes
@@ -322,7 +323,7 @@ def test_phone_videos_are_turned_as_av_says(real_data, name):
         turn, height, width = frame.rotation // 90, frame.height, frame.width
     size = (height, width) if turn % 2 == 0 else (width, height)
     shown = read_frames(Video(path), [0], size)[0]
-    stored = decode.VideoReformatter().reformat(frame, format="rgb24").to_ndarray()
+    stored = VideoReformatter().reformat(frame, format="rgb24").to_ndarray()
     difference = np.abs(shown.astype(int) - np.rot90(stored, turn)).mean()
     assert turn
     assert difference < 1

@@ -8,6 +8,7 @@ import torch
 
 from vidssl_cli.embed import Card, Encoder, embed
 from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Evaluation, Input
 from vidssl_plugins.backbones.hooks import R3D
 
@@ -95,3 +96,14 @@ def test_random_weights_are_the_same_every_time_and_calibrated(encoder, toy_vide
     assert changed
     assert all("running" in name or "num_batches" in name for name in changed)
     assert not random.backbone.training
+
+
+def test_calibration_takes_videos_of_any_shape_and_number(encoder, make_video):
+    card = encoder.card.model_copy(update={"input": Input(resize=20, crop=16)})
+    paths = [make_video(size=size) for size in ((48, 64), (64, 48), (32, 64))]
+    videos = [probe(str(path)) for path in paths]
+    random = Encoder(card, card.backbone.build(), encoder.device)
+    before = {k: v.clone() for k, v in random.backbone.named_buffers() if "running" in k}
+    random.calibrate(videos, [])
+    after = dict(random.backbone.named_buffers())
+    assert not any(torch.equal(before[name], after[name]) for name in before)

@@ -83,3 +83,16 @@ def test_missing_splits_and_untrained_classes_are_refused(source, toy_recipe, to
     with pytest.raises(UsageError, match="never trained: \\['never seen'\\]"):
         finetune(recipe(toy_recipe), odd, source, session)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_it_starts_from_stays_and_stays_the_same(source, toy_recipe, toy_videos, tmp_path):
+    with pytest.raises(UsageError, match="would throw away"):
+        finetune(
+            recipe(toy_recipe), toy_videos, source, Session(source, device="cpu", overwrite=True)
+        )
+    out = tmp_path / "run"
+    finetune(recipe(toy_recipe, epochs=1), toy_videos, source, Session(out, device="cpu"))
+    session = Session(out, device="cpu", resume=True)
+    with pytest.raises(UsageError, match="begun from other weights"):
+        finetune(recipe(toy_recipe, epochs=1), toy_videos, source, session, scratch=True)
+    finetune(recipe(toy_recipe, epochs=1), toy_videos, source, session)

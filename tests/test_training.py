@@ -2,19 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from vidssl_cli import runs
+from vidssl_cli.clips import Batch
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import UsageError
+from vidssl_cli.errors import MediaError, SkippedMediaError, UsageError
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
+from vidssl_cli.train import _split
 from vidssl_cli.videos import write_manifest
 
 
@@ -205,13 +210,85 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_a_rehearsal_leaves_nothing_behind(recipe, toy_videos, tmp_path, capsys):
+def test_a_rehearsal_says_what_a_run_takes_and_leaves_nothing_behind(recipe, toy_videos, tmp_path):
     out = tmp_path / "run"
-    pretrain(recipe, toy_videos, Session(out, device="cpu", dry_run=True))
+    cost = pretrain(recipe, toy_videos, Session(out, device="cpu", dry_run=True))
     assert not out.exists()
-    told = capsys.readouterr().out
-    assert "clips/s the loader offers" in told
-    assert "held back by" in told
+    assert (cost.videos, cost.steps) == (8, 2 * recipe.train.epochs)
+    assert cost.batch == (4, 2, 3, 8, 16, 16)
+    assert cost.seconds > 0
+    assert min(cost.offered, cost.asked) == cost.clips_per_second > 0
+    assert cost.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("train", "tap", "said"),
+    [
+        ({"batch_videos": 9}, "pool5", "do not fill one batch of 9"),
+        ({}, "pool9", "has no tap 'pool9'"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_the_run_that_is_there(
+    train, tap, said, whole, toy_recipe, toy_videos
+):
+    before = tensors(whole)
+    wrong = toy_recipe(**train) | {"evaluation": {"tap": tap}}
+    session = Session(whole, device="cpu", overwrite=True)
+    with pytest.raises(UsageError, match=said):
+        pretrain(PretrainRecipe.model_validate(wrong), toy_videos, session)
+    assert_identical(before, tensors(whole))
+
+
+def test_no_video_at_all_is_told(recipe, tmp_path):
+    with pytest.raises(UsageError, match="no video to train on"):
+        pretrain(recipe, [], Session(tmp_path / "run", device="cpu"))
+
+
+def test_to_go_on_and_to_throw_away_is_refused(whole, recipe, toy_videos):
+    session = Session(whole, device="cpu", resume=True, overwrite=True)
+    with pytest.raises(UsageError, match="throws away"):
+        pretrain(recipe, toy_videos, session)
+    assert state(whole) == "finished"
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_logs_every_step_once(
+    whole, recipe, toy_videos, tmp_path
+):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out, symlinks=True)
+    shutil.rmtree(out / "checkpoints")
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "lo')  # killed while it wrote
+    pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
+    assert rows(out) == rows(whole)
+
+
+def test_a_run_names_what_it_skipped_once_and_forgets_why_it_stopped(recipe, toy_videos, tmp_path):
+    out = tmp_path / "run"
+    lost = replace(toy_videos[3], path=str(tmp_path / "lost.mp4"))
+    data = [*toy_videos[:3], lost, *toy_videos[4:]]
+    broken = [MediaError("is empty", where="empty.mp4")]
+    for _ in range(2):
+        pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
+        facts = json.loads((out / "run.json").read_text())
+        runs.Run(out, facts).state("failed", reason="of this session")
+    lines = (out / "bad_media.jsonl").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["empty.mp4", lost.path]
+    with pytest.raises(SkippedMediaError, match="2 videos"):
+        pretrain(recipe, data, Session(out, device="cpu", resume=True, strict=True), broken)
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["skipped"] == 2
+    assert "reason" not in facts
+
+
+def test_a_batch_with_gaps_is_cut_into_as_many_parts_as_ever():
+    def parts(videos, wanted):
+        batch = Batch(torch.zeros(videos, 1), {}, torch.arange(videos), torch.zeros(videos, 1))
+        return [part.video.tolist() for part in _split(batch, wanted)]
+
+    assert parts(8, 4) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert parts(5, 4) == [[0, 1], [2], [3], [4]]
+    assert parts(2, 4) == [[0], [1]]
 
 
 def test_a_resumed_run_keeps_the_precision_it_began_with(toy_recipe, toy_videos, tmp_path):
@@ -241,6 +318,7 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--master-port", str(20000 + os.getpid() % 20000), "-m", "vidssl_cli", "pretrain"]
     command += [str(on_disk[0]), "--data", str(on_disk[1]), "--out", str(out), "--device", "cpu"]
+    command += ["--json"]
     done = subprocess.run(
         command,
         capture_output=True,
@@ -250,6 +328,8 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert state(out) == "finished"
+    assert json.loads(done.stdout) == {"run": str(out), "videos": 8}  # one process talks
+    assert done.stderr.count("learning from 8 of 8 videos") == 1
     alone, together = rows(whole), rows(out)
     # Which videos each process sees is tested in test_batches.py; here, that steps are the same.
     for one, other in zip(together, alone, strict=True):

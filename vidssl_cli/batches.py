@@ -96,7 +96,7 @@ class Loader:
         processes: int = 1,
         workers: int | None = None,
         device: torch.device | None = None,
-        on_skip: Callable[[MediaError], None],
+        on_skip: Callable[[MediaError], None] | None = None,
     ) -> None:
         """Check that the videos fill a batch.
 
@@ -113,7 +113,8 @@ class Loader:
             processes: how many share the batch.
             workers: decoding threads; 0 decodes in the training thread; None takes one per core.
             device: where batches are made.
-            on_skip: told of every video that cannot be read; its place in the batch stays empty.
+            on_skip: told of every video that cannot be read, whose place in the batch stays empty;
+                with None such a video is an error.
 
         Raises:
             UsageError: the batch cannot be filled, or not be shared by the processes.
@@ -163,7 +164,7 @@ class Loader:
         """Yield this process's part of the batches of an epoch, from a given step on.
 
         Raises:
-            MediaError: no video of a batch can be read.
+            MediaError: no video of a batch can be read, or nobody wants to be told of one.
             VidsslError: a worker failed for another reason.
         """
         order = self._order(epoch)
@@ -249,6 +250,8 @@ class Loader:
             try:
                 samples.append(result())
             except MediaError as error:
+                if self.on_skip is None:
+                    raise
                 last = error
                 self.on_skip(error)
         if not samples:

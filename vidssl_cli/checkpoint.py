@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidssl_cli.artefacts import point, publish, verify
-from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.errors import DamagedFileError, VidsslError
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -54,14 +55,14 @@ def save(
     """Write a checkpoint, make it the last (and the best), and delete those that are neither.
 
     Raises:
-        OSError: it could not be written; earlier checkpoints are untouched.
+        VidsslError, OSError: it could not be written; earlier checkpoints are untouched.
     """
     # Epoch and step together: the last checkpoint is never replaced by one of the same name.
     folder = checkpoints / f"epoch-{progress.epoch:04d}-step-{progress.step:08d}"
 
     def write(draft: Path) -> None:
-        save_file(_contiguous(model.state_dict()), draft / MODEL)
-        save_file(_optimizer_tensors(model, optimizer), draft / OPTIMIZER)
+        write_tensors(draft / MODEL, model.state_dict())
+        write_tensors(draft / OPTIMIZER, _optimizer_tensors(model, optimizer))
         (draft / STATE).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
 
     publish(folder, write)
@@ -89,6 +90,22 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
         like = parameter if value.shape == parameter.shape else value
         optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
     return Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a file.
+
+    Raises:
+        VidsslError: it cannot be written.
+    """
+    try:
+        save_file(_contiguous(tensors), path)
+    except SafetensorError as error:
+        raise VidsslError(
+            f"{path.name} cannot be written: {error}",
+            where=str(path.parent.parent),
+            hint="make room on the disk",
+        ) from error
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -146,11 +163,9 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    return _contiguous(
-        {
-            f"{names[parameter]}|{slot}": value
-            for parameter, slots in optimizer.state.items()
-            for slot, value in slots.items()
-            if value is not None
-        }
-    )
+    return {
+        f"{names[parameter]}|{slot}": value
+        for parameter, slots in optimizer.state.items()
+        for slot, value in slots.items()
+        if value is not None
+    }

@@ -1,8 +1,12 @@
-"""What people see: results on stdout, everything else on stderr, no colour or bars when piped."""
+"""What people see: results on stdout, everything else on stderr, no colour or bars when piped.
+
+Of the processes that torchrun starts only the first one talks; of errors they all do.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,22 +36,34 @@ documents = 0
 """JSON documents printed so far: a command prints one, or else its failure does."""
 
 
+def _talks() -> bool:
+    """Whether this process talks."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
     """Tell how things are going, on stderr."""
-    stderr.print(escape(message), soft_wrap=True)
+    if _talks():
+        stderr.print(escape(message), soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Tell what went wrong without ending the command, on stderr."""
-    stderr.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+    if _talks():
+        stderr.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
 
 
 def emit_json(document: Any) -> None:
     """Print a command's one JSON document on stdout."""
     global documents
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write(_encodable(text) + "\n")
+    emit(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False))
     documents += 1
+
+
+def emit(line: str) -> None:
+    """Print a line of a command's result on stdout."""
+    if _talks():
+        sys.stdout.write(_encodable(line) + "\n")
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -61,7 +77,8 @@ def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*("–" if cell is None else escape(_encodable(str(cell))) for cell in row))
-    stdout.print(table)
+    if _talks():
+        stdout.print(table)
 
 
 def _encodable(text: str) -> str:
@@ -73,7 +90,7 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
     """Yield the items while showing progress on stderr: a bar, or a line every few seconds."""
     if total is None and isinstance(items, Sequence):
         total = len(items)
-    if stderr.is_terminal:
+    if stderr.is_terminal and _talks():
         from rich.progress import track as track_bar
 
         yield from track_bar(

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from vidssl_cli.errors import MediaError
+from vidssl_cli.scale import Scaler, target_size
+from vidssl_cli.unpack import read_packed
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def read_planes(
 
     Args:
         video: where the file is; its seek points, where known, spare decoding what lies between.
+            A packed video's pictures are read from the packed set instead.
         frames: (T,) frame numbers from 0, ascending, each once.
         resize: (height, width) of the result, or the length of its short side.
 
@@ -78,19 +80,37 @@ def read_planes(
 
     Raises:
         MediaError: a frame cannot be had.
+        UsageError: a packed video's pictures are smaller than what is asked for.
+        DamagedFileError: a packed set is damaged.
     """
     if not len(frames) or any(after <= before for before, after in pairwise(frames)):
         raise ValueError(f"frames must be ascending, each once, not {frames}")
-    with opened(video.path) as (container, stream):
-        reformatter = VideoReformatter()  # one, or every frame pays for a new scaler
-        pictures: NDArray[np.uint8] | None = None
-        for row, frame in enumerate(_pick(video, container, stream, frames)):
-            if pictures is None:
-                height, width = _size(frame, resize)
-                pictures = np.empty((len(frames), 3, height, width), np.uint8)
-            _draw(frame, pictures[row], reformatter)
+    if video.packed:
+        return read_packed(video, frames, resize)
+    pictures: NDArray[np.uint8] | None = None
+    for row, picture in enumerate(stream_planes(video, frames, resize)):
+        if pictures is None:
+            pictures = np.empty((len(frames), *picture.shape), np.uint8)
+        pictures[row] = picture
     assert pictures is not None
     return pictures
+
+
+def stream_planes(
+    video: Video, frames: Sequence[int], resize: tuple[int, int] | int
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode like `read_planes` from the video's own file, one (3, H, W) picture at a time.
+
+    Every picture is overwritten by the next.
+    """
+    with opened(video.path) as (container, stream):
+        scaler = Scaler()
+        picture: NDArray[np.uint8] | None = None
+        for frame in _pick(video, container, stream, frames):
+            if picture is None:
+                picture = np.empty((3, *target_size(resize, shown_size(frame))), np.uint8)
+            scaler.draw(frame, _stored(picture, frame))
+            yield picture
 
 
 @contextmanager
@@ -191,40 +211,11 @@ def shown_size(frame: VideoFrame) -> tuple[int, int]:
     return (frame.width, frame.height) if transposed else (frame.height, frame.width)
 
 
-def _size(frame: VideoFrame, resize: tuple[int, int] | int) -> tuple[int, int]:
-    """Return the height and width that ``resize`` asks for."""
-    if not isinstance(resize, int):
-        return resize
-    height, width = shown_size(frame)
-    scale = resize / min(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _draw(frame: VideoFrame, picture: NDArray[np.uint8], reformatter: VideoReformatter) -> None:
-    """Scale a frame into an upright (3, H, W) picture."""
+def _stored(picture: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
+    """Return a view of an upright picture (3, H, W) that lies as the frame is stored."""
     transposed, flip_x, flip_y = _orientation(frame)
     picture = picture[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
-    if transposed:
-        picture = picture.transpose(0, 2, 1)
-    _, height, width = picture.shape
-    # Scaling into planes costs less than half of scaling into interleaved colours. Where nothing
-    # is scaled, swscale's shortcut into planes leaves garbage in the last columns (libswscale 9.5,
-    # width % 16 from 1 to 8).
-    unscaled = (frame.height, frame.width) == (height, width)
-    scaled = reformatter.reformat(
-        frame,
-        width=width,
-        height=height,
-        format="rgb24" if unscaled else "gbrp",
-        interpolation=Interpolation.BILINEAR,  # widens its kernel when it shrinks: no aliasing
-        threads=1,
-    )
-    if unscaled:
-        picture[...] = scaled.to_ndarray().transpose(2, 0, 1)
-        return
-    for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        picture[channel] = rows[:height, :width]
+    return picture.transpose(0, 2, 1) if transposed else picture
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import nn
 
 from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import publish
 from vidssl_cli.batches import PREFETCH, decode_views
-from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors
+from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
 from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.hooks import BackboneOptions
-from vidssl_cli.pooling import pool_tap
+from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.recipe import Evaluation, Input, Published, Section
 from vidssl_cli.registry import Offered
@@ -120,13 +119,9 @@ class Encoder:
 
     def export(self, folder: Path) -> None:
         """Write a folder that holds the model and nothing else: weights, card, manifest."""
-        weights = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in self.backbone.state_dict().items()
-        }
 
         def write(draft: Path) -> None:
-            save_file(weights, draft / MODEL)
+            write_tensors(draft / MODEL, self.backbone.state_dict())
             (draft / CARD).write_text(self.card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
         publish(folder, write)
@@ -136,16 +131,19 @@ class Encoder:
         torch.manual_seed(self.card.seed)
         return Encoder(self.card, self.card.backbone.build(), self.device)
 
-    @torch.inference_mode()
-    def taps_of(self, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Run N clips (T, 3, H, W) through the network, centre-cropped; return every tap."""
+    def prepare(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Turn N pictures (T, 3, H, W) into clips (N, 3, T, S, S), centre-cropped."""
         side = self.card.input.crop
         centres = [augment.centre((p.shape[-2], p.shape[-1]), side) for p in pictures]
-        clips = augment.prepare(
+        return augment.prepare(
             [picture.to(self.device) for picture in pictures],
             augment.Parameters.stack(centres),
             self.card.input,
         )
+
+    @torch.inference_mode()
+    def taps_of(self, clips: Tensor) -> dict[str, Tensor]:
+        """Run clips (N, 3, T, S, S) through the network; return every tap."""
         precision = DTYPES[inference_precision(self.device)]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             taps: dict[str, Tensor] = self.backbone(clips)
@@ -161,13 +159,11 @@ class Encoder:
                 reset()
                 vars(module)["momentum"] = None  # a cumulative mean
         views = ((video, self.views(video, 1, 1)) for video in videos)
+        decoded = _decode_ahead(views, self.card.input.resize, skipped)
+        clips = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
         self.backbone.train()
-        group: list[Tensor] = []
-        for _, pictures in _decode_ahead(views, self.card.input.resize, skipped):
-            group.extend(pictures)
-            if len(group) == 8:
-                self.taps_of(group)
-                group = []
+        for group in clips.tensor_split(ceil(len(clips) / 8)):
+            self.taps_of(group)
         self.backbone.eval()
 
     def views(
@@ -212,7 +208,7 @@ def embed(
         Embedded: in the order of the videos, without those that were skipped.
     """
     chosen = evaluation or encoder.evaluation
-    check_tap(encoder, chosen.tap)
+    check_tap(encoder.card.backbone.name, encoder.taps, chosen.tap)
     reduce = _reducer(chosen.tap, chosen.pool)
     shown = iter(track(range(len(videos)), label, len(videos)))
     views = (
@@ -221,22 +217,8 @@ def embed(
     )
     for item, pictures in _decode_ahead(views, encoder.card.input.resize, skipped):
         video, frames = item
-        features = reduce(encoder.taps_of(list(pictures))).cpu().numpy()
+        features = reduce(encoder.taps_of(encoder.prepare(list(pictures)))).cpu().numpy()
         yield Embedded(video, features, _spans(video, frames))
-
-
-def check_tap(encoder: Encoder, tap: str) -> None:
-    """Refuse a tap that the network does not have.
-
-    Raises:
-        UsageError: naming those it has.
-    """
-    if tap not in encoder.taps:
-        raise UsageError(
-            f"the backbone {encoder.card.backbone.name} has no tap {tap!r}",
-            where="tap",
-            hint=f"it has {', '.join(encoder.taps)}",
-        )
 
 
 def _reducer(tap: str, pool: Pool) -> Callable[[dict[str, Tensor]], Tensor]:

@@ -18,6 +18,7 @@ from vidssl_cli.embed import Card, Encoder, embed
 from vidssl_cli.errors import UsageError
 from vidssl_cli.metrics import clip_accuracy, video_accuracy
 from vidssl_cli.model import FinetuneLearner
+from vidssl_cli.pooling import check_tap
 from vidssl_cli.pretrain import Session, build_loader, recorded, usable
 from vidssl_cli.train import fit
 
@@ -60,6 +61,12 @@ def finetune(
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
         SkippedMediaError: everything is done, but ``strict`` and videos were skipped.
     """
+    if session.overwrite and session.out.resolve() == source.resolve():
+        raise UsageError(
+            f"--overwrite would throw away {source}, which the weights come from",
+            where=str(source),
+            hint="choose another --out",
+        )
     parts = _split(data)
     classes = sorted({video.label for video in parts["train"] if video.label is not None})
     sampler = recipe.sampler.build()
@@ -67,6 +74,7 @@ def finetune(
     chosen_on = "val" if parts["val"] else "test"
     with open_world(session.device) as world:
         encoder = Encoder.load(source, str(world.device))
+        check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
         say(f"backbone: {len(encoder.backbone.state_dict())} tensors from {source}")
         if scratch:
             encoder = encoder.randomised()
@@ -81,9 +89,11 @@ def finetune(
         }
         torch.manual_seed(recipe.train.seed)
         learner = FinetuneLearner(cast(Any, encoder.backbone), len(classes), recipe)
-        with recorded(recipe, used, card, session, world, origin) as run:
-            for error in (*broken, *rejected):
-                run.skip(error)
+        numbers = _numbers(used, classes)
+        loader = build_loader(recipe, card.input, sampler, used, session, world, labels=numbers)
+        unusable = (*broken, *rejected)
+        with recorded(recipe, used, unusable, card, session, world, origin) as run:
+            loader.on_skip = run.skip
 
             def measure(split: str) -> dict[str, float]:
                 return _measure(learner, card, parts[split], classes, world.device, run.skip)
@@ -93,16 +103,6 @@ def finetune(
                 learner.train()
                 return measured | {"score": measured["video_accuracy"]}
 
-            loader = build_loader(
-                recipe,
-                card.input,
-                sampler,
-                used,
-                session,
-                world,
-                on_skip=run.skip,
-                labels=_numbers(used, classes),
-            )
             fit(learner, loader, recipe.train, run, world, validate=validate)
             rows = [{"checkpoint": "last", **measure("test")}]
             best = (run.checkpoints / "best").resolve()

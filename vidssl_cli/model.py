@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidssl_cli.hooks import PretextContext
+from vidssl_cli.pooling import check_tap
 
 if TYPE_CHECKING:
     from vidssl_cli.clips import Batch
@@ -62,6 +63,8 @@ class PretrainLearner(Learner):
         super().__init__()
         backbone = recipe.backbone.build()
         self.backbone = cast(nn.Module, backbone)
+        # Now, not when the trained network is asked for it.
+        check_tap(recipe.backbone.name, backbone.taps, recipe.evaluation.tap)
         context = PretextContext(
             feature_dim=backbone.feature_dim,
             taps=backbone.taps,

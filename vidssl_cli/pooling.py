@@ -10,11 +10,27 @@ import torch.nn.functional as F
 from vidssl_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from torch import Tensor
 
     from vidssl_cli.hooks import Pool
 
 _KERNELS = {"maxpool122": (1, 2, 2), "maxpool222": (2, 2, 2)}
+
+
+def check_tap(backbone: str, taps: Collection[str], tap: str) -> None:
+    """Refuse a tap that a backbone does not have.
+
+    Raises:
+        UsageError: naming those it has.
+    """
+    if tap not in taps:
+        raise UsageError(
+            f"the backbone {backbone} has no tap {tap!r}",
+            where="tap",
+            hint=f"it has {', '.join(taps)}",
+        )
 
 
 def pool_tap(tap: Tensor, pool: Pool) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ from vidssl_cli.batches import Loader
 from vidssl_cli.console import warn
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
-from vidssl_cli.errors import MediaError, SkippedMediaError, UsageError, VidsslError
+from vidssl_cli.errors import Interrupted, MediaError, SkippedMediaError, UsageError, VidsslError
 from vidssl_cli.model import PretrainLearner
-from vidssl_cli.rehearsal import rehearse
+from vidssl_cli.rehearsal import Cost, rehearse
 from vidssl_cli.train import fit
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Session:
     strict: bool = False
     """Fail at the end if a video had to be skipped."""
     dry_run: bool = False
-    """Take one step, tell what a run would cost, and leave nothing behind."""
+    """Take a few steps, tell what a run would cost, and leave nothing behind."""
 
 
 def pretrain(
@@ -51,7 +51,7 @@ def pretrain(
     data: Sequence[Video],
     session: Session,
     broken: Sequence[MediaError] = (),
-) -> None:
+) -> Cost | None:
     """Train the recipe's backbone on the videos, and leave a run directory.
 
     Args:
@@ -59,6 +59,9 @@ def pretrain(
         data: the videos with their facts; labels are not used.
         session: where and on what.
         broken: files of the data that a scan could not read.
+
+    Returns:
+        Cost | None: what the run would take, if the session is a dry run.
 
     Raises:
         UsageError: the data or the directory do not fit.
@@ -70,15 +73,9 @@ def pretrain(
     with open_world(session.device) as world:
         torch.manual_seed(recipe.train.seed)
         learner = PretrainLearner(recipe, len(used))
-
-        def loader(on_skip: Callable[[MediaError], None]) -> Loader:
-            return build_loader(
-                recipe, recipe.input, sampler, used, session, world, on_skip=on_skip
-            )
-
+        loader = build_loader(recipe, recipe.input, sampler, used, session, world)
         if session.dry_run:
-            rehearse(learner, loader(_raise), recipe.train, world)
-            return
+            return rehearse(learner, loader, recipe.train, world)
         card = Card(
             backbone=recipe.backbone,
             input=recipe.input,
@@ -87,18 +84,24 @@ def pretrain(
             seed=recipe.train.seed,
             published=recipe.published,
         )
-        with recorded(recipe, used, card, session, world) as run:
-            for error in (*broken, *rejected):
-                run.skip(error)
-            fit(learner, loader(run.skip), recipe.train, run, world)
+        unusable = (*broken, *rejected)
+        with recorded(recipe, used, unusable, card, session, world) as run:
+            loader.on_skip = run.skip
+            fit(learner, loader, recipe.train, run, world)
+    return None
 
 
 def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
     """Split the videos into those that a sampler can use and those it rejects, with the reason.
 
     Raises:
-        UsageError: it rejects all of them.
+        UsageError: it rejects all of them, or there is none.
     """
+    if not data:
+        raise UsageError(
+            "there is no video to train on",
+            hint="training takes the split train, or videos without a split",
+        )
     used: list[Video] = []
     rejected: list[MediaError] = []
     for video in data:
@@ -128,7 +131,6 @@ def build_loader(
     session: Session,
     world: World,
     *,
-    on_skip: Callable[[MediaError], None],
     labels: NDArray[np.int64] | None = None,
 ) -> Loader:
     """Build the training batches of a recipe; see `vidssl_cli.batches.Loader`."""
@@ -145,7 +147,6 @@ def build_loader(
         processes=world.size,
         workers=session.workers,
         device=world.device,
-        on_skip=on_skip,
     )
 
 
@@ -153,6 +154,7 @@ def build_loader(
 def recorded(
     recipe: PretrainRecipe | FinetuneRecipe,
     data: Sequence[Video],
+    unusable: Sequence[MediaError],
     card: Card,
     session: Session,
     world: World,
@@ -175,23 +177,24 @@ def recorded(
         overwrite=session.overwrite,
         origin=origin,
     )
+    for error in unusable:
+        run.skip(error)
     atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
     run.state("running")
     world.wait()
     try:
         yield run
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            error = Interrupted("interrupted between two checkpoints")
         state = error.code if isinstance(error, VidsslError) else "failed"
         run.state(state, reason=str(error), skipped=len(run.skipped))
         raise
     finally:
         run.close()
-    run.state("finished", skipped=len(run.skipped))
-    if run.skipped:
-        warn(f"{len(run.skipped)} videos were skipped; see {session.out / 'bad_media.jsonl'}")
+    skipped = len(run.skipped)
+    run.state("finished", skipped=skipped)
+    if skipped:
+        warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")
         if session.strict:
-            raise SkippedMediaError(f"{len(run.skipped)} videos were skipped")
-
-
-def _raise(error: MediaError) -> None:
-    raise error
+            raise SkippedMediaError(f"{skipped} videos were skipped")

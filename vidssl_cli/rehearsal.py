@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,39 @@ if TYPE_CHECKING:
     from vidssl_cli.batches import Loader
     from vidssl_cli.devices import World
     from vidssl_cli.model import Learner
+    from vidssl_cli.precision import Precision
     from vidssl_cli.recipe import Train
 
 STEPS = 3
 
 
-def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) -> None:
-    """Decode batches, train on them, and print the time and the memory that a run would take.
+@dataclass(frozen=True)
+class Cost:
+    """What a run would take."""
+
+    videos: int
+    """That can be used."""
+    batch: tuple[int, ...]
+    """B x V x C x T x H x W of one process."""
+    parameters: int
+    precision: Precision
+    steps: int
+    """Of the whole run."""
+    clips_per_second: float
+    """What the slower of loader and model does."""
+    offered: float
+    """Clips per second that the loaders of all processes can deliver."""
+    asked: float
+    """Clips per second that the model takes in all processes."""
+    seconds: float
+    """Of the whole run."""
+    memory: int
+    """Most bytes that were taken on the device."""
+    device: str
+
+
+def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) -> Cost:
+    """Decode batches, train on them, and estimate the time and the memory that a run would take.
 
     Raises:
         MediaError: a video of the first batches cannot be read.
@@ -45,18 +72,34 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
     offers, asks = loader.offer() * world.size, clips * world.size / training
     total = loader.steps * settings.epochs
     of_a_step = batch.clips.shape[:2].numel() * world.size
-    shape = " x ".join(map(str, batch.clips.shape))
+    return Cost(
+        videos=len(loader.videos),
+        batch=tuple(batch.clips.shape),
+        parameters=sum(p.numel() for p in learner.parameters()),
+        precision=precision,
+        steps=total,
+        clips_per_second=min(offers, asks),
+        offered=offers,
+        asked=asks,
+        seconds=total * of_a_step / min(offers, asks),
+        memory=_memory(world.device),
+        device=str(world.device),
+    )
+
+
+def show(cost: Cost) -> None:
+    """Print an estimate as a table."""
     rows: list[list[object]] = [
-        ["videos", len(loader.videos)],
-        ["batch (B x V x C x T x H x W)", shape],
-        ["parameters", sum(p.numel() for p in learner.parameters())],
-        ["precision", precision],
-        ["steps", total],
-        ["clips/s the loader offers", round(offers, 1)],
-        ["clips/s the model asks for", round(asks, 1)],
-        ["held back by", who_holds_back(offers, asks)],
-        ["time", f"{total * of_a_step / min(offers, asks) / 60:.1f} minutes"],
-        ["memory", f"{_memory(world.device) / 2**30:.1f} GiB on {world.device}"],
+        ["videos", cost.videos],
+        ["batch (B x V x C x T x H x W)", " x ".join(map(str, cost.batch))],
+        ["parameters", cost.parameters],
+        ["precision", cost.precision],
+        ["steps", cost.steps],
+        ["clips/s the loader offers", round(cost.offered, 1)],
+        ["clips/s the model asks for", round(cost.asked, 1)],
+        ["held back by", who_holds_back(cost.offered, cost.asked)],
+        ["time", f"{cost.seconds / 60:.1f} minutes"],
+        ["memory", f"{cost.memory / 2**30:.1f} GiB on {cost.device}"],
     ]
     emit_table("A rehearsal; nothing was kept", ["what", "found"], rows)
 

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -39,8 +40,7 @@ class Run:
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self.folder = folder
         self.facts = facts
-        self.skipped: set[str] = set()
-        """Paths of the videos that could not be read."""
+        self._named = self.skipped
         self._events: SummaryWriter | None = None
         self._first_step = 0
 
@@ -48,6 +48,11 @@ class Run:
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.folder / "checkpoints"
+
+    @property
+    def skipped(self) -> set[str]:
+        """Paths of the videos that could not be read, by any process of any session."""
+        return {row["path"] for row in _rows(self.folder / "bad_media.jsonl")}
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a row, with its ``step``, to metrics.jsonl and to TensorBoard's events."""
@@ -70,20 +75,20 @@ class Run:
         """Forget what was logged after a step, since it will be done again."""
         self._first_step = step + 1
         path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _step(line) <= step]
-        atomic_write(path, "".join(line + "\n" for line in kept))
+        kept = [json.dumps(row) + "\n" for row in _rows(path) if row["step"] <= step]
+        atomic_write(path, "".join(kept))
 
     def skip(self, error: MediaError) -> None:
-        """Note a video that cannot be read, once."""
+        """Note a video that cannot be read, once in each process."""
         path = error.where or ""
-        if path in self.skipped:
+        if path in self._named:
             return
-        self.skipped.add(path)
+        self._named.add(path)
         self._append("bad_media.jsonl", {"path": path, "reason": str(error)})
 
     def state(self, state: str, **facts: Any) -> None:
         """Record how the run stands: running, finished, preempted, interrupted or failed."""
+        self.facts.pop("reason", None)  # that of an earlier session
         self.facts |= {"state": state, "updated": _now(), **facts}
         atomic_write(self.folder / "run.json", json.dumps(self.facts, indent=2) + "\n")
 
@@ -92,11 +97,15 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
 
-def _step(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError):  # the last line of a killed run may be cut off
-        return float("inf")
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Read a file of rows, if it is there; the last row of a killed run may be cut off."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def open_run(
@@ -121,6 +130,10 @@ def open_run(
     Raises:
         UsageError: something is there already, or what is there is another run.
     """
+    if resume and overwrite:
+        raise UsageError(
+            "--resume would go on with what --overwrite throws away", hint="give one of the two"
+        )
     text = resolved_yaml(recipe)
     if overwrite and out.exists():
         _discard(out)
@@ -144,9 +157,13 @@ def open_run(
                 where=str(out),
                 hint="give the same DATA, or start a new run",
             )
+        if origin and facts.get("weights") != origin["weights"]:
+            raise UsageError(
+                f"{out} was begun from other weights",
+                where=str(out),
+                hint="give the same --from (and --scratch), or start a new run",
+            )
         return Run(out, facts)
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(out / "recipe.yaml", text)
     facts = {
         "task": recipe.task,
         "seed": recipe.train.seed,
@@ -157,7 +174,9 @@ def open_run(
         "started": _now(),
         **(origin or {}),
     }
+    out.mkdir(parents=True, exist_ok=True)
     run = Run(out, facts)
+    atomic_write(out / "recipe.yaml", text)
     run.state("running")
     return run
 

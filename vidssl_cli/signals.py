@@ -22,9 +22,11 @@ class StopSignals:
         self._before = {number: signal.signal(number, self._note) for number in _WATCHED}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
+        # Once stopped, the state is safe, and the exit status must live to say so.
+        stopped = self.received and any(raised)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stopped else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received and number == signal.SIGINT:

@@ -59,8 +59,8 @@ def fit(
     progress = Progress()
     if (last := run.checkpoints / "last").exists():
         progress = checkpoint.restore(last.resolve(), learner, optimizer)
-        if world.leads:
-            run.rewind(progress.step)
+    if world.leads:
+        run.rewind(progress.step)
     precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
     if world.leads:
         run.state("running", precision=precision)
@@ -99,6 +99,8 @@ def fit(
                 if progress.epoch_step < loader.steps and world.any(due):
                     save()
             _end_epoch(progress, loader.steps, run, world, validate, save)
+            if number := world.any(signals.received):
+                raise stopped(number, f"after epoch {progress.epoch}")
 
 
 def choose_precision(learner: Learner, loader: Loader, settings: Train, world: World) -> Precision:
@@ -167,7 +169,7 @@ class Stepper:
         _seed_torch(self.settings.seed, step, self.world.rank)
         lr = self._set_lr(step)
         self.optimizer.zero_grad(set_to_none=True)
-        values = self._backward(batch)
+        values = self.world.mean(self._backward(batch))  # so that all processes judge alike
         if not math.isfinite(values["loss"]):
             raise VidsslError(
                 f"the loss is {values['loss']} at step {step}",
@@ -177,7 +179,7 @@ class Stepper:
             nn.utils.clip_grad_norm_(self.learner.parameters(), self.settings.clip_gradient)
         self.optimizer.step()
         self.learner.after_step()
-        return self.world.mean(values) | {"lr": lr}
+        return values | {"lr": lr}
 
     def _set_lr(self, step: int) -> float:
         settings = self.settings
@@ -210,7 +212,9 @@ class Stepper:
 
 
 def _split(batch: Batch, parts: int) -> Iterator[Batch]:
-    for rows in torch.arange(len(batch.video)).chunk(parts):
+    """Cut a batch into parts, none of them empty: processes must take the same number of parts."""
+    videos = len(batch.video)
+    for rows in torch.arange(videos).tensor_split(min(parts, videos)):
         cut = slice(int(rows[0]), int(rows[-1]) + 1)
         yield Batch(
             clips=batch.clips[cut],

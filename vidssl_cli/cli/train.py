@@ -51,20 +51,25 @@ def pretrain(
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
 
-    from vidssl_cli.console import emit_json, say
+    from dataclasses import asdict
+
+    from vidssl_cli.console import emit, emit_json, say
     from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
+    from vidssl_cli.rehearsal import show
     from vidssl_cli.scan import open_data
 
     videos, broken = open_data(data, split=split)
     train = [video for video in videos if video.split in (None, "train")]
     say(f"learning from {len(train)} of {len(videos)} videos")
     session = Session(out, resume, overwrite, device, workers, strict, dry_run)
-    carry_out(chosen, train, session, broken)
+    cost = carry_out(chosen, train, session, broken)
     if as_json:
-        emit_json({"run": str(out), "videos": len(train)})
-    elif not dry_run:
-        typer.echo(str(out))
+        emit_json(asdict(cost) if cost else {"run": str(out), "videos": len(train)})
+    elif cost:
+        show(cost)
+    else:
+        emit(str(out))
 
 
 def finetune(
