@@ -56,6 +56,13 @@ def test_same_pace(denominator, expected):
     assert pretext_loss(options, [0, 1, 1, 1], views=1) == pytest.approx(expected, abs=1e-5)
 
 
+def test_same_pace_averaged_over_positive_pairs():
+    """T-PACE2's third figure: over the six positive pairs instead of the thesis's four clips."""
+    options = SamePace(name="same_pace", denominator="anchor")
+    mean_over_pairs = pretext_loss(options, [0, 1, 1, 1], views=1) * 4 / 6
+    assert mean_over_pairs == pytest.approx(1.274201, abs=1e-5)
+
+
 @pytest.mark.parametrize("denominator", ["global", "anchor", "single_log"])
 def test_without_a_positive_pair_the_loss_is_0_and_trains_nothing(denominator):
     vectors = PACE.clone().requires_grad_()

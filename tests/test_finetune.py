@@ -8,7 +8,7 @@ import torch
 
 from vidssl_cli.checkpoint import read_tensors
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import UsageError
+from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.finetune import finetune
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
@@ -67,11 +67,20 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(
     assert len(heads) == 4
 
 
-def test_scratch_starts_from_random_weights(source, toy_recipe, toy_videos, tmp_path):
-    out = tmp_path / "run"
-    session = Session(out, device="cpu")
-    finetune(recipe(toy_recipe, freeze=True), toy_videos, source, session, scratch=True)
-    assert Encoder.load(out, "cpu").digest == Encoder.load(source, "cpu").randomised().digest
+def test_scratch_starts_from_random_weights_of_its_own_seed(
+    source, toy_recipe, toy_videos, tmp_path
+):
+    found = set()
+    for seed in (0, 1):
+        chosen = recipe(toy_recipe, epochs=1, freeze=True)
+        chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"seed": seed})})
+        out = tmp_path / str(seed)
+        finetune(chosen, toy_videos, source, Session(out, device="cpu"), scratch=True)
+        again = Encoder.load(out, "cpu")
+        assert again.digest == again.randomised().digest
+        found.add(again.digest)
+    assert len(found) == 2
+    assert Encoder.load(source, "cpu").digest not in found
 
 
 def test_missing_splits_and_untrained_classes_are_refused(source, toy_recipe, toy_videos, tmp_path):
@@ -96,3 +105,15 @@ def test_what_it_starts_from_stays_and_stays_the_same(source, toy_recipe, toy_vi
     with pytest.raises(UsageError, match="begun from other weights"):
         finetune(recipe(toy_recipe, epochs=1), toy_videos, source, session, scratch=True)
     finetune(recipe(toy_recipe, epochs=1), toy_videos, source, session)
+
+
+def test_unreadable_test_videos_are_told(source, toy_recipe, toy_videos, tmp_path):
+    lost = replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))
+    data = [video for video in toy_videos if video.split == "train"]
+    with pytest.raises(VidsslError, match="none of the 1 videos to measure with"):
+        finetune(
+            recipe(toy_recipe, epochs=1),
+            [*data, lost],
+            source,
+            Session(tmp_path / "run", device="cpu"),
+        )

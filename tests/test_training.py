@@ -311,6 +311,21 @@ def test_export_and_load_give_the_same_network(whole, tmp_path):
     assert encoder.randomised().digest != encoder.digest
 
 
+def test_strict_tells_the_result_and_exits_with_5(on_disk, tmp_path, capsys):
+    from vidssl_cli.cli import app
+    from vidssl_cli.cli.failures import run
+
+    recipe_file, manifest = on_disk
+    with manifest.open("a") as rows:
+        rows.write(json.dumps({"path": "lost.mp4", "frames": 40, "fps": 25}) + "\n")
+    out = tmp_path / "run"
+    command = ["pretrain", str(recipe_file), "--data", str(manifest), "--out", str(out), "--json"]
+    assert run(app, [*command, "--device", "cpu", "--strict"]) == 5
+    assert json.loads(capsys.readouterr().out)["skipped"] == 1
+    assert "lost.mp4" in (out / "bad_media.jsonl").read_text()
+    assert state(out) == "finished"
+
+
 @pytest.mark.slow
 def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
     """Under torchrun every global step sees the same videos, and one process writes the run."""

@@ -15,7 +15,7 @@ from vidssl_cli.checkpoint import load_weights, read_tensors
 from vidssl_cli.console import say
 from vidssl_cli.devices import open_world
 from vidssl_cli.embed import Card, Encoder, embed
-from vidssl_cli.errors import UsageError
+from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.metrics import clip_accuracy, video_accuracy
 from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pooling import check_tap
@@ -54,12 +54,11 @@ def finetune(
 
     Returns:
         dict: ``{"classes", "chance", "chosen_on", "rows": [{"checkpoint", "clip_accuracy",
-        "video_accuracy"}], "published"}``, accuracies on ``test`` from 0 to 1.
+        "video_accuracy"}], "skipped", "published"}``, accuracies on ``test`` from 0 to 1.
 
     Raises:
         UsageError: labels or splits are missing, or the directory does not fit.
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
-        SkippedMediaError: everything is done, but ``strict`` and videos were skipped.
     """
     if session.overwrite and session.out.resolve() == source.resolve():
         raise UsageError(
@@ -76,11 +75,10 @@ def finetune(
         encoder = Encoder.load(source, str(world.device))
         check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
         say(f"backbone: {len(encoder.backbone.state_dict())} tensors from {source}")
+        own = {"frames": sampler.frames, "evaluation": recipe.evaluation, "seed": recipe.train.seed}
+        card = encoder.card.model_copy(update=own)
         if scratch:
-            encoder = encoder.randomised()
-        card = encoder.card.model_copy(
-            update={"frames": sampler.frames, "evaluation": recipe.evaluation}
-        )
+            encoder = Encoder(card, cast(Any, encoder.backbone), world.device).randomised()
         origin = {
             "from": str(source),
             "weights": encoder.digest,
@@ -113,6 +111,7 @@ def finetune(
                 "chance": 1 / len(classes),
                 "chosen_on": chosen_on,
                 "rows": rows,
+                "skipped": len(run.skipped),
                 "published": [
                     entry.model_dump() for entry in card.published if entry.evaluator == "finetune"
                 ],
@@ -160,7 +159,11 @@ def _measure(
     device: torch.device,
     on_skip: Callable[[MediaError], None],
 ) -> dict[str, float]:
-    """Return clip and video accuracy; a video is judged by the mean over its clips."""
+    """Return clip and video accuracy; a video is judged by the mean over its clips.
+
+    Raises:
+        VidsslError: no video can be read.
+    """
     learner.eval()
     encoder = Encoder(card, cast(Any, learner.backbone), device)
     pooled = card.evaluation.model_copy(update={"tap": "feat", "pool": "gap"})
@@ -168,6 +171,12 @@ def _measure(
     seen = list(embed(encoder, data, evaluation=pooled, skipped=skipped, label="measuring"))
     for error in skipped:
         on_skip(error)
+    if not seen:
+        raise VidsslError(
+            f"none of the {len(data)} videos to measure with can be read; the first: {skipped[0]}",
+            where=skipped[0].where,
+            hint="make the manifest again with `vidssl data scan`, which leaves them out",
+        )
     features = torch.from_numpy(np.stack([item.features for item in seen])).to(device)
     probabilities = learner.classifier(features).softmax(-1).cpu().numpy()
     labels = _numbers([item.video for item in seen], classes)

@@ -17,7 +17,7 @@ from vidssl_cli.batches import Loader
 from vidssl_cli.console import warn
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
-from vidssl_cli.errors import Interrupted, MediaError, SkippedMediaError, UsageError, VidsslError
+from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rehearsal import Cost, rehearse
 from vidssl_cli.train import fit
@@ -40,10 +40,18 @@ class Session:
     device: str = "auto"
     workers: int | None = None
     """Decoding threads; None takes one per core."""
-    strict: bool = False
-    """Fail at the end if a video had to be skipped."""
     dry_run: bool = False
     """Take a few steps, tell what a run would cost, and leave nothing behind."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a session."""
+
+    skipped: int = 0
+    """Videos that could not be used."""
+    cost: Cost | None = None
+    """What the whole run would take, after a dry run."""
 
 
 def pretrain(
@@ -51,7 +59,7 @@ def pretrain(
     data: Sequence[Video],
     session: Session,
     broken: Sequence[MediaError] = (),
-) -> Cost | None:
+) -> Outcome:
     """Train the recipe's backbone on the videos, and leave a run directory.
 
     Args:
@@ -61,12 +69,11 @@ def pretrain(
         broken: files of the data that a scan could not read.
 
     Returns:
-        Cost | None: what the run would take, if the session is a dry run.
+        Outcome: what was skipped, or what the run would take if the session is a dry run.
 
     Raises:
         UsageError: the data or the directory do not fit.
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
-        SkippedMediaError: everything is done, but ``strict`` and videos were skipped.
     """
     sampler = recipe.sampler.build()
     used, rejected = usable(data, sampler)
@@ -75,7 +82,7 @@ def pretrain(
         learner = PretrainLearner(recipe, len(used))
         loader = build_loader(recipe, recipe.input, sampler, used, session, world)
         if session.dry_run:
-            return rehearse(learner, loader, recipe.train, world)
+            return Outcome(cost=rehearse(learner, loader, recipe.train, world))
         card = Card(
             backbone=recipe.backbone,
             input=recipe.input,
@@ -88,7 +95,7 @@ def pretrain(
         with recorded(recipe, used, unusable, card, session, world) as run:
             loader.on_skip = run.skip
             fit(learner, loader, recipe.train, run, world)
-    return None
+            return Outcome(skipped=len(run.skipped))
 
 
 def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
@@ -160,11 +167,7 @@ def recorded(
     world: World,
     origin: dict[str, Any] | None = None,
 ) -> Iterator[runs.Run]:
-    """Open the run directory, and record in run.json how the run ends.
-
-    Raises:
-        SkippedMediaError: the run is finished, but ``strict`` and videos were skipped.
-    """
+    """Open the run directory, and record in run.json how the run ends."""
     if not world.leads:
         world.wait()  # until the leader has made the directory
         yield runs.Run(session.out, runs.read_facts(session.out))
@@ -196,5 +199,3 @@ def recorded(
     run.state("finished", skipped=skipped)
     if skipped:
         warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")
-        if session.strict:
-            raise SkippedMediaError(f"{skipped} videos were skipped")

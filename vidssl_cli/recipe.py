@@ -200,7 +200,7 @@ class Cosine(Schedule):
 
     name: Literal["cosine"]
     final: Probability = 0
-    """Factor in the last step."""
+    """Factor at the end of the run."""
 
 
 class Train(Section):

@@ -157,7 +157,12 @@ class Stepper:
         self.precision = DTYPES[precision]
         self.module: nn.Module = learner
         if world.size > 1:
-            self.module = DistributedDataParallel(learner)
+            # A pretext on an early tap leaves later layers without a gradient. A static graph
+            # allows for that at no cost, but not where gradients add up over parts of a batch.
+            static = settings.accumulate == 1
+            self.module = DistributedDataParallel(
+                learner, static_graph=static, find_unused_parameters=not static
+            )
         learner.train()
 
     def __call__(self, batch: Batch, step: int) -> dict[str, float]:

@@ -261,13 +261,14 @@ def _as_document(finding: Finding) -> dict[str, object]:
 
 
 def _tell(title: str, findings: Sequence[Finding]) -> None:
-    from vidssl_cli.console import emit_table, say
+    from vidssl_cli.console import emit, emit_table
 
+    if not findings:
+        emit(f"{title}; nothing would hurt")
+        return
     rows = []
     for finding in findings:
         item, detail = finding.items[0] if finding.items else ("", None)
         example = detail and f"{Path(item).name}: {detail}"
         rows.append((finding.kind, len(finding.items) or None, finding.message, example))
     emit_table(title, ["found", "count", "what it means", "for example"], rows)
-    if not findings:
-        say("nothing that would hurt")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,14 +62,16 @@ def pretrain(
     videos, broken = open_data(data, split=split)
     train = [video for video in videos if video.split in (None, "train")]
     say(f"learning from {len(train)} of {len(videos)} videos")
-    session = Session(out, resume, overwrite, device, workers, strict, dry_run)
-    cost = carry_out(chosen, train, session, broken)
+    session = Session(out, resume, overwrite, device, workers, dry_run)
+    outcome = carry_out(chosen, train, session, broken)
+    if outcome.cost:
+        emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
+        return
     if as_json:
-        emit_json(asdict(cost) if cost else {"run": str(out), "videos": len(train)})
-    elif cost:
-        show(cost)
+        emit_json({"run": str(out), "videos": len(train), "skipped": outcome.skipped})
     else:
         emit(str(out))
+    _judge(strict, outcome.skipped)
 
 
 def finetune(
@@ -97,18 +99,35 @@ def finetune(
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
-    from vidssl_cli.console import emit_json, emit_table, say
+    from vidssl_cli.console import emit_json
     from vidssl_cli.finetune import finetune as carry_out
     from vidssl_cli.pretrain import Session
     from vidssl_cli.scan import open_data
 
     videos, broken = open_data(data, split=split)
-    session = Session(out, resume, overwrite, device, workers, strict)
+    session = Session(out, resume, overwrite, device, workers)
     report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)
     if as_json:
         emit_json({"run": str(out), **report})
-        return
-    rows = [
+    else:
+        _show(report)
+    _judge(strict, report["skipped"])
+
+
+def _judge(strict: bool, skipped: int) -> None:
+    """Make skipped media an error where the user wants that, after the result was told."""
+    from vidssl_cli.errors import SkippedMediaError
+
+    if strict and skipped:
+        raise SkippedMediaError(
+            f"{skipped} videos were skipped", hint="bad_media.jsonl in the run names them"
+        )
+
+
+def _show(report: dict[str, Any]) -> None:
+    from vidssl_cli.console import emit_table, say
+
+    rows: list[list[object]] = [
         [row["checkpoint"], *(f"{100 * row[m]:.1f}" for m in ("clip_accuracy", "video_accuracy"))]
         for row in report["rows"]
     ]

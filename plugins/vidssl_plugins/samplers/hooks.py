@@ -32,7 +32,7 @@ class Uniform(SamplerOptions):
     """
 
     name: Literal["uniform"]
-    frames: PositiveInt = 16
+    frames: Annotated[int, Field(ge=2)] = 16
     """T, frames per clip."""
     stride: PositiveInt = 1
     """Distance in frames between two frames of a clip."""
