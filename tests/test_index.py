@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from vidssl_cli import search
-from vidssl_cli.artefacts import sha256
+from vidssl_cli.artefacts import locked, sha256
 from vidssl_cli.cli.failures import run
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
-from vidssl_cli.generations import LEVELS, locked, open_index
+from vidssl_cli.generations import LEVELS, open_index
 from vidssl_cli.index import build_index, unchanged_videos
 from vidssl_cli.metrics import standardise
 from vidssl_cli.videos import read_manifest
@@ -160,7 +160,11 @@ def test_the_generation_before_is_kept_for_its_readers(encoder, videos, tmp_path
 
 
 def test_two_builders_do_not_write_at_once(encoder, videos, tmp_path):
-    with locked(tmp_path / "index"), pytest.raises(VidsslError, match="another `vidssl index`"):
+    maker = "vidssl index"
+    with (
+        locked(tmp_path / "index", maker),
+        pytest.raises(VidsslError, match="another `vidssl index`"),
+    ):
         build_index(encoder, videos, tmp_path / "index")
 
 

@@ -197,7 +197,8 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
         learner = PretrainLearner(recipe, len(toy_videos))
         settings = Train.model_validate(toy_recipe(accumulate=parts, precision="fp32")["train"])
         optimizer = build_optimizer(learner, settings.optimizer)
-        step = Stepper(learner, optimizer, settings, 1, World(0, 1, torch.device("cpu")))
+        world = World(0, 1, torch.device("cpu"))
+        step = Stepper(learner, optimizer, settings, 1, world, "fp32")
         learner.backbone.eval()
         feed = Loader(
             toy_videos, recipe.sampler.build(), recipe.input, recipe.augment, seed=0,
@@ -216,7 +217,8 @@ def test_a_rehearsal_says_what_a_run_takes_and_leaves_nothing_behind(recipe, toy
     assert (cost.videos, cost.steps) == (8, 2 * recipe.train.epochs)
     assert cost.batch == (4, 2, 3, 8, 16, 16)
     assert cost.seconds > 0
-    assert 0 < cost.loading < 1
+    assert min(cost.offered, cost.asked) == cost.clips_per_second > 0
+    assert cost.precision == "fp32"
 
 
 @pytest.mark.parametrize(
@@ -287,6 +289,17 @@ def test_a_batch_with_gaps_is_cut_into_as_many_parts_as_ever():
     assert parts(8, 4) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert parts(5, 4) == [[0, 1], [2], [3], [4]]
     assert parts(2, 4) == [[0], [1]]
+
+
+def test_a_resumed_run_keeps_the_precision_it_began_with(toy_recipe, toy_videos, tmp_path):
+    recipe = PretrainRecipe.model_validate(toy_recipe(precision="auto", epochs=1))
+    out = tmp_path / "run"
+    pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    facts = json.loads((out / "run.json").read_text())
+    other = {"fp32": "bf16", "bf16": "fp32"}[facts["precision"]]
+    (out / "run.json").write_text(json.dumps(facts | {"precision": other}))
+    pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
+    assert json.loads((out / "run.json").read_text())["precision"] == other
 
 
 def test_export_and_load_give_the_same_network(whole, tmp_path):

@@ -7,6 +7,7 @@ Parsers of weights and indexes accept damaged bytes without a word, so nothing i
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -14,11 +15,12 @@ import re
 import shutil
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
-from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.errors import DamagedFileError, VidsslError
 
 MANIFEST = "manifest.json"
 
@@ -78,19 +80,48 @@ def verify(folder: Path) -> dict[str, str]:
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Replace a file in one step: readers see the old content or the new, also after a crash."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of ``path`` in one step, once all of it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
-    data = content.encode() if isinstance(content, str) else content
     fresh = _temporary(path.parent)
     try:
         with fresh.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+@contextmanager
+def locked(folder: Path, maker: str) -> Iterator[None]:
+    """Keep other writers away from a folder, which is made if need be; readers need no lock.
+
+    Args:
+        folder: What is written.
+        maker: The command that writes it, for the message.
+
+    Raises:
+        VidsslError: Another process is writing it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VidsslError(
+                f"another `{maker}` is writing here", where=str(folder),
+                hint="wait until it is done and try again",
+            ) from None  # fmt: skip
+        yield
 
 
 def point(link: Path, target: str) -> None:

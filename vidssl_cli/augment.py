@@ -1,48 +1,52 @@
-"""From decoded frames to network input: crop, flip, colour, normalise, residual.
+"""From decoded frames to network input: crop, scale, flip, blur, colour, normalise, residual.
 
 Parameters are drawn on the CPU, addressed by key, so that a CPU and a GPU see the same picture up
-to rounding. Pixels are worked on in batch, on the training device, from uint8.
+to rounding. Pixels are worked on on the training device, from uint8.
 
-Pictures are (…, T, H, W, C) until the last line of `prepare`; clips are (N, C, T, H, W) after it.
+Pictures are (T, C, H, W): a frame's colours are planes, as they leave the decoder, for arithmetic
+on planes runs at the speed of memory. Clips are (N, C, T, H, W).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from vidssl_cli.colours import GREY, NO_CHANGE, draw_colours, jitter
+from vidssl_cli.geometry import Box, centre_box, random_box, random_square, resampling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from vidssl_cli.clips import ClipPlan, Draw, Key, View
-    from vidssl_cli.recipe import Augment, Colour, Input
-
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of red, green and blue in luma (ITU-R BT.601)."""
-
-_TO_YIQ = np.array([GREY, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
-_FROM_YIQ = np.linalg.inv(_TO_YIQ)
+    from vidssl_cli.recipe import Augment, Input
 
 
 @dataclass(frozen=True)
 class Parameters:
     """What happens to N clips; F is T, or 1 where all frames of a clip share their colours."""
 
-    top: NDArray[np.int64]
-    """(N,) first row of the crop."""
-    left: NDArray[np.int64]
-    """(N,) first column of the crop."""
+    box: NDArray[np.int64]
+    """(N, 4) top, left, height and width of what is cut and scaled to the network's square."""
     flip: NDArray[np.bool_]
     """(N,) whether the clip is mirrored."""
+    blur: NDArray[np.float32]
+    """(N,) deviation of a Gaussian blur in pixels of the square; 0 does not blur."""
+    steps: NDArray[np.float32]
+    """(N, F, 4) brightness, contrast, saturation and hue, carried out one by one (exact form)."""
     matrix: NDArray[np.float32]
-    """(N, F, 3, 3) maps red, green, blue from 0 to 1."""
+    """(N, F, 3, 3) maps red, green, blue, after the steps."""
     offset: NDArray[np.float32]
     """(N, F) share of a frame's mean luma that is added to every channel (contrast)."""
+
+    def __getitem__(self, clips: slice) -> Parameters:
+        """Return the parameters of some of the clips."""
+        return Parameters(**{name: values[clips] for name, values in vars(self).items()})
 
     @classmethod
     def stack(cls, parts: Sequence[Parameters]) -> Parameters:
@@ -51,125 +55,127 @@ class Parameters:
         return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def centre(clips: int, size: tuple[int, int], crop: int) -> Parameters:
-    """Return the parameters of evaluation: the centre crop (rounded down), nothing else."""
-    height, width = size
+def centre(size: tuple[int, int], side: int) -> Parameters:
+    """Return the parameters of one clip in evaluation: the centre crop, nothing else."""
     return Parameters(
-        top=np.full(clips, (height - crop) // 2),
-        left=np.full(clips, (width - crop) // 2),
-        flip=np.zeros(clips, bool),
-        matrix=np.broadcast_to(np.eye(3, dtype=np.float32), (clips, 1, 3, 3)),
-        offset=np.zeros((clips, 1), np.float32),
+        box=np.array([centre_box(side, size)]),
+        flip=np.zeros(1, bool),
+        blur=np.zeros(1, np.float32),
+        steps=NO_CHANGE[None, None],
+        matrix=np.eye(3, dtype=np.float32)[None, None],
+        offset=np.zeros((1, 1), np.float32),
     )
 
 
 def draw_parameters(
-    plan: ClipPlan, draw: Draw, augment: Augment, crop: int, size: tuple[int, int]
+    plan: ClipPlan, draw: Draw, augment: Augment, side: int, size: tuple[int, int]
 ) -> Parameters:
     """Draw the parameters of the views of one video whose frames have the given (height, width)."""
-    parts = [
-        _draw_view(view, number, draw, augment, crop, size)
+    rows = [
+        _draw_view(view, number, draw, augment, side, size)
         for number, view in enumerate(plan.views)
     ]
-    return Parameters.stack(parts)
+    return Parameters(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def _draw_view(
-    view: View, number: int, draw: Draw, augment: Augment, crop: int, size: tuple[int, int]
-) -> Parameters:
+    view: View, number: int, draw: Draw, augment: Augment, side: int, size: tuple[int, int]
+) -> tuple[Any, ...]:
+    """Draw a row of every field of `Parameters`."""
+
     def key(shared: Key | None) -> Key:
         return number if shared is None else f"shared {shared}"
 
-    top, left = (size[0] - crop) // 2, (size[1] - crop) // 2
-    if augment.crop == "random":
-        box = draw("crop", key(view.crop))
-        top, left = box.integers(0, (size[0] - crop + 1, size[1] - crop + 1)).tolist()
-    flip = draw("flip", key(view.flip)).random() < augment.flip
+    def happens(purpose: str, shared: Key | None, probability: float) -> bool:
+        return probability > 0 and draw(purpose, key(shared)).random() < probability
+
+    box = _draw_box(draw("crop", key(view.crop)), augment, side, size)
+    flip = happens("flip", view.flip, augment.flip)
+    blur = np.float32(0)
+    if happens("blur", view.colour, augment.blur.probability):
+        blur = np.float32(draw("sigma", key(view.colour)).uniform(*augment.blur.sigma))
     sets = len(view.frames) if augment.colour.per == "frame" else 1
-    matrix, offset = _draw_colours(draw("colour", key(view.colour)), augment.colour, sets)
-    if draw("grey", key(view.colour)).random() < augment.grey:
-        matrix = (np.ones((3, 1)) * GREY) @ matrix
-    return Parameters(
-        top=np.array([top]),
-        left=np.array([left]),
-        flip=np.array([flip]),
-        matrix=matrix[None].astype(np.float32),
-        offset=offset[None].astype(np.float32),
-    )
+    matrix, offset, steps = draw_colours(draw("colour", key(view.colour)), augment.colour, sets)
+    if happens("grey", view.colour, augment.grey):
+        matrix = np.broadcast_to(GREY @ matrix[:, None], matrix.shape)
+    return box, flip, blur, steps, matrix, offset
 
 
-def _draw_colours(
-    random: np.random.Generator, colour: Colour, sets: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw (sets, 3, 3) matrices and (sets,) offsets.
+def _draw_box(
+    random: np.random.Generator, augment: Augment, side: int, size: tuple[int, int]
+) -> Box:
+    if augment.crop == "center":
+        return centre_box(side, size)
+    if augment.crop == "random":
+        return random_square(random, side, size)
+    return random_box(random, augment.crop, size)
 
-    Brightness, contrast, saturation and hue (a rotation of chroma) in this order are one affine
-    map of a pixel and the mean luma of its frame, since all of them leave grey on the grey axis.
+
+def prepare(pictures: Sequence[Tensor], parameters: Parameters, settings: Input) -> Tensor:
+    """Turn pictures into clips.
+
+    Args:
+        pictures: N of (T, 3, H, W) uint8, on the device that computes; H and W may differ.
+        parameters: of the N clips.
+        settings: the network's input; its crop is S, the side of the clips.
+
+    Returns:
+        (N, 3, T, S, S) float32. Frame after frame lies in memory, each with its planes.
     """
-    low, high = -np.ones(sets), np.ones(sets)
-    brightness = np.maximum(1 + colour.brightness * random.uniform(low, high), 0)
-    contrast = np.maximum(1 + colour.contrast * random.uniform(low, high), 0)
-    saturation = np.maximum(1 + colour.saturation * random.uniform(low, high), 0)
-    angle = 2 * np.pi * colour.hue * random.uniform(low, high)
-    mix = colour.mix * random.uniform(-1, 1, (sets, 3, 3))
-    changed = random.uniform(size=sets) < colour.probability
-
-    turn = np.zeros((sets, 3, 3))
-    turn[:, 0, 0] = 1
-    turn[:, 1, 1] = turn[:, 2, 2] = np.cos(angle)
-    turn[:, 1, 2], turn[:, 2, 1] = -np.sin(angle), np.sin(angle)
-    hue = _FROM_YIQ @ turn @ _TO_YIQ
-    share = saturation[:, None, None]
-    saturate = share * np.eye(3) + (1 - share) * np.ones((3, 1)) * GREY
-    gain = (brightness * contrast)[:, None, None]
-    matrix = (np.eye(3) + mix) @ hue @ saturate * gain
-    offset = brightness * (1 - contrast)
-    return (
-        np.where(changed[:, None, None], matrix, np.eye(3)),
-        np.where(changed, offset, 0.0),
-    )
+    count, frames, side = len(pictures), len(pictures[0]), settings.crop
+    out = torch.empty((count, frames, 3, side, side), device=pictures[0].device)
+    # A clip fits into the cache of a CPU; a GPU would rather be called seldom.
+    together = 1 if out.device.type == "cpu" else count
+    for first in range(0, count, together):
+        clips = slice(first, first + together)
+        _fill(out[clips], pictures[clips], parameters[clips], settings)
+    return out.transpose(1, 2)
 
 
-def prepare(pixels: Tensor, parameters: Parameters, settings: Input) -> Tensor:
-    """Turn pictures (N, T, H, W, 3) uint8 into clips (N, 3, T, S, S) float32, S = the crop's side.
-
-    The result has the memory layout of channels_last_3d, which is the layout of the pictures.
-    """
-    device = pixels.device
-    crop = _crop(pixels, parameters, settings.crop)
-    x = crop.to(torch.float32).div_(255)
-    if not _leaves_colours(parameters):
-        x = _recolour(x, parameters)
-    mean = torch.tensor(settings.mean, device=device)
-    std = torch.tensor(settings.std, device=device)
-    x = x.sub_(mean).div_(std)
+def _fill(out: Tensor, pictures: Sequence[Tensor], parameters: Parameters, settings: Input) -> None:
+    """Make the clips (N, T, 3, S, S) of pictures."""
+    x = torch.empty_like(out)
+    for number, picture in enumerate(pictures):
+        _cut(x[number], picture, parameters[number:])
+    if (parameters.steps != NO_CHANGE).any():
+        jitter(x, parameters.steps)
+    _map_colours(out, x, parameters, settings)
     if settings.mode == "residual":
-        steps = x[:, 1:] - x[:, :-1]
-        x = torch.cat([steps, steps[:, -1:]], dim=1)
-    return x.permute(0, 4, 1, 2, 3)
+        torch.sub(out[:, 1:], out[:, :-1], out=x[:, 1:])
+        out[:, :-1] = x[:, 1:]
+        out[:, -1] = x[:, -1]
 
 
-def _crop(pixels: Tensor, parameters: Parameters, side: int) -> Tensor:
-    out = pixels.new_empty((*pixels.shape[:2], side, side, 3))
-    boxes = zip(parameters.top.tolist(), parameters.left.tolist(), parameters.flip, strict=True)
-    for clip, (top, left, flip) in enumerate(boxes):
-        box = pixels[clip, :, top : top + side, left : left + side]
-        out[clip] = box.flip(2) if flip else box
-    return out
+def _cut(out: Tensor, picture: Tensor, parameters: Parameters) -> None:
+    """Fill (T, 3, S, S) with a box of (T, 3, H, W), by the first of the parameters."""
+    side = out.shape[-1]
+    top, left, height, width = parameters.box[0].tolist()
+    box = picture[..., top : top + height, left : left + width]
+    flip, sigma = bool(parameters.flip[0]), float(parameters.blur[0])
+    if height == width == side and not sigma:
+        out.copy_(box.flip(-1) if flip else box)
+        return
+    rows, columns = resampling(height, side, sigma), resampling(width, side, sigma)
+    if flip:
+        columns = np.ascontiguousarray(columns[::-1])
+    across = box.to(torch.float32) @ torch.from_numpy(columns).to(out.device).T
+    torch.matmul(torch.from_numpy(rows).to(out.device), across, out=out)
 
 
-def _leaves_colours(parameters: Parameters) -> bool:
-    return not parameters.offset.any() and bool((parameters.matrix == np.eye(3)).all())
-
-
-def _recolour(x: Tensor, parameters: Parameters) -> Tensor:
-    """Apply the colour maps to pictures (N, T, S, S, 3) from 0 to 1."""
-    clips, frames, height, width, _ = x.shape
-    flat = x.view(clips * frames, height * width, 3)
-    matrix = torch.from_numpy(np.ascontiguousarray(parameters.matrix)).to(x.device)
-    offset = torch.from_numpy(parameters.offset).to(x.device)
-    matrix = matrix.expand(clips, frames, 3, 3).reshape(-1, 3, 3)
-    luma = flat.mean(1) @ torch.from_numpy(GREY).to(x.device)
-    shift = offset.expand(clips, frames).reshape(-1) * luma
-    flat = torch.baddbmm(shift[:, None, None].expand(-1, 1, 3), flat, matrix.transpose(1, 2))
-    return flat.clamp_(0, 1).view_as(x)
+def _map_colours(out: Tensor, x: Tensor, parameters: Parameters, settings: Input) -> None:
+    """Apply the colour maps and normalise, both (N, T, 3, S, S), x from 0 to 255, in one go."""
+    count, frames, _, side, _ = x.shape
+    mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
+    scaled = parameters.matrix / (255 * std[:, None])
+    share = parameters.offset[..., None] / (255 * std)
+    matrix, shift, zero = (torch.from_numpy(v).to(x.device) for v in (scaled, share, -mean / std))
+    luma = x.mean((-2, -1)) @ torch.from_numpy(GREY).to(x.device)
+    bias = luma[..., None] * shift + zero
+    torch.baddbmm(
+        bias.view(-1, 3, 1),
+        matrix.expand(count, frames, 3, 3).reshape(-1, 3, 3),
+        x.view(-1, 3, side * side),
+        out=out.view(-1, 3, side * side),
+    )
+    for channel, (low, high) in enumerate(zip(-mean / std, (1 - mean) / std, strict=True)):
+        out[:, :, channel].clamp_(float(low), float(high))

@@ -7,6 +7,7 @@ of threads or processes, and not on where a run was interrupted.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +20,12 @@ import torch
 
 from vidssl_cli import augment
 from vidssl_cli.clips import Batch, ClipPlan, Draw
-from vidssl_cli.decode import read_frames
-from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.decode import read_planes
+from vidssl_cli.errors import MediaError, UsageError, VidsslError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from vidssl_cli.clips import Sampler
     from vidssl_cli.recipe import Augment, Input
@@ -39,22 +41,38 @@ class Sample:
 
     video: int
     plan: ClipPlan
-    pixels: NDArray[np.uint8]
-    """(V, T, H, W, 3)."""
+    pictures: Tensor
+    """(V, T, 3, H, W) uint8."""
     parameters: augment.Parameters
+    seconds: float
+    """How long a worker took to make it."""
 
 
 def decode_views(
-    video: Video, views: Sequence[NDArray[np.int64]], resize: tuple[int, int] | int
-) -> NDArray[np.uint8]:
-    """Return (V, T, H, W, 3): every view's frames, each frame decoded once.
+    video: Video,
+    views: Sequence[NDArray[np.int64]],
+    resize: tuple[int, int] | int,
+    *,
+    pinned: bool = False,
+) -> Tensor:
+    """Return (V, T, 3, H, W) uint8: every view's frames, each frame decoded once.
+
+    Args:
+        video: what to decode.
+        views: V of (T,) frame numbers.
+        resize: size at which frames are decoded, as in `read_planes`.
+        pinned: put them where a GPU can fetch them while the CPU goes on.
 
     Raises:
         MediaError: the video cannot be read.
     """
     numbers, places = np.unique(np.stack(views), return_inverse=True)
-    frames = read_frames(video, numbers.tolist(), resize)
-    return frames[places.reshape(len(views), -1)]
+    planes = read_planes(video, numbers.tolist(), resize)
+    shape = (len(views), len(views[0]), *planes.shape[1:])
+    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+    gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
+    np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
+    return pictures
 
 
 class Loader:
@@ -126,6 +144,17 @@ class Loader:
         self.workers = (os.cpu_count() or 1) if workers is None else workers
         self.device = device or torch.device("cpu")
         self.on_skip = on_skip
+        self._delivered = 0
+        self._working = 0.0
+        self._collating = 0.0
+
+    def offer(self) -> float:
+        """Return how many clips per second this process could have delivered so far.
+
+        All workers are taken to be busy all the time, beside whatever else the machine does.
+        """
+        seconds = self._working / max(1, self.workers) + self._collating
+        return self._delivered / seconds if seconds else 0.0
 
     def plan(self, epoch: int, step: int) -> list[tuple[int, Draw, ClipPlan]]:
         """Plan the global batch of one step: video index, its draw and its clips."""
@@ -136,6 +165,7 @@ class Loader:
 
         Raises:
             MediaError: no video of a batch can be read, or nobody wants to be told of one.
+            VidsslError: a worker failed for another reason.
         """
         order = self._order(epoch)
         pool = ThreadPoolExecutor(self.workers, "decode") if self.workers else None
@@ -184,12 +214,35 @@ class Loader:
         return [begin(*item) for item in planned[self.part]]
 
     def _load(self, number: int, draw: Draw, plan: ClipPlan) -> Sample:
+        try:
+            return self._make(number, draw, plan)
+        except VidsslError:
+            raise
+        except Exception as error:
+            path = self.videos[number].path
+            raise VidsslError(
+                f"a worker failed at {path}: {type(error).__name__}: {error}",
+                where=path,
+                hint="if memory ran out, give fewer --workers",
+            ) from error
+
+    def _make(self, number: int, draw: Draw, plan: ClipPlan) -> Sample:
+        begun = time.monotonic()
         frames = [view.frames for view in plan.views]
-        pixels = decode_views(self.videos[number], frames, self.settings.resize)
-        parameters = augment.draw_parameters(
-            plan, draw, self.augmentation, self.settings.crop, pixels.shape[2:4]
+        pictures = decode_views(
+            self.videos[number],
+            frames,
+            self.settings.resize,
+            pinned=self.device.type == "cuda",
         )
-        return Sample(number, plan, pixels, parameters)
+        parameters = augment.draw_parameters(
+            plan,
+            draw,
+            self.augmentation,
+            self.settings.crop,
+            (pictures.shape[-2], pictures.shape[-1]),
+        )
+        return Sample(number, plan, pictures, parameters, time.monotonic() - begun)
 
     def _finish(self, loading: list[Callable[[], Sample]]) -> list[Sample]:
         samples = []
@@ -210,12 +263,14 @@ class Loader:
         return samples
 
     def _collate(self, samples: list[Sample]) -> Batch:
-        pixels = torch.from_numpy(_stack([sample.pixels for sample in samples]))
-        shape = pixels.shape[:2]
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        begun = time.monotonic()
+        arrived = [sample.pictures.to(self.device, non_blocking=True) for sample in samples]
         parameters = augment.Parameters.stack([sample.parameters for sample in samples])
-        clips = augment.prepare(pixels.flatten(0, 1), parameters, self.settings)
+        pictures = [picture for views in arrived for picture in views]
+        clips = augment.prepare(pictures, parameters, self.settings)
+        self._delivered += len(clips)
+        self._working += sum(sample.seconds for sample in samples)
+        self._collating += time.monotonic() - begun
         video = torch.tensor([sample.video for sample in samples])
         labels = {
             name: torch.from_numpy(np.stack([s.plan.labels[name] for s in samples]))
@@ -225,18 +280,8 @@ class Loader:
             labels["class"] = torch.from_numpy(self.labels)[video]
         frames = np.stack([[view.frames for view in sample.plan.views] for sample in samples])
         return Batch(
-            clips=clips.view(*shape, *clips.shape[1:]),
+            clips=clips.view(len(samples), -1, *clips.shape[1:]),
             labels={name: label.to(self.device) for name, label in labels.items()},
             video=video.to(self.device),
             frames=torch.from_numpy(frames),
         )
-
-
-def _stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Stack (V, T, H, W, 3) arrays, padding to the largest H and W; crops stay off the padding."""
-    height, width = (max(p.shape[axis] for p in pictures) for axis in (2, 3))
-    views, frames = pictures[0].shape[:2]
-    out = np.zeros((len(pictures), views, frames, height, width, 3), np.uint8)
-    for row, picture in zip(out, pictures, strict=True):
-        row[:, :, : picture.shape[2], : picture.shape[3]] = picture
-    return out

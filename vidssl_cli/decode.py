@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from vidssl_cli.errors import MediaError
+from vidssl_cli.scale import Scaler, target_size
+from vidssl_cli.unpack import read_packed
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
@@ -54,31 +55,62 @@ _LEADING = 16
 def read_frames(
     video: Video, frames: Sequence[int], resize: tuple[int, int] | int
 ) -> NDArray[np.uint8]:
-    """Decode the given frames of a video in one pass.
+    """Decode the given frames of a video in one pass, as interleaved pictures.
+
+    Like `read_planes`, but returns (T, H, W, 3).
+    """
+    return np.ascontiguousarray(read_planes(video, frames, resize).transpose(0, 2, 3, 1))
+
+
+def read_planes(
+    video: Video, frames: Sequence[int], resize: tuple[int, int] | int
+) -> NDArray[np.uint8]:
+    """Decode the given frames of a video in one pass, as planes of red, green and blue.
+
+    Planes are what the decoder scales fastest and what `vidssl_cli.augment` works on.
 
     Args:
         video: where the file is; its seek points, where known, spare decoding what lies between.
+            A packed video's pictures are read from the packed set instead.
         frames: (T,) frame numbers from 0, ascending, each once.
         resize: (height, width) of the result, or the length of its short side.
 
     Returns:
-        (T, H, W, 3) red, green and blue from 0 to 255.
+        (T, 3, H, W) red, green and blue from 0 to 255.
 
     Raises:
         MediaError: a frame cannot be had.
+        UsageError: a packed video's pictures are smaller than what is asked for.
+        DamagedFileError: a packed set is damaged.
     """
     if not len(frames) or any(after <= before for before, after in pairwise(frames)):
         raise ValueError(f"frames must be ascending, each once, not {frames}")
-    with opened(video.path) as (container, stream):
-        reformatter = VideoReformatter()  # one, or every frame pays for a new scaler
-        pictures: NDArray[np.uint8] | None = None
-        for row, frame in enumerate(_pick(video, container, stream, frames)):
-            if pictures is None:
-                height, width = _size(frame, resize)
-                pictures = np.empty((len(frames), height, width, 3), np.uint8)
-            pictures[row] = _picture(frame, pictures.shape[1:3], reformatter)
+    if video.packed:
+        return read_packed(video, frames, resize)
+    pictures: NDArray[np.uint8] | None = None
+    for row, picture in enumerate(stream_planes(video, frames, resize)):
+        if pictures is None:
+            pictures = np.empty((len(frames), *picture.shape), np.uint8)
+        pictures[row] = picture
     assert pictures is not None
     return pictures
+
+
+def stream_planes(
+    video: Video, frames: Sequence[int], resize: tuple[int, int] | int
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode like `read_planes` from the video's own file, one (3, H, W) picture at a time.
+
+    Every picture is overwritten by the next.
+    """
+    with opened(video.path) as (container, stream):
+        scaler = Scaler()
+        picture: NDArray[np.uint8] | None = None
+        for frame in _pick(video, container, stream, frames):
+            if picture is None:
+                picture = np.empty((3, *target_size(resize, shown_size(frame))), np.uint8)
+            scaler.draw(frame, _stored(picture, frame))
+            yield picture
 
 
 @contextmanager
@@ -179,33 +211,11 @@ def shown_size(frame: VideoFrame) -> tuple[int, int]:
     return (frame.width, frame.height) if transposed else (frame.height, frame.width)
 
 
-def _size(frame: VideoFrame, resize: tuple[int, int] | int) -> tuple[int, int]:
-    """Return the height and width that ``resize`` asks for."""
-    if not isinstance(resize, int):
-        return resize
-    height, width = shown_size(frame)
-    scale = resize / min(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _picture(
-    frame: VideoFrame, size: tuple[int, int], reformatter: VideoReformatter
-) -> NDArray[np.uint8]:
-    """Turn a frame into an upright (H, W, 3) picture."""
+def _stored(picture: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
+    """Return a view of an upright picture (3, H, W) that lies as the frame is stored."""
     transposed, flip_x, flip_y = _orientation(frame)
-    height, width = reversed(size) if transposed else size
-    scaled = reformatter.reformat(
-        frame,
-        width=width,
-        height=height,
-        format="rgb24",
-        interpolation=Interpolation.BILINEAR,  # widens its kernel when it shrinks: no aliasing
-        threads=1,
-    )
-    rgb: NDArray[np.uint8] = scaled.to_ndarray().astype(np.uint8, copy=False)
-    if transposed:
-        rgb = rgb.transpose(1, 0, 2)
-    return rgb[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    picture = picture[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return picture.transpose(0, 2, 1) if transposed else picture
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:

@@ -6,16 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import distributed, nn
 
 from vidssl_cli.convolution import pad_short_clips
 from vidssl_cli.errors import UsageError
-from vidssl_cli.hardware import cpu_computes_bf16
-
-Precision = Literal["auto", "fp32", "bf16"]
+from vidssl_cli.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,11 @@ def open_world(device: str) -> Iterator[World]:
 
 
 def place(module: nn.Module, device: torch.device) -> None:
-    """Move a module; weights of 3-D convolutions go into the layout that computes fastest."""
+    """Move a module, and make the process ready to compute with it.
+
+    Weights of 3-D convolutions go into the layout that computes fastest.
+    """
+    keep_freed_memory()
     if device.type == "cpu":
         pad_short_clips(module)
     module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -101,11 +102,3 @@ def choose_device(name: str) -> torch.device:
             hint="`vidssl doctor` says what this machine can do",
         )
     return device
-
-
-def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return what the backbone computes in; ``auto`` takes bf16 where hardware multiplies it."""
-    if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_computes_bf16()
-        precision = "bf16" if fast else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32

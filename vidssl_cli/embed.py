@@ -22,10 +22,11 @@ from vidssl_cli.batches import PREFETCH, decode_views
 from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
-from vidssl_cli.devices import choose_device, choose_precision, place
+from vidssl_cli.devices import choose_device, place
 from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.hooks import BackboneOptions
 from vidssl_cli.pooling import check_tap, pool_tap
+from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.recipe import Evaluation, Input, Published, Section
 from vidssl_cli.registry import Offered
 
@@ -130,16 +131,20 @@ class Encoder:
         torch.manual_seed(self.card.seed)
         return Encoder(self.card, self.card.backbone.build(), self.device)
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Turn pictures (N, T, H, W, 3) into clips (N, 3, T, S, S), centre-cropped."""
-        pictures = torch.from_numpy(pixels).to(self.device)
-        box = augment.centre(len(pixels), pixels.shape[2:4], self.card.input.crop)
-        return augment.prepare(pictures, box, self.card.input)
+    def prepare(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Turn N pictures (T, 3, H, W) into clips (N, 3, T, S, S), centre-cropped."""
+        side = self.card.input.crop
+        centres = [augment.centre((p.shape[-2], p.shape[-1]), side) for p in pictures]
+        return augment.prepare(
+            [picture.to(self.device) for picture in pictures],
+            augment.Parameters.stack(centres),
+            self.card.input,
+        )
 
     @torch.inference_mode()
     def taps_of(self, clips: Tensor) -> dict[str, Tensor]:
         """Run clips (N, 3, T, S, S) through the network; return every tap."""
-        precision = choose_precision("auto", self.device)
+        precision = DTYPES[inference_precision(self.device)]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             taps: dict[str, Tensor] = self.backbone(clips)
         return taps
@@ -155,7 +160,7 @@ class Encoder:
                 vars(module)["momentum"] = None  # a cumulative mean
         views = ((video, self.views(video, 1, 1)) for video in videos)
         decoded = _decode_ahead(views, self.card.input.resize, skipped)
-        clips = torch.cat([self.prepare(pixels) for _, pixels in decoded])
+        clips = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
         self.backbone.train()
         for group in clips.tensor_split(ceil(len(clips) / 8)):
             self.taps_of(group)
@@ -210,9 +215,9 @@ def embed(
         (video, encoder.views(video, chosen.clips, chosen.stride, moment))
         for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
     )
-    for item, pixels in _decode_ahead(views, encoder.card.input.resize, skipped):
+    for item, pictures in _decode_ahead(views, encoder.card.input.resize, skipped):
         video, frames = item
-        features = reduce(encoder.taps_of(encoder.prepare(pixels))).cpu().numpy()
+        features = reduce(encoder.taps_of(encoder.prepare(list(pictures)))).cpu().numpy()
         yield Embedded(video, features, _spans(video, frames))
 
 
@@ -235,8 +240,8 @@ def _decode_ahead(
     views: Iterator[tuple[Video, NDArray[np.int64]]],
     resize: tuple[int, int] | int,
     skipped: list[MediaError],
-) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], NDArray[np.uint8]]]:
-    """Decode (clips, T, H, W, 3) of each video in threads, a few videos ahead of the network."""
+) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
+    """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network."""
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
         ahead: deque[Any] = deque()
 

@@ -1,4 +1,4 @@
-"""Frames into H.264 files and moving pictures; the counterpart of `vidssl_cli.decode`."""
+"""Frames into H.264 files, moving pictures and JPEGs; the counterpart of `vidssl_cli.decode`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import IO
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 
@@ -73,3 +74,37 @@ def _encode(
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture))
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+class JpegEncoder:
+    """Encodes pictures of one size, chroma at half of it; serves one thread at a time."""
+
+    def __init__(self, size: tuple[int, int], quality: int) -> None:
+        """Prepare an encoder.
+
+        Args:
+            size: (height, width) of the pictures.
+            quality: The quantiser, from 2 (best) to 31.
+        """
+        context = av.VideoCodecContext.create("mjpeg", "w")
+        context.height, context.width = size
+        context.pix_fmt = "yuvj420p"
+        context.time_base = Fraction(1, 25)  # JPEGs have no time, but an encoder wants one
+        context.thread_count = 1
+        context.bit_rate = 1_000_000_000  # leaves the choice to the quantiser
+        context.options = {"qmin": str(quality), "qmax": str(quality)}
+        self._context = context
+        self._convert = VideoReformatter()
+        self._count = 0
+
+    def __call__(self, picture: NDArray[np.uint8]) -> bytes:
+        """Return the JPEG of a picture (3, H, W), planes of red, green and blue."""
+        frame = self._convert.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0))),
+            format="yuvj420p",
+            interpolation=Interpolation.AREA,  # of each two by two pixels' chroma
+            threads=1,
+        )
+        frame.pts = self._count
+        self._count += 1
+        return b"".join(map(bytes, self._context.encode(frame)))

@@ -186,6 +186,9 @@ def _frames(card: Card) -> tuple[NDArray[np.uint8], float]:
     step = max(1, ceil(rate / RATE))
     height = max(2, min(HEIGHT, video.height or HEIGHT))
     width = max(2, round(height * _ratio(video)))
+    if video.packed:  # there is no more to show than was packed
+        shrink = min(1, video.packed.height / height, video.packed.width / width)
+        height, width = max(2, int(height * shrink)), max(2, int(width * shrink))
     return read_frames(video, range(first, first + count, step), (height, width)), rate / step
 
 

@@ -19,11 +19,9 @@ generations whatever a builder does meanwhile.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +32,7 @@ from pydantic import ValidationError
 
 from vidssl_cli import search
 from vidssl_cli.artefacts import MANIFEST, atomic_write, publish, sha256, verify
-from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe import Evaluation, Section
 from vidssl_cli.videos import Video, read_manifest, write_manifest
 
@@ -189,25 +187,6 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
         if old.name not in {name, previous}:
             shutil.rmtree(old)
     return folder / name
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other builders away from an index; readers need no lock.
-
-    Raises:
-        VidsslError: Another process is building it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VidsslError(
-                "another `vidssl index` is writing this index", where=str(folder),
-                hint="wait until it is done and try again",
-            ) from None  # fmt: skip
-        yield
 
 
 def is_index(folder: Path) -> bool:

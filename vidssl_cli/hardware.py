@@ -20,3 +20,8 @@ def cpu_flags() -> frozenset[str]:
 def cpu_computes_bf16() -> bool:
     """Whether the processor multiplies bf16 in hardware, so that autocast pays."""
     return bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
+
+
+def cpu_multiplies_bf16_matrices() -> bool:
+    """Whether the processor has AMX, with which bf16 always pays."""
+    return "amx_bf16" in cpu_flags()

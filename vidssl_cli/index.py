@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vidssl_cli.artefacts import locked
 from vidssl_cli.console import warn
 from vidssl_cli.embed import Encoder, embed
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
@@ -17,7 +18,6 @@ from vidssl_cli.generations import (
     Facts,
     Gallery,
     is_index,
-    locked,
     open_index,
     publish_generation,
 )
@@ -88,7 +88,7 @@ def build_index(
     """
     _refuse_foreign(out)
     skipped: list[MediaError] = []
-    with locked(out):
+    with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
         facts = _facts(encoder, old.facts if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}

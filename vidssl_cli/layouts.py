@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vidssl_cli.console import say
 from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.packed import is_packed_set, read_set
 from vidssl_cli.videos import Video, read_manifest
 
 SUFFIXES = (
@@ -76,8 +77,7 @@ def find_videos(source: str | Path, lists: Lists = Lists()) -> list[Video]:
 
 
 def _from_file(source: Path, lists: Lists) -> list[Video]:
-    other = lists.split != 1
-    _refuse(source, split=other, lists=lists.folder, train_list=lists.train, test_list=lists.test)
+    _refuse_all(str(source), replace(lists, classes=None))
     match source.suffix.lower():
         case ".csv":
             return _from_table(source, lists)
@@ -89,6 +89,9 @@ def _from_file(source: Path, lists: Lists) -> list[Video]:
 
 
 def _from_folder(source: Path, lists: Lists) -> list[Video]:
+    if is_packed_set(source):
+        _refuse_all(f"the packed set {source}", lists)
+        return read_set(source)
     if lists.train or lists.test:
         _refuse("lists of your own", split=lists.split != 1, lists=lists.folder)
         return _from_split_lists(source, lists)
@@ -108,6 +111,12 @@ def _from_folder(source: Path, lists: Lists) -> list[Video]:
         f"{official} has no lists of split {lists.split}",
         hint="it should hold trainlist01.txt … (UCF101) or wave_test_split1.txt … (HMDB51)",
     )
+
+
+def _refuse_all(what: str, lists: Lists) -> None:
+    """Refuse every option that says where splits are written down."""
+    given = {"lists": lists.folder, "train_list": lists.train, "test_list": lists.test}
+    _refuse(what, split=lists.split != 1, classes=lists.classes, **given)
 
 
 def _refuse(what: object, **options: object) -> None:

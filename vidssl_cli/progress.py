@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from vidssl_cli.console import SECONDS_BETWEEN_LINES, say, stderr
@@ -15,18 +15,20 @@ T = TypeVar("T")
 
 
 class TrainingProgress:
-    """Shows step, loss terms, clips/s, time left, and the share of time spent waiting for data."""
+    """Shows step, loss terms, clips/s, time left, and what holds the run back."""
 
-    def __init__(self, steps: int, done: int, *, shown: bool) -> None:
+    def __init__(self, steps: int, done: int, *, offer: Callable[[], float], shown: bool) -> None:
         """Prepare to show.
 
         Args:
             steps: of the whole run.
             done: steps that an earlier session took.
+            offer: tells how many clips per second the loader can deliver.
             shown: False stays silent.
         """
         self.steps = steps
         self.done = self.first = done
+        self.offer = offer
         self.shown = shown
         self.clips = 0
         self.waited = 0.0
@@ -53,7 +55,8 @@ class TrainingProgress:
         if self._bar:
             self._bar.stop()
         if self.shown and self.done > self.first:
-            say(f"trained {self.done - self.first} steps: {self._rates()}")
+            held = who_holds_back(self.offer(), self._asked())
+            say(f"trained {self.done - self.first} steps: {self._rates()}; held back by {held}")
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield batches and note how long each took to come."""
@@ -84,7 +87,21 @@ class TrainingProgress:
 
     def _rates(self) -> str:
         taken = max(time.monotonic() - self.start, 1e-9)
-        return f"{self.clips / taken:.1f} clips/s, {self.waited / taken:.0%} waiting for data"
+        return (
+            f"{self.clips / taken:.1f} clips/s (data {self.offer():.0f}, "
+            f"model {self._asked():.0f}), {self.waited / taken:.0%} waiting for data"
+        )
+
+    def _asked(self) -> float:
+        """Return the clips per second of the time in which the model had data."""
+        return self.clips / max(time.monotonic() - self.start - self.waited, 1e-9)
+
+
+def who_holds_back(offered: float, asked: float) -> str:
+    """Say which of the two is slower, both in clips per second."""
+    if offered < asked:
+        return f"the data, {asked / offered:.1f} times slower than the model"
+    return f"the model, {offered / asked:.1f} times slower than the data"
 
 
 def _short(values: dict[str, float]) -> dict[str, float]:

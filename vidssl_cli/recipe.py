@@ -35,6 +35,17 @@ class Section(BaseModel):
     )
 
 
+def ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    """Return the limits of a range.
+
+    Raises:
+        ValueError: the first is larger than the second.
+    """
+    if limits[0] > limits[1]:
+        raise ValueError(f"the smallest comes first, not {limits[0]:g} before {limits[1]:g}")
+    return limits
+
+
 class Input(Section):
     """What the network sees; travels with the weights, the same in training and evaluation."""
 
@@ -74,18 +85,49 @@ class Colour(Section):
     """How often colours are changed at all."""
     per: Literal["clip", "frame"] = "clip"
     """One set of parameters for a clip, or one for each of its frames (pace prediction)."""
+    form: Literal["fast", "exact"] = "fast"
+    """One affine map with hue as a turn of chroma, or step by step with hue in HSV."""
+
+
+class ResizedCrop(Section):
+    """A box of random area and shape, scaled to the network's square."""
+
+    scale: tuple[PositiveFloat, Annotated[float, Field(gt=0, le=1)]] = (0.2, 1)
+    """Smallest and largest share of the frame's area."""
+    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)
+    """Smallest and largest width divided by height."""
+
+    @field_validator("scale", "ratio")
+    @classmethod
+    def _ascends(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        return ascending(limits)
+
+
+class Blur(Section):
+    """Gaussian blur of whole clips."""
+
+    probability: Probability = 0
+    """How often a clip is blurred."""
+    sigma: tuple[PositiveFloat, PositiveFloat] = (0.1, 2)
+    """Smallest and largest deviation, in pixels of what the network sees."""
+
+    @field_validator("sigma")
+    @classmethod
+    def _ascends(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        return ascending(limits)
 
 
 class Augment(Section):
     """How training clips are varied; evaluation uses the centre crop and nothing else."""
 
-    crop: Literal["random", "center"] = "random"
-    """Where the square is cut that the network sees."""
+    crop: Literal["random", "center"] | ResizedCrop = "random"
+    """Where the square is cut that the network sees; or `scale` and `ratio` of a resized crop."""
     flip: Probability = 0.5
     """Probability that a clip is mirrored left to right."""
     colour: Colour = Colour()
     grey: Probability = 0
     """Probability that a clip loses its colours."""
+    blur: Blur = Blur()
 
 
 class SGD(Section):
@@ -183,7 +225,7 @@ class Train(Section):
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient over all parameters."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto`` takes bf16 autocast where the machine computes in it."""
+    """``auto`` takes bf16 autocast where it is faster; a CPU without AMX measures a step."""
     compile: bool = False
     """Run the backbone through torch.compile."""
     checkpoint_minutes: NonNegativeFloat = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,12 +13,14 @@ import torch
 from vidssl_cli.console import emit_table
 from vidssl_cli.devices import place
 from vidssl_cli.optim import build_optimizer
-from vidssl_cli.train import Stepper
+from vidssl_cli.progress import who_holds_back
+from vidssl_cli.train import Stepper, choose_precision
 
 if TYPE_CHECKING:
     from vidssl_cli.batches import Loader
     from vidssl_cli.devices import World
     from vidssl_cli.model import Learner
+    from vidssl_cli.precision import Precision
     from vidssl_cli.recipe import Train
 
 STEPS = 3
@@ -32,12 +35,15 @@ class Cost:
     batch: tuple[int, ...]
     """B x V x C x T x H x W of one process."""
     parameters: int
+    precision: Precision
     steps: int
     """Of the whole run."""
     clips_per_second: float
-    """Of one process."""
-    loading: float
-    """Share of the time that is spent waiting for data."""
+    """What the slower of loader and model does."""
+    offered: float
+    """Clips per second that the loaders of all processes can deliver."""
+    asked: float
+    """Clips per second that the model takes in all processes."""
     seconds: float
     """Of the whole run."""
     memory: int
@@ -53,32 +59,29 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
     """
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
-    step = Stepper(learner, optimizer, settings, loader.steps, world)
-    loading = training = 0.0
-    clips = done = 0
-    asked = time.monotonic()
-    for number, batch in enumerate(loader.epoch(0)):
-        loaded = time.monotonic()
+    precision = choose_precision(learner, loader, settings, world)
+    step = Stepper(learner, optimizer, settings, loader.steps, world, precision)
+    training = 0.0
+    clips = 0
+    for number, batch in enumerate(islice(loader.epoch(0), STEPS)):
+        begun = time.monotonic()
         step(batch, number)
-        trained = time.monotonic()
         if number or loader.steps == 1:  # the first one warms up
-            loading += loaded - asked
-            training += trained - loaded
+            training += time.monotonic() - begun
             clips += batch.clips.shape[:2].numel()
-            done += 1
-        if number + 1 == STEPS:
-            break
-        asked = time.monotonic()
+    offers, asks = loader.offer() * world.size, clips * world.size / training
     total = loader.steps * settings.epochs
-    taken = loading + training
+    of_a_step = batch.clips.shape[:2].numel() * world.size
     return Cost(
         videos=len(loader.videos),
         batch=tuple(batch.clips.shape),
         parameters=sum(p.numel() for p in learner.parameters()),
+        precision=precision,
         steps=total,
-        clips_per_second=clips / taken,
-        loading=loading / taken,
-        seconds=taken / done * total,
+        clips_per_second=min(offers, asks),
+        offered=offers,
+        asked=asks,
+        seconds=total * of_a_step / min(offers, asks),
         memory=_memory(world.device),
         device=str(world.device),
     )
@@ -86,14 +89,15 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
 
 def show(cost: Cost) -> None:
     """Print an estimate as a table."""
-    bound = "the data" if cost.loading > 0.5 else "the model"
     rows: list[list[object]] = [
         ["videos", cost.videos],
         ["batch (B x V x C x T x H x W)", " x ".join(map(str, cost.batch))],
         ["parameters", cost.parameters],
+        ["precision", cost.precision],
         ["steps", cost.steps],
-        ["clips/s", round(cost.clips_per_second, 1)],
-        ["held back by", f"{bound} ({cost.loading:.0%} of the time is loading)"],
+        ["clips/s the loader offers", round(cost.offered, 1)],
+        ["clips/s the model asks for", round(cost.asked, 1)],
+        ["held back by", who_holds_back(cost.offered, cost.asked)],
         ["time", f"{cost.seconds / 60:.1f} minutes"],
         ["memory", f"{cost.memory / 2**30:.1f} GiB on {cost.device}"],
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from vidssl_cli.console import track, warn
 from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.layouts import Lists, find_videos
+from vidssl_cli.packed import is_changed
 from vidssl_cli.probe import probe
 from vidssl_cli.videos import Video
 
@@ -66,12 +67,12 @@ def open_data(
 
 def _probed(videos: Sequence[Video], workers: int) -> Iterator[Video | MediaError]:
     """Yield every video with its facts, or what is wrong with it, in order."""
-    unknown = [video for video in videos if not _has_facts(video)]
+    unknown = [video for video in videos if not _is_settled(video)]
     pool = ThreadPoolExecutor(workers)
     try:
         results = iter(track(pool.map(_probe, unknown), "scanning", total=len(unknown)))
         for video in videos:
-            yield video if _has_facts(video) else next(results)
+            yield video if _is_settled(video) else next(results)
     finally:  # also when Ctrl-C ends the wait: leave the files that have not begun
         pool.shutdown(cancel_futures=True)
 
@@ -87,7 +88,16 @@ def _has_facts(video: Video) -> bool:
     return None not in (video.frames, video.fps, video.width, video.height, video.duration)
 
 
+def _is_settled(video: Video) -> bool:
+    return _has_facts(video) and not video.packed
+
+
 def _probe(video: Video) -> Video | MediaError:
+    if video.packed and is_changed(video):
+        reason = "is not the file that was packed; `vidssl data pack` again takes it anew"
+        return MediaError(reason, where=video.path)
+    if _has_facts(video):
+        return video
     try:
         facts = probe(video.path)
     except MediaError as error:

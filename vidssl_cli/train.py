@@ -16,9 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 from vidssl_cli import checkpoint
 from vidssl_cli.checkpoint import Progress
 from vidssl_cli.clips import Batch
-from vidssl_cli.devices import choose_precision, place
+from vidssl_cli.devices import place
 from vidssl_cli.errors import VidsslError
 from vidssl_cli.optim import build_optimizer, lr_factor
+from vidssl_cli.precision import DTYPES, training_precision
 from vidssl_cli.progress import TrainingProgress
 from vidssl_cli.signals import StopSignals, stopped
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vidssl_cli.batches import Loader
     from vidssl_cli.devices import World
     from vidssl_cli.model import Learner
+    from vidssl_cli.precision import Precision
     from vidssl_cli.recipe import Train
     from vidssl_cli.runs import Run
 
@@ -59,9 +61,12 @@ def fit(
         progress = checkpoint.restore(last.resolve(), learner, optimizer)
     if world.leads:
         run.rewind(progress.step)
+    precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
+    if world.leads:
+        run.state("running", precision=precision)
     if settings.compile:
         learner.backbone.compile()
-    step = Stepper(learner, optimizer, settings, loader.steps, world)
+    step = Stepper(learner, optimizer, settings, loader.steps, world, precision)
     saved = time.monotonic()
 
     def save(best: bool = False) -> None:
@@ -70,7 +75,12 @@ def fit(
             checkpoint.save(run.checkpoints, learner, optimizer, progress, best=best)
         saved = time.monotonic()
 
-    display = TrainingProgress(loader.steps * settings.epochs, progress.step, shown=world.leads)
+    display = TrainingProgress(
+        loader.steps * settings.epochs,
+        progress.step,
+        offer=lambda: loader.offer() * world.size,
+        shown=world.leads,
+    )
     with StopSignals() as signals, display:
         for epoch in range(progress.epoch, settings.epochs):
             for batch in display.timed(loader.epoch(epoch, progress.epoch_step)):
@@ -91,6 +101,16 @@ def fit(
             _end_epoch(progress, loader.steps, run, world, validate, save)
             if number := world.any(signals.received):
                 raise stopped(number, f"after epoch {progress.epoch}")
+
+
+def choose_precision(learner: Learner, loader: Loader, settings: Train, world: World) -> Precision:
+    """Return what the backbone computes in, the same in every process."""
+    if settings.precision != "auto":
+        return settings.precision
+    side = loader.settings.crop
+    clip = (3, loader.sampler.frames, side, side)
+    chosen = training_precision(learner.backbone, clip, world.device)
+    return "bf16" if world.any(chosen == "bf16") else "fp32"
 
 
 def _end_epoch(
@@ -127,13 +147,14 @@ class Stepper:
         settings: Train,
         steps_per_epoch: int,
         world: World,
+        precision: Precision,
     ) -> None:
         self.learner = learner
         self.optimizer = optimizer
         self.settings = settings
         self.steps_per_epoch = steps_per_epoch
         self.world = world
-        self.precision = choose_precision(settings.precision, world.device)
+        self.precision = DTYPES[precision]
         self.module: nn.Module = learner
         if world.size > 1:
             # A pretext on an early tap leaves later layers without a gradient. A static graph

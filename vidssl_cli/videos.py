@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
@@ -50,6 +50,33 @@ Name = Annotated[str, PlainValidator(_name)]
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """Where a packed set keeps the pictures of a video; made by `vidssl data pack`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    path: Name
+    """The file that they are in, absolute once a manifest has been read."""
+    offset: NonNegativeInt
+    """First byte of this video in the file."""
+    bytes: PositiveInt
+    """How many bytes are this video's."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of these bytes."""
+    format: Literal["compact", "raw"]
+    """``compact``: a JPEG for each frame; ``raw``: uint8 (T, 3, H, W)."""
+    height: PositiveInt
+    """Pixels of the packed pictures."""
+    width: PositiveInt
+    source_bytes: NonNegativeInt
+    """Size of the video's own file when it was packed."""
+    source_mtime_ns: int
+    """When that file was changed last, in nanoseconds since 1970."""
+    source_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of that file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Video:
     """One manifest row. Facts are None until a scan has decoded the file."""
 
@@ -78,6 +105,8 @@ class Video:
     """``steady``, ``variable``, ``out of order`` or ``missing``: what the timestamps are like."""
     keyframes: tuple[tuple[NonNegativeInt, int], ...] = ()
     """(frame number, seek timestamp) of seek points that were checked against a full decode."""
+    packed: Packed | None = None
+    """Where pictures of it are that need no decoding of the file at ``path``."""
 
 
 def read_manifest(path: Path) -> list[Video]:
@@ -124,7 +153,9 @@ def digest(videos: Sequence[Video]) -> str:
     state = hashlib.sha256()
     for path, video in zip(paths, videos, strict=True):
         facts = (video.frames, video.fps, video.width, video.height)
-        row = (os.path.relpath(path, root), video.label, video.split, video.group, *facts)
+        row = [os.path.relpath(path, root), video.label, video.split, video.group, *facts]
+        if video.packed:
+            row += [video.packed.format, video.packed.height, video.packed.width]
         state.update(json.dumps(row).encode() + b"\n")
     return state.hexdigest()
 
@@ -142,7 +173,14 @@ def _parse(line: str, folder: str) -> Video:
     video = _rows().validate_python(row)
     if "://" in video.path:
         raise ValueError(f"path: {video.path} is a URL; download the file and name that")
-    return dataclasses.replace(video, path=os.path.normpath(os.path.join(folder, video.path)))
+    packed = video.packed
+    if packed:
+        packed = dataclasses.replace(packed, path=_absolute(packed.path, folder))
+    return dataclasses.replace(video, path=_absolute(video.path, folder), packed=packed)
+
+
+def _absolute(path: str, folder: str) -> str:
+    return os.path.normpath(os.path.join(folder, path))
 
 
 def _told(error: ValueError) -> list[str]:
@@ -180,6 +218,14 @@ def _row(video: Video, folder: str) -> dict[str, Any]:
         for field in dataclasses.fields(video)
         if (value := getattr(video, field.name)) not in (None, ())
     }
-    path = os.path.abspath(video.path)
+    if video.packed:
+        packed = dataclasses.asdict(video.packed)
+        row["packed"] = packed | {"path": _relative(video.packed.path, folder)}
+    return row | {"path": _relative(video.path, folder)}
+
+
+def _relative(path: str, folder: str) -> str:
+    """Return a path below the folder relative to it, others as they are."""
+    path = os.path.abspath(path)
     below = path.startswith(os.path.join(folder, ""))
-    return row | {"path": os.path.relpath(path, folder) if below else path}
+    return os.path.relpath(path, folder) if below else path

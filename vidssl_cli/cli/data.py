@@ -1,10 +1,11 @@
-"""`vidssl data`: manifests and health checks."""
+"""`vidssl data`: manifests, health checks, packed sets and made-up videos."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from vidssl_cli.check import Finding
     from vidssl_cli.videos import Video
 
-data = typer.Typer(no_args_is_help=True, help="Scan, check and make videos.")
+data = typer.Typer(no_args_is_help=True, help="Scan, check, pack and make videos.")
 
-DATA_HELP = "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), or one video."
+DATA_HELP = (
+    "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), a packed set, or one video."
+)
 OfficialLists = Annotated[
     Path | None,
     typer.Option("--lists", metavar="DIR", help="Folder of the official lists, if elsewhere."),
@@ -33,6 +36,7 @@ Classes = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Files decoded at a time; one per core by default.")
 ]
+PackFormat = Literal["compact", "raw"]
 
 
 def register(app: typer.Typer) -> None:
@@ -95,6 +99,77 @@ def _summarise(title: str, videos: Sequence[Video]) -> None:
         seconds = round(sum(video.duration or 0 for video in part))
         rows.append((split, len(part), len(classes), frames, timedelta(seconds=seconds)))
     emit_table(title, ["split", "videos", "classes", "frames", "duration"], rows)
+
+
+@data.command()
+def pack(
+    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="SET", help="Folder to make.")],
+    size: Annotated[
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Size of the pictures.")
+    ] = "128x171",
+    short_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PIXELS", help="Length of their short side, instead of --size."
+        ),
+    ] = None,
+    form: Annotated[
+        PackFormat,
+        typer.Option("--format", help="JPEGs, about as large as the videos, or plain pixels."),
+    ] = "compact",
+    split: Split = 1,
+    lists: OfficialLists = None,
+    train_list: TrainList = None,
+    test_list: TestList = None,
+    classes: Classes = None,
+    workers: Workers = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decode every video once and keep small pictures for training.
+
+    SET is then DATA for every command. Interrupted, packing goes on where it stopped; run again,
+    it takes in what is new or has changed.
+    """
+    from vidssl_cli.console import emit_json, say
+    from vidssl_cli.errors import SkippedMediaError
+
+    resize = short_side or _parse_size(size)
+
+    from vidssl_cli.pack import pack as make
+    from vidssl_cli.scan import open_data
+
+    videos, broken = open_data(
+        source,
+        split=split,
+        lists=lists,
+        train_list=train_list,
+        test_list=test_list,
+        classes=classes,
+        workers=workers,
+    )
+    made = make(videos, out, resize=resize, form=form, workers=workers)
+    broken = [*broken, *made.broken]
+    if as_json:
+        reasons = [{"path": error.where, "reason": str(error)} for error in broken]
+        sizes = {"bytes": made.bytes, "source_bytes": made.source_bytes}
+        emit_json({"set": str(out), "videos": len(made.videos), "broken": reasons, **sizes})
+    else:
+        share = made.bytes / made.source_bytes
+        say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
+        _summarise(f"{out}: {len(made.videos)} videos, {len(broken)} left out", made.videos)
+    if strict and broken:
+        raise SkippedMediaError(f"{len(broken)} videos were left out")
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    from vidssl_cli.errors import UsageError
+
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise UsageError(f"--size {text} is not a size", hint="HEIGHTxWIDTH, such as 128x171")
+    return int(match[1]), int(match[2])
 
 
 @data.command()

@@ -1,0 +1,146 @@
+"""How much of its time training waits for data: a whole run against the model alone.
+
+    python benchmarks/end_to_end.py RECIPE --data DATA [--steps 12] [--rounds 3] [--json]
+
+In turns, the recipe's model takes steps on random tensors, and steps on what the loader makes of
+DATA. The share of time waiting is what the training loop spends asking for a batch, augmentation
+on the CPU included. What the whole loses against the model alone is more than that where decoding
+and the model share cores. Batches that were decoded ahead before the clock started are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from vidssl_cli.batches import PREFETCH, Loader
+from vidssl_cli.clips import Batch
+from vidssl_cli.devices import choose_device, open_world, place
+from vidssl_cli.model import PretrainLearner
+from vidssl_cli.optim import build_optimizer
+from vidssl_cli.pretrain import usable
+from vidssl_cli.recipe import PretrainRecipe
+from vidssl_cli.recipe_files import load
+from vidssl_cli.scan import open_data
+from vidssl_cli.train import Stepper, choose_precision
+
+
+def fail(error: Exception) -> None:
+    """Stop at the first video that cannot be read."""
+    raise error
+
+
+def alone(step: Stepper, batch: Batch, steps: int) -> float:
+    """Return the seconds of steps on random tensors of a batch's shape."""
+    random = replace(batch, clips=torch.randn_like(batch.clips))
+    begun = time.perf_counter()
+    for number in range(steps):
+        step(random, number)
+    return time.perf_counter() - begun
+
+
+def whole(step: Stepper, loader: Loader, steps: int) -> tuple[float, float]:
+    """Return the seconds of steps on real batches, and how many of them were spent waiting."""
+    waited = 0.0
+    batches = loader.epoch(0)
+    for number, batch in enumerate(islice(batches, PREFETCH)):  # use up what is decoded ahead
+        step(batch, number)
+    begun = time.perf_counter()
+    for number in range(steps):
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - asked
+        step(batch, number)
+    seconds = time.perf_counter() - begun
+    batches.close()  # type: ignore[attr-defined]
+    return seconds, waited
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Build what `vidssl pretrain` builds, and time it."""
+    updates = {} if arguments.batch_videos is None else {"batch_videos": arguments.batch_videos}
+    recipe = load(arguments.recipe)
+    assert isinstance(recipe, PretrainRecipe), "give a recipe for `vidssl pretrain`"
+    settings = recipe.train.model_copy(update=updates)
+    sampler = recipe.sampler.build()
+    videos, _ = usable(open_data(arguments.data)[0], sampler)
+    needed = (arguments.steps + PREFETCH) * settings.batch_videos
+    with open_world(str(choose_device(arguments.device))) as world:
+        loader = Loader(
+            videos,
+            sampler,
+            recipe.input,
+            recipe.augment,
+            seed=0,
+            batch_videos=settings.batch_videos,
+            repeats=-(-needed // len(videos)),
+            workers=arguments.workers,
+            device=world.device,
+            on_skip=fail,
+        )
+        learner = PretrainLearner(recipe, len(videos))
+        place(learner, world.device)
+        optimizer = build_optimizer(learner, settings.optimizer)
+        precision = choose_precision(learner, loader, settings, world)
+        step = Stepper(learner, optimizer, settings, loader.steps, world, precision)
+        batch = next(iter(loader.epoch(0)))
+        alone(step, batch, 2)  # warms up
+        rounds = [
+            (alone(step, batch, arguments.steps), *whole(step, loader, arguments.steps))
+            for _ in range(arguments.rounds)
+        ]
+    clips = arguments.steps * batch.clips.shape[:2].numel()
+    return summary(np.array(rounds), clips) | {
+        "precision": precision,
+        "clips": list(batch.clips.shape),
+        "loader_offers": round(loader.offer(), 1),
+    }
+
+
+def summary(rounds: np.ndarray[Any, np.dtype[np.float64]], clips: int) -> dict[str, Any]:
+    """Return medians and ranges of rounds (R, 3): seconds alone, of the whole, of waiting."""
+    model, total, waited = rounds.T
+    columns = {
+        "model_clips_per_second": clips / model,
+        "whole_clips_per_second": clips / total,
+        "share_waiting": waited / total,
+        "whole_over_model": model / total,
+    }
+    found: dict[str, Any] = {k: round(float(np.median(v)), 4) for k, v in columns.items()}
+    found["range"] = {
+        k: [round(float(v.min()), 4), round(float(v.max()), 4)] for k, v in columns.items()
+    }
+    return found
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", help="name or file of a recipe for pre-training")
+    parser.add_argument("--data", required=True, help="any DATA of vidssl")
+    parser.add_argument("--batch-videos", type=int, help="instead of the recipe's")
+    parser.add_argument("--steps", type=int, default=12, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, help="decoding threads; one per core if not given")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    arguments = parser.parse_args()
+    found = measure(arguments)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return
+    spread = found.pop("range")
+    for name, value in found.items():
+        low, high = spread.get(name, ("", ""))
+        print(f"{name:24}{value!s:>24}" + (f"   ({low} to {high})" if name in spread else ""))
+
+
+if __name__ == "__main__":
+    main()

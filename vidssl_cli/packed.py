@@ -1,0 +1,81 @@
+"""What a packed set is: videos whose pictures were decoded once, at the size that training wants.
+
+A packed set is a folder that `vidssl data pack` makes:
+
+    pack.json      what it holds and how it was made
+    videos.jsonl   a manifest; every row says where the video's pictures are
+    part-*.bin     the pictures, video after video: (T, 3, H, W) uint8 in the raw format;
+                   T JPEGs, then the table of their T + 1 offsets, in the compact one
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vidssl_cli.artefacts import sha256
+from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.videos import Video, read_manifest
+
+ABOUT = "pack.json"
+VIDEOS = "videos.jsonl"
+
+REPAIR = "the `vidssl data pack` that made the set makes it anew"
+
+
+def is_packed_set(folder: Path) -> bool:
+    """Tell whether a folder is a packed set, finished or not."""
+    return (folder / ABOUT).is_file()
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what a packed set says of itself.
+
+    Raises:
+        DamagedFileError: It cannot be read.
+    """
+    path = folder / ABOUT
+    try:
+        about: dict[str, Any] = json.loads(path.read_bytes())
+        about["settings"], about["videos"]  # fail here if there are none
+    except (ValueError, LookupError, TypeError) as error:
+        raise DamagedFileError("is damaged", where=str(path), hint=REPAIR) from error
+    return about
+
+
+def read_set(folder: Path) -> list[Video]:
+    """Return the videos of a packed set.
+
+    Raises:
+        UsageError: Packing has not finished.
+        DamagedFileError: The set's table is not the one that was written, or a file is missing.
+    """
+    digest = read_about(folder)["videos"]
+    if digest is None:
+        raise UsageError(
+            f"packing {folder} has not finished",
+            where=str(folder),
+            hint="the same `vidssl data pack` again goes on where it stopped",
+        )
+    table = folder / VIDEOS
+    if not table.is_file() or sha256(table) != digest:
+        raise DamagedFileError(
+            "is not the table that was written", where=str(table),
+            hint=f"{REPAIR}; rows of your own go into a copy",
+        )  # fmt: skip
+    return read_manifest(table)
+
+
+def is_changed(video: Video) -> bool:
+    """Tell whether a packed video's own file, if it is there at all, holds other bytes now."""
+    packed = video.packed
+    assert packed
+    try:
+        status = os.stat(video.path)
+    except OSError:  # a packed set needs no sources
+        return False
+    if (status.st_size, status.st_mtime_ns) == (packed.source_bytes, packed.source_mtime_ns):
+        return False
+    return sha256(Path(video.path)) != packed.source_sha256

@@ -1,0 +1,79 @@
+"""What a backbone computes in: float32, or bf16 autocast where that is faster."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from vidssl_cli.hardware import cpu_computes_bf16, cpu_multiplies_bf16_matrices
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Precision = Literal["fp32", "bf16"]
+
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+WORTH = 1.2
+"""How many times faster bf16 must be to be worth its rounding."""
+_CLIPS = 2
+_ROUNDS = 3
+"""At least so many, the first of which warms up."""
+_SECONDS = 2.0
+"""As long as it takes less, small networks take more rounds, for their steps are soon disturbed."""
+
+_measured: dict[str, Precision] = {}
+
+
+def inference_precision(device: torch.device) -> Precision:
+    """Return what embeddings are computed in: by the hardware, for features must not be timed."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if cpu_computes_bf16() else "fp32"
+
+
+def training_precision(
+    backbone: nn.Module, clip: tuple[int, ...], device: torch.device
+) -> Precision:
+    """Return what training is fastest in.
+
+    On a CPU without AMX this depends on the network, so that a training step is measured, once for
+    a network and a clip in the life of a process.
+
+    Args:
+        backbone: in its place; it is not changed.
+        clip: (C, T, H, W).
+        device: where it trains.
+    """
+    if device.type == "cuda" or cpu_multiplies_bf16_matrices():
+        return inference_precision(device)
+    key = f"{backbone} {clip}"
+    if key not in _measured:
+        _measured[key] = _faster(backbone, clip)
+    return _measured[key]
+
+
+def _faster(backbone: nn.Module, clip: tuple[int, ...]) -> Precision:
+    """Time training steps on a copy of the network, in turns."""
+    network = copy.deepcopy(backbone).train()
+    seconds: dict[str, list[float]] = {name: [] for name in DTYPES}
+    with torch.random.fork_rng(devices=[]):
+        clips = torch.rand(_CLIPS, *clip)
+        begun = time.perf_counter()
+        while len(seconds["bf16"]) < _ROUNDS or time.perf_counter() - begun < _SECONDS:
+            for name, dtype in DTYPES.items():
+                seconds[name].append(_step_seconds(network, clips, dtype))
+    # The least is what the machine does when nothing disturbs it.
+    fp32, bf16 = (min(seconds[name][1:]) for name in ("fp32", "bf16"))
+    return "bf16" if fp32 > WORTH * bf16 else "fp32"
+
+
+def _step_seconds(network: nn.Module, clips: Tensor, dtype: torch.dtype) -> float:
+    begun = time.perf_counter()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        features = network(clips)["feat"]
+    features.float().square().mean().backward()
+    return time.perf_counter() - begun
