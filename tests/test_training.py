@@ -212,7 +212,7 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
 
 def test_a_rehearsal_says_what_a_run_takes_and_leaves_nothing_behind(recipe, toy_videos, tmp_path):
     out = tmp_path / "run"
-    cost = pretrain(recipe, toy_videos, Session(out, device="cpu", dry_run=True))
+    cost = pretrain(recipe, toy_videos, Session(out, device="cpu", dry_run=True)).cost
     assert not out.exists()
     assert (cost.videos, cost.steps) == (8, 2 * recipe.train.epochs)
     assert cost.batch == (4, 2, 3, 8, 16, 16)
