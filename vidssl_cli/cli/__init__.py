@@ -6,6 +6,7 @@ quick. tests/test_startup.py holds them to that.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -53,4 +54,7 @@ def main() -> None:
     """Run the command line and end the process with its exit status."""
     from vidssl_cli.cli.failures import run
 
+    # Threads of torch that wait by spinning take the cores from decoding, and from everybody else:
+    # on two busy cores a training step took up to nine times as long. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(app, sys.argv[1:]))
