@@ -39,13 +39,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from vidssl_cli.memory import keep_freed_memory
 
 from vidssl_cli import augment
 from vidssl_cli.batches import decode_views
 from vidssl_cli.clips import ClipPlan, Draw, View
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
+from vidssl_cli.memory import keep_freed_memory
 from vidssl_cli.pack import pack
 from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Augment, Colour, Input
