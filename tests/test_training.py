@@ -331,7 +331,7 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
     """Under torchrun every global step sees the same videos, and one process writes the run."""
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--master-port", str(20000 + os.getpid() % 20000), "-m", "vidssl_cli", "pretrain"]
+    command += ["--standalone", "-m", "vidssl_cli", "pretrain"]  # finds a free port
     command += [str(on_disk[0]), "--data", str(on_disk[1]), "--out", str(out), "--device", "cpu"]
     command += ["--json"]
     done = subprocess.run(
