@@ -136,7 +136,7 @@ def _fill(out: Tensor, pictures: Sequence[Tensor], parameters: Parameters, setti
     """Make the clips (N, T, 3, S, S) of pictures."""
     x = torch.empty_like(out)
     for number, picture in enumerate(pictures):
-        _cut(x[number], picture, parameters[number:])
+        cut(x[number], picture, parameters[number:])
     if (parameters.steps != NO_CHANGE).any():
         jitter(x, parameters.steps)
     _map_colours(out, x, parameters, settings)
@@ -146,8 +146,8 @@ def _fill(out: Tensor, pictures: Sequence[Tensor], parameters: Parameters, setti
         out[:, -1] = x[:, -1]
 
 
-def _cut(out: Tensor, picture: Tensor, parameters: Parameters) -> None:
-    """Fill (T, 3, S, S) with a box of (T, 3, H, W), by the first of the parameters."""
+def cut(out: Tensor, picture: Tensor, parameters: Parameters) -> None:
+    """Fill (T, C, S, S) with a box of (T, C, H, W), by the first of the parameters."""
     side = out.shape[-1]
     top, left, height, width = parameters.box[0].tolist()
     box = picture[..., top : top + height, left : left + width]

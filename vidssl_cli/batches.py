@@ -22,14 +22,18 @@ from vidssl_cli import augment
 from vidssl_cli.clips import Batch, ClipPlan, Draw
 from vidssl_cli.decode import read_planes
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.flow import check_flow, flow_of_views
+from vidssl_cli.order import Order
+from vidssl_cli.streams import cut_flow, cut_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from vidssl_cli.clips import Sampler
+    from vidssl_cli.hooks import Stream
     from vidssl_cli.recipe import Augment, Input
-    from vidssl_cli.videos import Video
+    from vidssl_cli.videos import FlowMethod, Video
 
 PREFETCH = 3
 """Batches that are decoded ahead of the one in use."""
@@ -46,6 +50,8 @@ class Sample:
     parameters: augment.Parameters
     seconds: float
     """How long a worker took to make it."""
+    flow: Tensor | None = None
+    """(V, T - 1, 2, H, W) float32, if it was asked for."""
 
 
 def decode_views(
@@ -91,6 +97,9 @@ class Loader:
         seed: int,
         batch_videos: int,
         repeats: int = 1,
+        epochs: int = 1,
+        streams: frozenset[Stream] = frozenset(),
+        flow: FlowMethod = "dis",
         labels: NDArray[np.int64] | None = None,
         rank: int = 0,
         processes: int = 1,
@@ -108,6 +117,9 @@ class Loader:
             seed: addresses every random draw.
             batch_videos: videos per step over all processes.
             repeats: visits to every video in an epoch.
+            epochs: of the run, for samplers that change with its progress.
+            streams: what batches shall hold beside clips.
+            flow: how optical flow is computed where the data hold none.
             labels: (N,) class of every video, which becomes the batch's label ``class``.
             rank: number of this process.
             processes: how many share the batch.
@@ -117,27 +129,27 @@ class Loader:
                 with None such a video is an error.
 
         Raises:
-            UsageError: the batch cannot be filled, or not be shared by the processes.
+            UsageError: the batch cannot be filled, or not be shared by the processes; or there is
+                no optical flow of that method and no way to compute it.
         """
         if batch_videos % processes:
             raise UsageError(
                 f"train.batch_videos is {batch_videos}, which {processes} processes cannot share",
                 hint=f"choose a multiple of {processes}",
             )
-        self.steps = len(videos) * repeats // batch_videos
-        if self.steps == 0:
-            raise UsageError(
-                f"{len(videos)} videos visited {repeats} times do not fill one batch of "
-                f"{batch_videos}",
-                hint="lower train.batch_videos or raise train.repeats",
-            )
+        if "flow" in streams:
+            check_flow(videos, flow)
+        self.order = Order(
+            videos, sampler, seed=seed, batch_videos=batch_videos, repeats=repeats, epochs=epochs
+        )
+        self.steps = self.order.steps
         self.videos = videos
         self.sampler = sampler
         self.settings = settings
         self.augmentation = augmentation
-        self.seed = seed
         self.batch_videos = batch_videos
-        self.repeats = repeats
+        self.streams = streams
+        self.flow: FlowMethod = flow
         self.labels = labels
         share = batch_videos // processes
         self.part = slice(rank * share, (rank + 1) * share)
@@ -158,7 +170,9 @@ class Loader:
 
     def plan(self, epoch: int, step: int) -> list[tuple[int, Draw, ClipPlan]]:
         """Plan the global batch of one step: video index, its draw and its clips."""
-        return self._plan(self._order(epoch), epoch, step)
+        numbers, draws = self.order.visits(epoch * self.steps + step)
+        plans = self.sampler.plan_batch([self.videos[n] for n in numbers], draws)
+        return list(zip(numbers, draws, plans, strict=True))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield this process's part of the batches of an epoch, from a given step on.
@@ -167,38 +181,20 @@ class Loader:
             MediaError: no video of a batch can be read, or nobody wants to be told of one.
             VidsslError: a worker failed for another reason.
         """
-        order = self._order(epoch)
         pool = ThreadPoolExecutor(self.workers, "decode") if self.workers else None
         try:
             steps = iter(range(first_step, self.steps))
             ahead: deque[list[Callable[[], Sample]]] = deque()
             for step in islice(steps, PREFETCH):
-                ahead.append(self._start(self._plan(order, epoch, step), pool))
+                ahead.append(self._start(self.plan(epoch, step), pool))
             while ahead:
                 samples = self._finish(ahead.popleft())
                 for step in islice(steps, 1):
-                    ahead.append(self._start(self._plan(order, epoch, step), pool))
+                    ahead.append(self._start(self.plan(epoch, step), pool))
                 yield self._collate(samples)
         finally:
             if pool:
                 pool.shutdown(cancel_futures=True)
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        """Shuffle the visits of an epoch: visit v goes to video v mod N."""
-        return Draw(self.seed, epoch, -1)("order").permutation(len(self.videos) * self.repeats)
-
-    def _plan(
-        self, order: NDArray[np.int64], epoch: int, step: int
-    ) -> list[tuple[int, Draw, ClipPlan]]:
-        visits = order[step * self.batch_videos : (step + 1) * self.batch_videos].tolist()
-        count = len(self.videos)
-        numbers = [visit % count for visit in visits]
-        draws = [
-            Draw(self.seed, epoch * self.repeats + visit // count, visit % count)
-            for visit in visits
-        ]
-        plans = self.sampler.plan_batch([self.videos[n] for n in numbers], draws)
-        return list(zip(numbers, draws, plans, strict=True))
 
     def _start(
         self, planned: list[tuple[int, Draw, ClipPlan]], pool: ThreadPoolExecutor | None
@@ -242,7 +238,11 @@ class Loader:
             self.settings.crop,
             (pictures.shape[-2], pictures.shape[-1]),
         )
-        return Sample(number, plan, pictures, parameters, time.monotonic() - begun)
+        flow = None
+        if "flow" in self.streams:
+            video, planes = self.videos[number], pictures.numpy()
+            flow = torch.from_numpy(flow_of_views(video, frames, planes, self.flow))
+        return Sample(number, plan, pictures, parameters, time.monotonic() - begun, flow)
 
     def _finish(self, loading: list[Callable[[], Sample]]) -> list[Sample]:
         samples = []
@@ -268,6 +268,17 @@ class Loader:
         parameters = augment.Parameters.stack([sample.parameters for sample in samples])
         pictures = [picture for views in arrived for picture in views]
         clips = augment.prepare(pictures, parameters, self.settings)
+        pixels = flow = None
+        if "pixels" in self.streams:
+            pixels = _by_video(cut_pixels(pictures, parameters, self.settings.crop), samples)
+        if "flow" in self.streams:
+            fields = [
+                field.to(self.device, non_blocking=True)
+                for sample in samples
+                if sample.flow is not None
+                for field in sample.flow
+            ]
+            flow = _by_video(cut_flow(fields, parameters, self.settings.crop), samples)
         self._delivered += len(clips)
         self._working += sum(sample.seconds for sample in samples)
         self._collating += time.monotonic() - begun
@@ -280,8 +291,15 @@ class Loader:
             labels["class"] = torch.from_numpy(self.labels)[video]
         frames = np.stack([[view.frames for view in sample.plan.views] for sample in samples])
         return Batch(
-            clips=clips.view(len(samples), -1, *clips.shape[1:]),
+            clips=_by_video(clips, samples),
             labels={name: label.to(self.device) for name, label in labels.items()},
             video=video.to(self.device),
             frames=torch.from_numpy(frames),
+            pixels=pixels,
+            flow=flow,
         )
+
+
+def _by_video(clips: Tensor, samples: Sequence[Sample]) -> Tensor:
+    """Sort N = B V clips by video: (B, V, …)."""
+    return clips.view(len(samples), -1, *clips.shape[1:])

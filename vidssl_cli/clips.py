@@ -71,6 +71,32 @@ class ClipPlan:
     """Free labels by name: (V,) per view, or () for the video; ABSENT where one does not apply."""
 
 
+@dataclass(frozen=True)
+class Course:
+    """What a sampler may know of a run when it lays out its stages."""
+
+    videos: Sequence[Video]
+    """The data set."""
+    video: NDArray[np.int64]
+    """(n,) index of the video of each visit of an epoch."""
+    number: NDArray[np.int64]
+    """(n,) number of each visit among those to its video, from 0."""
+    epoch_steps: int
+    """Optimizer steps of an epoch."""
+    epochs: int
+    """Epochs of the run."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training and the visits that it draws on, in shuffled passes."""
+
+    first_step: int
+    """Where it begins, in optimizer steps from the beginning of the run."""
+    visits: NDArray[np.int64]
+    """(m,) positions among the visits of the `Course`, each once."""
+
+
 class Sampler(abc.ABC):
     """Plans clips from the facts of a video and keyed randomness."""
 
@@ -82,6 +108,20 @@ class Sampler(abc.ABC):
     def rejects(self, video: Video) -> str | None:
         """Say why the video cannot be used, or None if it can."""
         return None
+
+    def visits(self, video: Video) -> int:
+        """Return in how many visits an epoch goes over the video, for each of its ``repeats``.
+
+        The n visits of a round have draws whose ``epoch`` modulo n is 0 to n - 1.
+        """
+        return 1
+
+    def stages(self, course: Course) -> Sequence[Stage]:
+        """Say what training draws on at first and later; override it for a curriculum.
+
+        The first stage begins at step 0, and each later one after the one before.
+        """
+        return [Stage(0, np.arange(len(course.video)))]
 
     @abc.abstractmethod
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
@@ -104,6 +144,12 @@ class Batch:
     """(B,) index of each video in the data set."""
     frames: Tensor
     """(B, V, T) frame numbers of the clips."""
+    pixels: Tensor | None = None
+    """(B, V, 3, T, S, S) uint8, cropped and mirrored like ``clips`` but with colours as they were;
+    None where no pretext task asks for this stream."""
+    flow: Tensor | None = None
+    """(B, V, 2, T - 1, S, S) float32, optical flow from each frame to the next in pixels of the
+    network's square, right and down positive; None where no pretext task asks for it."""
 
 
 def known_frames(video: Video) -> int:

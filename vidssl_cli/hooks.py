@@ -37,6 +37,8 @@ hookimpl = pluggy.HookimplMarker("vidssl")
 
 Pool = Literal["gap", "gmp", "flatten", "maxpool122", "maxpool222", "adaptive_max233"]
 """How a tap (N, C, T, H, W) becomes a vector (N, D): methods.md 9.4."""
+Stream = Literal["pixels", "flow"]
+"""What a batch may hold beside clips: see `clips.Batch`."""
 
 
 class Options(BaseModel):
@@ -77,6 +79,10 @@ class PretextOptions(Options):
 
     weight: NonNegativeFloat = 1.0
     """Factor on every loss term of this pretext in the total."""
+
+    def streams(self) -> frozenset[Stream]:
+        """Name what the batch must hold beside clips."""
+        return frozenset()
 
     def build(self, context: PretextContext) -> Pretext:
         """Build heads and state, randomly initialised."""

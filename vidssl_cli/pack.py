@@ -21,10 +21,11 @@ from vidssl_cli.artefacts import atomic_write, locked, sha256, sweep
 from vidssl_cli.console import say, track
 from vidssl_cli.decode import stream_planes
 from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.flow import opencv
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
 from vidssl_cli.parts import Format, Settings, write_parts
 from vidssl_cli.unpack import digest_of
-from vidssl_cli.videos import Video, digest, read_manifest, write_manifest
+from vidssl_cli.videos import FlowMethod, Packed, Video, digest, read_manifest, write_manifest
 
 QUALITY = 5
 """Quantiser of the JPEGs, from 2 (best) to 31. UCF101's files at 128x171 become 1.3 times their
@@ -43,7 +44,7 @@ class Made:
     broken: list[MediaError]
     """Videos that could not be decoded."""
     bytes: int
-    """Of the pictures."""
+    """Of the pictures, and of the flow."""
     source_bytes: int
     """Of the files that they come from."""
 
@@ -54,6 +55,7 @@ def pack(
     *,
     resize: tuple[int, int] | int,
     form: Format = "compact",
+    flow: FlowMethod | None = None,
     workers: int | None = None,
 ) -> Made:
     """Make a packed set, or go on with one that was begun, or bring one up to date.
@@ -66,17 +68,21 @@ def pack(
         out: Folder of the set.
         resize: (height, width) of the pictures, or the length of their short side.
         form: ``compact`` keeps JPEGs, ``raw`` keeps pixels as they are.
+        flow: How to compute the optical flow between neighbouring frames, which is kept beside the
+            pictures; None keeps none.
         workers: Videos decoded at a time; one per core if None.
 
     Raises:
-        UsageError: ``out`` holds something else, or the disk is too small.
+        UsageError: ``out`` holds something else, the disk is too small, or OpenCV is missing.
         VidsslError: Another process is writing this set.
     """
     if any(video.packed for video in data):
         raise UsageError("DATA is packed already", hint="name the videos that it was made from")
     if out.exists() and not is_packed_set(out) and any(out.glob("[!.]*")):
         raise UsageError(f"{out} holds something else than a packed set", where=str(out))
-    settings = Settings(resize, form, QUALITY if form == "compact" else None)
+    if flow:
+        opencv()
+    settings = Settings(resize, form, QUALITY if form == "compact" else None, flow)
     with locked(out, "vidssl data pack"):
         known = _resume(out, settings)
         rows = {row.path: row for row in track(known, "checking") if _is_intact(row)}
@@ -91,9 +97,14 @@ def pack(
     return Made(
         kept,
         broken,
-        sum(row.packed.bytes for row in kept if row.packed),
+        sum(_size(row.packed) for row in kept if row.packed),
         sum(row.packed.source_bytes for row in kept if row.packed),
     )
+
+
+def _size(packed: Packed) -> int:
+    """Return the bytes of a video's pictures and flow."""
+    return packed.bytes + (packed.flow.bytes if packed.flow else 0)
 
 
 def _named_like(row: Video, video: Video) -> Video:
@@ -130,6 +141,8 @@ def _describe(out: Path, settings: Settings, rows: Sequence[Video] | None) -> No
         about["videos"] = sha256(out / VIDEOS)
         about["source"] = digest([replace(row, packed=None) for row in rows])
     about["made_by"] = {name: version(name) for name in ("vidssl", "av")}
+    if settings.flow:
+        about["made_by"]["opencv"] = opencv().__version__
     about["made_by"] |= {name: av.library_versions[name] for name in ("libavcodec", "libswscale")}
     atomic_write(out / ABOUT, json.dumps(about, indent=2) + "\n")
 
@@ -148,7 +161,9 @@ def _is_intact(row: Video) -> bool:
         return False
     try:
         with open(row.packed.path, "rb", buffering=0) as file:
-            return digest_of(row.packed, file) == row.packed.sha256
+            flow = row.packed.flow
+            intact = digest_of(row.packed, file) == row.packed.sha256
+            return intact and (flow is None or digest_of(flow, file) == flow.sha256)
     except OSError:
         return False
 
@@ -162,7 +177,7 @@ def _foretell(videos: Sequence[Video], of: int, out: Path, settings: Settings) -
         try:
             frames = range(min(_SAMPLED_FRAMES, video.frames or 1))
             for picture in stream_planes(video, frames, (height, width)):
-                written += len(coder(picture))
+                written += sum(len(piece) for piece in coder(picture) if piece)
                 pixels += height * width
         except MediaError:
             continue  # it will be told when its turn comes

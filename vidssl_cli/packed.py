@@ -5,7 +5,8 @@ A packed set is a folder that `vidssl data pack` makes:
     pack.json      what it holds and how it was made
     videos.jsonl   a manifest; every row says where the video's pictures are
     part-*.bin     the pictures, video after video: (T, 3, H, W) uint8 in the raw format;
-                   T JPEGs, then the table of their T + 1 offsets, in the compact one
+                   T JPEGs, then the table of their T + 1 offsets, in the compact one;
+                   then, if asked for, optical flow: T - 1 fields, then the table of T offsets
 """
 
 from __future__ import annotations

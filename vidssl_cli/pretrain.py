@@ -19,6 +19,7 @@ from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
 from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
 from vidssl_cli.model import PretrainLearner
+from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.rehearsal import Cost, rehearse
 from vidssl_cli.train import fit
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.clips import Sampler
-    from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
+    from vidssl_cli.recipe import FinetuneRecipe, Input
     from vidssl_cli.videos import Video
 
 
@@ -149,6 +150,9 @@ def build_loader(
         seed=recipe.train.seed,
         batch_videos=recipe.train.batch_videos,
         repeats=recipe.train.repeats,
+        epochs=recipe.train.epochs,
+        streams=recipe.streams() if isinstance(recipe, PretrainRecipe) else frozenset(),
+        flow=recipe.flow if isinstance(recipe, PretrainRecipe) else "dis",
         labels=labels,
         rank=world.rank,
         processes=world.size,

@@ -20,8 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from vidssl_cli.hooks import BackboneOptions, Pool, PretextOptions, SamplerOptions
+from vidssl_cli.hooks import BackboneOptions, Pool, PretextOptions, SamplerOptions, Stream
 from vidssl_cli.registry import Offered
+from vidssl_cli.videos import FlowMethod
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Colour3 = tuple[float, float, float]
@@ -305,6 +306,13 @@ class PretrainRecipe(Recipe):
         BeforeValidator(_as_list, json_schema_input_type=Pretext | tuple[Pretext, ...]),
     ]
     """One task, or several that share the sampler's clips; their weighted losses add up."""
+    flow: FlowMethod = "dis"
+    """How optical flow is computed for the tasks that ask for it: ``dis`` is dense inverse search,
+    ``tvl1`` is 60 times slower. A packed set that holds flow must hold this one."""
+
+    def streams(self) -> frozenset[Stream]:
+        """Name what batches must hold beside clips."""
+        return frozenset[Stream]().union(*(pretext.streams() for pretext in self.pretext))
 
     @field_validator("pretext")
     @classmethod

@@ -226,6 +226,8 @@ def _split(batch: Batch, parts: int) -> Iterator[Batch]:
             labels={name: label[cut] for name, label in batch.labels.items()},
             video=batch.video[cut],
             frames=batch.frames[cut],
+            pixels=None if batch.pixels is None else batch.pixels[cut],
+            flow=None if batch.flow is None else batch.flow[cut],
         )
 
 

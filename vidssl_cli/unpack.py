@@ -1,4 +1,4 @@
-"""Pictures of packed videos.
+"""Pictures and optical flow of packed videos.
 
 Files are read by offset, so that any number of threads, processes and machines may share a set, a
 file that was cut short is an error and not a crash, and nothing stays in memory but what was asked
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,7 +19,7 @@ import numpy as np
 from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.packed import REPAIR
 from vidssl_cli.scale import Scaler, target_size
-from vidssl_cli.videos import Packed, Video
+from vidssl_cli.videos import Packed, PackedFlow, Video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
 OFFSET = np.dtype("<u8")
 """Where a compact video's pictures begin, in bytes from the first one, and where the last ends."""
 
+FLOW_LIMIT = 20
+"""Largest component of packed flow in pixels; larger ones are clipped (Wang's released code)."""
+FLOW_SCALE = FLOW_LIMIT / 127
+"""Pixels of one unit of packed flow, which is int8."""
+
 _MEGABYTE = 1 << 20
 _CUT = "the file is cut short"
 
-_intact: set[Packed] = set()
+_intact: set[tuple[str, Packed | PackedFlow]] = set()
 """What this process has checked."""
 
 
@@ -59,7 +65,7 @@ def read_packed(
     pictures = np.empty((len(frames), 3, height, width), np.uint8)
     try:
         with open(packed.path, "rb", buffering=0) as file:
-            _check(video, packed, file)
+            _check(video, packed, packed, file)
             read = _read_raw if packed.format == "raw" else _read_compact
             read(packed, file.fileno(), frames, total, pictures)
     except (OSError, av.FFmpegError) as error:
@@ -86,8 +92,7 @@ def _read_raw(
 def _read_compact(
     packed: Packed, file: int, frames: Sequence[int], total: int, pictures: NDArray[np.uint8]
 ) -> None:
-    table = OFFSET.itemsize * (total + 1)
-    ends = np.frombuffer(_piece(file, packed.offset + packed.bytes - table, table), OFFSET)
+    ends = _ends(packed, file, total)
     decoder: Any = av.CodecContext.create("mjpeg", "r")
     decoder.thread_type, decoder.thread_count = "NONE", 1
     scaler = Scaler()
@@ -98,6 +103,53 @@ def _read_compact(
         scaler.draw(frame, picture)
 
 
+def read_packed_flow(video: Video, frames: Sequence[int]) -> NDArray[np.int8]:
+    """Return the packed flow from the given frames to the ones after them.
+
+    Args:
+        video: A packed video that has flow.
+        frames: (n,) frame numbers from 0.
+
+    Returns:
+        (n, 2, H, W) right and down in units of `FLOW_SCALE` pixels of the packed pictures.
+
+    Raises:
+        MediaError: The video has no frame after one of these.
+        DamagedFileError: The set is damaged.
+    """
+    packed, pairs = video.packed, (video.frames or 0) - 1
+    assert packed
+    assert packed.flow
+    if max(frames) >= pairs:
+        raise MediaError(
+            f"has no flow at frame {max(frames)}; {pairs} are packed", where=video.path
+        )
+    fields = np.empty((len(frames), 2, packed.height, packed.width), np.int8)
+    try:
+        with open(packed.path, "rb", buffering=0) as file:
+            _check(video, packed, packed.flow, file)
+            ends = _ends(packed.flow, file.fileno(), pairs)
+            for field, number in zip(fields, frames, strict=True):
+                start, end = ends[number : number + 2].tolist()
+                piece = _piece(file.fileno(), packed.flow.offset + start, end - start)
+                field.ravel()[:] = np.frombuffer(zlib.decompress(piece), np.int8)
+    except (OSError, ValueError, zlib.error) as error:
+        raise _damaged(video, packed, str(error)) from error
+    return fields
+
+
+def encode_flow(field: NDArray[np.float32]) -> bytes:
+    """Return the bytes that keep a flow field (2, H, W) in pixels."""
+    units = np.rint(field / np.float32(FLOW_SCALE)).clip(-127, 127).astype(np.int8)
+    return zlib.compress(units.tobytes(), 1)
+
+
+def _ends(kept: Packed | PackedFlow, file: int, pieces: int) -> NDArray[np.uint64]:
+    """Read the table behind the pieces."""
+    table = OFFSET.itemsize * (pieces + 1)
+    return np.frombuffer(_piece(file, kept.offset + kept.bytes - table, table), OFFSET)
+
+
 def _piece(file: int, start: int, size: int) -> bytes:
     piece = os.pread(file, size, start)
     if len(piece) != size:
@@ -105,29 +157,29 @@ def _piece(file: int, start: int, size: int) -> bytes:
     return piece
 
 
-def digest_of(packed: Packed, file: BinaryIO) -> str:
+def digest_of(kept: Packed | PackedFlow, file: BinaryIO) -> str:
     """Return the SHA-256 of a video's bytes in an open file, which may end too early."""
     state = hashlib.sha256()
-    file.seek(packed.offset)
-    left = packed.bytes
+    file.seek(kept.offset)
+    left = kept.bytes
     while left and (piece := file.read(min(left, _MEGABYTE))):
         state.update(piece)
         left -= len(piece)
     return state.hexdigest()
 
 
-def _check(video: Video, packed: Packed, file: BinaryIO) -> None:
+def _check(video: Video, packed: Packed, kept: Packed | PackedFlow, file: BinaryIO) -> None:
     """Compare a video's bytes with their digest, once in a process."""
-    if packed in _intact:
+    if (packed.path, kept) in _intact:
         return
-    if digest_of(packed, file) != packed.sha256:
+    if digest_of(kept, file) != kept.sha256:
         raise _damaged(video, packed, "its bytes are not those that were written")
-    _intact.add(packed)
+    _intact.add((packed.path, kept))
 
 
 def _damaged(video: Video, packed: Packed, reason: str) -> DamagedFileError:
     return DamagedFileError(
-        f"the packed pictures of {video.path} are damaged: {reason}",
+        f"what was packed of {video.path} is damaged: {reason}",
         where=packed.path,
         hint=REPAIR,
     )

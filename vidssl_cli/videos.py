@@ -49,6 +49,26 @@ def _name(value: object) -> str:
 Name = Annotated[str, PlainValidator(_name)]
 
 
+FlowMethod = Literal["dis", "tvl1"]
+"""How optical flow is computed: dense inverse search, or TV-L1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFlow:
+    """Where a packed set keeps the optical flow from each frame of a video to the next."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    offset: NonNegativeInt
+    """First byte of it in the file of the pictures."""
+    bytes: PositiveInt
+    """How many bytes it has."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of these bytes."""
+    method: FlowMethod
+    """How it was computed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """Where a packed set keeps the pictures of a video; made by `vidssl data pack`."""
@@ -74,6 +94,8 @@ class Packed:
     """When that file was changed last, in nanoseconds since 1970."""
     source_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Of that file."""
+    flow: PackedFlow | None = None
+    """Where the optical flow is, if it was packed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +178,8 @@ def digest(videos: Sequence[Video]) -> str:
         row = [os.path.relpath(path, root), video.label, video.split, video.group, *facts]
         if video.packed:
             row += [video.packed.format, video.packed.height, video.packed.width]
+            if video.packed.flow:
+                row += [video.packed.flow.method]
         state.update(json.dumps(row).encode() + b"\n")
     return state.hexdigest()
 
@@ -219,8 +243,8 @@ def _row(video: Video, folder: str) -> dict[str, Any]:
         if (value := getattr(video, field.name)) not in (None, ())
     }
     if video.packed:
-        packed = dataclasses.asdict(video.packed)
-        row["packed"] = packed | {"path": _relative(video.packed.path, folder)}
+        packed = dataclasses.asdict(video.packed) | {"path": _relative(video.packed.path, folder)}
+        row["packed"] = {key: value for key, value in packed.items() if value is not None}
     return row | {"path": _relative(video.path, folder)}
 
 

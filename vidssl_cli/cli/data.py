@@ -37,6 +37,7 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="Files decoded at a time; one per core by default.")
 ]
 PackFormat = Literal["compact", "raw"]
+FlowMethod = Literal["dis", "tvl1"]
 
 
 def register(app: typer.Typer) -> None:
@@ -118,6 +119,10 @@ def pack(
         PackFormat,
         typer.Option("--format", help="JPEGs, about as large as the videos, or plain pixels."),
     ] = "compact",
+    flow: Annotated[
+        FlowMethod | None,
+        typer.Option(help="Keep optical flow too, by DIS or TV-L1; needs OpenCV."),
+    ] = None,
     split: Split = 1,
     lists: OfficialLists = None,
     train_list: TrainList = None,
@@ -149,7 +154,7 @@ def pack(
         classes=classes,
         workers=workers,
     )
-    made = make(videos, out, resize=resize, form=form, workers=workers)
+    made = make(videos, out, resize=resize, form=form, flow=flow, workers=workers)
     broken = [*broken, *made.broken]
     if as_json:
         reasons = [{"path": error.where, "reason": str(error)} for error in broken]

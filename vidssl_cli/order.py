@@ -1,0 +1,113 @@
+"""Which videos make which step: a pure function of the seed and the number of the step.
+
+Training passes over its visits again and again, each time in a new order; what does not fill a
+batch at the end of a pass is left out of it. A sampler may go over a video in several visits, and
+may draw on some of the visits only until training has come further (`clips.Stage`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import Course, Draw, Stage
+from vidssl_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.clips import Sampler
+    from vidssl_cli.videos import Video
+
+
+class Order:
+    """The visits of every step of a run."""
+
+    steps: int
+    """Of an epoch; the same in every epoch."""
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        sampler: Sampler,
+        *,
+        seed: int,
+        batch_videos: int,
+        repeats: int = 1,
+        epochs: int = 1,
+    ) -> None:
+        """Lay out the run.
+
+        Args:
+            videos: the data set.
+            sampler: says how often an epoch goes over a video, and what each stage draws on.
+            seed: addresses the order.
+            batch_videos: visits of a step.
+            repeats: times that an epoch goes over everything.
+            epochs: of the run, for samplers that change with its progress.
+
+        Raises:
+            UsageError: the visits, or those of a stage, do not fill a batch.
+        """
+        self.seed = seed
+        self.batch_videos = batch_videos
+        self.repeats = repeats
+        self._counts = np.array([sampler.visits(video) for video in videos], np.int64)
+        number = np.concatenate([np.arange(count) for count in self._counts])
+        video = np.repeat(np.arange(len(videos)), self._counts)
+        first_to_last = np.lexsort((video, number))
+        self._video, self._number = video[first_to_last], number[first_to_last]
+        self.steps = len(video) * repeats // batch_videos
+        if self.steps == 0:
+            raise UsageError(
+                f"{len(video)} videos visited {repeats} times do not fill one batch of "
+                f"{batch_videos}",
+                hint="lower train.batch_videos or raise train.repeats",
+            )
+        course = Course(videos, self._video, self._number, self.steps, epochs)
+        self._stages = list(sampler.stages(course))
+        for stage in self._stages:
+            if self._steps_of_a_pass(stage) == 0:
+                raise UsageError(
+                    f"the {len(stage.visits)} clips that training draws on from step "
+                    f"{stage.first_step} on do not fill one batch of {batch_videos}",
+                    hint="lower train.batch_videos, or let the sampler begin with more",
+                )
+        self._passes_before = self._count_passes()
+        self._shuffled: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
+
+    def visits(self, step: int) -> tuple[list[int], list[Draw]]:
+        """Return the videos of a step, counted from the beginning of the run, and their draws.
+
+        No two visits of a run to a video have the same draw.
+        """
+        which = max(i for i, stage in enumerate(self._stages) if stage.first_step <= step)
+        stage = self._stages[which]
+        done, within = divmod(step - stage.first_step, self._steps_of_a_pass(stage))
+        number = self._passes_before[which] + done
+        if self._shuffled[0] != number:  # most steps are of the same pass as the one before
+            places = Draw(self.seed, number, -1)("order")
+            self._shuffled = number, places.permutation(len(stage.visits) * self.repeats)
+        batch = slice(within * self.batch_videos, (within + 1) * self.batch_videos)
+        rounds, rows = np.divmod(self._shuffled[1][batch], len(stage.visits))
+        rows = stage.visits[rows]
+        videos = self._video[rows]
+        before = (number * self.repeats + rounds) * self._counts[videos] + self._number[rows]
+        draws = [
+            Draw(self.seed, visit, video)
+            for visit, video in zip(before.tolist(), videos.tolist(), strict=True)
+        ]
+        return videos.tolist(), draws
+
+    def _steps_of_a_pass(self, stage: Stage) -> int:
+        return len(stage.visits) * self.repeats // self.batch_videos
+
+    def _count_passes(self) -> list[int]:
+        """Return how many passes begin before each stage, so that every pass has its number."""
+        before = [0]
+        for stage, following in zip(self._stages, self._stages[1:], strict=False):
+            length = following.first_step - stage.first_step
+            before.append(before[-1] - (-length // self._steps_of_a_pass(stage)))
+        return before
