@@ -16,7 +16,7 @@ a recipe must not pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -80,6 +80,10 @@ class PretextOptions(Options):
     weight: NonNegativeFloat = 1.0
     """Factor on every loss term of this pretext in the total."""
 
+    def required(self) -> frozenset[str]:
+        """Return the labels that the sampler must offer: ``needs``, unless an option names them."""
+        return self.needs
+
     def streams(self) -> frozenset[Stream]:
         """Name what the batch must hold beside clips."""
         return frozenset()
@@ -126,6 +130,11 @@ class PretextContext:
     """V, clips per video."""
     videos: int
     """Videos in the data set, for state that is kept per video."""
+    backbone: Backbone | None = None
+    """The network that learns, for pretexts that keep a copy of it; not to be made a submodule."""
+    encode: Callable[[Backbone, Tensor], Mapping[str, Tensor]] | None = None
+    """Runs such a copy on clips (B, V, C, T, H, W) as the learning network runs, in the same
+    precision, and returns taps (B, V, …)."""
 
 
 class Pretext(Protocol):

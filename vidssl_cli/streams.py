@@ -41,8 +41,13 @@ def cut_flow(fields: Sequence[Tensor], parameters: Parameters, side: int) -> Ten
     flow = _cut_all(fields, parameters, side)
     for number, clip in enumerate(flow):
         _, _, height, width = parameters.box[number].tolist()
-        clip[:, 0] *= side / width * (-1 if parameters.flip[number] else 1)
-        clip[:, 1] *= side / height
+        turns = int(parameters.turns[number])
+        right, down = clip[:, 0].clone(), clip[:, 1].clone()
+        right *= side / width * (-1 if parameters.flip[number] else 1)
+        down *= side / height
+        for _ in range(turns % 4):  # counter-clockwise: what went right goes up
+            right, down = down, -right
+        clip[:, 0], clip[:, 1] = right, down
     return flow.transpose(1, 2)
 
 
