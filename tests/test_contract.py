@@ -15,11 +15,12 @@ from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.evaluators.hooks import Retrieval
 from vidssl_plugins.pretexts.hooks import Pace as PacePretext
 from vidssl_plugins.pretexts.hooks import SameContext
-from vidssl_plugins.samplers.hooks import Pace, TemporalTransforms, Uniform
+from vidssl_plugins.samplers.hooks import Consecutive, Pace, TemporalTransforms, Uniform
 
 SMALL = {"r3d": {"depth": 10, "width": 8}}
 """Sizes for backbones whose default would take long."""
-SAMPLERS = {"temporal_transforms": TemporalTransforms(name="temporal_transforms")}
+SAMPLERS = {
+    "statistics": Consecutive(name="consecutive"),"temporal_transforms": TemporalTransforms(name="temporal_transforms")}
 CHOICES = {"classify": {"label": "pace"}}
 """What pretexts cannot do without."""
 """Samplers for pretexts that cannot learn from pace clips."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Pool,
         PretextOptions,
         SamplerOptions,
+        Stream,
     )
 
 LENGTHS = (*range(1, 70), 96, 120, 121, 128, 250, 1000)
@@ -198,7 +199,7 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     )
     assert views >= options.needs_views, f"needs {options.needs_views} views; there are {views}"
     channels = {name: shape[0] for name, shape in TAPS.items()}
-    batch = _noise_batch(sampler)
+    batch = _noise_batch(sampler, options.streams())
     context = PretextContext(channels["feat"], channels, sampler.labels(), views, len(batch.video))
     torch.manual_seed(0)
     pretext, twin = options.build(context), options.build(context)
@@ -224,20 +225,28 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     assert reached, "no gradient reaches any tap of the backbone"
 
 
-def _noise_batch(sampler: SamplerOptions, videos: int = 12) -> Batch:
+def _noise_batch(
+    sampler: SamplerOptions, streams: frozenset[Stream] = frozenset(), videos: int = 12
+) -> Batch:
     rows = [Video(path=f"{i}.mp4", frames=300 + i, fps=25.0) for i in range(videos)]
     plans = sampler.build().plan_batch(rows, [Draw(0, 0, index) for index in range(videos)])
     frames = torch.stack(
         [torch.stack([torch.from_numpy(view.frames) for view in plan.views]) for plan in plans]
     )
+    *views, length = frames.shape
+    clips = torch.rand(*views, 3, length, 8, 8)
     return Batch(
-        clips=torch.rand(*frames.shape[:2], 3, frames.shape[2], 8, 8),
+        clips=clips,
         labels={
             name: torch.stack([torch.as_tensor(plan.labels[name]) for plan in plans])
             for name in sampler.labels()
         },
         video=torch.arange(videos),
         frames=frames,
+        pixels=torch.randint(256, (*clips.shape,), dtype=torch.uint8)
+        if "pixels" in streams
+        else None,
+        flow=torch.randn(*views, 2, length - 1, 8, 8) if "flow" in streams else None,
     )
 
 

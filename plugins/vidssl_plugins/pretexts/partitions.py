@@ -67,7 +67,7 @@ def cells(
     together = torch.zeros(height, width, dtype=torch.int64, device=device)
     for pattern, blocks in zip(patterns, maps, strict=True):
         together = together * BLOCKS[pattern] + blocks
-    numbers, cell = together.unique(return_inverse=True)
+    numbers, cell = torch.unique(together, return_inverse=True)
     member = torch.zeros(len(numbers), 0, dtype=torch.float64, device=device)
     for pattern, blocks in zip(patterns, maps, strict=True):
         of_cell = torch.zeros(len(numbers), dtype=torch.int64, device=device)

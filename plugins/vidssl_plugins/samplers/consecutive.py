@@ -1,0 +1,39 @@
+"""Neighbouring frames: pieces of a video that do not overlap, or clips from anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames, window
+
+if TYPE_CHECKING:
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.hooks import Consecutive
+
+
+class ConsecutiveSampler(Sampler):
+    """Plans one clip of T neighbouring frames."""
+
+    views = 1
+
+    def __init__(self, options: Consecutive) -> None:
+        self.frames = options.frames
+        self.pieces = options.start == "pieces"
+
+    def rejects(self, video: Video) -> str | None:
+        """Reject what is shorter than a clip."""
+        count = known_frames(video)
+        return None if count >= self.frames else f"{count} frames; needs at least {self.frames}"
+
+    def visits(self, video: Video) -> int:
+        """Return how many pieces the video has, or 1 if clips may be anywhere."""
+        return known_frames(video) // self.frames if self.pieces else 1
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan the piece whose turn it is, or draw where the clip starts."""
+        count = known_frames(video)
+        if self.pieces:
+            start = draw.epoch % self.visits(video) * self.frames
+        else:
+            start = int(draw("start").integers(count - self.frames + 1))
+        return ClipPlan((View(window(start, self.frames, 1, count)),))
