@@ -20,7 +20,9 @@ from vidssl_plugins.samplers.hooks import Consecutive, Pace, TemporalTransforms,
 SMALL = {"r3d": {"depth": 10, "width": 8}}
 """Sizes for backbones whose default would take long."""
 SAMPLERS = {
-    "statistics": Consecutive(name="consecutive"),"temporal_transforms": TemporalTransforms(name="temporal_transforms")}
+    "statistics": Consecutive(name="consecutive"),
+    "temporal_transforms": TemporalTransforms(name="temporal_transforms"),
+}
 CHOICES = {"classify": {"label": "pace"}}
 """What pretexts cannot do without."""
 """Samplers for pretexts that cannot learn from pace clips."""

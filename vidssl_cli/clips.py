@@ -90,6 +90,8 @@ class Course:
     """Optimizer steps of an epoch."""
     epochs: int
     """Epochs of the run."""
+    seed: int = 0
+    """Addresses the random draws of the run."""
 
 
 @dataclass(frozen=True)

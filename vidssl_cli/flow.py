@@ -136,14 +136,19 @@ def _stored(
     kept = [pair for pair in pairs if pair[1] == pair[0] + 1]
     if not kept:
         return {}
-    fields = resized(read_packed_flow(video, [before for before, _ in kept]), size)
+    fields = stored_flow(video, [before for before, _ in kept], size)
     return dict(zip(kept, fields, strict=True))
 
 
-def resized(fields: NDArray[np.int8], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return packed flow (n, 2, h, w) as pixels of frames of another size."""
-    flow = fields * np.float32(FLOW_SCALE)
-    height, width = fields.shape[2:]
+def stored_flow(video: Video, frames: Sequence[int], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return (n, 2, H, W), the packed flow at n frames, as pixels of frames of H x W.
+
+    Raises:
+        MediaError: The video has no frame after one of these.
+        DamagedFileError: The packed set is damaged.
+    """
+    flow = read_packed_flow(video, frames) * np.float32(FLOW_SCALE)
+    height, width = flow.shape[2:]
     if (height, width) == size:
         return flow
     flow = resampling(height, size[0], 0) @ flow @ resampling(width, size[1], 0).T

@@ -51,7 +51,8 @@ def lr_factor(
         case Constant():
             return 1.0
         case Step():
-            return float(schedule.gamma ** (epoch // schedule.every))
+            begun = max((start for start in schedule.restarts if start <= epoch), default=0)
+            return float(schedule.gamma ** ((epoch - begun) // schedule.every))
         case MultiStep():
             return float(schedule.gamma ** sum(epoch >= start for start in schedule.epochs))
         case Cosine():

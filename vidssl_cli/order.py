@@ -66,7 +66,7 @@ class Order:
                 f"{batch_videos}",
                 hint="lower train.batch_videos or raise train.repeats",
             )
-        course = Course(videos, self._video, self._number, self.steps, epochs)
+        course = Course(videos, self._video, self._number, self.steps, epochs, seed)
         self._stages = list(sampler.stages(course))
         for stage in self._stages:
             if self._steps_of_a_pass(stage) == 0:

@@ -184,6 +184,9 @@ class Step(Schedule):
     """Epochs between two changes."""
     gamma: PositiveFloat = 0.1
     """Factor of one change."""
+    restarts: tuple[PositiveInt, ...] = ()
+    """Epochs, counted from 0, at whose beginning the rate is the first one again and counting
+    starts anew, as a curriculum wants it."""
 
 
 class MultiStep(Schedule):

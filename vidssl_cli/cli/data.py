@@ -168,6 +168,67 @@ def pack(
         raise SkippedMediaError(f"{len(broken)} videos were left out")
 
 
+@data.command()
+def scores(
+    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File of scores to write (.jsonl).")],
+    flow: Annotated[
+        FlowMethod, typer.Option(help="Optical flow, by DIS or TV-L1, where DATA holds none.")
+    ] = "dis",
+    size: Annotated[
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Size at which flow is computed.")
+    ] = "128x171",
+    short_side: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="PIXELS", help="Length of the short side, instead of --size."),
+    ] = None,
+    crop: Annotated[
+        int, typer.Option(min=4, help="Side of the square in the middle that is scored.")
+    ] = 112,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 16,
+    split: Split = 1,
+    lists: OfficialLists = None,
+    train_list: TrainList = None,
+    test_list: TestList = None,
+    classes: Classes = None,
+    workers: Workers = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score the clips of every video for a curriculum: how far motion is in one place.
+
+    Interrupted, or run again, it keeps what FILE has of videos that have not changed.
+    """
+    from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.errors import SkippedMediaError
+
+    resize = short_side or _parse_size(size)
+
+    from vidssl_cli.scan import open_data
+    from vidssl_cli.scoring import Scoring, score_videos
+
+    videos, broken = open_data(
+        source,
+        split=split,
+        lists=lists,
+        train_list=train_list,
+        test_list=test_list,
+        classes=classes,
+        workers=workers,
+    )
+    scoring = Scoring(flow, resize, crop, frames)
+    rows, unread = score_videos(videos, out, scoring, workers=workers)
+    broken = [*broken, *unread]
+    clips = sum(len(row.scores) for row in rows)
+    if as_json:
+        reasons = [{"path": error.where, "reason": str(error)} for error in broken]
+        emit_json({"scores": str(out), "videos": len(rows), "clips": clips, "broken": reasons})
+    else:
+        emit(f"{out}: {clips} clips of {len(rows)} videos, {len(broken)} videos left out")
+    if strict and broken:
+        raise SkippedMediaError(f"{len(broken)} videos were left out")
+
+
 def _parse_size(text: str) -> tuple[int, int]:
     from vidssl_cli.errors import UsageError
 

@@ -1,0 +1,120 @@
+"""Easy clips first (Wang, thesis 2020, section 3.4, after Hacohen and Weinshall 2019)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import ClipPlan, Course, Draw, Sampler, Stage
+from vidssl_cli.errors import UsageError
+from vidssl_cli.scores import scores_of
+from vidssl_plugins.samplers.hooks import (
+    FixedExponentialPacing,
+    SinglePacing,
+    VariedExponentialPacing,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.hooks import Curriculum, Pacing
+
+
+def shares(pacing: Pacing, epoch_steps: int, epochs: int) -> list[tuple[int, float]]:
+    """Return where each stage begins, in steps, and the share of the clips that it draws on."""
+    unit = epoch_steps if pacing.unit == "epochs" else 1
+    share = pacing.start
+    match pacing:
+        case SinglePacing():
+            length = epoch_steps * epochs // 2 if pacing.length is None else pacing.length * unit
+            return [(0, share), (length, 1.0)] if length else [(0, 1.0)]
+        case FixedExponentialPacing():
+            increases = math.ceil(math.log(1 / share, pacing.increase) - 1e-9)
+            lengths = [pacing.length] * max(0, increases)
+        case VariedExponentialPacing():
+            lengths = [*pacing.lengths]
+        case _:
+            return [(0, share)]
+    begins = [0, *np.cumsum(lengths)]
+    return [
+        (int(begin) * unit, min(share * pacing.increase**stage, 1.0))
+        for stage, begin in enumerate(begins)
+    ]
+
+
+def ranking(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions of scores, the highest first; equals stay in order."""
+    return np.argsort(-scores, kind="stable")
+
+
+class CurriculumSampler(Sampler):
+    """Another sampler, and stages of training that draw on more and more of its visits."""
+
+    def __init__(self, options: Curriculum, sampler: Sampler) -> None:
+        self.options = options
+        self.sampler = sampler
+        self.views, self.frames = sampler.views, sampler.frames
+
+    def rejects(self, video: Video) -> str | None:
+        """Reject what the other sampler rejects."""
+        return self.sampler.rejects(video)
+
+    def visits(self, video: Video) -> int:
+        """Visit a video as often as the other sampler."""
+        return self.sampler.visits(video)
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan what the other sampler plans."""
+        return self.sampler.plan(video, draw)
+
+    def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
+        """Plan what the other sampler plans."""
+        return self.sampler.plan_batch(videos, draws)
+
+    def stages(self, course: Course) -> list[Stage]:
+        """Cut training into stages, each of which draws on the first visits of the ranking.
+
+        Raises:
+            UsageError: a video has no scores, or has changed since.
+        """
+        ranked = self._ranking(course)
+        return [
+            Stage(first_step, ranked[: int(share * len(ranked))])
+            for first_step, share in shares(self.options.pacing, course.epoch_steps, course.epochs)
+        ]
+
+    def _ranking(self, course: Course) -> NDArray[np.int64]:
+        """Return the visits of an epoch, what comes first first."""
+        if self.options.order == "random":
+            return Draw(course.seed, 0, -1)("curriculum").permutation(len(course.video))
+        assert self.options.scores is not None
+        path = Path(self.options.scores)
+        frames, scores = scores_of(path, course.videos)
+        counts = np.bincount(course.video, minlength=len(course.videos)).tolist()
+        for video, count, of_video in zip(course.videos, counts, scores, strict=True):
+            if count > 1 and count != len(of_video):
+                raise UsageError(
+                    f"{len(of_video)} clips of {frames} frames of {video.path} are scored, and the "
+                    f"sampler cuts {count} of {self.frames}",
+                    where=str(path),
+                    hint=f"score with --frames {self.frames}",
+                )
+        rows = zip(course.video.tolist(), course.number.tolist(), strict=True)
+        values = [self._score(scores[v], n, counts[v]) for v, n in rows]
+        ranked = ranking(np.array(values))
+        return ranked if self.options.order == "easy" else ranked[::-1]
+
+    def _score(self, scores: tuple[float, ...], visit: int, visits: int) -> float:
+        """Return the score of a piece, or of a video; one too short to be scored has no motion."""
+        if visits > 1:
+            return scores[visit]
+        if not scores:
+            return 0.0
+        if self.options.video_score == "mean":
+            return float(np.mean(scores))
+        return scores[len(scores) // 2]

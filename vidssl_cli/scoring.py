@@ -1,0 +1,173 @@
+"""Motion scores of clips for a curriculum (Wang, thesis 2020, section 3.4).
+
+The score of a clip is the share of its motion boundaries that lies in the strongest block of a
+grid of 4 by 4: 1 if all motion is in one place, 1/16 if it is everywhere, 0 without any. High
+scores are easy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidssl_cli.console import track, warn
+from vidssl_cli.decode import read_planes, stream_planes
+from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.flow import FlowEstimator, grey, opencv, stored_flow
+from vidssl_cli.geometry import centre_box
+from vidssl_cli.scale import target_size
+from vidssl_cli.scores import Scored, identify, read_scores, write_scores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.videos import FlowMethod, Video
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How clips are scored."""
+
+    flow: FlowMethod
+    """Method of optical flow, which is read from packed videos that hold it."""
+    resize: tuple[int, int] | int
+    """Size at which flow is computed."""
+    crop: int
+    """Side of the square in the middle that is scored."""
+    frames: int
+    """T, frames of a clip; clips follow one another without overlap."""
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the settings as they are read back from JSON."""
+        resize = self.resize if isinstance(self.resize, int) else list(self.resize)
+        return {"score": "motion", **vars(self), "resize": resize}
+
+    def __call__(self, video: Video) -> Scored:
+        """Score every clip of a video.
+
+        Raises:
+            MediaError: It cannot be read.
+            UsageError: The square does not fit.
+        """
+        size = target_size(self.resize, (video.height or 1, video.width or 1))
+        if self.crop > min(size):
+            raise UsageError(
+                f"a square of {self.crop} does not fit into pictures of {size[0]}x{size[1]}",
+                where=video.path,
+            )
+        top, left, _, _ = centre_box(self.crop, size)
+        square = np.s_[..., top : top + self.crop, left : left + self.crop]
+        fields = _fields(video, self.flow, size, self.frames)
+        scores = tuple(motion_score(field.sum(0)[square]) for field in fields)
+        try:
+            return replace(identify(video), scores=scores)
+        except OSError as error:
+            raise MediaError(f"cannot be read: {error.strerror}", where=video.path) from error
+
+
+def score_videos(
+    videos: Sequence[Video], out: Path, scoring: Scoring, *, workers: int | None = None
+) -> tuple[list[Scored], list[MediaError]]:
+    """Score every clip of every video; what ``out`` has already is kept.
+
+    Args:
+        videos: With facts.
+        out: The file of scores; when interrupted it holds what was done.
+        scoring: How to score.
+        workers: Videos at a time; one per core if None.
+
+    Returns:
+        The rows, and one error for each video that cannot be read, which has been told.
+
+    Raises:
+        UsageError: OpenCV is missing, or the square does not fit.
+        DamagedFileError: ``out`` is no file of scores.
+    """
+    if not all(video.packed and video.packed.flow for video in videos):
+        opencv()
+    known: dict[str, Scored] = {}
+    if out.exists():
+        settings, rows = read_scores(out)
+        known = rows if settings == scoring.as_document() else {}
+
+    def score(video: Video) -> Scored | MediaError:
+        row = known.get(video.path)
+        try:
+            return row if row and row.is_of(video) else scoring(video)
+        except MediaError as error:
+            return error
+
+    done: list[Scored] = []
+    broken: list[MediaError] = []
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "score")
+    try:
+        for result in track(pool.map(score, videos), "scoring", total=len(videos)):
+            if isinstance(result, MediaError):
+                warn(f"{result.where}: {result}; it is left out")
+                broken.append(result)
+            else:
+                done.append(result)
+    finally:  # also when Ctrl-C ends the wait
+        pool.shutdown(cancel_futures=True)
+        write_scores(out, scoring.as_document(), done)
+    return done, broken
+
+
+def motion_score(total: NDArray[np.float32]) -> float:
+    """Score a clip by its flow (2, H, W), summed over time."""
+    best = 0.0
+    height, width = total.shape[1:]
+    rows, columns = (np.arange(length) * 4 // length for length in (height, width))
+    blocks = (4 * rows[:, None] + columns).ravel()
+    for component in total.astype(np.float64):
+        magnitude = np.hypot(*_derivatives(component)).ravel()
+        sums = np.bincount(blocks, magnitude, 16)
+        if sums.any():
+            strongest = (sums / np.bincount(blocks, minlength=16)).argmax()
+            best = max(best, float(sums[strongest] / sums.sum()))
+    return best
+
+
+def _derivatives(field: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the derivatives along x and y of (H, W) by Prewitt's kernels; borders are repeated."""
+    padded = np.pad(field, 1, mode="edge")
+    columns = padded[:-2] + padded[1:-1] + padded[2:]
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return columns[:, 2:] - columns[:, :-2], rows[2:] - rows[:-2]
+
+
+def _fields(
+    video: Video, method: FlowMethod, size: tuple[int, int], frames: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the flow (T - 1, 2, H, W) within each clip."""
+    clips = [range(start, start + frames) for start in range(0, video.frames or 0, frames)]
+    clips = [clip for clip in clips if clip.stop <= (video.frames or 0)]
+    if video.packed and video.packed.flow and video.packed.flow.method == method:
+        for clip in clips:
+            yield stored_flow(video, clip[:-1], size)
+        return
+    estimate = FlowEstimator(method)
+    for pictures in _pictures(video, clips, size):
+        yield np.stack([estimate(*pair) for pair in pairwise(pictures)])
+
+
+def _pictures(
+    video: Video, clips: Sequence[range], size: tuple[int, int]
+) -> Iterator[list[NDArray[np.uint8]]]:
+    """Yield the grey pictures (H, W) of each clip."""
+    if video.packed:
+        for clip in clips:
+            yield [grey(picture) for picture in read_planes(video, clip, size)]
+        return
+    if not clips:
+        return
+    pictures = map(grey, stream_planes(video, range(clips[-1].stop), size))
+    for clip in clips:
+        yield [next(pictures) for _ in clip]
