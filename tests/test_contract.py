@@ -15,7 +15,7 @@ from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.evaluators.hooks import Retrieval
 from vidssl_plugins.pretexts.hooks import Pace as PacePretext
 from vidssl_plugins.pretexts.hooks import SameContext
-from vidssl_plugins.samplers.hooks import Consecutive, Pace, TemporalTransforms, Uniform
+from vidssl_plugins.samplers.hooks import Consecutive, Curriculum, Pace, TemporalTransforms, Uniform
 
 SMALL = {"r3d": {"depth": 10, "width": 8}}
 """Sizes for backbones whose default would take long."""
@@ -28,6 +28,10 @@ CHOICES = {"classify": {"label": "pace"}}
 """Samplers for pretexts that cannot learn from pace clips."""
 
 
+WRAPPED = {"curriculum": {"sampler": Pace(name="pace", views=2), "order": "random"}}
+"""What samplers need that work on others."""
+
+
 @pytest.mark.parametrize("name", sorted(offered("backbone")))
 def test_backbones(name):
     options = offered("backbone")[name](name=name, **SMALL.get(name, {}))
@@ -36,7 +40,7 @@ def test_backbones(name):
 
 @pytest.mark.parametrize("name", sorted(offered("sampler")))
 def test_samplers(name):
-    testing.check_sampler(offered("sampler")[name](name=name))
+    testing.check_sampler(offered("sampler")[name](name=name, **WRAPPED.get(name, {})))
 
 
 @pytest.mark.parametrize("name", sorted(offered("pretext")))
@@ -59,6 +63,13 @@ def test_evaluators(name):
         TemporalTransforms(name="temporal_transforms", speeds=[0, 1, 2], warp_steps=[1, 4]),
         TemporalTransforms(name="temporal_transforms", types=["speed", "warp"], frames=8),
         Uniform(name="uniform", frames=32, stride=4, views=3),
+        Consecutive(name="consecutive", start="pieces"),
+        Curriculum(
+            name="curriculum",
+            sampler=Consecutive(name="consecutive", start="pieces", frames=8),
+            order="random",
+            pacing={"name": "fixed_exponential", "length": 1},
+        ),
     ],
     ids=str,
 )

@@ -21,7 +21,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from vidssl_cli.clips import ABSENT, Batch, ClipPlan, Draw
+from vidssl_cli.clips import ABSENT, Batch, ClipPlan, Course, Draw
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.recipe import Evaluation
 from vidssl_cli.videos import Video
@@ -29,6 +29,7 @@ from vidssl_cli.videos import Video
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.clips import Sampler
     from vidssl_cli.hooks import (
         BackboneOptions,
         Embedding,
@@ -141,6 +142,10 @@ def check_sampler(options: SamplerOptions, lengths: Sequence[int] = LENGTHS) -> 
         assert reason is None or reason.strip(), f"{video.path} is rejected without a reason"
     usable = [video for video, reason in zip(videos, reasons, strict=True) if reason is None]
     assert usable, f"every video is rejected: {dict(zip(lengths, reasons, strict=True))}"
+    for video in usable:
+        visits = sampler.visits(video)
+        assert visits >= 1, f"{video.path} has {visits} visits; what is usable has at least one"
+    _check_stages(sampler, usable)
     for epoch in range(3):
         draws = [Draw(seed=0, epoch=epoch, video=index) for index in range(len(usable))]
         plans = sampler.plan_batch(usable, draws)
@@ -150,6 +155,23 @@ def check_sampler(options: SamplerOptions, lengths: Sequence[int] = LENGTHS) -> 
             _check_plan(plan, video, sampler.views, sampler.frames)
             _check_labels(plan, options.labels(), sampler.views)
             assert _same_plan(plan, repeat), f"{video.path}: one draw gave two different plans"
+
+
+def _check_stages(sampler: Sampler, videos: Sequence[Video]) -> None:
+    counts = [sampler.visits(video) for video in videos]
+    number = np.concatenate([np.arange(count) for count in counts])
+    course = Course(videos, np.repeat(np.arange(len(videos)), counts), number, 10, 4)
+    stages = sampler.stages(course)
+    firsts = [stage.first_step for stage in stages]
+    assert firsts[:1] == [0], f"the first stage begins at {firsts[:1]}, not at step 0"
+    assert firsts == sorted(set(firsts)), f"stages begin at {firsts}, not one after the other"
+    for stage in stages:
+        assert len(stage.visits), f"the stage at step {stage.first_step} draws on nothing"
+        assert len(set(stage.visits.tolist())) == len(stage.visits), (
+            f"the stage at step {stage.first_step} draws on a visit twice"
+        )
+        inside = (stage.visits >= 0) & (stage.visits < len(number))
+        assert inside.all(), f"{stage.visits} leaves the {len(number)} visits of an epoch"
 
 
 def _check_plan(plan: ClipPlan, video: Video, views: int, frames: int) -> None:

@@ -1,0 +1,366 @@
+"""Scores of clips, the pacing of a curriculum, and training that goes from easy to all."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from vidssl_cli.batches import Loader
+from vidssl_cli.cli import app
+from vidssl_cli.cli.failures import run
+from vidssl_cli.clips import Course
+from vidssl_cli.encode import write_mp4
+from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.optim import lr_factor
+from vidssl_cli.order import Order
+from vidssl_cli.pack import pack
+from vidssl_cli.probe import probe
+from vidssl_cli.recipe import Augment, Input, PretrainRecipe, Step
+from vidssl_cli.scores import identify, read_scores, scores_of, write_scores
+from vidssl_cli.scoring import Scoring, motion_score, score_videos
+from vidssl_plugins.pretexts.partitions import partition
+from vidssl_plugins.pretexts.statistics_motion import derivatives
+from vidssl_plugins.samplers.curriculum import ranking, shares
+from vidssl_plugins.samplers.hooks import Curriculum
+
+SCORING = Scoring(flow="dis", resize=(24, 32), crop=16, frames=16)
+PIECES = {"name": "consecutive", "start": "pieces"}
+
+
+def curriculum(scores=None, sampler=PIECES, **options):
+    name = None if scores is None else str(scores)
+    return Curriculum(name="curriculum", sampler=sampler, scores=name, **options)
+
+
+@pytest.fixture
+def scored(toy_videos, tmp_path):
+    """Return a function that writes scores of the toy videos: (2,) for each of 40 frames."""
+
+    def write(*scores, settings=None):
+        rows = [
+            replace(identify(video), scores=tuple(of_video))
+            for video, of_video in zip(toy_videos, scores, strict=False)
+        ]
+        write_scores(tmp_path / "scores.jsonl", settings or {"frames": 16}, rows)
+        return tmp_path / "scores.jsonl"
+
+    return write
+
+
+# Scores
+
+
+def test_motion_in_one_place_is_easiest():
+    total = np.zeros((2, 112, 112), np.float32)
+    total[0, 30:50, 33:51] = 4  # inside a block of 28 x 28
+    assert motion_score(total) == 1
+
+
+def test_motion_everywhere_is_hardest():
+    ramp = np.broadcast_to(np.arange(114, dtype=np.float32), (2, 112, 114))
+    assert motion_score(ramp[:, :, 1:-1]) == pytest.approx(1 / 16, rel=0.05)
+
+
+def test_no_motion_is_0():
+    assert motion_score(np.full((2, 112, 112), 3.3, np.float32)) == 0
+
+
+@given(seed=st.integers(0, 1000), height=st.integers(8, 40), width=st.integers(8, 40))
+def test_scores_are_of_the_labels_boundaries(seed, height, width):
+    flow = torch.randn(5, 2, height, width, generator=torch.Generator().manual_seed(seed)).double()
+    blocks = partition(1, height, width, torch.device("cpu"))
+    expected = 0.0
+    for component in flow.unbind(1):
+        magnitude = torch.hypot(*(d.sum(1)[0] for d in derivatives(component[None])))
+        means = [magnitude[blocks == b].mean() for b in range(16)]
+        sums = [magnitude[blocks == b].sum() for b in range(16)]
+        expected = max(expected, float(sums[int(np.argmax(means))] / sum(sums)))
+    assert motion_score(flow.sum(0).numpy()) == pytest.approx(expected)
+
+
+def test_a_score_for_each_clip(toy_videos, tmp_path):
+    rows, broken = score_videos(toy_videos, tmp_path / "s.jsonl", SCORING, workers=2)
+    assert not broken
+    assert [row.path for row in rows] == [video.path for video in toy_videos]
+    assert all(len(row.scores) == 40 // 16 for row in rows)
+    assert all(1 / 16 <= score <= 1 for row in rows for score in row.scores)
+    settings, found = read_scores(tmp_path / "s.jsonl")
+    assert settings == SCORING.as_document()
+    assert list(found.values()) == rows
+
+
+def test_packed_flow_gives_nearly_the_same_scores(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    ground, patch = (random.integers(0, 256, (size, size, 3), dtype=np.uint8) for size in (48, 16))
+    frames = np.repeat(ground[None], 16, 0)
+    for number, frame in enumerate(frames):  # a patch that crosses the picture
+        frame[16:32, 2 * number : 2 * number + 16] = patch
+    write_mp4(tmp_path / "a.mp4", frames, 25, crf=10)
+    scoring = replace(SCORING, resize=(48, 48), crop=48)
+    video = probe(str(tmp_path / "a.mp4"))
+    ((row,), _) = score_videos([video], tmp_path / "s.jsonl", scoring)
+    packed = pack([video], tmp_path / "set", resize=(48, 48), form="raw", flow="dis").videos
+    monkeypatch.setattr("vidssl_cli.scoring.FlowEstimator", None)
+    ((other,), _) = score_videos(packed, tmp_path / "p.jsonl", scoring)
+    assert row.scores[0] > 0.12
+    assert other.scores == pytest.approx(row.scores, abs=0.01)
+    assert (row.sha256, row.path) == (other.sha256, other.path)
+
+
+def test_packed_pictures_are_scored_where_there_is_no_flow(toy_videos, tmp_path):
+    rows, _ = score_videos(toy_videos[:2], tmp_path / "s.jsonl", SCORING)
+    packed = pack(toy_videos[:2], tmp_path / "set", resize=(24, 32), form="raw").videos
+    again, _ = score_videos(packed, tmp_path / "p.jsonl", SCORING)
+    assert [row.scores for row in again] == [row.scores for row in rows]
+
+
+def test_what_is_scored_is_not_scored_again(toy_videos, tmp_path, monkeypatch):
+    out = tmp_path / "s.jsonl"
+    rows, _ = score_videos(toy_videos[:3], out, SCORING)
+    seen = []
+    original = Scoring.__call__
+    monkeypatch.setattr(
+        Scoring, "__call__", lambda self, video: seen.append(video) or original(self, video)
+    )
+    assert score_videos(toy_videos[1:5], out, SCORING)[0][:2] == rows[1:]
+    assert seen == [*toy_videos[3:5]]
+    score_videos(toy_videos[:1], out, replace(SCORING, crop=20))  # other settings, other scores
+    assert seen[2:] == [toy_videos[0]]
+
+
+def test_an_unreadable_video_is_told_and_left_out(toy_videos, tmp_path):
+    lost = replace(toy_videos[1], path=str(tmp_path / "lost.mp4"))
+    rows, broken = score_videos([toy_videos[0], lost], tmp_path / "s.jsonl", SCORING)
+    assert [error.where for error in broken] == [lost.path]
+    assert len(rows) == 1
+
+
+def test_the_command(toy_videos, tmp_path, capfd):
+    folder = os.path.dirname(toy_videos[0].path)
+    out = tmp_path / "scores.jsonl"
+    words = ["data", "scores", folder, "--out", str(out), "--size", "24x32", "--crop", "16"]
+    assert run(app, [*words, "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document == {"scores": str(out), "videos": 12, "clips": 24, "broken": []}
+    assert scores_of(out, toy_videos)[0] == 16
+    assert run(app, [*words, "--crop", "28"]) == 2
+    assert "a square of 28 does not fit" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("harm", "complaint"), [("missing", "has no score"), ("stale", "has changed since")]
+)
+def test_missing_and_stale_scores_are_told(toy_videos, tmp_path, scored, harm, complaint):
+    path = scored(*[[0.1, 0.2]] * (11 if harm == "missing" else 12))
+    if harm == "stale":
+        lines = path.read_text().splitlines()
+        row = json.loads(lines[-1]) | {"bytes": 1, "sha256": "0" * 64}
+        path.write_text("\n".join([*lines[:-1], json.dumps(row)]))
+    with pytest.raises(UsageError, match=complaint) as caught:
+        scores_of(path, toy_videos)
+    assert caught.value.where == str(path)
+    assert toy_videos[11].path in str(caught.value)
+    assert "vidssl data scores" in caught.value.hint
+
+
+def test_touched_and_packed_videos_keep_their_scores(toy_videos, tmp_path, scored):
+    path = scored([0.3, 0.4])
+    lines = path.read_text().splitlines()
+    path.write_text(lines[0] + "\n" + json.dumps(json.loads(lines[1]) | {"mtime_ns": 5}))
+    packed = pack(toy_videos[:1], tmp_path / "set", resize=(24, 32)).videos
+    for videos in (toy_videos[:1], packed):
+        assert scores_of(path, videos) == (16, [(0.3, 0.4)])
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"settings": {}}\n{"path": 3}', "nonsense"])
+def test_other_files_are_refused(tmp_path, content):
+    (tmp_path / "s.jsonl").write_text(content)
+    with pytest.raises(DamagedFileError, match="is no file of scores"):
+        read_scores(tmp_path / "s.jsonl")
+    with pytest.raises(UsageError, match="no such file of scores"):
+        read_scores(tmp_path / "none.jsonl")
+
+
+# Pacing
+
+
+def usable(pacing, steps, clips=1000, **course):
+    """Return how many clips a pacing draws on at each of the steps."""
+    options = curriculum(order="random", pacing=pacing)
+    found = shares(options.pacing, **{"epoch_steps": 10, "epochs": 4} | course)
+    return [int(max(s for s in found if s[0] <= step)[1] * clips) for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("pacing", "steps", "clips"),
+    [
+        ({"name": "single", "length": 100}, (0, 99, 100, 500), [500, 500, 1000, 1000]),
+        (
+            {"name": "fixed_exponential", "length": 100},
+            (0, 99, 100, 200, 300, 900),
+            [125, 125, 250, 500, 1000, 1000],
+        ),
+        (
+            {"name": "varied_exponential", "lengths": [50, 100, 200]},
+            (0, 49, 50, 150, 350),
+            [125, 125, 250, 500, 1000],
+        ),
+        ({"name": "constant"}, (0, 5000), [500, 500]),
+        ({"name": "fixed_exponential", "length": 7, "start": 1}, (0, 7, 70), [1000] * 3),
+    ],
+)
+def test_printed_paces(pacing, steps, clips):
+    assert usable(pacing | {"unit": "steps"}, steps) == clips
+
+
+def test_lengths_in_epochs_and_half_of_the_run():
+    assert usable({"name": "single"}, (0, 19, 20)) == [500, 500, 1000]
+    assert usable({"name": "single", "length": 3}, (29, 30)) == [500, 1000]
+
+
+@given(start=st.floats(0.01, 1), increase=st.floats(1.05, 9), step=st.integers(0, 5000))
+def test_fixed_steps_follow_the_formula(start, increase, step):
+    pacing = {"name": "fixed_exponential", "length": 7, "start": start, "increase": increase}
+    expected = min(start * increase ** (step // 7), 1)
+    assert usable(pacing | {"unit": "steps"}, [step], clips=10**6)[0] == pytest.approx(
+        expected * 10**6, abs=2
+    )
+
+
+def test_equals_stay_in_order():
+    assert ranking(np.array([0.2, 0.9, 0.5, 0.9])).tolist() == [1, 3, 2, 0]
+
+
+# The sampler
+
+
+def course(videos, sampler, **changes):
+    counts = [sampler.visits(video) for video in videos]
+    number = np.concatenate([np.arange(count) for count in counts])
+    video = np.repeat(np.arange(len(videos)), counts)
+    return Course(videos, video, number, **{"epoch_steps": 2, "epochs": 4} | changes)
+
+
+def test_pieces_have_scores_of_their_own(toy_videos, scored):
+    path = scored([0.1, 0.8], [0.5, 0.3])
+    built = curriculum(path).build()
+    first, second = built.stages(course(toy_videos[:2], built))
+    assert (first.first_step, second.first_step) == (0, 4)
+    assert first.visits.tolist() == [1, 2]  # the second piece of the first, the first of the second
+    assert second.visits.tolist() == [1, 2, 3, 0]
+    hard = curriculum(path, order="hard").build()
+    assert hard.stages(course(toy_videos[:2], hard))[1].visits.tolist() == [0, 3, 2, 1]
+
+
+@pytest.mark.parametrize(("score", "first"), [("middle", 0), ("mean", 1)])
+def test_a_video_has_one_score_where_clips_are_anywhere(toy_videos, scored, score, first):
+    path = scored([0.1, 0.8], [0.6, 0.7], [])
+    built = curriculum(path, {"name": "consecutive"}, video_score=score).build()
+    everything = built.stages(course(toy_videos[:3], built))[-1].visits.tolist()
+    assert everything == [first, 1 - first, 2]
+
+
+def test_scores_of_other_clips_are_refused(toy_videos, scored):
+    path = scored(*[[0.1, 0.2, 0.3]] * 12)
+    built = curriculum(path).build()
+    with pytest.raises(UsageError, match=r"3 clips of 16 frames .* cuts 2 of 16"):
+        built.stages(course(toy_videos, built))
+
+
+def test_random_subsets_are_as_large_and_depend_on_the_seed(toy_videos):
+    built = curriculum(order="random", pacing={"name": "constant"}).build()
+    stages = [built.stages(course(toy_videos, built, seed=seed)) for seed in (0, 0, 1)]
+    chosen = [stage.visits.tolist() for (stage,) in stages]
+    assert [len(each) for each in chosen] == [12, 12, 12]
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def loader(videos, path, **changes):
+    options = curriculum(path, {"name": "consecutive", "start": "pieces"})
+    arguments = {"seed": 1, "batch_videos": 4, "epochs": 4, "workers": 0} | changes
+    return Loader(videos, options.build(), Input(resize=(24, 32), crop=16), Augment(), **arguments)
+
+
+def test_training_goes_from_easy_to_all(toy_videos, scored):
+    feed = loader(toy_videos, scored(*[[0.9, 0.1]] * 12))
+    assert feed.steps == 24 // 4
+    starts = [
+        {int(f) for batch in feed.epoch(epoch) for f in batch.frames[:, 0, 0]} for epoch in range(4)
+    ]
+    assert starts == [{0}, {0}, {0, 16}, {0, 16}]
+
+
+def test_a_run_that_resumes_sees_the_same(toy_videos, scored):
+    path = scored(*[[0.9, 0.1]] * 12)
+    whole, rest = list(loader(toy_videos, path).epoch(1)), loader(toy_videos, path).epoch(1, 3)
+    for one, other in zip(whole[3:], rest, strict=True):
+        assert torch.equal(one.clips, other.clips)
+        assert torch.equal(one.video, other.video)
+
+
+def test_processes_plan_the_same_batches(toy_videos, scored):
+    path = scored(*[[i / 12, 0.1] for i in range(12)])
+    whole = loader(toy_videos, path)
+    parts = [loader(toy_videos, path, rank=rank, processes=2) for rank in range(2)]
+    for epoch in range(4):
+        for batch, *halves in zip(*(feed.epoch(epoch) for feed in (whole, *parts)), strict=True):
+            assert torch.equal(torch.cat([half.clips for half in halves]), batch.clips)
+
+
+def test_no_clip_is_repeated_within_a_pass_or_has_the_address_of_another(toy_videos, scored):
+    path = scored(*[[0.1, i / 12] for i in range(12)])  # the second one is the middle
+    options = curriculum(path, {"name": "consecutive"})
+    run = Order(toy_videos, options.build(), seed=0, batch_videos=3, epochs=4)
+    seen = [(draw.video, draw.epoch) for step in range(30) for draw in run.visits(step)[1]]
+    assert len(set(seen)) == len(seen)
+    for first in range(0, 8, 2):  # passes over the easier half
+        assert {video for video, _ in seen[first * 3 : (first + 2) * 3]} == set(range(6, 12))
+
+
+# Recipes
+
+
+def recipe(toy_recipe, **sampler):
+    document = toy_recipe() | {"pretext": {"name": "statistics"}}
+    return PretrainRecipe.model_validate(
+        document | {"sampler": {"name": "curriculum", "sampler": PIECES} | sampler}
+    )
+
+
+def test_any_sampler_fits_and_is_written_as_it_is_read(toy_recipe):
+    read = recipe(toy_recipe, scores="s.jsonl", sampler={"name": "pace", "paces": [1, "1/2"]})
+    assert read.sampler.labels() == {"pace": 2}
+    again = PretrainRecipe.model_validate(read.model_dump(mode="json"))
+    assert again == read
+    assert recipe(toy_recipe, scores="s").sampler.build().frames == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({}, "order easy needs scores"),
+        ({"order": "hard"}, "order hard needs scores"),
+        ({"scores": "s", "sampler": {"name": "consecutive", "start": "here"}}, "random"),
+        (
+            {"scores": "s", "sampler": {"name": "curriculum", "sampler": PIECES, "scores": "s"}},
+            "cannot be the sampler of a curriculum",
+        ),
+        ({"scores": "s", "pacing": {"name": "fixed_exponential", "length": 3, "increase": 1}},
+         "greater than 1"),
+    ],
+)  # fmt: skip
+def test_refuses(toy_recipe, options, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        recipe(toy_recipe, **options)
+
+
+def test_the_rate_restarts_where_it_is_told():
+    schedule = Step(name="step", every=2, restarts=(5,))
+    factors = [lr_factor(schedule, step, 1, 10) for step in range(10)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 1, 1, 0.1, 0.1, 0.01])

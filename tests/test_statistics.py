@@ -1,0 +1,171 @@
+"""Learning spatio-temporal statistics: the loss, what can be left out, and consecutive clips."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from vidssl_cli.clips import Batch, Draw
+from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import PretextContext
+from vidssl_cli.testing import check_pretext
+from vidssl_cli.videos import Video
+from vidssl_plugins.pretexts.hooks import Statistics
+from vidssl_plugins.pretexts.statistics import regression
+from vidssl_plugins.samplers.hooks import Consecutive
+
+
+def batch(videos=2, streams=("pixels", "flow"), frames=5):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (videos, 1, 3, frames, 16, 16), generator=generator)
+    return Batch(
+        clips=torch.rand(videos, 1, 3, frames, 16, 16),
+        labels={},
+        video=torch.arange(videos),
+        frames=torch.zeros(videos, 1, frames),
+        pixels=pixels.to(torch.uint8) if "pixels" in streams else None,
+        flow=torch.randn(videos, 1, 2, frames - 1, 16, 16, generator=generator)
+        if "flow" in streams
+        else None,
+    )
+
+
+def pretext(**options):
+    context = PretextContext(6, {"feat": 6, "pool5": 4}, {}, 1, 2)
+    return Statistics(name="statistics", **options).build(context)
+
+
+def answer(built, **answers):
+    """Let the heads say what they are told, whatever they see."""
+    for signal, values in answers.items():
+        head = built.heads[signal][-1]
+        torch.nn.init.zeros_(head.weight)
+        head.bias.data = torch.as_tensor(values).float()
+
+
+def test_the_two_forms_of_the_loss():
+    motion_error, appearance_error = torch.zeros(1, 14), torch.zeros(1, 13)
+    motion_error[0, :2] = torch.tensor([3.0, 4.0])
+    appearance_error[0, 0] = 2
+    for loss, expected in (("mse", 1.816484), ("l2norm", 5.2)):
+        parts = [
+            regression(error, torch.zeros_like(error), loss)
+            for error in (motion_error, appearance_error)
+        ]
+        assert float(parts[0] + 0.1 * parts[1]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_terms_are_weighted_and_right_answers_are_counted():
+    one = batch(videos=1)
+    built = pretext()
+    labels = {signal: built.labels(signal, one)[0] for signal in ("motion", "appearance")}
+    assert (labels["motion"].shape, labels["appearance"].shape) == ((14,), (13,))
+    features = {"feat": torch.zeros(1, 1, 6)}
+    answer(built, motion=labels["motion"] + 0.3, appearance=labels["appearance"] - 2)
+    terms, metrics = built(features, one)
+    assert terms["motion"].item() == pytest.approx(0.09, abs=1e-5)
+    assert terms["appearance"].item() == pytest.approx(0.1 * 4, abs=1e-5)
+    assert {name: float(value) for name, value in metrics.items()} == {
+        "motion_location": 1, "motion_orientation": 1, "motion_time": 1,
+        "appearance_location": 0, "appearance_colour": 0,
+    }  # fmt: skip
+
+
+def test_each_group_counts_its_own_labels():
+    one = batch(videos=1)
+    built = pretext(patterns=(1, 3))
+    wrong = built.labels("motion", one)[0]
+    wrong[[1, 7]] += 1  # two of four orientations
+    wrong[9] += 1  # one of two moments
+    answer(built, motion=wrong)
+    _, metrics = built({"feat": torch.zeros(1, 1, 6)}, one)
+    found = [metrics[f"motion_{group}"].item() for group in ("location", "orientation", "time")]
+    assert found == [1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "heads", "streams"),
+    [
+        ({}, {"motion": 14, "appearance": 13}, {"flow", "pixels"}),
+        ({"appearance": 0}, {"motion": 14}, {"flow"}),
+        ({"motion": 0}, {"appearance": 13}, {"pixels"}),
+        ({"patterns": [2]}, {"motion": 6, "appearance": 5}, {"flow", "pixels"}),
+        ({"patterns": []}, {"motion": 2, "appearance": 1}, {"flow", "pixels"}),
+        ({"whole": False}, {"motion": 12, "appearance": 12}, {"flow", "pixels"}),
+    ],
+)
+def test_what_is_left_out_is_neither_asked_for_nor_told(options, heads, streams):
+    built = pretext(**options)
+    assert Statistics(name="statistics", **options).streams() == streams
+    assert {signal: head[-1].out_features for signal, head in built.heads.items()} == heads
+    terms, _ = built({"feat": torch.zeros(2, 1, 6)}, batch(streams=streams))
+    assert terms.keys() == heads.keys()
+
+
+def test_the_branches_of_chapter_two_read_all_of_a_map():
+    built = pretext(tap="pool5", grid=[1, 4, 4], hidden=[8, 8], motion=1)
+    taps = torch.rand(2, 1, 4, 1, 4, 4)
+    assert [layer.in_features for layer in built.heads["motion"][::2]] == [64, 8, 8]
+    assert torch.equal(built._vectors(taps[:, 0]), taps.flatten(1))
+    assert built({"pool5": taps}, batch())[0]["motion"].isfinite()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"grid": [1, 2, 2], "hidden": [16], "tap": "conv5", "loss": "l2norm"},
+        {"iou": "joint8", "soft_bins": True},
+        {"bins": 8, "patterns": [3, 1], "tap": "conv3"},
+    ],
+)
+def test_other_options_keep_the_contract(options):
+    check_pretext(Statistics(name="statistics", **options), Consecutive(name="consecutive"))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"patterns": [], "whole": False}, "no labels are left"),
+        ({"motion": 0, "appearance": 0}, "one of them must count"),
+        ({"patterns": [1, 1]}, "not all different"),
+        ({"patterns": [4]}, "1, 2 or 3"),
+        ({"bins": 1}, "greater than or equal to 2"),
+    ],
+)
+def test_refuses(options, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Statistics(name="statistics", **options)
+
+
+def test_a_tap_that_is_not_there():
+    with pytest.raises(UsageError, match="no tap 'conv9'"):
+        pretext(tap="conv9")
+
+
+def sampler(**options):
+    return Consecutive(name="consecutive", **options).build()
+
+
+@pytest.mark.parametrize(("frames", "pieces"), [(16, 1), (31, 1), (32, 2), (186, 11)])
+def test_pieces_do_not_overlap_and_an_epoch_visits_all(frames, pieces):
+    built, video = sampler(start="pieces"), Video(path="v", frames=frames)
+    assert built.visits(video) == pieces
+    for epoch in range(2):
+        draws = [Draw(0, epoch * pieces + visit, 0) for visit in range(pieces)]
+        starts = [int(built.plan(video, draw).views[0].frames[0]) for draw in draws]
+        assert starts == [16 * k for k in range(pieces)]
+
+
+def test_random_starts_are_anywhere():
+    built, video = sampler(), Video(path="v", frames=20)
+    assert built.visits(video) == 1
+    clips = [built.plan(video, Draw(0, epoch, 0)).views[0].frames for epoch in range(100)]
+    assert {int(clip[0]) for clip in clips} == set(range(5))
+    assert all((np.diff(clip) == 1).all() for clip in clips)
+
+
+@pytest.mark.parametrize("start", ["pieces", "random"])
+def test_short_videos_are_left_out(start):
+    built = sampler(start=start)
+    assert built.rejects(Video(path="v", frames=15)) == "15 frames; needs at least 16"
+    assert built.rejects(Video(path="v", frames=16)) is None
