@@ -109,7 +109,7 @@ def test_packed_flow_gives_nearly_the_same_scores(tmp_path, monkeypatch):
     monkeypatch.setattr("vidssl_cli.scoring.FlowEstimator", None)
     ((other,), _) = score_videos(packed, tmp_path / "p.jsonl", scoring)
     assert row.scores[0] > 0.12
-    assert other.scores == pytest.approx(row.scores, abs=0.01)
+    assert other.scores == pytest.approx(row.scores, abs=0.05)  # flow is rounded
     assert (row.sha256, row.path) == (other.sha256, other.path)
 
 
