@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class EncoderStudy:
         self.taps: Mapping[str, int] = encoder.taps
         self.skipped: list[MediaError] = []
         self._encoders = {"run": encoder}
+        self._features: dict[Hashable, NDArray[np.float32]] = {}
 
     @property
     def train(self) -> Sequence[Video]:
@@ -96,6 +97,14 @@ class EncoderStudy:
         A video that cannot be read is an error here: a figure over fewer videos would not be the
         figure that was asked for.
         """
+        key = (weights, tuple(video.path for video in videos), clips, tap, pool)
+        if key not in self._features:
+            self._features[key] = self._embed(weights, videos, clips, tap, pool)
+        return self._features[key]
+
+    def _embed(
+        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
+    ) -> NDArray[np.float32]:
         encoder = self._encoder(weights)
         changes = {"clips": clips, "tap": tap, "pool": pool}
         evaluation = encoder.evaluation.model_copy(update=changes)
