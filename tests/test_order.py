@@ -39,7 +39,7 @@ def videos(*frames):
 
 
 def order(data, sampler, **changes):
-    return Order(data, sampler, **{"seed": 3, "batch_videos": 4, **changes})
+    return Order(data, sampler, **{"seed": 3, "batch_videos": 4, "epochs": 2, **changes})
 
 
 def visited(run, steps):
@@ -95,6 +95,11 @@ def test_no_visit_of_a_run_has_the_address_of_another(counts, repeats, stages, s
     # A run that goes on somewhere in the middle sees what it would have seen.
     again = order(videos(*counts), sampler, repeats=repeats, seed=seed)
     assert visited(again, steps[17:]) == seen[17 * 4 :]
+
+
+def test_without_a_run_everything_is_drawn_on():
+    run = order(videos(*[1] * 16), Staged((0, 8), (6, 16)), epochs=None)
+    assert {v for v, _ in visited(run, range(4))} == set(range(16))
 
 
 def test_a_stage_that_fills_no_batch_is_an_error():

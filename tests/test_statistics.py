@@ -66,8 +66,8 @@ def test_terms_are_weighted_and_right_answers_are_counted():
     assert terms["motion"].item() == pytest.approx(0.09, abs=1e-5)
     assert terms["appearance"].item() == pytest.approx(0.1 * 4, abs=1e-5)
     assert {name: float(value) for name, value in metrics.items()} == {
-        "motion_location": 1, "motion_orientation": 1, "motion_time": 1,
-        "appearance_location": 0, "appearance_colour": 0,
+        "motion_location_accuracy": 1, "motion_orientation_accuracy": 1, "motion_time_accuracy": 1,
+        "appearance_location_accuracy": 0, "appearance_colour_accuracy": 0,
     }  # fmt: skip
 
 
@@ -79,7 +79,9 @@ def test_each_group_counts_its_own_labels():
     wrong[9] += 1  # one of two moments
     answer(built, motion=wrong)
     _, metrics = built({"feat": torch.zeros(1, 1, 6)}, one)
-    found = [metrics[f"motion_{group}"].item() for group in ("location", "orientation", "time")]
+    found = [
+        metrics[f"motion_{group}_accuracy"].item() for group in ("location", "orientation", "time")
+    ]
     assert found == [1, 0.5, 0.5]
 
 

@@ -97,7 +97,7 @@ class Loader:
         seed: int,
         batch_videos: int,
         repeats: int = 1,
-        epochs: int = 1,
+        epochs: int | None = None,
         streams: frozenset[Stream] = frozenset(),
         flow: FlowMethod = "dis",
         labels: NDArray[np.int64] | None = None,
@@ -117,7 +117,8 @@ class Loader:
             seed: addresses every random draw.
             batch_videos: videos per step over all processes.
             repeats: visits to every video in an epoch.
-            epochs: of the run, for samplers that change with its progress.
+            epochs: of the run, for samplers that change with its progress; with None batches draw
+                on everything.
             streams: what batches shall hold beside clips.
             flow: how optical flow is computed where the data hold none.
             labels: (N,) class of every video, which becomes the batch's label ``class``.

@@ -36,7 +36,7 @@ class Order:
         seed: int,
         batch_videos: int,
         repeats: int = 1,
-        epochs: int = 1,
+        epochs: int | None = None,
     ) -> None:
         """Lay out the run.
 
@@ -46,7 +46,8 @@ class Order:
             seed: addresses the order.
             batch_videos: visits of a step.
             repeats: times that an epoch goes over everything.
-            epochs: of the run, for samplers that change with its progress.
+            epochs: of the run, for samplers that change with its progress; with None there is no
+                run, and the order draws on everything.
 
         Raises:
             UsageError: the visits, or those of a stage, do not fill a batch.
@@ -66,8 +67,10 @@ class Order:
                 f"{batch_videos}",
                 hint="lower train.batch_videos or raise train.repeats",
             )
-        course = Course(videos, self._video, self._number, self.steps, epochs, seed)
-        self._stages = list(sampler.stages(course))
+        self._stages = [Stage(0, np.arange(len(video)))]
+        if epochs is not None:
+            course = Course(videos, self._video, self._number, self.steps, epochs, seed)
+            self._stages = [*sampler.stages(course)]
         for stage in self._stages:
             if self._steps_of_a_pass(stage) == 0:
                 raise UsageError(

@@ -57,7 +57,7 @@ class StatisticsPretext(nn.Module):
             right = (answers.detach().round() == labels).float().mean(0)
             for group in sorted(set(self.groups[signal])):
                 members = [i for i, name in enumerate(self.groups[signal]) if name == group]
-                metrics[f"{signal}_{group}"] = right[members].mean()
+                metrics[f"{signal}_{group}_accuracy"] = right[members].mean()
         return terms, metrics
 
     @torch.no_grad()
