@@ -59,11 +59,35 @@ def reference() -> Iterator[str]:
             if options.__module__.startswith("vidssl_plugins."):
                 yield f"### {plugins} `{name}`"
                 yield from describe(options)
+                yield from describe_choices(options)
+
+
+def describe_choices(options: type[BaseModel]) -> Iterator[str]:
+    """Yield what may stand for a key that takes one of several mappings, but for plugins."""
+    plugins = {name for kind in BASES for name in registry().offered(kind)}
+    schema = resolved(options.model_json_schema())
+    for key, field in schema.get("properties", {}).items():
+        for name, place in field.get("discriminator", {}).get("mapping", {}).items():
+            if name not in plugins:
+                yield f"#### `{key}: {{name: {name}}}`"
+                yield from tabulate(schema["$defs"][place.removeprefix("#/$defs/")])
 
 
 def describe(model: type[BaseModel]) -> Iterator[str]:
     """Yield a model's docstring and a table of its keys."""
-    schema = model.model_json_schema()
+    yield from tabulate(resolved(model.model_json_schema()))
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a model, also of one that its own fields may hold again."""
+    if "$ref" not in schema:
+        return schema
+    definitions = schema["$defs"]
+    return definitions[schema["$ref"].removeprefix("#/$defs/")] | {"$defs": definitions}
+
+
+def tabulate(schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the description of a JSON Schema and a table of its keys."""
     yield oneline(schema["description"])
     required = schema.get("required", ())
     rows = [

@@ -1,4 +1,4 @@
-"""Motion scores of clips for a curriculum (Wang, thesis 2020, section 3.4).
+"""Motion scores of clips for a curriculum (Wang, thesis 2020, section 3.2).
 
 The score of a clip is the share of its motion boundaries that lies in the strongest block of a
 grid of 4 by 4: 1 if all motion is in one place, 1/16 if it is everywhere, 0 without any. High

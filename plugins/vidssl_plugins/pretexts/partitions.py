@@ -1,4 +1,4 @@
-"""How frames are cut into blocks (Wang, thesis 2020, section 2.3): a grid, rings, and triangles.
+"""How frames are cut into blocks (Wang, thesis 2020, section 2.2.2): a grid, rings, and triangles.
 
 Blocks are numbered from 0 here and from 1 in labels. The numbering is the released code's, and
 pixels on a diagonal belong to the side triangle, so that each pattern is a partition and mirror

@@ -1,4 +1,4 @@
-"""Appearance statistics of clips (Wang, thesis 2020, sections 2.3.3 and 3.3)."""
+"""Appearance statistics of clips (Wang, thesis 2020, section 2.2.3)."""
 
 from __future__ import annotations
 

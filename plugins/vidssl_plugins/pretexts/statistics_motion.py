@@ -1,4 +1,4 @@
-"""Motion statistics of clips (Wang, thesis 2020, sections 2.3.2 and 3.3).
+"""Motion statistics of clips (Wang, thesis 2020, section 2.2.2).
 
 Motion boundaries are derivatives of optical flow: a moving camera adds a constant and leaves none.
 """

@@ -1,4 +1,4 @@
-"""Easy clips first (Wang, thesis 2020, section 3.4, after Hacohen and Weinshall 2019)."""
+"""Easy clips first (Wang, thesis 2020, section 3.2, after Hacohen and Weinshall 2019)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vidssl_cli.scores import scores_of
 from vidssl_plugins.samplers.hooks import (
     FixedExponentialPacing,
     SinglePacing,
+    StagedPacing,
     VariedExponentialPacing,
 )
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 def shares(pacing: Pacing, epoch_steps: int, epochs: int) -> list[tuple[int, float]]:
     """Return where each stage begins, in steps, and the share of the clips that it draws on."""
-    unit = epoch_steps if pacing.unit == "epochs" else 1
     share = pacing.start
+    if not isinstance(pacing, StagedPacing):
+        return [(0, share)]
+    unit = epoch_steps if pacing.unit == "epochs" else 1
     match pacing:
         case SinglePacing():
             length = epoch_steps * epochs // 2 if pacing.length is None else pacing.length * unit
@@ -38,8 +41,6 @@ def shares(pacing: Pacing, epoch_steps: int, epochs: int) -> list[tuple[int, flo
             lengths = [pacing.length] * max(0, increases)
         case VariedExponentialPacing():
             lengths = [*pacing.lengths]
-        case _:
-            return [(0, share)]
     begins = [0, *np.cumsum(lengths)]
     return [
         (int(begin) * unit, min(share * pacing.increase**stage, 1.0))

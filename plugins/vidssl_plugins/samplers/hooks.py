@@ -222,11 +222,16 @@ class Pacing(BaseModel):
 
     start: Annotated[float, Field(gt=0, le=1)] = 0.125
     """Share of the clips to begin with."""
+
+
+class StagedPacing(Pacing):
+    """A pacing whose stages have lengths."""
+
     unit: Literal["epochs", "steps"] = "epochs"
     """What lengths count."""
 
 
-class SinglePacing(Pacing):
+class SinglePacing(StagedPacing):
     """A share of the clips first, then all."""
 
     name: Literal["single"]
@@ -236,7 +241,7 @@ class SinglePacing(Pacing):
     """How long the first stage is; half of the run if not given."""
 
 
-class FixedExponentialPacing(Pacing):
+class FixedExponentialPacing(StagedPacing):
     """Multiplies the share after stages of equal length."""
 
     name: Literal["fixed_exponential"]
@@ -246,7 +251,7 @@ class FixedExponentialPacing(Pacing):
     """Factor from stage to stage."""
 
 
-class VariedExponentialPacing(Pacing):
+class VariedExponentialPacing(StagedPacing):
     """Multiplies the share after stages of given lengths."""
 
     name: Literal["varied_exponential"]
@@ -265,7 +270,7 @@ class ConstantPacing(Pacing):
 
 
 class Curriculum(SamplerOptions):
-    """Lets another sampler begin with easy clips (Wang, thesis 2020, section 3.4).
+    """Lets another sampler begin with easy clips (Wang, thesis 2020, section 3.2).
 
     Easy clips have their motion in one place. `vidssl data scores` measures that.
     """
