@@ -195,9 +195,9 @@ def scores(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score the clips of every video for a curriculum: how far motion is in one place.
+    """Score the clips of every video for a curriculum.
 
-    Interrupted, or run again, it keeps what FILE has of videos that have not changed.
+    Clips whose motion is in one place have high scores and come first. Interrupted, or run again, it keeps what FILE has of videos that have not changed.
     """
     from vidssl_cli.console import emit, emit_json
     from vidssl_cli.errors import SkippedMediaError
