@@ -177,9 +177,9 @@ def test_short_videos_are_left_out(start):
 def squares(seed):
     """Return a batch of squares that move right, above or below the middle, faster and faster."""
     random = np.random.default_rng(seed)
-    pixels = np.zeros((16, 1, 3, 8, 16, 16), np.uint8)
-    flow = np.zeros((16, 1, 2, 7, 16, 16), np.float32)
-    for clip in range(16):
+    pixels = np.zeros((8, 1, 3, 8, 16, 16), np.uint8)
+    flow = np.zeros((8, 1, 2, 7, 16, 16), np.float32)
+    for clip in range(8):
         top, left = int(random.integers(2)) * 8 + 1, int(random.integers(5))
         for frame in range(8):
             place = np.s_[top : top + 6, left + frame // 2 : left + frame // 2 + 6]
@@ -187,20 +187,20 @@ def squares(seed):
             if frame < 7:
                 flow[clip, 0, 0, frame][place] = 1 + frame
     pixels, flow = torch.from_numpy(pixels), torch.from_numpy(flow)
-    return Batch(pixels.float() / 127 - 1, {}, torch.arange(16), torch.empty(0), pixels, flow)
+    return Batch(pixels.float() / 127 - 1, {}, torch.arange(8), torch.empty(0), pixels, flow)
 
 
 def test_where_motion_is_can_be_learned():
     torch.manual_seed(0)
     network = R3D(name="r3d", depth=10, width=4).build()
-    context = PretextContext(network.feature_dim, network.taps, {}, 1, 16)
+    context = PretextContext(network.feature_dim, network.taps, {}, 1, 8)
     head = Statistics(name="statistics", hidden=[32]).build(context)
     optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=5e-3)
     scores, losses = [], []
     for step in range(60):
         batch = squares(step)
         taps = network(batch.clips.flatten(0, 1))
-        features = {name: tap.unflatten(0, (16, 1)) for name, tap in taps.items()}
+        features = {name: tap.unflatten(0, (8, 1)) for name, tap in taps.items()}
         terms, metrics = head(features, batch)
         loss = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()

@@ -197,7 +197,8 @@ def scores(
 ) -> None:
     """Score the clips of every video for a curriculum.
 
-    Clips whose motion is in one place have high scores and come first. Interrupted, or run again, it keeps what FILE has of videos that have not changed.
+    Clips whose motion is in one place have high scores. Interrupted, or run again, it keeps what
+    FILE has of videos that have not changed.
     """
     from vidssl_cli.console import emit, emit_json
     from vidssl_cli.errors import SkippedMediaError
