@@ -169,6 +169,14 @@ def test_missing_and_stale_scores_are_told(toy_videos, tmp_path, scored, harm, c
     assert "vidssl data scores" in caught.value.hint
 
 
+def test_a_packed_video_that_was_scored_before_it_changed(toy_videos, tmp_path, scored):
+    path = scored([0.3, 0.4])
+    (video,) = pack(toy_videos[:1], tmp_path / "set", resize=(24, 32)).videos
+    other = replace(video, packed=replace(video.packed, source_sha256="0" * 64))
+    with pytest.raises(UsageError, match="has changed since"):
+        scores_of(path, [other])
+
+
 def test_touched_and_packed_videos_keep_their_scores(toy_videos, tmp_path, scored):
     path = scored([0.3, 0.4])
     lines = path.read_text().splitlines()
@@ -236,6 +244,7 @@ def test_fixed_steps_follow_the_formula(start, increase, step):
 
 def test_equals_stay_in_order():
     assert ranking(np.array([0.2, 0.9, 0.5, 0.9])).tolist() == [1, 3, 2, 0]
+    assert ranking(np.zeros(1000)).tolist() == [*range(1000)]
 
 
 # The sampler

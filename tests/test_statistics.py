@@ -210,5 +210,5 @@ def test_where_motion_is_can_be_learned():
         scores.append(metrics["motion_location_accuracy"].item())
     labels = torch.cat([head.labels("motion", squares(step)) for step in range(20)])
     of_a_constant = labels.var(0).mean().item()
-    assert np.mean(losses[-10:]) < 0.5 * of_a_constant
+    assert np.mean(losses[-10:]) < 0.6 * of_a_constant
     assert np.mean(scores[-10:]) > 0.7
