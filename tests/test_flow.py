@@ -138,7 +138,7 @@ def test_another_method_is_refused(sources, tmp_path):
     made = pack(sources[:1], tmp_path / "set", resize=SIZE, flow="dis")
     with pytest.raises(UsageError, match=r"flow dis, not with .*flow tvl1"):
         pack(sources[:1], tmp_path / "set", resize=SIZE, flow="tvl1")
-    with pytest.raises(UsageError, match="flow by dis was packed, and the recipe asks for tvl1"):
+    with pytest.raises(UsageError, match="packed with flow by dis, and the recipe asks for tvl1"):
         check_flow(made.videos, "tvl1")
     sampler = Consecutive(name="consecutive", frames=4).build()
     arguments = {"seed": 0, "batch_videos": 1, "streams": frozenset({"flow"})}

@@ -80,7 +80,7 @@ def check_flow(videos: Sequence[Video], method: FlowMethod) -> None:
         if video.packed and video.packed.flow and video.packed.flow.method != method:
             found = video.packed.flow.method
             raise UsageError(
-                f"flow by {found} was packed, and the recipe asks for {method}",
+                f"{video.path} was packed with flow by {found}, and the recipe asks for {method}",
                 where=video.path,
                 hint=f"set flow={found}, or pack with --flow {method}",
             )

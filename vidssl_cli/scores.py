@@ -99,7 +99,7 @@ def read_scores(path: Path) -> tuple[dict[str, Any], dict[str, Scored]]:
         return dict(first["settings"]), {row.path: row for row in rows}
     except FileNotFoundError:
         raise UsageError(
-            "there is no such file of scores", where=str(path), hint=_make(path)
+            f"there is no file of scores {path}", where=str(path), hint=_make(path)
         ) from None
     except (ValueError, LookupError, TypeError) as error:
         raise DamagedFileError("is no file of scores", where=str(path), hint=_make(path)) from error
@@ -116,8 +116,8 @@ def scores_of(path: Path, videos: Sequence[Video]) -> tuple[int, list[tuple[floa
     for video in videos:
         row = rows.get(video.path)
         if row is None or not row.is_of(video):
-            what = "has no score" if row is None else "has changed since it was scored"
-            raise UsageError(f"{video.path} {what}", where=str(path), hint=_make(path))
+            what = "is not in" if row is None else "has changed since it was scored in"
+            raise UsageError(f"{video.path} {what} {path}", where=str(path), hint=_make(path))
     return int(settings["frames"]), [rows[video.path].scores for video in videos]
 
 
