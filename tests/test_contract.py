@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vidssl_cli import testing
-from vidssl_cli.clips import ClipPlan, Sampler, View
+from vidssl_cli.clips import ClipPlan, Sampler, Stage, View
 from vidssl_cli.hooks import PretextOptions, Report, SamplerOptions
 from vidssl_cli.registry import offered
 from vidssl_plugins.backbones.hooks import R3D
@@ -155,6 +155,38 @@ def test_a_plain_sampler_passes():
 def test_the_kit_names_what_is_wrong_with_a_sampler(options, complaint):
     with pytest.raises(AssertionError, match=complaint):
         testing.check_sampler(options)
+
+
+class Odd(FixedOptions):
+    name: Literal["odd"]
+    visits: int = 1
+    stages: tuple[tuple[int, int], ...] = ((0, 1),)
+
+    def build(self):
+        class Staged(Fixed):
+            def visits(self, video, visits=self.visits):
+                return visits
+
+            def stages(self, course, stages=self.stages):
+                return [Stage(first, np.zeros(count, np.int64)) for first, count in stages]
+
+        return Staged((0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"visits": 0}, "has 0 visits"),
+        ({"stages": ((1, 1),)}, "not at step 0"),
+        ({"stages": ((0, 1), (0, 1))}, "not one after the other"),
+        ({"stages": ((0, 1), (5, 0))}, "the stage at step 5 draws on nothing"),
+        ({"stages": ((0, 2),)}, "draws on a visit twice"),
+    ],
+)
+def test_the_kit_names_what_is_wrong_with_stages(options, complaint):
+    testing.check_sampler(Odd(name="odd"))
+    with pytest.raises(AssertionError, match=complaint):
+        testing.check_sampler(Odd(name="odd", **options))
 
 
 class Loss(PretextOptions):

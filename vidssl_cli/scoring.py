@@ -59,7 +59,7 @@ class Scoring:
         size = target_size(self.resize, (video.height or 1, video.width or 1))
         if self.crop > min(size):
             raise UsageError(
-                f"a square of {self.crop} does not fit into the {size[0]}x{size[1]} of {video.path}",
+                f"a square of {self.crop} does not fit into {size[0]}x{size[1]}: {video.path}",
                 where=video.path,
             )
         top, left, _, _ = centre_box(self.crop, size)
