@@ -308,3 +308,31 @@ def test_a_gpu_sees_the_same_pictures(form):
     on_cpu = prepare(list(pixels), drawn, UNIT)
     on_gpu = prepare(list(pixels.cuda()), drawn, UNIT)
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=2e-4, rtol=0)
+
+
+def test_turns_come_after_crop_and_flip():
+    pixels = pictures(4)
+    turned = plan(*(View(np.arange(4), turns=turns) for turns in range(4)))
+    plain = plan(*(View(np.arange(4)) for _ in range(4)))
+    rows = [
+        draw_parameters(p, Draw(0, 0, 3), Augment(flip=0.5), SIDE, SIZE) for p in (turned, plain)
+    ]
+    found, upright = (run(pixels, row) for row in rows)
+    for turns in range(4):
+        np.testing.assert_array_equal(found[turns], np.rot90(upright[turns], turns, (-2, -1)))
+
+
+def test_coupled_videos_share_geometry_but_not_colours():
+    first, second = Draw(0, 0, 1), Draw(0, 0, 2)
+    augment = Augment(flip=0.5, colour=Colour(brightness=0.4))
+    couple = [
+        draw_parameters(
+            ClipPlan((View(np.arange(4)),) * 6, {}, geometry=first), draw, augment, SIDE, SIZE
+        )
+        for draw in (first, second)
+    ]
+    np.testing.assert_array_equal(couple[0].box, couple[1].box)
+    np.testing.assert_array_equal(couple[0].flip, couple[1].flip)
+    assert not np.allclose(couple[0].matrix, couple[1].matrix)
+    alone = draw_parameters(views(6), second, augment, SIDE, SIZE)
+    assert not np.array_equal(alone.box, couple[1].box)

@@ -20,6 +20,8 @@ from vidssl_plugins.samplers.hooks import Pace, TemporalTransforms, Uniform
 SMALL = {"r3d": {"depth": 10, "width": 8}}
 """Sizes for backbones whose default would take long."""
 SAMPLERS = {"temporal_transforms": TemporalTransforms(name="temporal_transforms")}
+CHOICES = {"classify": {"label": "pace"}}
+"""What pretexts cannot do without."""
 """Samplers for pretexts that cannot learn from pace clips."""
 
 
@@ -37,7 +39,7 @@ def test_samplers(name):
 @pytest.mark.parametrize("name", sorted(offered("pretext")))
 def test_pretexts(name):
     sampler = SAMPLERS.get(name, Pace(name="pace", views=2))
-    testing.check_pretext(offered("pretext")[name](name=name), sampler)
+    testing.check_pretext(offered("pretext")[name](name=name, **CHOICES.get(name, {})), sampler)
 
 
 @pytest.mark.parametrize("name", sorted(offered("evaluator")))

@@ -226,6 +226,7 @@ def test_augmentation_in_words():
     )
     changed = clip_parameters(
         flip=np.ones(1, bool),
+        turns=np.full(1, 3),
         blur=np.full(1, 1.25, np.float32),
         steps=np.float32([[[0.9, 1, 1.5, -0.1], [1.2, 1, 1.5, 0.1]]]),
         matrix=np.tile(np.eye(3, dtype=np.float32), (1, 2, 1, 1)),
@@ -236,6 +237,7 @@ def test_augmentation_in_words():
     assert crop.endswith("(shared: pair)")
     assert words == [
         "mirrored (shared: video)",
+        "turned by 270°",
         "blurred, sigma 1.2 pixels",
         "brightness ×0.90 to 1.20, saturation ×1.50, "
         "hue turned by \N{MINUS SIGN}36 to +36° (frame by frame)",

@@ -8,6 +8,7 @@ from vidssl_cli import recipe_files, recipe_list
 from vidssl_cli.errors import RecipeError, UsageError
 from vidssl_cli.hooks import EvaluatorOptions
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
+from vidssl_cli.registry import offered
 
 GOOD = """\
 backbone: {name: r3d, depth: 10}
@@ -45,11 +46,9 @@ PROBLEMS = """\
 :2:21: input.cropp: unknown key; did you mean 'crop'?
 :3:23: backbone.depht: unknown key; did you mean 'depth'?
 :3:34: backbone.width: found 'true-ish', expected a valid integer
-:5:3: sampler.name: found 'pacee', expected 'pace', 'temporal_transforms' or 'uniform'\
-; did you mean 'pace'?
+:5:3: sampler.name: found 'pacee', expected {samplers}; did you mean 'pace'?
 :8:5: pretext.0.weight: found -1, expected a number greater than or equal to 0
-:9:5: pretext.1: found {{"weight": 2}}, expected a mapping whose name is 'pace', 'same_context', \
-'same_pace' or 'temporal_transforms'
+:9:5: pretext.1: found {{"weight": 2}}, expected a mapping whose name is {pretexts}
 :11:3: train.epochs: found 'many', expected a valid integer
 :14:28: train.optimizer.lr: found 0, expected a number greater than 0
 :14:46: train.optimizer.betas.1: found 2, expected a number less than or equal to 1
@@ -62,6 +61,15 @@ PROBLEMS = """\
 :20:3: published.0.dataset: missing, and it has no default
 :20:13: published.0.figures.top1: found 'high', expected a valid number
 """
+
+
+def located(file):
+    """Return the problems as lines, with the plugins that are installed."""
+    samplers, pretexts = (
+        " or ".join(", ".join(map(repr, sorted(offered(kind)))).rsplit(", ", 1))
+        for kind in ("sampler", "pretext")
+    )
+    return PROBLEMS.format(file, samplers=samplers, pretexts=pretexts)
 
 
 @pytest.fixture
@@ -84,7 +92,7 @@ def problems(path, *overrides):
 
 
 def test_every_problem_is_located(recipe):
-    assert problems(recipe(BAD)) == PROBLEMS.format("").splitlines()
+    assert problems(recipe(BAD)) == located("").splitlines()
 
 
 def test_problems_of_overrides_are_located(recipe):

@@ -35,6 +35,8 @@ class Parameters:
     """(N, 4) top, left, height and width of what is cut and scaled to the network's square."""
     flip: NDArray[np.bool_]
     """(N,) whether the clip is mirrored."""
+    turns: NDArray[np.int64]
+    """(N,) quarter turns counter-clockwise of what is cut, scaled and mirrored."""
     blur: NDArray[np.float32]
     """(N,) deviation of a Gaussian blur in pixels of the square; 0 does not blur."""
     steps: NDArray[np.float32]
@@ -60,6 +62,7 @@ def centre(size: tuple[int, int], side: int) -> Parameters:
     return Parameters(
         box=np.array([centre_box(side, size)]),
         flip=np.zeros(1, bool),
+        turns=np.zeros(1, np.int64),
         blur=np.zeros(1, np.float32),
         steps=NO_CHANGE[None, None],
         matrix=np.eye(3, dtype=np.float32)[None, None],
@@ -71,34 +74,41 @@ def draw_parameters(
     plan: ClipPlan, draw: Draw, augment: Augment, side: int, size: tuple[int, int]
 ) -> Parameters:
     """Draw the parameters of the views of one video whose frames have the given (height, width)."""
+    geometry = plan.geometry or draw
     rows = [
-        _draw_view(view, number, draw, augment, side, size)
+        _draw_view(view, number, draw, geometry, augment, side, size)
         for number, view in enumerate(plan.views)
     ]
     return Parameters(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def _draw_view(
-    view: View, number: int, draw: Draw, augment: Augment, side: int, size: tuple[int, int]
+    view: View,
+    number: int,
+    draw: Draw,
+    geometry: Draw,
+    augment: Augment,
+    side: int,
+    size: tuple[int, int],
 ) -> tuple[Any, ...]:
     """Draw a row of every field of `Parameters`."""
 
     def key(shared: Key | None) -> Key:
         return number if shared is None else f"shared {shared}"
 
-    def happens(purpose: str, shared: Key | None, probability: float) -> bool:
-        return probability > 0 and draw(purpose, key(shared)).random() < probability
+    def happens(source: Draw, purpose: str, shared: Key | None, probability: float) -> bool:
+        return probability > 0 and source(purpose, key(shared)).random() < probability
 
-    box = _draw_box(draw("crop", key(view.crop)), augment, side, size)
-    flip = happens("flip", view.flip, augment.flip)
+    box = _draw_box(geometry("crop", key(view.crop)), augment, side, size)
+    flip = happens(geometry, "flip", view.flip, augment.flip)
     blur = np.float32(0)
-    if happens("blur", view.colour, augment.blur.probability):
+    if happens(draw, "blur", view.colour, augment.blur.probability):
         blur = np.float32(draw("sigma", key(view.colour)).uniform(*augment.blur.sigma))
     sets = len(view.frames) if augment.colour.per == "frame" else 1
     matrix, offset, steps = draw_colours(draw("colour", key(view.colour)), augment.colour, sets)
-    if happens("grey", view.colour, augment.grey):
+    if happens(draw, "grey", view.colour, augment.grey):
         matrix = np.broadcast_to(GREY @ matrix[:, None], matrix.shape)
-    return box, flip, blur, steps, matrix, offset
+    return box, flip, view.turns, blur, steps, matrix, offset
 
 
 def _draw_box(
@@ -137,6 +147,8 @@ def _fill(out: Tensor, pictures: Sequence[Tensor], parameters: Parameters, setti
     x = torch.empty_like(out)
     for number, picture in enumerate(pictures):
         _cut(x[number], picture, parameters[number:])
+        if turns := int(parameters.turns[number]):
+            x[number] = x[number].rot90(turns, (-2, -1))
     if (parameters.steps != NO_CHANGE).any():
         jitter(x, parameters.steps)
     _map_colours(out, x, parameters, settings)

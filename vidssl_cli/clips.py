@@ -60,6 +60,8 @@ class View:
     crop: Key | None = None
     flip: Key | None = None
     colour: Key | None = None
+    turns: int = 0
+    """Quarter turns counter-clockwise of the cropped and mirrored clip."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,9 @@ class ClipPlan:
     views: tuple[View, ...]
     labels: Mapping[str, NDArray[np.int64] | NDArray[np.float32]] = field(default_factory=dict)
     """Free labels by name: (V,) per view, or () for the video; ABSENT where one does not apply."""
+    geometry: Draw | None = None
+    """Whose random numbers crop and flip the views: None for the video's own, or those of another
+    video of the batch, so that equal keys give equal boxes in both."""
 
 
 class Sampler(abc.ABC):

@@ -16,7 +16,7 @@ a recipe must not pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -78,6 +78,10 @@ class PretextOptions(Options):
     weight: NonNegativeFloat = 1.0
     """Factor on every loss term of this pretext in the total."""
 
+    def required(self) -> frozenset[str]:
+        """Return the labels that the sampler must offer: ``needs``, unless an option names them."""
+        return self.needs
+
     def build(self, context: PretextContext) -> Pretext:
         """Build heads and state, randomly initialised."""
         raise NotImplementedError
@@ -120,6 +124,11 @@ class PretextContext:
     """V, clips per video."""
     videos: int
     """Videos in the data set, for state that is kept per video."""
+    backbone: Backbone | None = None
+    """The network that learns, for pretexts that keep a copy of it; not to be made a submodule."""
+    encode: Callable[[Backbone, Tensor], Mapping[str, Tensor]] | None = None
+    """Runs such a copy on clips (B, V, C, T, H, W) as the learning network runs, in the same
+    precision, and returns taps (B, V, …)."""
 
 
 class Pretext(Protocol):
@@ -184,10 +193,6 @@ class Study(Protocol):
 
     weights: Sequence[str]
     """The sets of weights to compare, ``run`` and ``random``."""
-    train: Sequence[Video]
-    """Labelled videos of the training split: the gallery."""
-    test: Sequence[Video]
-    """Labelled videos of the test split: the queries."""
     folder: Path | None
     """Where an evaluator may leave files."""
     taps: Mapping[str, int]
@@ -195,10 +200,22 @@ class Study(Protocol):
     evaluation: Embedding
     """What an evaluator's options leave open."""
 
+    @property
+    def train(self) -> Sequence[Video]:
+        """Labelled videos of the training split: the gallery."""
+
+    @property
+    def test(self) -> Sequence[Video]:
+        """Labelled videos of the test split: the queries."""
+
     def features(
         self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
     ) -> NDArray[np.float32]:
         """Return (N, clips, D) features of evenly spaced clips, not normalised."""
+        ...
+
+    def own_task(self, weights: str) -> Mapping[str, float]:
+        """Return losses and metrics of the run's pretext tasks on the videos of the test split."""
         ...
 
 

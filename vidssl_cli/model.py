@@ -40,6 +40,14 @@ class Features(Mapping[str, Tensor]):
         return len(self._taps)
 
 
+def encode(network: Backbone, clips: Tensor, precision: torch.dtype) -> Features:
+    """Run a network on clips (B, V, C, T, H, W)."""
+    flat = clips.flatten(0, 1)
+    with torch.autocast(flat.device.type, precision, enabled=precision != torch.float32):
+        taps = network(flat)
+    return Features(taps, clips.shape[1])
+
+
 class Learner(nn.Module):
     """A backbone and what is learned with it; a batch goes in, one loss comes out."""
 
@@ -47,10 +55,7 @@ class Learner(nn.Module):
 
     def encode(self, clips: Tensor, precision: torch.dtype) -> Features:
         """Run the backbone on clips (B, V, C, T, H, W)."""
-        flat = clips.flatten(0, 1)
-        with torch.autocast(flat.device.type, precision, enabled=precision != torch.float32):
-            taps = self.backbone(flat)
-        return Features(taps, clips.shape[1])
+        return encode(cast("Backbone", self.backbone), clips, precision)
 
     def after_step(self) -> None:
         """Update what moves after each optimizer step, such as banks and momentum copies."""
@@ -61,6 +66,7 @@ class PretrainLearner(Learner):
 
     def __init__(self, recipe: PretrainRecipe, videos: int) -> None:
         super().__init__()
+        self.precision = torch.float32
         backbone = recipe.backbone.build()
         self.backbone = cast(nn.Module, backbone)
         # Now, not when the trained network is asked for it.
@@ -71,6 +77,8 @@ class PretrainLearner(Learner):
             labels=recipe.sampler.labels(),
             views=recipe.sampler.build().views,
             videos=videos,
+            backbone=backbone,
+            encode=lambda network, clips: encode(network, clips, self.precision),
         )
         self.pretexts = nn.ModuleList(
             cast(nn.Module, options.build(context)) for options in recipe.pretext
@@ -80,6 +88,7 @@ class PretrainLearner(Learner):
 
     def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of all loss terms, and every term and metric by name."""
+        self.precision = precision
         features = self.encode(batch.clips, precision)
         total = batch.clips.new_zeros(())
         values: dict[str, Tensor] = {}

@@ -145,6 +145,8 @@ def _section(visit: Visit, recipe: PretrainRecipe) -> str:
     facts = [f"{video.frames} frames", f"{video.width} × {video.height} pixels"]
     if video.fps:
         facts.insert(1, f"{(video.frames or 0) / video.fps:.1f} s at {video.fps:.4g} per second")
+    if plan.geometry and plan.geometry.video != visit.sample.video:
+        facts.append(f"crop and mirroring of video #{plan.geometry.video}")
     classes = recipe.sampler.labels()
     shared = {name: value for name, value in plan.labels.items() if not np.ndim(value)}
     rows = "\n".join(_row(visit, number, recipe, classes) for number in range(len(plan.views)))
@@ -224,6 +226,8 @@ def describe(parameters: Parameters, view: View, size: tuple[int, int]) -> list[
     )
     words = [crop + shared(view.crop)]
     words.append(("mirrored" if parameters.flip[0] else "not mirrored") + shared(view.flip))
+    if turns := int(parameters.turns[0]) % 4:
+        words.append(f"turned by {90 * turns}°")
     if sigma := float(parameters.blur[0]):
         words.append(f"blurred, sigma {sigma:.2g} pixels")
     return [*words, _colours(parameters) + shared(view.colour)]

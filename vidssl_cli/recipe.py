@@ -314,7 +314,7 @@ class PretrainRecipe(Recipe):
             return pretexts
         views = sampler.build().views
         for pretext in pretexts:
-            if missing := sorted(pretext.needs - sampler.labels().keys()):
+            if missing := sorted(pretext.required() - sampler.labels().keys()):
                 offers = ", ".join(sorted(sampler.labels())) or "none"
                 raise ValueError(
                     f"{pretext.name} needs the label {', '.join(missing)}; "

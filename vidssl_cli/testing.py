@@ -178,7 +178,7 @@ def _check_labels(plan: ClipPlan, declared: Mapping[str, int], views: int) -> No
 
 
 def _same_plan(a: ClipPlan, b: ClipPlan) -> bool:
-    keys = [[(v.crop, v.flip, v.colour) for v in plan.views] for plan in (a, b)]
+    keys = [[(v.crop, v.flip, v.colour, v.turns) for v in plan.views] for plan in (a, b)]
     frames = all(np.array_equal(x.frames, y.frames) for x, y in zip(a.views, b.views, strict=True))
     labels = all(np.array_equal(a.labels[name], b.labels[name]) for name in a.labels)
     return keys[0] == keys[1] and frames and labels
@@ -193,8 +193,8 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     """
     check_options(options)
     views = sampler.build().views
-    assert options.needs <= sampler.labels().keys(), (
-        f"needs {sorted(options.needs)}; {sampler.name} offers {sorted(sampler.labels())}"
+    assert options.required() <= sampler.labels().keys(), (
+        f"needs {sorted(options.required())}; {sampler.name} offers {sorted(sampler.labels())}"
     )
     assert views >= options.needs_views, f"needs {options.needs_views} views; there are {views}"
     channels = {name: shape[0] for name, shape in TAPS.items()}
@@ -275,6 +275,10 @@ class NoiseStudy:
     folder: Path | None = None
     taps: Mapping[str, int] = field(default_factory=lambda: {n: s[0] for n, s in TAPS.items()})
     evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
+
+    def own_task(self, weights: str) -> Mapping[str, float]:
+        """Return a loss and an accuracy that only the run is good at."""
+        return {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
 
     def features(
         self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool

@@ -1,15 +1,25 @@
-"""Cross entropy and accuracy over the clips that a label applies to."""
+"""Telling a free label of the sampler: cross entropy over the clips or videos it applies to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
+from torch import nn
 
 from vidssl_cli.clips import ABSENT
+from vidssl_cli.errors import UsageError
+from vidssl_plugins.pretexts.mlp import mlp
+from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
+
+    from vidssl_cli.clips import Batch
+    from vidssl_cli.hooks import PretextContext
+    from vidssl_plugins.pretexts.hooks import Classify, Pace
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,3 +37,28 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
     loss = F.cross_entropy(logits, labels, ignore_index=ABSENT, reduction="sum") / count
     accuracy = ((logits.argmax(1) == labels) & applies).sum() / count
     return loss, accuracy
+
+
+class ClassifyPretext(nn.Module):
+    """Tells a label of a clip from the clip, or one of a video from all its views together."""
+
+    def __init__(self, options: Classify | Pace, context: PretextContext) -> None:
+        super().__init__()
+        self.options = options
+        classes = context.labels[options.label]
+        if not classes:
+            raise UsageError(
+                f"the label {options.label} is a quantity; {options.name} tells classes apart"
+            )
+        dim = tap_dim(options.tap, context) * (1 if options.over == "clip" else context.views)
+        self.head = mlp([dim, *options.hidden, classes], norm=options.norm)
+
+    def forward(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the term ``loss`` and the metric ``accuracy``."""
+        vectors = clip_vectors(features, self.options.tap, self.options.reduce)
+        rows = vectors.flatten(0, 1) if self.options.over == "clip" else vectors.flatten(1)
+        labels = batch.labels[self.options.label].flatten()
+        loss, accuracy = masked_cross_entropy(self.head(rows), labels)
+        return {"loss": loss}, {"accuracy": accuracy}

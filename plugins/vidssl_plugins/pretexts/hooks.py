@@ -12,20 +12,55 @@ if TYPE_CHECKING:
     from vidssl_cli.hooks import Pretext
 
 
-class Pace(PretextOptions):
-    """Tells the pace of a clip (Wang, thesis 2020, section 4.3; Wang, Jiao, Liu 2020)."""
+class ClassifyOptions(PretextOptions):
+    """How a free label is told: by cross entropy on linear layers with ReLU between them."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"pace"})
-
-    name: Literal["pace"]
     tap: str = "feat"
-    """Layer that the linear head reads; a map is averaged over time and space."""
+    """Layer that the head reads."""
+    reduce: Literal["mean", "max_space"] = "mean"
+    """How a map becomes a vector: averaged over time and space, or the maximum over space averaged
+    over time (SpeedNet)."""
+    hidden: tuple[PositiveInt, ...] = ()
+    """Widths of the head's hidden layers."""
+    norm: bool = False
+    """Put batch norm before the ReLU of every hidden layer."""
+
+
+class Classify(ClassifyOptions):
+    """Tells any label that the sampler offers for free: speed, direction, order or rotation."""
+
+    name: Literal["classify"]
+    label: str
+    """The label, one of the sampler's that has classes."""
+    over: Literal["clip", "video"] = "clip"
+    """``clip`` tells a label that each clip has; ``video`` tells one that the video has, such as
+    the order of its views, from all of them together."""
+
+    def required(self) -> frozenset[str]:
+        """Return the one label."""
+        return frozenset({self.label})
 
     def build(self, context: PretextContext) -> Pretext:
         """Build the head."""
-        from vidssl_plugins.pretexts.pace import PacePretext
+        from vidssl_plugins.pretexts.classify import ClassifyPretext
 
-        return PacePretext(self, context)
+        return ClassifyPretext(self, context)
+
+
+class Pace(ClassifyOptions):
+    """Tells the pace of a clip (Wang, thesis 2020, section 4.3; Wang, Jiao, Liu 2020)."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"pace"})
+    label: ClassVar[str] = "pace"
+    over: ClassVar[str] = "clip"
+
+    name: Literal["pace"]
+
+    def build(self, context: PretextContext) -> Pretext:
+        """Build the head."""
+        from vidssl_plugins.pretexts.classify import ClassifyPretext
+
+        return ClassifyPretext(self, context)
 
 
 class TemporalTransforms(PretextOptions):
@@ -64,7 +99,12 @@ class ContrastOptions(PretextOptions):
     tap: str = "feat"
     """Layer that is compared; a map is averaged over time and space."""
     proj_dim: PositiveInt | None = None
-    """Outputs of a linear layer with ReLU before the comparison; none compares the tap itself."""
+    """Numbers of the projection that is compared; none compares the tap itself. Without hidden
+    layers it is one linear layer with ReLU."""
+    proj_hidden: tuple[PositiveInt, ...] = ()
+    """Widths of the projection's hidden layers, each with ReLU; its last layer is then linear."""
+    proj_norm: bool = False
+    """Put batch norm before the ReLU of every hidden layer."""
     normalise: bool = False
     """Compare by cosine instead of by dot product."""
     temperature: PositiveFloat = 1
@@ -72,6 +112,8 @@ class ContrastOptions(PretextOptions):
     denominator: Literal["global", "anchor", "single_log"] = "global"
     """Which similarities a positive pair competes with: all of the batch, those of its own anchor
     (InfoNCE), or one ratio of all positive to all pairs."""
+    stop_gradient: bool = False
+    """Let the gradient flow through anchors alone, not through what they are compared with."""
 
 
 class SameContext(ContrastOptions):
@@ -105,4 +147,4 @@ class SamePace(ContrastOptions):
 @hookimpl
 def vidssl_pretexts() -> list[type[PretextOptions]]:
     """Offer the built-in pretext tasks."""
-    return [Pace, TemporalTransforms, SameContext, SamePace]
+    return [Classify, Pace, TemporalTransforms, SameContext, SamePace]

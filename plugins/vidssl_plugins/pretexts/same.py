@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity
 from vidssl_plugins.pretexts.gather import gather
+from vidssl_plugins.pretexts.mlp import projection
 from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ class SameGroup(nn.Module, abc.ABC):
     def __init__(self, options: ContrastOptions, context: PretextContext) -> None:
         super().__init__()
         self.options = options
-        dim = tap_dim(options.tap, context)
-        self.projection: nn.Module = nn.Identity()
-        if options.proj_dim is not None:
-            self.projection = nn.Sequential(nn.Linear(dim, options.proj_dim), nn.ReLU())
+        self.projection = projection(options, tap_dim(options.tap, context))
 
     @abc.abstractmethod
     def groups(self, batch: Batch) -> Tensor:
@@ -46,7 +44,8 @@ class SameGroup(nn.Module, abc.ABC):
         vectors, groups = gather(vectors), gather(self.groups(batch).flatten())
         together = groups[:, None] == groups
         positives = together & ~torch.eye(len(groups), dtype=torch.bool, device=groups.device)
-        scores = similarity(vectors, vectors, normalise=options.normalise)
+        others = vectors.detach() if options.stop_gradient else vectors
+        scores = similarity(vectors, others, normalise=options.normalise)
         loss = contrast(
             scores,
             positives,

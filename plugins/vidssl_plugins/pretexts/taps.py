@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vidssl_cli.errors import UsageError
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidssl_cli.hooks import PretextContext
+
+Reduce = Literal["mean", "max_space"]
 
 
 def tap_dim(tap: str, context: PretextContext) -> int:
@@ -27,7 +29,14 @@ def tap_dim(tap: str, context: PretextContext) -> int:
     return context.taps[tap]
 
 
-def clip_vectors(features: Mapping[str, Tensor], tap: str) -> Tensor:
-    """Return a tap (B, V, D) or (B, V, D, T, H, W) as vectors (B, V, D), averaging a map."""
+def clip_vectors(features: Mapping[str, Tensor], tap: str, reduce: Reduce = "mean") -> Tensor:
+    """Return a tap (B, V, D) or (B, V, D, T, H, W) as vectors (B, V, D).
+
+    A map is averaged over time and over space, of which ``max_space`` takes the maximum instead.
+    """
     values = features[tap]
-    return values if values.ndim == 3 else values.mean(dim=(-3, -2, -1))
+    if values.ndim == 3:
+        return values
+    return (
+        values.amax(dim=(-2, -1)).mean(-1) if reduce == "max_space" else values.mean((-3, -2, -1))
+    )

@@ -1,0 +1,86 @@
+"""Telling free labels: worked values, what applies, and heads over clips or whole videos."""
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from vidssl_cli.clips import ABSENT, Batch
+from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import PretextContext
+from vidssl_cli.recipe import PretrainRecipe
+from vidssl_plugins.pretexts.classify import masked_cross_entropy
+from vidssl_plugins.pretexts.hooks import Classify
+from vidssl_plugins.pretexts.mlp import mlp
+from vidssl_plugins.pretexts.taps import clip_vectors
+
+CONTEXT = PretextContext(6, {"feat": 6, "conv5": 6}, {"speed": 4, "order": 3, "rate": 0}, 2, 5)
+
+
+def batch():
+    labels = {"speed": torch.tensor([[0, 1], [2, ABSENT]]), "order": torch.tensor([0, 2])}
+    return Batch(torch.zeros(2, 2, 3, 4, 8, 8), labels, torch.arange(2), torch.empty(0))
+
+
+def features():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "feat": torch.randn(2, 2, 6, generator=generator),
+        "conv5": torch.randn(2, 2, 6, 2, 3, 3, generator=generator),
+    }
+
+
+def zeroed(options):
+    pretext = options.build(CONTEXT)
+    for parameter in pretext.parameters():
+        torch.nn.init.zeros_(parameter)
+    return pretext
+
+
+@pytest.mark.parametrize(
+    ("label", "over", "classes"), [("speed", "clip", 4), ("order", "video", 3)]
+)
+def test_a_head_that_knows_nothing_loses_the_logarithm_of_the_classes(label, over, classes):
+    options = Classify(name="classify", label=label, over=over, hidden=[5])
+    terms, _ = zeroed(options)(features(), batch())
+    assert terms["loss"].item() == pytest.approx(math.log(classes), abs=1e-6)
+
+
+def test_absent_labels_do_not_count():
+    logits = torch.tensor([[5.0, 0], [0, 5], [5, 0]])
+    loss, accuracy = masked_cross_entropy(logits, torch.tensor([0, 1, ABSENT]))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-5)), rel=1e-5)
+    assert accuracy.item() == 1
+    nothing, _ = masked_cross_entropy(logits, torch.full((3,), ABSENT))
+    assert nothing.item() == 0
+
+
+def test_a_label_of_the_video_is_told_from_all_views():
+    pretext = Classify(name="classify", label="order", over="video").build(CONTEXT)
+    assert [tuple(p.shape) for p in pretext.parameters()] == [(3, 12), (3,)]
+
+
+def test_a_quantity_has_no_classes():
+    with pytest.raises(UsageError, match="rate is a quantity"):
+        Classify(name="classify", label="rate").build(CONTEXT)
+
+
+def test_maximum_over_space_is_averaged_over_time():
+    tap = features()["conv5"]
+    found = clip_vectors({"conv5": tap}, "conv5", "max_space")
+    expected = torch.stack([tap[..., t, :, :].flatten(-2).max(-1).values for t in (0, 1)]).mean(0)
+    torch.testing.assert_close(found, expected)
+
+
+def test_hidden_layers_are_rectified_and_the_last_is_not():
+    kinds = [type(layer).__name__ for layer in mlp([4, 5, 6, 7], norm=True)]
+    block = ["Linear", "BatchNorm1d", "ReLU"]
+    assert kinds == [*block, *block, "Linear"]
+
+
+def test_a_recipe_whose_sampler_lacks_the_label_is_refused(toy_recipe):
+    with pytest.raises(ValidationError, match="classify needs the label speed"):
+        PretrainRecipe.model_validate(
+            toy_recipe() | {"pretext": {"name": "classify", "label": "speed"}}
+        )
