@@ -25,9 +25,9 @@ from vidssl_cli.devices import World
 from vidssl_cli.encode import encode_png
 from vidssl_cli.errors import UsageError
 from vidssl_cli.pretrain import Session, build_loader
-from vidssl_cli.preview import describe, preview
+from vidssl_cli.preview import preview
 from vidssl_cli.recipe import Augment, Colour, Input, PretrainRecipe
-from vidssl_cli.strips import GAIN, motion, pictures, plot, strip, timeline
+from vidssl_cli.strips import GAIN, describe, motion, pictures, plot, strip, timeline
 from vidssl_cli.videos import write_manifest
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x}.mp4"""

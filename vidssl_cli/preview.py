@@ -7,6 +7,7 @@ given step of a given epoch.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidssl_cli.augment import Parameters
 from vidssl_cli.clips import ABSENT
-from vidssl_cli.colours import NO_CHANGE, affine, steps_of
 from vidssl_cli.console import warn
 from vidssl_cli.devices import World
 from vidssl_cli.pages import write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
-from vidssl_cli.strips import GAIN, motion, plot, strip, timeline
+from vidssl_cli.strips import GAIN, describe, motion, plot, strip, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidssl_cli.batches import Loader, Sample
-    from vidssl_cli.clips import View
     from vidssl_cli.errors import MediaError
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.videos import Video
@@ -95,8 +93,8 @@ def preview(
     loader.on_skip = skip
     visits = list(_visits(loader, epoch, step, videos))
     subtitle = (
-        f"{len(visits)} of {len(used)} videos, as a run with seed {recipe.train.seed} gets them "
-        f"in epoch {epoch} from step {step} on"
+        f"{len(visits)} samples of a training on {len(used)} videos: "
+        f"seed {recipe.train.seed}, epoch {epoch}, from step {step} on"
     )
     sections = [_introduction(recipe), *(_section(visit, recipe) for visit in visits)]
     if left_out:
@@ -121,7 +119,7 @@ def _introduction(recipe: PretrainRecipe) -> str:
     )
     paragraphs = "".join(f"<p>{text}</p>" for text in said.split("\n\n"))
     options = recipe.sampler.model_dump(mode="json", exclude={"name"})
-    chosen = " · ".join(f"{key} {_value(value)}" for key, value in options.items())
+    chosen = " · ".join(f"{key} {_option(value)}" for key, value in options.items())
     pixels = (
         f"Pictures are differences of consecutive frames, drawn {GAIN} times as strong around "
         "mid-grey; the last one stands twice."
@@ -142,7 +140,7 @@ def _introduction(recipe: PretrainRecipe) -> str:
 def _section(visit: Visit, recipe: PretrainRecipe) -> str:
     """Draw a video."""
     video, plan = visit.video, visit.sample.plan
-    facts = [f"{video.frames} frames", f"{video.width} × {video.height} pixels"]
+    facts = [f"{video.frames} frame{'s' * (video.frames != 1)}", f"{video.width} × {video.height} pixels"]
     if video.fps:
         facts.insert(1, f"{(video.frames or 0) / video.fps:.1f} s at {video.fps:.4g} per second")
     if plan.geometry and plan.geometry.video != visit.sample.video:
@@ -189,12 +187,14 @@ def _labels(labels: Mapping[str, Label], classes: Mapping[str, int]) -> str:
     return f'<dl class="labels">{cells}</dl>' if cells else ""
 
 
-def _value(value: object) -> str:
-    if isinstance(value, list | tuple | np.ndarray) and np.ndim(value):
-        return ", ".join(map(_value, value))
-    if isinstance(value, float | np.floating):
-        return f"{value:.4g}"
-    return "–" if value is None or value == ABSENT else str(value)
+def _value(value: Label) -> str:
+    return ", ".join("–" if each == ABSENT else f"{each:.6g}" for each in np.ravel(value))
+
+
+def _option(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_option, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _omissions(left_out: Sequence[MediaError]) -> str:
@@ -206,58 +206,3 @@ def _omissions(left_out: Sequence[MediaError]) -> str:
     state = " open" if len(left_out) <= 10 else ""
     title = f"Left out: {len(left_out)} that cannot be used"
     return f"<section><details{state}><summary>{title}</summary><ul>{rows}</ul></details></section>"
-
-
-def describe(parameters: Parameters, view: View, size: tuple[int, int]) -> list[str]:
-    """Put into words what happens to a clip.
-
-    Args:
-        parameters: of this one clip.
-        view: the clip; its keys say what it shares with others.
-        size: (height, width) of the frames as decoded.
-    """
-
-    def shared(key: object) -> str:
-        return "" if key is None else f" (shared: {key})"
-
-    top, left, height, width = parameters.box[0].tolist()
-    crop = (
-        f"crop {height}×{width} at {top} from the top, {left} from the left of {size[0]}×{size[1]}"
-    )
-    words = [crop + shared(view.crop)]
-    words.append(("mirrored" if parameters.flip[0] else "not mirrored") + shared(view.flip))
-    if turns := int(parameters.turns[0]) % 4:
-        words.append(f"turned by {90 * turns}°")
-    if sigma := float(parameters.blur[0]):
-        words.append(f"blurred, sigma {sigma:.2g} pixels")
-    return [*words, _colours(parameters) + shared(view.colour)]
-
-
-def _colours(parameters: Parameters) -> str:
-    matrix, offset, steps = parameters.matrix[0], parameters.offset[0], parameters.steps[0]
-    grey = bool(np.allclose(matrix, matrix[:, :1], atol=1e-6))
-    read = steps_of(matrix, offset)
-    mixed = not grey and not np.allclose(matrix, affine(read), atol=1e-3)
-    if (steps != NO_CHANGE).any():
-        read = steps.astype(np.float64)
-    words = ["grey"] if grey else []
-    names = ("brightness", "contrast") if grey else ("brightness", "contrast", "saturation")
-    words += [_range(name, values) for name, values in zip(names, read.T, strict=False)]
-    if not grey and np.abs(turn := 360 * read[:, 3]).max() >= 0.5:
-        words.append(f"hue turned by {_span(turn, '+.0f')}°")
-    if mixed:
-        words.append("channels mixed")
-    told = [word for word in words if word]
-    per_frame = " (frame by frame)" if len(matrix) > 1 else ""
-    return ", ".join(told) + per_frame if told else "colours kept"
-
-
-def _range(name: str, values: NDArray[np.float64]) -> str:
-    """Say by what a quantity is multiplied, or nothing if it is 1."""
-    return f"{name} ×{_span(values, '.2f')}" if np.abs(values - 1).max() >= 0.005 else ""
-
-
-def _span(values: NDArray[np.float64], form: str) -> str:
-    low, high = (format(value, form) for value in (values.min(), values.max()))
-    span = low if low == high else f"{low} to {high}"
-    return span.replace("-", "\N{MINUS SIGN}")

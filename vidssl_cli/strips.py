@@ -1,4 +1,4 @@
-"""Draws one clip as HTML: its frames as the network gets them, and which frames these are."""
+"""Draws one clip: its frames as the network gets them, which ones, and what happened to them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vidssl_cli.colours import NO_CHANGE, affine, steps_of
 from vidssl_cli.encode import encode_png
 from vidssl_cli.pages import data_url
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from vidssl_cli.augment import Parameters
+    from vidssl_cli.clips import View
     from vidssl_cli.recipe import Input
 
 LARGEST = 128
@@ -99,3 +102,58 @@ def motion(frames: NDArray[np.int64], count: int) -> str:
     repeated = f", {again} repeated" if again else ""
     where = f"frames {frames.min()}–{frames.max()} of {count}"
     return f"{where}, {moves}{repeated}".replace("-", "\N{MINUS SIGN}")
+
+
+def describe(parameters: Parameters, view: View, size: tuple[int, int]) -> list[str]:
+    """Put into words what happens to a clip.
+
+    Args:
+        parameters: of this one clip.
+        view: the clip; its keys say what it shares with others.
+        size: (height, width) of the frames as decoded.
+    """
+
+    def shared(key: object) -> str:
+        return "" if key is None else f" (shared: {key})"
+
+    top, left, height, width = parameters.box[0].tolist()
+    crop = (
+        f"crop {height}×{width} at {top} from the top, {left} from the left of {size[0]}×{size[1]}"
+    )
+    words = [crop + shared(view.crop)]
+    words.append(("mirrored" if parameters.flip[0] else "not mirrored") + shared(view.flip))
+    if turns := int(parameters.turns[0]) % 4:
+        words.append(f"turned by {90 * turns}°")
+    if sigma := float(parameters.blur[0]):
+        words.append(f"blurred, sigma {sigma:.2g} pixels")
+    return [*words, _colours(parameters) + shared(view.colour)]
+
+
+def _colours(parameters: Parameters) -> str:
+    matrix, offset, steps = parameters.matrix[0], parameters.offset[0], parameters.steps[0]
+    grey = bool(np.allclose(matrix, matrix[:, :1], atol=1e-6))
+    read = steps_of(matrix, offset)
+    mixed = not grey and not np.allclose(matrix, affine(read), atol=1e-3)
+    if (steps != NO_CHANGE).any():
+        read = steps.astype(np.float64)
+    words = ["grey"] if grey else []
+    names = ("brightness", "contrast") if grey else ("brightness", "contrast", "saturation")
+    words += [_range(name, values) for name, values in zip(names, read.T, strict=False)]
+    if not grey and np.abs(turn := 360 * read[:, 3]).max() >= 0.5:
+        words.append(f"hue turned by {_span(turn, '+.0f')}°")
+    if mixed:
+        words.append("channels mixed")
+    told = [word for word in words if word]
+    per_frame = " (frame by frame)" if len(matrix) > 1 else ""
+    return ", ".join(told) + per_frame if told else "colours kept"
+
+
+def _range(name: str, values: NDArray[np.float64]) -> str:
+    """Say by what a quantity is multiplied, or nothing if it is 1."""
+    return f"{name} ×{_span(values, '.2f')}" if np.abs(values - 1).max() >= 0.005 else ""
+
+
+def _span(values: NDArray[np.float64], form: str) -> str:
+    low, high = (format(value, form) for value in (values.min(), values.max()))
+    span = low if low == high else f"{low} to {high}"
+    return span.replace("-", "\N{MINUS SIGN}")
