@@ -21,10 +21,9 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.clips import ClipPlan, Draw, View
 from vidssl_cli.colours import NO_CHANGE, affine, draw_colours, steps_of
-from vidssl_cli.devices import World
 from vidssl_cli.encode import encode_png
 from vidssl_cli.errors import UsageError
-from vidssl_cli.pretrain import Session, build_loader
+from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.preview import preview
 from vidssl_cli.recipe import Augment, Colour, Input, PretrainRecipe
 from vidssl_cli.strips import GAIN, describe, motion, pictures, plot, strip, timeline
@@ -55,12 +54,18 @@ def draw(recipe, data, tmp_path, **place):
     return (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def loader(recipe, videos, tmp_path):
-    world = World(0, 1, torch.device("cpu"))
-    sampler = recipe.sampler.build()
-    return build_loader(
-        recipe, recipe.input, sampler, videos, Session(tmp_path / "run", workers=0), world
-    )
+@pytest.fixture
+def loader(tmp_path, monkeypatch):
+    """A function that begins a training and returns the loader that it would learn from."""
+    seen = []
+    monkeypatch.setattr("vidssl_cli.pretrain.fit", lambda _, loader, *rest: seen.append(loader))
+
+    def begin(recipe, videos):
+        session = Session(tmp_path / "run", overwrite=True, device="cpu", workers=0)
+        pretrain(recipe, videos, session)
+        return seen[-1]
+
+    return begin
 
 
 def articles(page):
@@ -80,9 +85,9 @@ def frames(article, count):
 
 
 @pytest.mark.parametrize("place", [{}, {"epoch": 2, "step": 1}], ids=str)
-def test_the_page_shows_the_clips_that_training_gets(recipe, train, tmp_path, place):
+def test_the_page_shows_the_clips_that_training_gets(recipe, train, loader, tmp_path, place):
     shown = articles(draw(recipe, train, tmp_path, videos=3, **place))
-    feed = loader(recipe, train, tmp_path)
+    feed = loader(recipe, train)
     batch = next(feed.epoch(place.get("epoch", 0), place.get("step", 0)))
     assert len(shown) == 3 * recipe.sampler.views
     expected = batch.frames[:3].flatten(0, 1).tolist()
@@ -95,6 +100,15 @@ def test_the_page_shows_the_clips_that_training_gets(recipe, train, tmp_path, pl
         differences = clip.permute(1, 2, 3, 0).numpy() * recipe.input.std
         around_grey = (0.5 + GAIN * differences).clip(0, 1) * 255
         np.testing.assert_allclose(drawn[:, :, :side, :3], around_grey, atol=0.51)
+
+
+def test_a_common_frame_rate_is_that_of_training(recipe, train, loader, tmp_path):
+    settings = recipe.input.model_copy(update={"fps": 10.0})
+    slow = recipe.model_copy(update={"input": settings})
+    shown = [numbers(article) for article in articles(draw(slow, train, tmp_path, videos=4))]
+    batch = next(loader(slow, train).epoch(0))
+    assert shown == batch.frames.flatten(0, 1).tolist()
+    assert shown != [numbers(article) for article in articles(draw(recipe, train, tmp_path))[:8]]
 
 
 def test_pictures_in_colour_are_those_that_are_normalised():
@@ -113,8 +127,8 @@ def test_large_pictures_are_shrunk_by_their_means():
     assert set(shown.ravel().tolist()) == {128}
 
 
-def test_a_page_goes_on_with_the_next_step_up_to_the_end(recipe, train, tmp_path):
-    feed = loader(recipe, train, tmp_path)
+def test_a_page_goes_on_with_the_next_step_up_to_the_end(recipe, train, loader, tmp_path):
+    feed = loader(recipe, train)
     planned = [plan for step in range(2) for _, _, plan in feed.plan(0, step)]
     expected = [view.frames.tolist() for plan in planned for view in plan.views]
     for videos in (7, 99):
@@ -122,9 +136,9 @@ def test_a_page_goes_on_with_the_next_step_up_to_the_end(recipe, train, tmp_path
         assert [numbers(article) for article in articles(page)] == expected[: 2 * videos]
 
 
-def test_labels_are_shown_with_a_dash_where_they_do_not_apply(transforms, train, tmp_path):
+def test_labels_are_shown_with_a_dash_where_they_do_not_apply(transforms, train, loader, tmp_path):
     page = draw(transforms, train, tmp_path, videos=1)
-    ((_, _, plan),) = loader(transforms, train, tmp_path).plan(0, 0)[:1]
+    ((_, _, plan),) = loader(transforms, train).plan(0, 0)[:1]
     speed = str(plan.labels["speed"][0])
     cell = re.compile(r"<dt>(\w+)</dt><dd>([^<]+)(?:<small>(.+?)</small>)?</dd>")
     assert [cell.findall(article) for article in articles(page)] == [
@@ -289,7 +303,7 @@ def command(toy_recipe, toy_videos, tmp_path):
     return ["data", "preview", str(tmp_path / "toy.yaml"), *where]
 
 
-def test_the_command(command, recipe, train, tmp_path, capfd):
+def test_the_command(command, recipe, train, loader, tmp_path, capfd):
     assert run(app, [*command, "--videos", "2", "--seed", "3", "--epoch", "1", "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == {
         "page": str(tmp_path / "page.html"),
@@ -300,7 +314,7 @@ def test_the_command(command, recipe, train, tmp_path, capfd):
         "broken": [],
     }
     seeded = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 3})})
-    planned = loader(seeded, train, tmp_path).plan(1, 0)[:2]
+    planned = loader(seeded, train).plan(1, 0)[:2]
     expected = [view.frames.tolist() for _, _, plan in planned for view in plan.views]
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert [numbers(article) for article in articles(page)] == expected

@@ -23,6 +23,7 @@ from vidssl_cli.console import warn
 from vidssl_cli.devices import World
 from vidssl_cli.pages import write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
+from vidssl_cli.rate import build_sampler
 from vidssl_cli.strips import GAIN, describe, motion, plot, strip, timeline
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def preview(
             has no such step.
         MediaError: no video of a batch can be read.
     """
-    sampler = recipe.sampler.build()
+    sampler = build_sampler(recipe.sampler, recipe.input)
     used, rejected = usable(data, sampler)
     world = World(0, 1, torch.device("cpu"))
     loader = build_loader(recipe, recipe.input, sampler, used, Session(out, workers=0), world)
@@ -140,7 +141,10 @@ def _introduction(recipe: PretrainRecipe) -> str:
 def _section(visit: Visit, recipe: PretrainRecipe) -> str:
     """Draw a video."""
     video, plan = visit.video, visit.sample.plan
-    facts = [f"{video.frames} frame{'s' * (video.frames != 1)}", f"{video.width} × {video.height} pixels"]
+    facts = [
+        f"{video.frames} frame{'s' * (video.frames != 1)}",
+        f"{video.width} × {video.height} pixels",
+    ]
     if video.fps:
         facts.insert(1, f"{(video.frames or 0) / video.fps:.1f} s at {video.fps:.4g} per second")
     if plan.geometry and plan.geometry.video != visit.sample.video:
