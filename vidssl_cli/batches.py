@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -210,6 +211,24 @@ class Loader:
                 ahead.append(self._start(self.plan(epoch, step), pool))
             yield samples
 
+    def peek(self, epoch: int, step: int, videos: int) -> tuple[list[Sample], Batch]:
+        """Load only the first videos of a step, with all that was decided about each.
+
+        The whole global batch is planned, so that they are what they are in `epoch`.
+
+        Raises:
+            UsageError: the epoch has no such step.
+            MediaError: as in `epoch`.
+        """
+        if step >= self.steps:
+            raise UsageError(
+                f"there is no step {step}: an epoch has {self.steps}",
+                hint="steps are counted from 0",
+            )
+        planned = self.plan(epoch, step)[:videos]
+        samples = self._finish([partial(self._load, *item) for item in planned])
+        return samples, self._collate(samples)
+
     def _start(
         self, planned: list[tuple[int, Draw, ClipPlan]], pool: ThreadPoolExecutor | None
     ) -> list[Callable[[], Sample]]:
@@ -258,7 +277,7 @@ class Loader:
             flow = torch.from_numpy(flow_of_views(video, frames, planes, self.flow))
         return Sample(number, plan, pictures, parameters, time.monotonic() - begun, flow)
 
-    def _finish(self, loading: list[Callable[[], Sample]]) -> list[Sample]:
+    def _finish(self, loading: Sequence[Callable[[], Sample]]) -> list[Sample]:
         samples = []
         for result in loading:
             try:

@@ -220,7 +220,7 @@ class Train(Section):
     batch_videos: PositiveInt
     """Videos per optimizer step, over all processes; a video may contribute several clips."""
     repeats: PositiveInt = 1
-    """Visits to every video in an epoch, or to every piece where the sampler cuts it into several."""
+    """Visits to every video in an epoch, or to every piece of it if the sampler cuts pieces."""
     accumulate: PositiveInt = 1
     """Parts in which a batch passes through the network, to save memory."""
     optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]

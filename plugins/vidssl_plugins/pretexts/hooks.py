@@ -169,8 +169,8 @@ class Statistics(PretextOptions):
     whole: bool = True
     """Labels of the whole clip too: the moments of most motion, and the dominant colour."""
     soft_bins: bool = False
-    """Split motion between the two bins of direction whose middles are nearest, much as the released
-    code does, instead of giving it to one."""
+    """Split motion between the two bins of direction whose middles are nearest, much as the
+    released code does, instead of giving it to one."""
     iou: Literal["channels", "joint8"] = "channels"
     """Histograms whose change is measured: one each of red, green and blue (released code), or one
     of the eight colours that halving each channel makes."""

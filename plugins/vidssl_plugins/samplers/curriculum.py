@@ -16,35 +16,32 @@ from vidssl_plugins.samplers.hooks import (
     FixedExponentialPacing,
     SinglePacing,
     StagedPacing,
-    VariedExponentialPacing,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.videos import Video
-    from vidssl_plugins.samplers.hooks import Curriculum, Pacing
+    from vidssl_plugins.samplers.hooks import AnyPacing, Curriculum
 
 
-def shares(pacing: Pacing, epoch_steps: int, epochs: int) -> list[tuple[int, float]]:
+def shares(pacing: AnyPacing, epoch_steps: int, epochs: int) -> list[tuple[int, float]]:
     """Return where each stage begins, in steps, and the share of the clips that it draws on."""
     share = pacing.start
     if not isinstance(pacing, StagedPacing):
         return [(0, share)]
     unit = epoch_steps if pacing.unit == "epochs" else 1
-    match pacing:
-        case SinglePacing():
-            length = epoch_steps * epochs // 2 if pacing.length is None else pacing.length * unit
-            return [(0, share), (length, 1.0)] if length else [(0, 1.0)]
-        case FixedExponentialPacing():
-            increases = math.ceil(math.log(1 / share, pacing.increase) - 1e-9)
-            lengths = [pacing.length] * max(0, increases)
-        case VariedExponentialPacing():
-            lengths = [*pacing.lengths]
-    begins = [0, *np.cumsum(lengths)]
+    if isinstance(pacing, SinglePacing):
+        length = epoch_steps * epochs // 2 if pacing.length is None else pacing.length * unit
+        return [(0, share), (length, 1.0)] if length else [(0, 1.0)]
+    if isinstance(pacing, FixedExponentialPacing):
+        stages = math.ceil(math.log(1 / share, pacing.increase) - 1e-9)
+        lengths = [pacing.length] * stages
+    else:
+        lengths = [*pacing.lengths]
     return [
-        (int(begin) * unit, min(share * pacing.increase**stage, 1.0))
-        for stage, begin in enumerate(begins)
+        (sum(lengths[:stage]) * unit, min(share * pacing.increase**stage, 1.0))
+        for stage in range(len(lengths) + 1)
     ]
 
 

@@ -269,6 +269,9 @@ class ConstantPacing(Pacing):
     """Share of the clips."""
 
 
+AnyPacing = SinglePacing | FixedExponentialPacing | VariedExponentialPacing | ConstantPacing
+
+
 class Curriculum(SamplerOptions):
     """Lets another sampler begin with easy clips (Wang, thesis 2020, section 3.2).
 
@@ -285,10 +288,7 @@ class Curriculum(SamplerOptions):
     """File of scores; relative to the folder that vidssl is called in."""
     order: Literal["easy", "hard", "random"] = "easy"
     """What comes first: the highest scores, the lowest, or, to compare, a random choice."""
-    pacing: Annotated[
-        SinglePacing | FixedExponentialPacing | VariedExponentialPacing | ConstantPacing,
-        Field(discriminator="name"),
-    ] = SinglePacing(name="single")
+    pacing: Annotated[AnyPacing, Field(discriminator="name")] = SinglePacing(name="single")
     """How many clips are drawn on, and when."""
     video_score: Literal["middle", "mean"] = "middle"
     """The score of a video whose clips are drawn from anywhere: that of its middle piece, or the
