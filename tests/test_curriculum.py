@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +17,16 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.clips import Course
 from vidssl_cli.encode import write_mp4
-from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.errors import DamagedFileError, Preempted, UsageError
 from vidssl_cli.optim import lr_factor
 from vidssl_cli.order import Order
 from vidssl_cli.pack import pack
+from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Augment, Input, PretrainRecipe, Step
 from vidssl_cli.scores import identify, read_scores, scores_of, write_scores
 from vidssl_cli.scoring import Scoring, motion_score, score_videos
+from vidssl_cli.train import Stepper
 from vidssl_plugins.pretexts.partitions import partition
 from vidssl_plugins.pretexts.statistics_motion import derivatives
 from vidssl_plugins.samplers.curriculum import ranking, shares
@@ -314,6 +317,32 @@ def test_a_run_that_resumes_sees_the_same(toy_videos, scored):
         assert torch.equal(one.video, other.video)
 
 
+def test_interrupted_and_resumed_is_bit_identical(
+    toy_videos, toy_recipe, scored, tmp_path, monkeypatch
+):
+    chosen = recipe(toy_recipe, epochs=2, scores=str(scored(*[[0.9, 0.1]] * 12)))
+    pretrain(chosen, toy_videos, Session(tmp_path / "whole", device="cpu", workers=1))
+    stepped = Stepper.__call__
+
+    def stop(self, batch, step):
+        if step == 4:  # of 6 in the first epoch and in the first stage
+            os.kill(os.getpid(), signal.SIGTERM)
+        return stepped(self, batch, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stepper, "__call__", stop)
+        with pytest.raises(Preempted):
+            pretrain(chosen, toy_videos, Session(tmp_path / "run", device="cpu", workers=1))
+    session = Session(tmp_path / "run", device="cpu", workers=1, resume=True)
+    pretrain(chosen, toy_videos, session)
+    runs = [
+        [json.loads(row) for row in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "run")
+    ]
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 12 + 2
+
+
 def test_processes_plan_the_same_batches(toy_videos, scored):
     path = scored(*[[i / 12, 0.1] for i in range(12)])
     whole = loader(toy_videos, path)
@@ -336,8 +365,8 @@ def test_no_clip_is_repeated_within_a_pass_or_has_the_address_of_another(toy_vid
 # Recipes
 
 
-def recipe(toy_recipe, **sampler):
-    document = toy_recipe() | {"pretext": {"name": "statistics"}}
+def recipe(toy_recipe, epochs=8, **sampler):
+    document = toy_recipe(epochs=epochs) | {"pretext": {"name": "statistics"}}
     return PretrainRecipe.model_validate(
         document | {"sampler": {"name": "curriculum", "sampler": PIECES} | sampler}
     )
