@@ -213,3 +213,19 @@ def toy_encoder():
         return Encoder(card, backbone.build(), torch.device("cpu"))
 
     return make
+
+
+@pytest.fixture
+def scored(toy_videos, tmp_path):
+    """Return a function that writes a file of scores of the first toy videos, one list for each."""
+    from vidssl_cli.scores import identify, write_scores
+
+    def write(*scores, settings=None):
+        rows = [
+            replace(identify(video), scores=tuple(of_video))
+            for video, of_video in zip(toy_videos, scores, strict=False)
+        ]
+        write_scores(tmp_path / "scores.jsonl", settings or {"frames": 16}, rows)
+        return tmp_path / "scores.jsonl"
+
+    return write

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidssl_cli import parts, unpack
+from vidssl_cli import pieces, unpack
 from vidssl_cli.artefacts import locked
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
@@ -169,13 +169,13 @@ def test_going_on_repeats_nothing(sources, tmp_path, monkeypatch):
 def count_decoding(monkeypatch):
     """Return a set that the paths of decoded videos will be added to."""
     decoded = set()
-    original = parts.stream_planes
+    original = pieces.stream_planes
 
     def counted(video, frames, resize):
         decoded.add(video.path)
         return original(video, frames, resize)
 
-    monkeypatch.setattr(parts, "stream_planes", counted)
+    monkeypatch.setattr(pieces, "stream_planes", counted)
     return decoded
 
 
@@ -185,13 +185,13 @@ from pathlib import Path
 from vidssl_cli import pack, parts
 from vidssl_cli.videos import read_manifest
 parts.PART_FRAMES = 1
-original = parts._write_video
+original = parts.write_video
 def slow(video, file, path, settings):
     packed = original(video, file, path, settings)
     if path.name == "part-00002.bin":
         time.sleep(100)  # its bytes are written, its part is not
     return packed
-parts._write_video = slow
+parts.write_video = slow
 pack.pack(read_manifest(Path(sys.argv[1])), Path(sys.argv[2]), resize=(24, 32), workers=1)
 """
 

@@ -23,7 +23,8 @@ from vidssl_cli.decode import stream_planes
 from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.flow import opencv
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
-from vidssl_cli.parts import Format, Settings, write_parts
+from vidssl_cli.parts import write_parts
+from vidssl_cli.pieces import Format, Settings
 from vidssl_cli.unpack import digest_of
 from vidssl_cli.videos import FlowMethod, Packed, Video, digest, read_manifest, write_manifest
 
