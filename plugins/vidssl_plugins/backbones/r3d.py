@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from torch import nn
 
-from vidssl_plugins.backbones.resnet import VideoResNet
+from vidssl_plugins.backbones.resnet import (
+    BLOCKS,
+    BasicBlock,
+    NormMaker,
+    VideoResNet,
+    doubling,
+    full_conv,
+)
 
-BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-"""Blocks per stage by depth."""
 
-
-def full_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Module:
-    """Make a convolution over time and space together."""
-    return nn.Conv3d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
-
-
-def r3d(depth: int, width: int) -> VideoResNet:
+def r3d(depth: int, width: int, norm: NormMaker) -> VideoResNet:
     """Build R3D of a depth in ``BLOCKS``; its representation has 8 x width numbers."""
+
+    def block(channels_in: int, channels: int, stride: int) -> nn.Module:
+        return BasicBlock(full_conv, norm, channels_in, channels, stride)
+
     stem = nn.Sequential(
         nn.Conv3d(3, width, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
-        nn.BatchNorm3d(width),
+        norm(width),
         nn.ReLU(inplace=True),
     )
-    return VideoResNet(stem, full_conv, BLOCKS[depth], width)
+    return VideoResNet(stem, [block] * 4, BLOCKS[depth], doubling(width))
