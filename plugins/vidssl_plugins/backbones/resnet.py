@@ -1,21 +1,19 @@
 """Residual video networks, whatever their convolutions are.
 
 A kind of network is a way to make a convolution (full, factorised, spatial) and a stem; the
-blocks, the stages and the taps are the same for all of them.
+blocks and the stages are the same for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
+
+from vidssl_plugins.backbones.network import NormMaker, StagedNetwork
 
 ConvMaker = Callable[[int, int, int, int], nn.Module]
 """(channels in, channels out, kernel size, stride) to a convolution that keeps size / stride."""
-
-NormMaker = Callable[[int], nn.Module]
-"""Channels to a layer that normalises (N, C, T, H, W)."""
 
 BlockMaker = Callable[[int, int, int], nn.Module]
 """(channels in, channels out, stride) to a block of a stage."""
@@ -67,64 +65,36 @@ class BasicBlock(nn.Module):
         return out
 
 
-class VideoResNet(nn.Module):
-    """A stem, four stages of residual blocks, and global average pooling.
+def video_resnet(
+    stem: nn.Module,
+    blocks: Sequence[BlockMaker],
+    counts: Sequence[int],
+    widths: Sequence[int],
+    pool: nn.Module | None = None,
+) -> StagedNetwork:
+    """Build a network of a stem and four stages of residual blocks.
 
-    Taps: ``conv1`` is the stem's output, ``pool1`` the same after the stem's pooling where there
-    is one; ``conv2…conv5`` are the stages' outputs, all after their ReLU, and ``pool2…pool4`` are
-    the same as ``conv2…conv4``, the mapping of the pooling layers of C3D; ``pool5`` and ``feat``
-    are the global average of ``conv5``.
+    The thesis that reads taps ``pool1…pool4`` does not define them for networks without pooling:
+    here ``pool1`` is what enters the first block, the others are the outputs of the stages.
 
     Args:
         stem: From clips (N, 3, T, H, W) to (N, widths[0], T', H', W').
-        stages: For each of the four, what makes its blocks. All but the first halve height and
-            width, and time if their blocks do.
+        blocks: For each of the four stages, what makes its blocks. All but the first halve height
+            and width, and time if their blocks do.
         counts: How many blocks each stage has.
         widths: Channels of the stem and of each stage, five numbers.
         pool: Pooling between the stem and the first stage; None is none.
     """
-
-    feature_dim: int
-    taps: Mapping[str, int]
-
-    def __init__(
-        self,
-        stem: nn.Module,
-        stages: Sequence[BlockMaker],
-        counts: Sequence[int],
-        widths: Sequence[int],
-        pool: nn.Module | None = None,
-    ) -> None:
-        super().__init__()
-        self.conv1 = stem
-        self.pool1 = pool or nn.Identity()
-        self.conv2, self.conv3, self.conv4, self.conv5 = (
-            nn.Sequential(
-                block(channels_in, channels, 1 if number == 0 else 2),
-                *(block(channels, channels, 1) for _ in range(count - 1)),
-            )
-            for number, (block, count, channels_in, channels) in enumerate(
-                zip(stages, counts, widths[:-1], widths[1:], strict=True)
-            )
+    stages = [
+        nn.Sequential(
+            block(channels_in, channels, 1 if number == 0 else 2),
+            *(block(channels, channels, 1) for _ in range(count - 1)),
         )
-        self.feature_dim = widths[-1]
-        self.taps = {
-            **{f"conv{i}": channels for i, channels in enumerate(widths, 1)},
-            **{f"pool{i}": channels for i, channels in enumerate(widths, 1)},
-            "feat": self.feature_dim,
-        }
-        initialise(self)
-
-    def forward(self, clips: Tensor) -> dict[str, Tensor]:
-        """Map clips (N, 3, T, H, W) to every tap; ``pool5`` and ``feat`` are float32 always."""
-        taps: dict[str, Tensor] = {}
-        taps["conv1"] = self.conv1(clips)
-        x = taps["pool1"] = self.pool1(taps["conv1"])
-        for i, stage in enumerate((self.conv2, self.conv3, self.conv4, self.conv5), 2):
-            x = stage(x)
-            taps[f"conv{i}"] = taps[f"pool{i}"] = x
-        taps["pool5"] = taps["feat"] = global_average(x)
-        return taps
+        for number, (block, count, channels_in, channels) in enumerate(
+            zip(blocks, counts, widths[:-1], widths[1:], strict=True)
+        )
+    ]
+    return StagedNetwork([stem, *stages], [pool, None, None, None, None], widths)
 
 
 def full_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Module:
@@ -132,24 +102,15 @@ def full_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.M
     return nn.Conv3d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
 
 
-def global_average(x: Tensor) -> Tensor:
-    """Average (N, C, T, H, W) over time and space: (N, C) in float32."""
-    return x.mean(dim=(2, 3, 4), dtype=torch.float32)
+def stem_conv(width: int, frames: int, norm: NormMaker) -> nn.Module:
+    """Make a stem that sees so many frames and 7 x 7 pixels, and halves height and width."""
+    return nn.Sequential(
+        nn.Conv3d(3, width, (frames, 7, 7), (1, 2, 2), (frames // 2, 3, 3), bias=False),
+        norm(width),
+        nn.ReLU(inplace=True),
+    )
 
 
 def doubling(width: int) -> list[int]:
     """Return the channels of a stem and four stages that double them: w, w, 2 w, 4 w, 8 w."""
     return [width, width, 2 * width, 4 * width, 8 * width]
-
-
-def initialise(network: nn.Module) -> None:
-    """Draw convolution weights as He et al. 2015 do for ReLU, preserving the gradient's variance.
-
-    The last norm of a block starts at 1, not at 0: the papers do not zero it, and a network whose
-    blocks are all shortcuts would be an unfair opponent wherever random weights are compared.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
