@@ -34,6 +34,9 @@ from vidssl_cli.recipe_files import load
 from vidssl_cli.scan import open_data
 from vidssl_cli.train import Stepper, choose_precision
 
+AHEAD = PREFETCH + 1
+"""Batches that are decoded or augmented ahead of the one in use."""
+
 
 def fail(error: Exception) -> None:
     """Stop at the first video that cannot be read."""
@@ -53,7 +56,7 @@ def whole(step: Stepper, loader: Loader, steps: int) -> tuple[float, float]:
     """Return the seconds of steps on real batches, and how many of them were spent waiting."""
     waited = 0.0
     batches = loader.epoch(0)
-    for number, batch in enumerate(islice(batches, PREFETCH)):  # use up what is decoded ahead
+    for number, batch in enumerate(islice(batches, AHEAD)):  # use up what is decoded ahead
         step(batch, number)
     begun = time.perf_counter()
     for number in range(steps):
@@ -74,7 +77,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = recipe.train.model_copy(update=updates)
     sampler = recipe.sampler.build()
     videos, _ = usable(open_data(arguments.data)[0], sampler)
-    needed = (arguments.steps + PREFETCH) * settings.batch_videos
+    needed = (arguments.steps + AHEAD) * settings.batch_videos
     with open_world(str(choose_device(arguments.device))) as world:
         loader = Loader(
             videos,

@@ -23,7 +23,7 @@ from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_te
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
-from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.errors import DamagedFileError, MediaError
 from vidssl_cli.hooks import BackboneOptions
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
@@ -110,7 +110,7 @@ class Encoder:
         if (folder / MODEL).is_file():
             source, tensors = folder, read_tensors(folder)
         else:
-            source = _checkpoint(folder, checkpoint)
+            source = runs.checkpoint_of(folder, checkpoint)
             tensors = backbone_tensors(source)
         card = _read_card(folder / CARD)
         backbone = card.backbone.build()
@@ -259,18 +259,6 @@ def _decode_ahead(
                 yield from first()
         while ahead:
             yield from first()
-
-
-def _checkpoint(folder: Path, name: str) -> Path:
-    facts = runs.read_facts(folder)
-    link = folder / "checkpoints" / name
-    if not link.exists():
-        raise UsageError(
-            f"{folder} has no checkpoint {name!r} yet; its state is {facts['state']!r}",
-            where=str(link),
-            hint="train first: `vidssl pretrain`",
-        )
-    return link.resolve()
 
 
 def _read_card(path: Path) -> Card:

@@ -183,7 +183,7 @@ def recorded(
     for error in unusable:
         run.skip(error)
     atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
-    run.state("running")
+    run.state("running", videos=len(data))
     world.wait()
     try:
         yield run
