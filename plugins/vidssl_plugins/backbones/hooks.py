@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from vidssl_cli.hooks import BackboneOptions, Options, hookimpl
+from vidssl_cli.hooks import BackboneOptions, Options, PublicWeights, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,6 +122,29 @@ class C3D(NormalisedBackbone):
         return c3d(self.width, self.temporal_pool, self.norm.build)
 
 
+def torchvision(name: str, stem: tuple[tuple[str, str], ...]) -> PublicWeights:
+    """Describe torchvision's weights of an 18-layer network, trained on Kinetics-400."""
+    blocks = (
+        (r"\.conv1\.([01])\.", r".residual.\1."),
+        (r"\.conv2\.0\.", ".residual.3."),
+        (r"\.conv2\.1\.", ".residual.4."),
+        (r"\.downsample\.", ".shortcut."),
+    )
+    stages = tuple((rf"^layer{number}\.", f"conv{number + 1}.") for number in range(1, 5))
+    return PublicWeights(
+        source=f"torchvision {name}",
+        names=(*blocks, *stages, *stem),
+        left=r"^fc\.",
+        input={
+            "resize": (128, 171),
+            "crop": 112,
+            "mean": (0.43216, 0.394666, 0.37645),
+            "std": (0.22803, 0.22145, 0.216989),
+        },
+        frames=16,
+    )
+
+
 class ResidualBackbone(NormalisedBackbone):
     """What residual networks share."""
 
@@ -135,6 +158,8 @@ class R3D(ResidualBackbone):
     Depth 10 has one block per stage. It is what the clip-order, pace and playback-speed papers
     call R3D or R3D-18 and give 14.4 M parameters; depth 18 has 33.2 M and 34 has 63.5 M.
     """
+
+    public: ClassVar = torchvision("r3d_18", ((r"^stem\.", "conv1."),))
 
     name: Literal["r3d"]
     depth: Literal[10, 18, 34] = 18
@@ -155,6 +180,11 @@ class R2Plus1D(ResidualBackbone):
     Depth 10 is what the clip-order, pace and playback-speed papers call R(2+1)D and give 14.4 M
     parameters; depth 18 is torchvision's with 31.3 M.
     """
+
+    public: ClassVar = torchvision(
+        "r2plus1d_18",
+        ((r"^stem\.([013])\.", r"conv1.0.\1."), (r"^stem\.4\.", "conv1.1.")),
+    )
 
     name: Literal["r2plus1d"]
     depth: Literal[10, 18] = 18
