@@ -29,6 +29,7 @@ from vidssl_cli.devices import choose_device, open_world, place
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.pretrain import usable
+from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load
 from vidssl_cli.scan import open_data
@@ -75,7 +76,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     recipe = load(arguments.recipe)
     assert isinstance(recipe, PretrainRecipe), "give a recipe for `vidssl pretrain`"
     settings = recipe.train.model_copy(update=updates)
-    sampler = recipe.sampler.build()
+    sampler = build_sampler(recipe.sampler, recipe.input)
     videos, _ = usable(open_data(arguments.data)[0], sampler)
     needed = (arguments.steps + AHEAD) * settings.batch_videos
     with open_world(str(choose_device(arguments.device))) as world:

@@ -131,6 +131,7 @@ def test_the_card_says_what_the_weights_were_trained_to_see(tmp_path, toy_videos
     encoder = Encoder.load(tmp_path / "run", "cpu")
     card = encoder.card
     assert (card.input.resize, card.input.crop, card.frames) == ((128, 171), 112, 16)
+    assert card.input.fps == 15
     assert card.input.mean == (0.43216, 0.394666, 0.37645)
     assert card.input.std == (0.22803, 0.22145, 0.216989)
     assert card.origin.startswith("torchvision r3d_18: some.safetensors, SHA-256 ")

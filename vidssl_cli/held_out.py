@@ -16,6 +16,7 @@ from vidssl_cli.devices import choose_device, place
 from vidssl_cli.errors import UsageError
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.precision import DTYPES, inference_precision
+from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load
 
@@ -48,7 +49,7 @@ def own_task(
     recipe = load(run / "recipe.yaml")
     if not isinstance(recipe, PretrainRecipe):
         raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
-    sampler = recipe.sampler.build()
+    sampler = build_sampler(recipe.sampler, recipe.input)
     usable = [video for video in videos if sampler.rejects(video) is None]
     if not usable:
         raise UsageError(f"the run's sampler can use none of {len(videos)} held-out videos")

@@ -140,6 +140,7 @@ def torchvision(name: str, stem: tuple[tuple[str, str], ...]) -> PublicWeights:
             "crop": 112,
             "mean": (0.43216, 0.394666, 0.37645),
             "std": (0.22803, 0.22145, 0.216989),
+            "fps": 15,
         },
         frames=16,
     )
