@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from vidssl_cli.convolution import PrePadded, pad_short_clips
 from vidssl_cli.errors import UsageError
 from vidssl_cli.registry import offered
 
@@ -274,3 +275,11 @@ def test_a_gate_looks_at_the_whole_clip():
 def test_refuses_what_it_does_not_know(options):
     with pytest.raises(ValidationError):
         offered("backbone")[options["name"]](**options)
+
+
+@pytest.mark.parametrize("name", sorted(offered("backbone")))
+def test_every_convolution_is_one_that_can_be_kept_right_on_a_cpu(name):
+    network = small(name)
+    pad_short_clips(network)
+    kinds = {type(m) for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    assert kinds == {PrePadded}
