@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vidssl_cli.checkpoint import load_weights
-from vidssl_cli.errors import UsageError
+from vidssl_cli.errors import RecipeError, UsageError
+from vidssl_cli.recipe_files import load
 from vidssl_plugins.backbones.hooks import R3D, TGN
 from vidssl_plugins.backbones.norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
@@ -132,6 +133,12 @@ def test_more_groups_than_there_is_room_for_are_refused():
     with pytest.raises(UsageError, match="5 frames in groups of 2 are more than 2") as refused:
         TemporalGroupNorm(3, 2, groups=2)(clips(2, 3, 5))
     assert "backbone.norm.groups to 3" in refused.value.hint
+
+
+def test_a_recipe_takes_it_by_one_word():
+    assert load("small/pace", ["backbone.norm.name=tgn"]).backbone.norm == TGN(name="tgn")
+    with pytest.raises(RecipeError, match=r"backbone\.norm\.frame: unknown key; did you mean"):
+        load("small/pace", ["backbone.norm={name: tgn, frame: 4}"])
 
 
 @pytest.mark.parametrize("affine", ["channel", "group"])
