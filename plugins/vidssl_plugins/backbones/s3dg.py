@@ -7,6 +7,7 @@ conv5 1024 x 8 x 7 x 7. The layers that the paper calls pool2a to pool5a are poo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,13 +60,8 @@ def s3dg(
     stages: list[nn.Module] = [nn.Sequential(*first), nn.Sequential(*second)]
     widths = [width, 3 * width]
     for modules in MODULES:
-        inceptions = []
-        channels = widths[-1]
-        for full in modules:
-            scaled = [max(1, each * width // 64) for each in full]
-            inceptions.append(Inception(layers, channels, scaled))
-            channels = inceptions[-1].channels
-        stages.append(nn.Sequential(*inceptions))
+        stage, channels = _inceptions(layers, widths[-1], modules, width)
+        stages.append(stage)
         widths.append(channels)
     pools = [
         nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
@@ -75,6 +71,17 @@ def s3dg(
         None,
     ]
     return StagedNetwork(stages, pools, widths, least=(5, 17, 17))
+
+
+def _inceptions(
+    layers: Layers, channels_in: int, modules: Sequence[Widths], width: int
+) -> tuple[nn.Module, int]:
+    """Make the inception modules of a stage; return them with the channels of the last."""
+    made = []
+    for full in modules:
+        made.append(Inception(layers, channels_in, [max(1, w * width // 64) for w in full]))
+        channels_in = made[-1].channels
+    return nn.Sequential(*made), channels_in
 
 
 @dataclass(frozen=True)
