@@ -15,6 +15,13 @@ from pydantic import BaseModel
 from vidssl_cli import recipe
 from vidssl_cli.recipe_files import KINDS
 from vidssl_cli.registry import BASES, registry
+from vidssl_plugins.backbones.hooks import TGN, BatchNorm
+from vidssl_plugins.samplers.hooks import (
+    ConstantPacing,
+    FixedExponentialPacing,
+    SinglePacing,
+    VariedExponentialPacing,
+)
 
 PAGE = Path(__file__).parent / "recipes.md"
 MARK = "<!-- The rest is written by docs/recipe_reference.py. -->\n"
@@ -34,6 +41,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train.schedule: {name: cosine}": recipe.Cosine,
     "evaluation": recipe.Evaluation,
     "published": recipe.Published,
+    "backbone.norm: {name: bn}": BatchNorm,
+    "backbone.norm: {name: tgn}": TGN,
+    "sampler.pacing: {name: single}": SinglePacing,
+    "sampler.pacing: {name: fixed_exponential}": FixedExponentialPacing,
+    "sampler.pacing: {name: varied_exponential}": VariedExponentialPacing,
+    "sampler.pacing: {name: constant}": ConstantPacing,
 }
 """Where a section stands in a recipe, and its model."""
 
@@ -59,35 +72,13 @@ def reference() -> Iterator[str]:
             if options.__module__.startswith("vidssl_plugins."):
                 yield f"### {plugins} `{name}`"
                 yield from describe(options)
-                yield from describe_choices(options)
-
-
-def describe_choices(options: type[BaseModel]) -> Iterator[str]:
-    """Yield what may stand for a key that takes one of several mappings, but for plugins."""
-    plugins = {name for kind in BASES for name in registry().offered(kind)}
-    schema = resolved(options.model_json_schema())
-    for key, field in schema.get("properties", {}).items():
-        for name, place in field.get("discriminator", {}).get("mapping", {}).items():
-            if name not in plugins:
-                yield f"#### `{key}: {{name: {name}}}`"
-                yield from tabulate(schema["$defs"][place.removeprefix("#/$defs/")])
 
 
 def describe(model: type[BaseModel]) -> Iterator[str]:
     """Yield a model's docstring and a table of its keys."""
-    yield from tabulate(resolved(model.model_json_schema()))
-
-
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a model, also of one that its own fields may hold again."""
-    if "$ref" not in schema:
-        return schema
-    definitions = schema["$defs"]
-    return definitions[schema["$ref"].removeprefix("#/$defs/")] | {"$defs": definitions}
-
-
-def tabulate(schema: dict[str, Any]) -> Iterator[str]:
-    """Yield the description of a JSON Schema and a table of its keys."""
+    schema = model.model_json_schema()
+    if "$ref" in schema:  # a model that may hold itself
+        schema |= schema["$defs"][schema["$ref"].split("/")[-1]]
     yield oneline(schema["description"])
     required = schema.get("required", ())
     rows = [

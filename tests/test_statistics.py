@@ -10,7 +10,7 @@ from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.testing import check_pretext
 from vidssl_cli.videos import Video
-from vidssl_plugins.backbones.hooks import R3D
+from vidssl_plugins.backbones.hooks import R3D, C3DLight
 from vidssl_plugins.pretexts.hooks import Statistics
 from vidssl_plugins.pretexts.statistics import regression
 from vidssl_plugins.samplers.hooks import Consecutive
@@ -105,18 +105,22 @@ def test_what_is_left_out_is_neither_asked_for_nor_told(options, heads, streams)
     assert terms.keys() == heads.keys()
 
 
-def test_the_branches_of_chapter_two_read_all_of_a_map():
-    built = pretext(tap="pool5", grid=[1, 4, 4], hidden=[8, 8], motion=1)
-    taps = torch.rand(2, 1, 4, 1, 4, 4)
-    assert [layer.in_features for layer in built.heads["motion"][::2]] == [64, 8, 8]
-    assert torch.equal(built._vectors(taps[:, 0]), taps.flatten(1))
-    assert built({"pool5": taps}, batch())[0]["motion"].isfinite()
+def test_the_branches_of_chapter_two_have_the_printed_size():
+    backbone = C3DLight(name="c3d_light", norm={"name": "none"})
+    with torch.device("meta"):
+        network = backbone.build()
+        context = PretextContext(network.feature_dim, network.taps, {}, 1, 2)
+        built = Statistics(name="statistics", hidden=[2048, 2048]).build(context)
+    layers = [(layer.in_features, layer.out_features) for layer in built.heads["motion"][::2]]
+    assert layers == [(4096, 2048), (2048, 2048), (2048, 14)]
+    parameters = sum(p.numel() for part in (network, built) for p in part.parameters())
+    assert parameters == 29_880_347
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"grid": [1, 2, 2], "hidden": [16], "tap": "conv5", "loss": "l2norm"},
+        {"hidden": [16], "tap": "conv5", "loss": "l2norm"},
         {"iou": "joint8", "soft_bins": True},
         {"bins": 8, "patterns": [3, 1], "tap": "conv3"},
     ],

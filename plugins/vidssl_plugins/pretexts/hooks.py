@@ -180,9 +180,6 @@ class Statistics(PretextOptions):
     """Mean squared error (released code), or the mean length of a clip's error, as printed."""
     tap: str = "feat"
     """Layer that the heads read; a map is averaged over time and space."""
-    grid: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Instead of averaging, take maxima over so many parts of time, height and width, and keep them
-    apart (chapter 2: [1, 4, 4], which is all of C3D's pool5)."""
     hidden: tuple[PositiveInt, ...] = ()
     """Widths of each head's hidden layers (chapter 2: [2048, 2048])."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from vidssl_plugins.pretexts.mlp import mlp
 from vidssl_plugins.pretexts.statistics_appearance import appearance_labels
 from vidssl_plugins.pretexts.statistics_motion import motion_labels
-from vidssl_plugins.pretexts.taps import tap_dim
+from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +34,6 @@ class StatisticsPretext(nn.Module):
             "appearance": _groups(["location", "colour"] * 2, ["colour"], options),
         }
         dim = tap_dim(options.tap, context)
-        if options.grid:
-            dim *= options.grid[0] * options.grid[1] * options.grid[2]
         self.heads = nn.ModuleDict(
             {
                 signal: mlp([dim, *options.hidden, len(self.groups[signal])])
@@ -49,7 +46,7 @@ class StatisticsPretext(nn.Module):
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return a weighted term for each signal, and how often a rounded answer is right."""
-        vectors = self._vectors(features[self.options.tap].flatten(0, 1))
+        vectors = clip_vectors(features, self.options.tap).flatten(0, 1)
         terms, metrics = {}, {}
         for signal, head in self.heads.items():
             answers, labels = head(vectors), self.labels(signal, batch)
@@ -78,13 +75,6 @@ class StatisticsPretext(nn.Module):
             bins=options.bins,
             joint=options.iou == "joint8",
         )
-
-    def _vectors(self, tap: Tensor) -> Tensor:
-        """Return (N, D) of a tap (N, C) or (N, C, T, H, W)."""
-        if self.options.grid:
-            maps = tap if tap.ndim == 5 else tap[..., None, None, None]
-            return F.adaptive_max_pool3d(maps, self.options.grid).flatten(1)
-        return tap if tap.ndim == 2 else tap.mean((2, 3, 4))
 
 
 def regression(answers: Tensor, labels: Tensor, loss: str) -> Tensor:
