@@ -102,6 +102,27 @@ def test_what_is_scored_is_not_scored_again(toy_videos, tmp_path, monkeypatch):
     assert seen[2:] == [toy_videos[0]]
 
 
+def test_an_interruption_loses_nothing(toy_videos, tmp_path, monkeypatch):
+    out = tmp_path / "s.jsonl"
+    known, _ = score_videos(toy_videos[4:6], out, SCORING)
+    original = Scoring.__call__
+
+    def interrupted(self, video):
+        if video == toy_videos[2]:
+            raise KeyboardInterrupt
+        return original(self, video)
+
+    monkeypatch.setattr(Scoring, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        score_videos(toy_videos[:6], out, SCORING, workers=1)
+    rows = read_scores(out)[1]
+    assert [*rows] == [video.path for video in (*toy_videos[4:6], *toy_videos[:2])]
+    assert [*rows.values()][:2] == known
+    with pytest.raises(UsageError, match="a square of 30 does not fit"):
+        score_videos(toy_videos, out, replace(SCORING, crop=30))
+    assert read_scores(out)[1] == rows
+
+
 def test_an_unreadable_video_is_told_and_left_out(toy_videos, tmp_path):
     lost = replace(toy_videos[1], path=str(tmp_path / "lost.mp4"))
     rows, broken = score_videos([toy_videos[0], lost], tmp_path / "s.jsonl", SCORING)

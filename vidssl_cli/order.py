@@ -56,8 +56,8 @@ class Order:
         self.batch_videos = batch_videos
         self.repeats = repeats
         self._counts = np.array([sampler.visits(video) for video in videos], np.int64)
-        number = np.concatenate([np.arange(count) for count in self._counts])
         video = np.repeat(np.arange(len(videos)), self._counts)
+        number = np.arange(len(video)) - (self._counts.cumsum() - self._counts)[video]
         first_to_last = np.lexsort((video, number))
         self._video, self._number = video[first_to_last], number[first_to_last]
         self.steps = len(video) * repeats // batch_videos

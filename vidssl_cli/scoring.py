@@ -114,9 +114,14 @@ def score_videos(
                 broken.append(result)
             else:
                 done.append(result)
-    finally:  # also when Ctrl-C ends the wait
+    except BaseException:  # such as Ctrl-C
+        if done:
+            left = known | {row.path: row for row in done}
+            write_scores(out, scoring.as_document(), [*left.values()])
+        raise
+    finally:
         pool.shutdown(cancel_futures=True)
-        write_scores(out, scoring.as_document(), done)
+    write_scores(out, scoring.as_document(), done)
     return done, broken
 
 
