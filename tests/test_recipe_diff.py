@@ -64,6 +64,7 @@ def test_keys_of_one_side_are_told_as_such(recipe):
         "train.schedule.final": (0.0, ABSENT),
         "train.schedule.every": (ABSENT, 2),
         "train.schedule.gamma": (ABSENT, 0.1),
+        "train.schedule.restarts": (ABSENT, []),
     }
 
 
