@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from vidssl_cli.clips import Batch, Draw
 from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import PretextContext
+from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.testing import check_pretext
 from vidssl_cli.videos import Video
 from vidssl_plugins.backbones.hooks import R3D, C3DLight
@@ -216,3 +218,30 @@ def test_where_motion_is_can_be_learned():
     of_a_constant = labels.var(0).mean().item()
     assert np.mean(losses[-10:]) < 0.6 * of_a_constant
     assert np.mean(scores[-10:]) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("share", "taken"),
+    [
+        ("3/4", [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14]),
+        ("1/2", [0, 2, 4, 6, 8, 10, 12, 14]),
+        ("1/16", [0]),
+        ("1/1", list(range(16))),
+    ],
+)
+def test_shares_of_the_data(toy_recipe, share, taken):
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"share": share})
+    videos = [Video(path=f"{i}") for i in range(16)]
+    assert [int(video.path) for video in recipe.taken(videos)] == taken
+
+
+@pytest.mark.parametrize("share", ["5/4", "0/3", "half", 0.5, "1/0"])
+def test_refuses_other_shares(toy_recipe, share):
+    with pytest.raises(ValidationError, match="share"):
+        PretrainRecipe.model_validate(toy_recipe() | {"share": share})
+
+
+def test_training_takes_its_share(toy_recipe, toy_videos, tmp_path):
+    recipe = PretrainRecipe.model_validate(toy_recipe(batch_videos=2) | {"share": "1/4"})
+    outcome = pretrain(recipe, toy_videos, Session(tmp_path, device="cpu", dry_run=True))
+    assert outcome.cost.videos == 3

@@ -78,7 +78,7 @@ def pretrain(
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
     """
     sampler = build_sampler(recipe.sampler, recipe.input)
-    used, rejected = usable(data, sampler)
+    used, rejected = usable(recipe.taken(data), sampler)
     with open_world(session.device) as world:
         torch.manual_seed(recipe.train.seed)
         learner = PretrainLearner(recipe, len(used))

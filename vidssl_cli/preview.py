@@ -82,7 +82,7 @@ def preview(
         MediaError: no video of a batch can be read.
     """
     sampler = build_sampler(recipe.sampler, recipe.input)
-    used, rejected = usable(data, sampler)
+    used, rejected = usable(recipe.taken(data), sampler)
     world = World(0, 1, torch.device("cpu"))
     loader = build_loader(recipe, recipe.input, sampler, used, Session(out, workers=0), world)
     left_out = [*broken, *rejected]

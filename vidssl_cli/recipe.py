@@ -5,6 +5,7 @@ Finding, reading and checking recipe files is `vidssl_cli.recipe_files`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -22,7 +23,7 @@ from pydantic import (
 
 from vidssl_cli.hooks import BackboneOptions, Pool, PretextOptions, SamplerOptions, Stream
 from vidssl_cli.registry import Offered
-from vidssl_cli.videos import FlowMethod
+from vidssl_cli.videos import FlowMethod, Video
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Colour3 = tuple[float, float, float]
@@ -315,6 +316,22 @@ class PretrainRecipe(Recipe):
     flow: FlowMethod = "dis"
     """How optical flow is computed for the tasks that ask for it: ``dis`` is dense inverse search,
     ``tvl1`` is 60 times slower. A packed set that holds flow must hold this one."""
+
+    share: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] = "1/1"
+    """Share of the videos to learn from: 3/4 takes the first 3 of every 4, in their order."""
+
+    @field_validator("share")
+    @classmethod
+    def _is_a_part(cls, share: str) -> str:
+        count, of = map(int, share.split("/"))
+        if count > of:
+            raise ValueError(f"{share} is more than all videos")
+        return share
+
+    def taken(self, videos: Sequence[Video]) -> list[Video]:
+        """Return the share of the videos that is learned from."""
+        count, of = map(int, self.share.split("/"))
+        return [video for place, video in enumerate(videos) if place % of < count]
 
     def streams(self) -> frozenset[Stream]:
         """Name what batches must hold beside clips."""
