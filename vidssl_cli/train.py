@@ -161,7 +161,13 @@ class Stepper:
             # allows for that at no cost, but not where gradients add up over parts of a batch.
             static = settings.accumulate == 1
             self.module = DistributedDataParallel(
-                learner, static_graph=static, find_unused_parameters=not static
+                learner,
+                static_graph=static,
+                find_unused_parameters=not static,
+                # Buffers would be sent at every step, and a memory bank is a gigabyte. Pretexts
+                # keep theirs equal; running statistics of batch norm are not read in training, and
+                # those that are saved, and measured with, are the first process's either way.
+                broadcast_buffers=False,
             )
         learner.train()
 
