@@ -157,6 +157,7 @@ def test_keys_are_queued_after_the_step_and_not_while_measuring():
         keys, F.normalize(backbone(given.clips.flatten(0, 1))["feat"].detach(), dim=1)
     )
     pretext.eval()
+    assert pretext.queue.filled()[1].tolist() == [-1] * 4  # not the owners in other data
     loss(pretext, backbone, given)
     pretext.after_step()
     assert pretext.queue.enqueued == 4

@@ -1,4 +1,8 @@
-"""Memories of what earlier steps computed, equal in all processes: a bank and a queue."""
+"""Memories of what earlier steps computed, equal in all processes: a bank and a queue.
+
+In evaluation mode nothing that is remembered belongs to a video that is measured, since videos are
+then numbered in another data set: the owner of everything is given as STRANGER.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ if TYPE_CHECKING:
     from vidssl_plugins.pretexts.hooks import SSTL
 
 Neighbour = Literal["intended", "printed", "none"]
+STRANGER = -1
+"""No video of the data set."""
 
 
 def update_rates(
@@ -67,7 +73,8 @@ class TemporalBank(nn.Module):
         columns = self.cells.shape[1]
         total = len(self.cells) * columns
         chosen = torch.randperm(total, generator=generator)[:count].to(self.cells.device)
-        return self.cells.flatten(0, 1)[chosen], chosen // columns
+        owners = chosen // columns if self.training else torch.full_like(chosen, STRANGER)
+        return self.cells.flatten(0, 1)[chosen], owners
 
     def summary(self, video: Tensor) -> Tensor:
         """Return the mean cell (n, D) of videos (n,), which is no unit vector."""
@@ -117,7 +124,8 @@ class Queue(nn.Module):
     def filled(self) -> tuple[Tensor, Tensor]:
         """Return the keys (n, D) that are there and their videos (n,)."""
         filled = slice(int(self.enqueued))
-        return self.keys[filled], self.videos[filled]
+        owners = self.videos[filled]
+        return self.keys[filled], owners if self.training else torch.full_like(owners, STRANGER)
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, videos: Tensor) -> None:

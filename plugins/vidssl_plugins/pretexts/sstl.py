@@ -46,7 +46,7 @@ class SSTLPretext(nn.Module):
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return weighted terms ``contrast``, ``video`` and ``rate``, and two metrics.
+        """Return weighted terms ``contrast``, ``rate`` and ``video``, and two metrics.
 
         ``accuracy`` is the share of clips whose other view is the most similar of all they are
         compared with; ``rate_error`` is the mean distance of the rate that is told.
@@ -56,14 +56,14 @@ class SSTLPretext(nn.Module):
         vectors = gather(self.projection(clip_vectors(features, options.tap).flatten(0, 1)))
         video = gather(batch.video)
         terms, metrics = self._contrast(vectors, video, views)
-        if options.video_weight:
-            summary = self.bank.summary(video).repeat_interleave(views, 0)
-            distance = 1 - F.cosine_similarity(vectors, summary).mean()
-            terms["video"] = options.video_weight * distance
         if options.rate_weight:
             error = self._rates(features) - batch.labels["rate"]
             terms["rate"] = options.rate_weight * error.square().mean() / 2
             metrics["rate_error"] = error.detach().abs().mean()
+        if options.video_weight and self.training:  # the bank has no cells of held-out videos
+            summary = self.bank.summary(video).repeat_interleave(views, 0)
+            distance = 1 - F.cosine_similarity(vectors, summary).mean()
+            terms["video"] = options.video_weight * distance
         if options.remembers and self.training:
             # The views are cut from one base clip, so that they share a place and a cell.
             position = gather(batch.labels["position"][:, 0])
