@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from vidssl_cli import recipe_files
-from vidssl_cli.clips import Draw
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.recipe import Input, PretrainRecipe
 from vidssl_cli.testing import noise_batch
