@@ -16,14 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 
-from vidssl_cli.clips import Batch, Draw
 from vidssl_cli.devices import World
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.registry import offered
-from vidssl_cli.train import Stepper
-from vidssl_cli.videos import Video
+from vidssl_cli.testing import noise_batch
+from vidssl_cli.train import Stepper, _split
 
 PACE = {"name": "pace", "views": 2}
 UNIFORM = {"name": "uniform", "views": 2}
@@ -53,27 +52,20 @@ def build(name):
             "train": {
                 "epochs": 1,
                 "batch_videos": SHARED,
-                "optimizer": {"name": "sgd", "lr": 0.05},
+                "optimizer": {"name": "sgd", "lr": 0.01},
                 "precision": "fp32",
             },
         }
     )
 
 
-def make_batch(sampler, step, part):
-    """Return the rows ``part`` of a global batch of noise; the last video is in it twice."""
-    numbers = [3 * step % VIDEOS, 5, 7, 7]
-    videos = [Video(f"{number}", frames=200) for number in numbers]
-    draws = [Draw(0, step + row, number) for row, number in enumerate(numbers)]
-    plans = sampler.plan_batch(videos, draws)
-    random = torch.Generator().manual_seed(step)
-    shape = (SHARED, sampler.views, 3, sampler.frames, 16, 16)
-    clips = torch.randn(shape, generator=random)
-    labels = {
-        label: torch.stack([torch.from_numpy(plan.labels[label]) for plan in plans])[part]
-        for label in plans[0].labels
-    }
-    return Batch(clips[part], labels, torch.tensor(numbers)[part], torch.empty(0))
+def make_batch(sampler, step, rank, size):
+    """Return a process's part of a global batch of noise; one video is in it twice."""
+    torch.manual_seed(step)
+    batch = noise_batch(sampler, SHARED, side=16)
+    batch.clips = 4 * batch.clips - 2
+    batch.video = torch.tensor([step, 5, 7, 7])
+    return list(_split(batch, size))[rank]
 
 
 def learn(name, rank, size):
@@ -87,10 +79,8 @@ def learn(name, rank, size):
     for module in learner.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-    share = SHARED // size
-    part = slice(rank * share, (rank + 1) * share)
-    sampler = recipe.sampler.build()
-    values = [stepper(make_batch(sampler, step, part), step) for step in range(STEPS)]
+    batches = [make_batch(recipe.sampler, step, rank, size) for step in range(STEPS)]
+    values = [stepper(batch, step) for step, batch in enumerate(batches)]
     return values, {key: value.clone() for key, value in learner.state_dict().items()}
 
 
@@ -138,11 +128,11 @@ def test_two_processes_learn_what_one_learns(name, together):
     measured = [json.loads((together / f"{name} {rank}.json").read_text()) for rank in range(2)]
     assert measured[0] == measured[1]
     for one, two in zip(values, measured[0], strict=True):
-        assert two == pytest.approx(one, rel=1e-4, abs=1e-6)
+        assert two == pytest.approx(one, rel=1e-5, abs=1e-6)
     first, second = (load_file(together / f"{name} {rank}.safetensors") for rank in range(2))
     for key, value in state.items():
         assert torch.equal(first[key], second[key]), f"{key} differs between the processes"
-        torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-5, msg=key)
+        torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4, msg=key)
 
 
 def test_memories_have_moved(together):
