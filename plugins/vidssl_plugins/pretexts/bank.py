@@ -50,7 +50,7 @@ def update_rates(
 
 
 class TemporalBank(nn.Module):
-    """For each video L unit vectors, one for each stretch of it (SSTL, section 3.3)."""
+    """For each video L unit vectors, one for each stretch of it (SSTL, section 3.2, equation 1)."""
 
     cells: Tensor
     """(N, L, D), unit vectors."""

@@ -187,7 +187,7 @@ class Instance(ProjectionOptions):
 class SSTL(ProjectionOptions):
     """Tells base clips apart, in the batch and from a memory of every video, and tells the rate.
 
-    SSTL, ICLR 2021 submission, sections 3.2 to 3.4: NT-Xent between the two clips of a base clip,
+    SSTL, ICLR 2021 submission, section 3.2: NT-Xent between the two clips of a base clip,
     the distance of each clip to the memory of its video, and its playback rate. The memory holds
     several cells for each video, one for each stretch of it.
     """

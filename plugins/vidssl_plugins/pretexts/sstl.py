@@ -1,4 +1,4 @@
-"""Clips of one stretch of a video against a memory of all videos (SSTL 2021, sections 3.2-3.4)."""
+"""Clips of one stretch of a video against a memory of all videos (SSTL 2021, section 3.2)."""
 
 from __future__ import annotations
 
