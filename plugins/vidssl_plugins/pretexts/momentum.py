@@ -12,8 +12,8 @@ class MomentumCopy(nn.Module):
     """A copy whose weights are a running mean of those of the network it follows.
 
     The copy is saved and moved with the module it belongs to; it is not trained. Only weights
-    follow: batch norms of the copy normalise by their own batch, as those of the network do, and
-    their running statistics, which nothing reads, are their own.
+    follow. Batch norms of the copy normalise by the batch they see, as those of the network do, and
+    keep running statistics of their own, which evaluation uses.
     """
 
     def __init__(self, network: nn.Module, momentum: float) -> None:
