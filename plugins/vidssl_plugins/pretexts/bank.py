@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from vidssl_plugins.pretexts.hooks import SSTL
+    from vidssl_plugins.pretexts.options.memory import SSTL
 
 Neighbour = Literal["intended", "printed", "none"]
 STRANGER = -1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vidssl_cli.clips import Batch
     from vidssl_cli.hooks import Backbone, PretextContext
-    from vidssl_plugins.pretexts.hooks import Instance
+    from vidssl_plugins.pretexts.options.memory import Instance
 
 
 class InstancePretext(nn.Module):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 if TYPE_CHECKING:
-    from vidssl_plugins.pretexts.hooks import ProjectionOptions
+    from vidssl_plugins.pretexts.options.projection import ProjectionOptions
 
 
 def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vidssl_cli.clips import Batch
     from vidssl_cli.hooks import PretextContext
-    from vidssl_plugins.pretexts.hooks import SSTL
+    from vidssl_plugins.pretexts.options.memory import SSTL
 
 RATE_MAP = ("conv5", (1, 4, 4))
 """What the option ``rate_input: map`` reads, and the places to which it is averaged."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.videos import Video
-    from vidssl_plugins.samplers.hooks import SSTL
+    from vidssl_plugins.samplers.options.sstl import SSTL
 
 
 def distort_rate(draws: NDArray[np.float64], rate: float, most: int) -> NDArray[np.int64]:
@@ -61,8 +61,7 @@ class SSTLSampler(Sampler):
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the two clips, with the rate of each and where in the video they lie."""
         count = known_frames(video)
-        room = count - self.needed
-        start = draw("start").integers((room if room >= 0 else count - 1) + 1)
+        start = draw("start").integers(max(count, self.needed) - self.needed + 1)
         base = (start + np.arange(self.needed, dtype=np.int64)) % count
         cuts = [self._cut(view, draw) for view in range(self.views)]
         position = base[self.needed // 2] / count
