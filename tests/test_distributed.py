@@ -59,10 +59,10 @@ def build(name):
     )
 
 
-def make_batch(sampler, step, rank, size):
+def make_batch(recipe, step, rank, size):
     """Return a process's part of a global batch of noise; one video is in it twice."""
     torch.manual_seed(step)
-    batch = noise_batch(sampler, SHARED, side=16)
+    batch = noise_batch(recipe.sampler, SHARED, side=16)
     batch.clips = 4 * batch.clips - 2
     batch.video = torch.tensor([step, 5, 7, 7])
     return list(_split(batch, size))[rank]
@@ -79,7 +79,7 @@ def learn(name, rank, size):
     for module in learner.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-    batches = [make_batch(recipe.sampler, step, rank, size) for step in range(STEPS)]
+    batches = [make_batch(recipe, step, rank, size) for step in range(STEPS)]
     values = [stepper(batch, step) for step, batch in enumerate(batches)]
     return values, {key: value.clone() for key, value in learner.state_dict().items()}
 
