@@ -1,7 +1,6 @@
 """Memories of what earlier steps computed, equal in all processes: a bank and a queue.
 
-In evaluation mode nothing that is remembered belongs to a video that is measured, since videos are
-then numbered in another data set: the owner of everything is given as STRANGER.
+They number videos as the training set does, so that held-out videos have no use for them.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from vidssl_plugins.pretexts.options.memory import SSTL
 
 Neighbour = Literal["intended", "printed", "none"]
-STRANGER = -1
-"""No video of the data set."""
 
 
 def update_rates(
@@ -73,8 +70,7 @@ class TemporalBank(nn.Module):
         columns = self.cells.shape[1]
         total = len(self.cells) * columns
         chosen = torch.randperm(total, generator=generator)[:count].to(self.cells.device)
-        owners = chosen // columns if self.training else torch.full_like(chosen, STRANGER)
-        return self.cells.flatten(0, 1)[chosen], owners
+        return self.cells.flatten(0, 1)[chosen], chosen // columns
 
     def summary(self, video: Tensor) -> Tensor:
         """Return the mean cell (n, D) of videos (n,), which is no unit vector."""
@@ -124,8 +120,7 @@ class Queue(nn.Module):
     def filled(self) -> tuple[Tensor, Tensor]:
         """Return the keys (n, D) that are there and their videos (n,)."""
         filled = slice(int(self.enqueued))
-        owners = self.videos[filled]
-        return self.keys[filled], owners if self.training else torch.full_like(owners, STRANGER)
+        return self.keys[filled], self.videos[filled]
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, videos: Tensor) -> None:

@@ -45,6 +45,7 @@ class InstancePretext(nn.Module):
         """Return the term ``loss`` and the metric ``accuracy``, over the clips of all processes.
 
         Accuracy is the share of clips whose most similar key is of another view of the same visit.
+        In evaluation mode clips are compared within the batch alone.
         """
         options = self.options
         views = batch.clips.shape[1]
@@ -52,12 +53,11 @@ class InstancePretext(nn.Module):
         video = gather(batch.video)
         keys = vectors if self.slow is None else self._keys(self.slow, batch)
         candidates, owners = keys, video.new_empty(0)
-        if self.queue is not None:
+        if self.queue is not None and self.training:
             old, owners = self.queue.filled()
             candidates = torch.cat([keys, old])
-            if self.training:
-                of_view = video.repeat_interleave(views)
-                self._seen.append((F.normalize(keys.detach(), dim=1), of_view))
+            of_view = video.repeat_interleave(views)
+            self._seen.append((F.normalize(keys.detach(), dim=1), of_view))
         scores = similarity(vectors, candidates, normalise=True)
         positives, negatives = view_pairs(video, views, owners)
         total = contrast(scores, positives, negatives, temperature=options.temperature)

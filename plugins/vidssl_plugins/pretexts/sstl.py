@@ -49,7 +49,8 @@ class SSTLPretext(nn.Module):
         """Return weighted terms ``contrast``, ``rate`` and ``video``, and two metrics.
 
         ``accuracy`` is the share of clips whose other view is the most similar of all they are
-        compared with; ``rate_error`` is the mean distance of the rate that is told.
+        compared with; ``rate_error`` is the mean distance of the rate that is told. In evaluation
+        mode clips are compared within the batch alone, and there is no term ``video``.
         """
         options = self.options
         views = batch.clips.shape[1]
@@ -60,7 +61,7 @@ class SSTLPretext(nn.Module):
             error = self._rates(features) - batch.labels["rate"]
             terms["rate"] = options.rate_weight * error.square().mean() / 2
             metrics["rate_error"] = error.detach().abs().mean()
-        if options.video_weight and self.training:  # the bank has no cells of held-out videos
+        if options.video_weight and self.training:
             summary = self.bank.summary(video).repeat_interleave(views, 0)
             distance = 1 - F.cosine_similarity(vectors, summary).mean()
             terms["video"] = options.video_weight * distance
@@ -77,7 +78,7 @@ class SSTLPretext(nn.Module):
         """Compare the views with one another and with cells of other videos (equation 3)."""
         options = self.options
         cells, owners = vectors.new_empty(0, vectors.shape[1]), video.new_empty(0)
-        if options.bank_negatives:
+        if options.bank_negatives and self.training:
             cells, owners = self.bank.sample(options.bank_negatives)
         scores = similarity(vectors, torch.cat([vectors, cells]), normalise=True)
         positives, negatives = view_pairs(video, views, owners)
