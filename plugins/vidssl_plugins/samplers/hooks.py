@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from vidssl_cli.hooks import SamplerOptions, hookimpl
+from vidssl_plugins.samplers.options.sstl import SSTL
 
 if TYPE_CHECKING:
     from vidssl_cli.clips import Sampler
@@ -195,4 +196,4 @@ class TemporalTransforms(SamplerOptions):
 @hookimpl
 def vidssl_samplers() -> list[type[SamplerOptions]]:
     """Offer the built-in samplers."""
-    return [Uniform, Pace, TemporalTransforms]
+    return [Uniform, Pace, TemporalTransforms, SSTL]
