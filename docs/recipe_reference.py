@@ -16,7 +16,7 @@ from vidssl_cli import recipe
 from vidssl_cli.recipe_files import KINDS
 from vidssl_cli.registry import BASES, registry
 from vidssl_plugins.backbones.hooks import TGN, BatchNorm
-from vidssl_plugins.samplers.hooks import (
+from vidssl_plugins.samplers.options.curriculum import (
     ConstantPacing,
     FixedExponentialPacing,
     SinglePacing,

@@ -13,8 +13,9 @@ from vidssl_cli.hooks import PretextOptions, Report, SamplerOptions
 from vidssl_cli.registry import offered
 from vidssl_plugins.backbones.hooks import R3D, S3DG, TGN, C3DLight, NoNorm, R2Plus1D
 from vidssl_plugins.evaluators.hooks import Retrieval
+from vidssl_plugins.pretexts.hooks import SSTL, Instance, SameContext
 from vidssl_plugins.pretexts.hooks import Pace as PacePretext
-from vidssl_plugins.pretexts.hooks import SameContext
+from vidssl_plugins.samplers.hooks import SSTL as SSTLSampler
 from vidssl_plugins.samplers.hooks import Consecutive, Curriculum, Pace, TemporalTransforms, Uniform
 
 SMALL = {
@@ -29,10 +30,11 @@ SMALL = {
 SAMPLERS = {
     "statistics": Consecutive(name="consecutive"),
     "temporal_transforms": TemporalTransforms(name="temporal_transforms"),
+    "sstl": SSTLSampler(name="sstl"),
 }
+"""Samplers for pretexts that cannot learn from pace clips."""
 CHOICES = {"classify": {"label": "pace"}}
 """What pretexts cannot do without."""
-"""Samplers for pretexts that cannot learn from pace clips."""
 
 
 WRAPPED = {"curriculum": {"sampler": Pace(name="pace", views=2), "order": "random"}}
@@ -91,6 +93,8 @@ def test_evaluators(name):
             order="random",
             pacing={"name": "fixed_exponential", "length": 1},
         ),
+        SSTLSampler(name="sstl", rate_target="realised", spatial_share="video"),
+        SSTLSampler(name="sstl", buffer=0, dropout=0, rate=(1, 1), short_video="skip"),
     ],
     ids=str,
 )
@@ -109,6 +113,22 @@ def test_samplers_with_other_options(options):
 def test_contrast_with_other_options(options):
     pace = Pace(name="pace", views=2)
     testing.check_pretext(SameContext(name="same_context", **options), pace)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Instance(name="instance", momentum=0.99, queue=16),
+        Instance(name="instance", queue=7, proj_dim=None),
+        Instance(name="instance", momentum=0, tap="conv4", proj_hidden=[8], proj_norm=True),
+        SSTL(name="sstl", rate_input="map", neighbour="printed", columns=4),
+        SSTL(name="sstl", rate_weight=0, video_weight=0, bank_negatives=0),
+        SSTL(name="sstl", proj_dim=None, proj_hidden=[], bank_negatives=0, neighbour="none"),
+    ],
+    ids=str,
+)
+def test_memories_with_other_options(options):
+    testing.check_pretext(options, SAMPLERS["sstl"])
 
 
 @pytest.mark.parametrize("level", ["video", "clip"])
@@ -227,8 +247,13 @@ class Loss(PretextOptions):
                     "nan": ({"loss": out.mean() / 0 * 0}, {}),
                     "none": ({}, {}),
                     "no gradient": ({"loss": out.mean().detach()}, {}),
+                    "random state": ({"loss": out.mean()}, {}),
                     "fine": ({"loss": out.mean()}, {}),
                 }[fault]
+
+            def after_step(self, fault=self.fault):
+                if fault == "random state":
+                    nn.init.normal_(self.weight)
 
         return Head(context.feature_dim, 1 if self.fault != "vector" else 2)
 
@@ -241,6 +266,7 @@ class Loss(PretextOptions):
         ("nan", "loss is nan"),
         ("none", "no loss term"),
         ("no gradient", "carry no gradient"),
+        ("random state", "one step from one state led to two states"),
     ],
 )
 def test_the_kit_names_what_is_wrong_with_a_pretext(fault, complaint):

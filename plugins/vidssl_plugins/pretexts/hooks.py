@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import PositiveFloat, PositiveInt
 
-from vidssl_cli.hooks import PretextContext, PretextOptions, Stream, hookimpl
+from vidssl_cli.hooks import PretextContext, PretextOptions, hookimpl
+from vidssl_plugins.pretexts.options.memory import SSTL, Instance
+from vidssl_plugins.pretexts.options.projection import ProjectionOptions
+from vidssl_plugins.pretexts.options.statistics import Statistics
 
 if TYPE_CHECKING:
     from vidssl_cli.hooks import Pretext
@@ -95,7 +91,7 @@ class TemporalTransforms(PretextOptions):
         return TemporalTransformsPretext(self, context)
 
 
-class ContrastOptions(PretextOptions):
+class ContrastOptions(ProjectionOptions):
     """How clips that belong together are told from all others.
 
     The default is the thesis's: raw dot products of pooled features, one denominator for the
@@ -103,15 +99,6 @@ class ContrastOptions(PretextOptions):
     proj_dim: 128}``.
     """
 
-    tap: str = "feat"
-    """Layer that is compared; a map is averaged over time and space."""
-    proj_dim: PositiveInt | None = None
-    """Numbers of the projection that is compared; none compares the tap itself. Without hidden
-    layers it is one linear layer with ReLU."""
-    proj_hidden: tuple[PositiveInt, ...] = ()
-    """Widths of the projection's hidden layers, each with ReLU; its last layer is then linear."""
-    proj_norm: bool = False
-    """Put batch norm before the ReLU of every hidden layer."""
     normalise: bool = False
     """Compare by cosine instead of by dot product."""
     temperature: PositiveFloat = 1
@@ -151,66 +138,7 @@ class SamePace(ContrastOptions):
         return SamePacePretext(self, context)
 
 
-class Statistics(PretextOptions):
-    """Tells where, in which direction and when a clip moves most, and where its colours change.
-
-    Wang, thesis 2020, chapters 2 and 3; Wang et al. 2019, https://arxiv.org/abs/1904.03597. The
-    labels are numbers of blocks, directions, colours and frames, told by regression.
-    """
-
-    name: Literal["statistics"]
-    motion: NonNegativeFloat = 1
-    """Weight of the motion labels; 0 leaves them out, and needs no optical flow."""
-    appearance: NonNegativeFloat = 0.1
-    """Weight of the appearance labels; 0 leaves them out."""
-    patterns: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
-    """How frames are cut into blocks, each a set of labels: 1 is a grid of 4 by 4, 2 is four nested
-    frames, 3 is eight triangles."""
-    whole: bool = True
-    """Labels of the whole clip too: the moments of most motion, and the dominant colour."""
-    soft_bins: bool = False
-    """Split motion between the two bins of direction whose middles are nearest, much as the
-    released code does, instead of giving it to one."""
-    iou: Literal["channels", "joint8"] = "channels"
-    """Histograms whose change is measured: one each of red, green and blue (released code), or one
-    of the eight colours that halving each channel makes."""
-    bins: Annotated[int, Field(ge=2, le=256)] = 256
-    """Bins of the histogram of a channel."""
-    loss: Literal["mse", "l2norm"] = "mse"
-    """Mean squared error (released code), or the mean length of a clip's error, as printed."""
-    tap: str = "feat"
-    """Layer that the heads read; a map is averaged over time and space."""
-    hidden: tuple[PositiveInt, ...] = ()
-    """Widths of each head's hidden layers (chapter 2: [2048, 2048])."""
-
-    @field_validator("patterns")
-    @classmethod
-    def _ordered(cls, patterns: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(patterns)) < len(patterns):
-            raise ValueError(f"the patterns {', '.join(map(str, patterns))} are not all different")
-        return tuple(sorted(patterns))
-
-    @model_validator(mode="after")
-    def _something_to_tell(self) -> Self:
-        if not (self.patterns or self.whole):
-            raise ValueError("no labels are left; name a pattern or set whole")
-        if not (self.motion or self.appearance):
-            raise ValueError("motion and appearance are both 0; one of them must count")
-        return self
-
-    def streams(self) -> frozenset[Stream]:
-        """Ask for flow and for pixels, where their labels count."""
-        asked: dict[Stream, float] = {"flow": self.motion, "pixels": self.appearance}
-        return frozenset(stream for stream, weight in asked.items() if weight)
-
-    def build(self, context: PretextContext) -> Pretext:
-        """Build the heads."""
-        from vidssl_plugins.pretexts.statistics import StatisticsPretext
-
-        return StatisticsPretext(self, context)
-
-
 @hookimpl
 def vidssl_pretexts() -> list[type[PretextOptions]]:
     """Offer the built-in pretext tasks."""
-    return [Classify, Pace, TemporalTransforms, SameContext, SamePace, Statistics]
+    return [Classify, Pace, TemporalTransforms, SameContext, SamePace, Instance, SSTL, Statistics]

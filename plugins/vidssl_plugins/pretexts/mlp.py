@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 if TYPE_CHECKING:
-    from vidssl_plugins.pretexts.hooks import ContrastOptions
+    from vidssl_plugins.pretexts.options.projection import ProjectionOptions
 
 
 def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
@@ -29,7 +29,7 @@ def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(before, after))
 
 
-def projection(options: ContrastOptions, dim: int) -> nn.Module:
+def projection(options: ProjectionOptions, dim: int) -> nn.Module:
     """Build what maps vectors of ``dim`` numbers to those that are compared."""
     if options.proj_dim is None:
         return nn.Identity()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vidssl_cli.clips import Batch
     from vidssl_cli.hooks import PretextContext
-    from vidssl_plugins.pretexts.hooks import Statistics
+    from vidssl_plugins.pretexts.options.statistics import Statistics
 
 
 class StatisticsPretext(nn.Module):

@@ -12,7 +12,7 @@ import numpy as np
 from vidssl_cli.clips import ClipPlan, Course, Draw, Sampler, Stage
 from vidssl_cli.errors import UsageError
 from vidssl_cli.scores import scores_of
-from vidssl_plugins.samplers.hooks import (
+from vidssl_plugins.samplers.options.curriculum import (
     FixedExponentialPacing,
     SinglePacing,
     StagedPacing,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.videos import Video
-    from vidssl_plugins.samplers.hooks import AnyPacing, Curriculum
+    from vidssl_plugins.samplers.options.curriculum import AnyPacing, Curriculum
 
 
 def shares(pacing: AnyPacing, epoch_steps: int, epochs: int) -> list[tuple[int, float]]:

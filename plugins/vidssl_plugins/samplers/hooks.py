@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PlainSerializer,
@@ -21,7 +19,8 @@ from pydantic import (
 )
 
 from vidssl_cli.hooks import SamplerOptions, hookimpl
-from vidssl_cli.registry import Offered
+from vidssl_plugins.samplers.options.curriculum import Curriculum
+from vidssl_plugins.samplers.options.sstl import SSTL
 
 if TYPE_CHECKING:
     from vidssl_cli.clips import Sampler
@@ -215,112 +214,7 @@ class Consecutive(SamplerOptions):
         return ConsecutiveSampler(self)
 
 
-class Pacing(BaseModel):
-    """How fast a curriculum goes on from easy clips to all of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    start: Annotated[float, Field(gt=0, le=1)] = 0.125
-    """Share of the clips to begin with."""
-
-
-class StagedPacing(Pacing):
-    """A pacing whose stages have lengths."""
-
-    unit: Literal["epochs", "steps"] = "epochs"
-    """What lengths count."""
-
-
-class SinglePacing(StagedPacing):
-    """A share of the clips first, then all."""
-
-    name: Literal["single"]
-    start: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the clips to begin with."""
-    length: PositiveInt | None = None
-    """How long the first stage is; half of the run if not given."""
-
-
-class FixedExponentialPacing(StagedPacing):
-    """Multiplies the share after stages of equal length."""
-
-    name: Literal["fixed_exponential"]
-    length: PositiveInt
-    """How long each stage is."""
-    increase: Annotated[float, Field(gt=1)] = 2
-    """Factor from stage to stage."""
-
-
-class VariedExponentialPacing(StagedPacing):
-    """Multiplies the share after stages of given lengths."""
-
-    name: Literal["varied_exponential"]
-    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """How long each stage is but the last."""
-    increase: Annotated[float, Field(gt=1)] = 2
-    """Factor from stage to stage."""
-
-
-class ConstantPacing(Pacing):
-    """Only ever a share of the clips, to tell order from number."""
-
-    name: Literal["constant"]
-    start: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the clips."""
-
-
-AnyPacing = SinglePacing | FixedExponentialPacing | VariedExponentialPacing | ConstantPacing
-
-
-class Curriculum(SamplerOptions):
-    """Lets another sampler begin with easy clips (Wang, thesis 2020, section 3.2).
-
-    Easy clips have their motion in one place. `vidssl data scores` measures that.
-    """
-
-    # The schema has the models of all samplers, which are not all known yet.
-    model_config = ConfigDict(defer_build=True)
-
-    name: Literal["curriculum"]
-    sampler: Annotated[SamplerOptions, Offered("sampler")]
-    """Any other sampler."""
-    scores: str | None = None
-    """File of scores; relative to the folder that vidssl is called in."""
-    order: Literal["easy", "hard", "random"] = "easy"
-    """What comes first: the highest scores, the lowest, or, to compare, a random choice."""
-    pacing: Annotated[AnyPacing, Field(discriminator="name")] = SinglePacing(name="single")
-    """How many clips are drawn on, and when."""
-    video_score: Literal["middle", "mean"] = "middle"
-    """The score of a video whose clips are drawn from anywhere: that of its middle piece, or the
-    mean over its pieces."""
-
-    @field_validator("sampler")
-    @classmethod
-    def _one_is_enough(cls, sampler: SamplerOptions) -> SamplerOptions:
-        if isinstance(sampler, Curriculum):
-            raise ValueError("a curriculum cannot be the sampler of a curriculum")
-        return sampler
-
-    @model_validator(mode="after")
-    def _has_scores(self) -> Self:
-        if self.scores is None and self.order != "random":
-            raise ValueError(
-                f"order {self.order} needs scores: the file that `vidssl data scores` writes"
-            )
-        return self
-
-    def build(self) -> Sampler:
-        """Build the sampler."""
-        from vidssl_plugins.samplers.curriculum import CurriculumSampler
-
-        return CurriculumSampler(self, self.sampler.build())
-
-    def labels(self) -> Mapping[str, int]:
-        """Name the labels of the other sampler."""
-        return self.sampler.labels()
-
-
 @hookimpl
 def vidssl_samplers() -> list[type[SamplerOptions]]:
     """Offer the built-in samplers."""
-    return [Uniform, Consecutive, Curriculum, Pace, TemporalTransforms]
+    return [Uniform, Consecutive, Curriculum, Pace, TemporalTransforms, SSTL]
