@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,17 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("vidssl")
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_before():
+    """Undo what a stopped run does to signals: it ignores them, for its process is about to end."""
+    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in watched}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
 
 BITS = 8
 """Stripes in the upper half of a picture: the frame number in binary, lowest bit on the left."""

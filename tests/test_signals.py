@@ -7,15 +7,8 @@ import pytest
 from vidssl_cli.errors import Interrupted, Preempted
 from vidssl_cli.signals import StopSignals, stopped
 
+
 WATCHED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-
-
-@pytest.fixture(autouse=True)
-def _handlers_as_before():
-    before = {number: signal.getsignal(number) for number in WATCHED}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def interrupt(*numbers):
