@@ -29,10 +29,14 @@ from vidssl_cli.devices import choose_device, open_world, place
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.pretrain import usable
+from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load
 from vidssl_cli.scan import open_data
 from vidssl_cli.train import Stepper, choose_precision
+
+AHEAD = PREFETCH + 1
+"""Batches that are decoded or augmented ahead of the one in use."""
 
 
 def fail(error: Exception) -> None:
@@ -53,7 +57,7 @@ def whole(step: Stepper, loader: Loader, steps: int) -> tuple[float, float]:
     """Return the seconds of steps on real batches, and how many of them were spent waiting."""
     waited = 0.0
     batches = loader.epoch(0)
-    for number, batch in enumerate(islice(batches, PREFETCH)):  # use up what is decoded ahead
+    for number, batch in enumerate(islice(batches, AHEAD)):  # use up what is decoded ahead
         step(batch, number)
     begun = time.perf_counter()
     for number in range(steps):
@@ -72,9 +76,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     recipe = load(arguments.recipe)
     assert isinstance(recipe, PretrainRecipe), "give a recipe for `vidssl pretrain`"
     settings = recipe.train.model_copy(update=updates)
-    sampler = recipe.sampler.build()
+    sampler = build_sampler(recipe.sampler, recipe.input)
     videos, _ = usable(open_data(arguments.data)[0], sampler)
-    needed = (arguments.steps + PREFETCH) * settings.batch_videos
+    needed = (arguments.steps + AHEAD) * settings.batch_videos
     with open_world(str(choose_device(arguments.device))) as world:
         loader = Loader(
             videos,

@@ -10,15 +10,20 @@ from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.evaluate import as_json, evaluate, show
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe, Published
-from vidssl_plugins.evaluators.hooks import Retrieval
+from vidssl_plugins.evaluators.hooks import Linear, Pretext, Retrieval
 
 
 @pytest.fixture(scope="module")
-def encoder(toy_videos, toy_recipe, tmp_path_factory):
+def run(toy_videos, toy_recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluated") / "run"
     recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1))
     pretrain(recipe, toy_videos, Session(out, device="cpu"))
-    return Encoder.load(out, "cpu")
+    return out
+
+
+@pytest.fixture(scope="module")
+def encoder(run):
+    return Encoder.load(run, "cpu")
 
 
 def test_rows_for_run_and_random_weights(encoder, toy_videos, tmp_path):
@@ -57,3 +62,25 @@ def test_an_unreadable_video_is_an_error_not_another_figure(encoder, toy_videos,
     videos = [*toy_videos[:-1], replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))]
     with pytest.raises(VidsslError, match="1 videos cannot be read"):
         evaluate(encoder, videos, Retrieval(name="retrieval"), None)
+
+
+def test_a_linear_probe_of_run_and_random_weights(encoder, toy_videos):
+    report = evaluate(encoder, toy_videos, Linear(name="linear", penalties=[0.1]))
+    assert [row["weights"] for row in report.rows] == ["run", "random"]
+    assert 0 < report.chance < 1
+    assert report.facts["tap"] == encoder.evaluation.tap
+
+
+def test_own_task_on_held_out_videos(run, encoder, toy_videos):
+    unlabelled = [replace(video, label=None) for video in toy_videos]
+    report = evaluate(encoder, unlabelled, Pretext(name="pretext"), run=run)
+    assert [row["weights"] for row in report.rows] == ["run", "random"]
+    assert {"pace.accuracy", "same_context.accuracy"} <= report.rows[0].keys()
+    assert "pace.loss" in report.tables[0].columns
+    assert evaluate(encoder, unlabelled, Pretext(name="pretext"), run=run).rows == report.rows
+
+
+def test_an_exported_model_has_no_own_task(encoder, toy_videos, tmp_path):
+    encoder.export(tmp_path / "model")
+    with pytest.raises(UsageError, match="no pretext tasks any more"):
+        evaluate(encoder, toy_videos, Pretext(name="pretext"), run=tmp_path / "model")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vidssl_cli.videos import Video
 
 PREFETCH = 3
-"""Batches that are decoded ahead of the one in use."""
+"""Batches that are decoded ahead of the one that is augmented, which is ahead of the one in use."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,9 @@ class Loader:
 
         All workers are taken to be busy all the time, beside whatever else the machine does.
         """
-        seconds = self._working / max(1, self.workers) + self._collating
+        decoding = self._working / max(1, self.workers)
+        both = (decoding, self._collating)
+        seconds = max(both) if self.workers else sum(both)
         return self._delivered / seconds if seconds else 0.0
 
     def plan(self, epoch: int, step: int) -> list[tuple[int, Draw, ClipPlan]]:
@@ -173,21 +175,32 @@ class Loader:
             MediaError: no video of a batch can be read, or nobody wants to be told of one.
             VidsslError: a worker failed for another reason.
         """
-        order = self._order(epoch)
-        pool = ThreadPoolExecutor(self.workers, "decode") if self.workers else None
+        if not self.workers:
+            yield from map(self._collate, self._decoded(epoch, first_step, None))
+            return
+        pool = ThreadPoolExecutor(self.workers, "decode")
+        augmenting = ThreadPoolExecutor(1, "augment")
         try:
-            steps = iter(range(first_step, self.steps))
-            ahead: deque[list[Callable[[], Sample]]] = deque()
-            for step in islice(steps, PREFETCH):
-                ahead.append(self._start(self._plan(order, epoch, step), pool))
-            while ahead:
-                samples = self._finish(ahead.popleft())
-                for step in islice(steps, 1):
-                    ahead.append(self._start(self._plan(order, epoch, step), pool))
-                yield self._collate(samples)
+            decoded = self._decoded(epoch, first_step, pool)
+            yield from _one_ahead(augmenting, self._collate, decoded)
         finally:
-            if pool:
-                pool.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
+            augmenting.shutdown(cancel_futures=True)
+
+    def _decoded(
+        self, epoch: int, first_step: int, pool: ThreadPoolExecutor | None
+    ) -> Iterator[list[Sample]]:
+        """Yield the samples of step after step, while those of later steps are being decoded."""
+        order = self._order(epoch)
+        steps = iter(range(first_step, self.steps))
+        ahead: deque[list[Callable[[], Sample]]] = deque()
+        for step in islice(steps, PREFETCH):
+            ahead.append(self._start(self._plan(order, epoch, step), pool))
+        while ahead:
+            samples = self._finish(ahead.popleft())
+            for step in islice(steps, 1):
+                ahead.append(self._start(self._plan(order, epoch, step), pool))
+            yield samples
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Shuffle the visits of an epoch: visit v goes to video v mod N."""
@@ -291,3 +304,16 @@ class Loader:
             video=video.to(self.device),
             frames=torch.from_numpy(frames),
         )
+
+
+def _one_ahead(
+    pool: ThreadPoolExecutor, make: Callable[[list[Sample]], Batch], items: Iterator[list[Sample]]
+) -> Iterator[Batch]:
+    """Make batch after batch, each while the one before it is in use."""
+    coming: Future[Batch] | None = None
+    for item in items:
+        previous, coming = coming, pool.submit(make, item)
+        if previous:
+            yield previous.result()
+    if coming:
+        yield coming.result()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from vidssl_cli.artefacts import sha256
 from vidssl_cli.errors import MediaError
-from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
+from vidssl_cli.rate import build_sampler
+from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
 from vidssl_cli.videos import Video
 
 IMBALANCE = 5
@@ -66,7 +67,9 @@ def check(
 def _rejected(
     recipe: PretrainRecipe | FinetuneRecipe, videos: Iterable[Video]
 ) -> list[tuple[str, str]]:
-    sampler = recipe.sampler.build()
+    # A recipe for fine-tuning has no input of its own: it takes that of the weights.
+    settings = recipe.input if isinstance(recipe, PretrainRecipe) else Input()
+    sampler = build_sampler(recipe.sampler, settings)
     reasons = ((video.path, sampler.rejects(video)) for video in videos)
     return [(path, reason) for path, reason in reasons if reason is not None]
 

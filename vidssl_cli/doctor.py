@@ -24,6 +24,7 @@ ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 EXTRAS = {
     "cpu": "FAISS on the CPU: fast and approximate indexes",
     "gpu": "FAISS on NVIDIA GPUs",
+    "probe": "scikit-learn: the linear probe",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
 }
 """What the extras of pyproject.toml add, but for ``dev``."""

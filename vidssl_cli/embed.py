@@ -23,10 +23,11 @@ from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_te
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
-from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.errors import DamagedFileError, MediaError
 from vidssl_cli.hooks import BackboneOptions
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
+from vidssl_cli.rate import at_rate, frame_rate, stored_frames
 from vidssl_cli.recipe import Evaluation, Input, Published, Section
 from vidssl_cli.registry import Offered
 
@@ -110,7 +111,7 @@ class Encoder:
         if (folder / MODEL).is_file():
             source, tensors = folder, read_tensors(folder)
         else:
-            source = _checkpoint(folder, checkpoint)
+            source = runs.checkpoint_of(folder, checkpoint)
             tensors = backbone_tensors(source)
         card = _read_card(folder / CARD)
         backbone = card.backbone.build()
@@ -174,15 +175,18 @@ class Encoder:
         A moment shorter than a clip is widened around its middle, for playing it slower would
         make another motion of it.
         """
-        assert video.frames is not None, "open_data leaves no fact out"
-        first, count = 0, video.frames
+        fps = self.card.input.fps
+        seen = at_rate(video, fps)
+        assert seen.frames is not None, "open_data leaves no fact out"
+        first, count = 0, seen.frames
         if moment:
-            rate, span = frame_rate(video), (self.card.frames - 1) * stride + 1
+            rate, span = frame_rate(seen), (self.card.frames - 1) * stride + 1
             wanted = max(ceil(moment[1] * rate) - floor(moment[0] * rate), span)
             middle = (moment[0] + moment[1]) / 2 * rate
-            first = min(max(0, round(middle - wanted / 2)), max(0, video.frames - wanted))
-            count = min(wanted, video.frames - first)
-        return first + uniform_clips(count, clips, self.card.frames, stride)
+            first = min(max(0, round(middle - wanted / 2)), max(0, seen.frames - wanted))
+            count = min(wanted, seen.frames - first)
+        numbers = first + uniform_clips(count, clips, self.card.frames, stride)
+        return stored_frames(video, fps, numbers)
 
 
 def embed(
@@ -231,11 +235,6 @@ def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.stack([frames.min(1) / rate, (frames.max(1) + 1) / rate], 1).astype(np.float32)
 
 
-def frame_rate(video: Video) -> float:
-    """Return frames per second, or the customary 25 where the file does not say."""
-    return video.fps or 25.0
-
-
 def _decode_ahead(
     views: Iterator[tuple[Video, NDArray[np.int64]]],
     resize: tuple[int, int] | int,
@@ -259,18 +258,6 @@ def _decode_ahead(
                 yield from first()
         while ahead:
             yield from first()
-
-
-def _checkpoint(folder: Path, name: str) -> Path:
-    facts = runs.read_facts(folder)
-    link = folder / "checkpoints" / name
-    if not link.exists():
-        raise UsageError(
-            f"{folder} has no checkpoint {name!r} yet; its state is {facts['state']!r}",
-            where=str(link),
-            hint="train first: `vidssl pretrain`",
-        )
-    return link.resolve()
 
 
 def _read_card(path: Path) -> Card:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from vidssl_cli.console import emit_table, warn
 from vidssl_cli.embed import embed
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.held_out import own_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,27 +31,63 @@ class EncoderStudy:
 
     weights: Sequence[str] = ("run", "random")
 
-    def __init__(self, encoder: Encoder, data: Sequence[Video], folder: Path | None) -> None:
-        """Sort the labelled videos into gallery and queries.
-
-        Raises:
-            UsageError: one of the two is empty.
-        """
-        self.train: Sequence[Video] = [
-            v for v in data if v.split == "train" and v.label is not None
-        ]
-        self.test: Sequence[Video] = [v for v in data if v.split == "test" and v.label is not None]
-        for split, part in (("train", self.train), ("test", self.test)):
-            if not part:
-                raise UsageError(
-                    f"none of the {len(data)} videos has a label and the split {split!r}",
-                    hint="make a manifest with labels and splits: `vidssl data scan --help`",
-                )
+    def __init__(
+        self,
+        encoder: Encoder,
+        data: Sequence[Video],
+        folder: Path | None = None,
+        run: Path | None = None,
+        checkpoint: str = "last",
+    ) -> None:
+        """Take an encoder, the videos, a folder for files, and the run that the encoder is from."""
+        self.data = data
         self.folder = folder
+        self.run, self.checkpoint = run, checkpoint
         self.evaluation: Embedding = encoder.evaluation
         self.taps: Mapping[str, int] = encoder.taps
         self.skipped: list[MediaError] = []
         self._encoders = {"run": encoder}
+        self._features: dict[Hashable, NDArray[np.float32]] = {}
+
+    @property
+    def train(self) -> Sequence[Video]:
+        """Labelled videos of the training split."""
+        return self._labelled("train")
+
+    @property
+    def test(self) -> Sequence[Video]:
+        """Labelled videos of the test split."""
+        return self._labelled("test")
+
+    def _labelled(self, split: str) -> Sequence[Video]:
+        part = [video for video in self.data if video.split == split and video.label is not None]
+        if not part:
+            raise UsageError(
+                f"none of the {len(self.data)} videos has a label and the split {split!r}",
+                hint="make a manifest with labels and splits: `vidssl data scan --help`",
+            )
+        return part
+
+    def own_task(self, weights: str) -> Mapping[str, float]:
+        """Return losses and metrics of the run's pretext tasks on the videos of the test split."""
+        if self.run is None or not (self.run / "recipe.yaml").is_file():
+            raise UsageError(
+                "an exported model has no pretext tasks any more",
+                hint="give the run directory that it was exported from",
+            )
+        held_out = [video for video in self.data if video.split == "test"]
+        if not held_out:
+            raise UsageError(
+                f"none of the {len(self.data)} videos has the split 'test'",
+                hint="make a manifest with splits: `vidssl data scan --help`",
+            )
+        return own_task(
+            self.run,
+            held_out,
+            trained=weights == "run",
+            device=str(self._encoders["run"].device),
+            checkpoint=self.checkpoint,
+        )
 
     def features(
         self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
@@ -60,6 +97,14 @@ class EncoderStudy:
         A video that cannot be read is an error here: a figure over fewer videos would not be the
         figure that was asked for.
         """
+        key = (weights, tuple(video.path for video in videos), clips, tap, pool)
+        if key not in self._features:
+            self._features[key] = self._embed(weights, videos, clips, tap, pool)
+        return self._features[key]
+
+    def _embed(
+        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
+    ) -> NDArray[np.float32]:
         encoder = self._encoder(weights)
         changes = {"clips": clips, "tap": tap, "pool": pool}
         evaluation = encoder.evaluation.model_copy(update=changes)
@@ -78,21 +123,35 @@ class EncoderStudy:
     def _encoder(self, weights: str) -> Encoder:
         if weights not in self._encoders:
             random = self._encoders["run"].randomised()
-            random.calibrate(self.train[:: max(len(self.train) // CALIBRATION_VIDEOS, 1)], [])
+            train = self.train
+            random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], [])
             self._encoders[weights] = random
         return self._encoders[weights]
 
 
 def evaluate(
-    encoder: Encoder, data: Sequence[Video], options: EvaluatorOptions, folder: Path | None
+    encoder: Encoder,
+    data: Sequence[Video],
+    options: EvaluatorOptions,
+    folder: Path | None = None,
+    run: Path | None = None,
+    checkpoint: str = "last",
 ) -> Report:
     """Carry out a protocol, and leave ``report.json`` in the folder if one is given.
+
+    Args:
+        encoder: what is measured.
+        data: videos with labels and splits.
+        options: the protocol.
+        folder: for files.
+        run: directory that the encoder was loaded from; the protocol ``pretext`` needs it.
+        checkpoint: of the run.
 
     Raises:
         UsageError: the data lack labels or splits, or the protocol does not fit the network.
         VidsslError: a video cannot be read.
     """
-    report = options.build()(EncoderStudy(encoder, data, folder))
+    report = options.build()(EncoderStudy(encoder, data, folder, run, checkpoint))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(as_json(options, report), indent=2) + "\n"

@@ -20,6 +20,7 @@ from vidssl_cli.metrics import clip_accuracy, video_accuracy
 from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.pretrain import Session, build_loader, recorded, usable
+from vidssl_cli.rate import build_sampler
 from vidssl_cli.train import fit
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ def finetune(
         )
     parts = _split(data)
     classes = sorted({video.label for video in parts["train"] if video.label is not None})
-    sampler = recipe.sampler.build()
-    used, rejected = usable(parts["train"], sampler)
     chosen_on = "val" if parts["val"] else "test"
     with open_world(session.device) as world:
         encoder = Encoder.load(source, str(world.device))
         check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
+        sampler = build_sampler(recipe.sampler, encoder.card.input)
+        used, rejected = usable(parts["train"], sampler)
         say(f"backbone: {len(encoder.backbone.state_dict())} tensors from {source}")
         own = {"frames": sampler.frames, "evaluation": recipe.evaluation, "seed": recipe.train.seed}
         card = encoder.card.model_copy(update=own)

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.console import track
 from vidssl_cli.decode import read_frames
-from vidssl_cli.embed import Moment, frame_rate
+from vidssl_cli.embed import Moment
 from vidssl_cli.encode import encode_webp
 from vidssl_cli.errors import MediaError
+from vidssl_cli.rate import frame_rate
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:

@@ -197,10 +197,6 @@ class Study(Protocol):
 
     weights: Sequence[str]
     """The sets of weights to compare, ``run`` and ``random``."""
-    train: Sequence[Video]
-    """Labelled videos of the training split: the gallery."""
-    test: Sequence[Video]
-    """Labelled videos of the test split: the queries."""
     folder: Path | None
     """Where an evaluator may leave files."""
     taps: Mapping[str, int]
@@ -208,10 +204,22 @@ class Study(Protocol):
     evaluation: Embedding
     """What an evaluator's options leave open."""
 
+    @property
+    def train(self) -> Sequence[Video]:
+        """Labelled videos of the training split: the gallery."""
+
+    @property
+    def test(self) -> Sequence[Video]:
+        """Labelled videos of the test split: the queries."""
+
     def features(
         self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
     ) -> NDArray[np.float32]:
         """Return (N, clips, D) features of evenly spaced clips, not normalised."""
+        ...
+
+    def own_task(self, weights: str) -> Mapping[str, float]:
+        """Return losses and metrics of the run's pretext tasks on the videos of the test split."""
         ...
 
 

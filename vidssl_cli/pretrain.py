@@ -19,6 +19,7 @@ from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
 from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
 from vidssl_cli.model import PretrainLearner
+from vidssl_cli.rate import build_sampler
 from vidssl_cli.rehearsal import Cost, rehearse
 from vidssl_cli.train import fit
 
@@ -75,7 +76,7 @@ def pretrain(
         UsageError: the data or the directory do not fit.
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
     """
-    sampler = recipe.sampler.build()
+    sampler = build_sampler(recipe.sampler, recipe.input)
     used, rejected = usable(data, sampler)
     with open_world(session.device) as world:
         torch.manual_seed(recipe.train.seed)
@@ -183,7 +184,7 @@ def recorded(
     for error in unusable:
         run.skip(error)
     atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
-    run.state("running")
+    run.state("running", videos=len(data))
     world.wait()
     try:
         yield run

@@ -59,6 +59,9 @@ class Input(Section):
     """Subtracted from red, green and blue, which range from 0 to 1."""
     std: Colour3 = (0.5, 0.5, 0.5)
     """Divides what is left."""
+    fps: PositiveFloat | None = None
+    """Frames per second at which frames are counted and clips are cut; none takes those of the
+    file, as the papers do."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:

@@ -202,6 +202,23 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def checkpoint_of(folder: Path, name: str) -> Path:
+    """Return the folder of a run's checkpoint ``last`` or ``best``.
+
+    Raises:
+        UsageError: the folder is not a run directory, or has no such checkpoint yet.
+    """
+    facts = read_facts(folder)
+    link = folder / "checkpoints" / name
+    if not link.exists():
+        raise UsageError(
+            f"{folder} has no checkpoint {name!r} yet; its state is {facts['state']!r}",
+            where=str(link),
+            hint="train first: `vidssl pretrain`",
+        )
+    return link.resolve()
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     names = ("vidssl", "torch", "numpy", "av")

@@ -198,7 +198,7 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     )
     assert views >= options.needs_views, f"needs {options.needs_views} views; there are {views}"
     channels = {name: shape[0] for name, shape in TAPS.items()}
-    batch = _noise_batch(sampler)
+    batch = noise_batch(sampler)
     context = PretextContext(channels["feat"], channels, sampler.labels(), views, len(batch.video))
     torch.manual_seed(0)
     pretext, twin = options.build(context), options.build(context)
@@ -226,14 +226,15 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     assert reached, "no gradient reaches any tap of the backbone"
 
 
-def _noise_batch(sampler: SamplerOptions, videos: int = 12) -> Batch:
+def noise_batch(sampler: SamplerOptions, videos: int = 12, side: int = 8) -> Batch:
+    """Return a batch whose clips are noise of S x S pixels and whose labels a sampler planned."""
     rows = [Video(path=f"{i}.mp4", frames=300 + i, fps=25.0) for i in range(videos)]
     plans = sampler.build().plan_batch(rows, [Draw(0, 0, index) for index in range(videos)])
     frames = torch.stack(
         [torch.stack([torch.from_numpy(view.frames) for view in plan.views]) for plan in plans]
     )
     return Batch(
-        clips=torch.rand(*frames.shape[:2], 3, frames.shape[2], 8, 8),
+        clips=torch.rand(*frames.shape[:2], 3, frames.shape[2], side, side),
         labels={
             name: torch.stack([torch.as_tensor(plan.labels[name]) for plan in plans])
             for name in sampler.labels()
@@ -277,6 +278,10 @@ class NoiseStudy:
     folder: Path | None = None
     taps: Mapping[str, int] = field(default_factory=lambda: {n: s[0] for n, s in TAPS.items()})
     evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
+
+    def own_task(self, weights: str) -> Mapping[str, float]:
+        """Return a loss and an accuracy that only the run is good at."""
+        return {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
 
     def features(
         self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool

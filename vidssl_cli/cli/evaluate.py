@@ -49,7 +49,7 @@ def evaluate(
 
     encoder = Encoder.load(run, device, checkpoint)
     videos, _ = open_data(data, split=split)
-    report = carry_out(encoder, videos, options, out)
+    report = carry_out(encoder, videos, options, out, run, checkpoint)
     if as_json:
         emit_json(report_as_json(options, report))
     else:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vidssl_cli.errors import UsageError
-from vidssl_cli.hooks import Pool, Report
+from vidssl_cli.hooks import Report
 from vidssl_cli.metrics import cosine_ranking, standardise, topk_chance, topk_hits
+from vidssl_plugins.evaluators.settings import Settings, settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
     from vidssl_cli.hooks import Study
     from vidssl_cli.videos import Video
     from vidssl_plugins.evaluators.hooks import Retrieval
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the options say, and the recipe where they say nothing."""
-
-    clips: int
-    tap: str
-    pool: Pool
-    standardise: bool
 
 
 class RetrievalEvaluator:
@@ -52,7 +43,7 @@ class RetrievalEvaluator:
                 f"{len(study.train)} labelled training videos to answer with",
                 hint="give data with labels and a train/test split",
             )
-        settings = self._settle(study)
+        settings = settle(self.options, study)
         gallery, queries = self._classes(study, settings.clips)
         rows: list[dict[str, Any]] = []
         for weights in study.weights:
@@ -67,18 +58,6 @@ class RetrievalEvaluator:
         }
         chance = chances[f"top{self.topk[0]}"]
         return Report(rows, chance, chances, facts | asdict(settings))
-
-    def _settle(self, study: Study) -> Settings:
-        def choose(key: str) -> Any:
-            given = getattr(self.options, key)
-            return getattr(study.evaluation, key) if given is None else given
-
-        settings = Settings(**{field.name: choose(field.name) for field in fields(Settings)})
-        if settings.tap not in study.taps:
-            raise UsageError(
-                f"the backbone has no tap {settings.tap!r}", hint=f"it has {', '.join(study.taps)}"
-            )
-        return settings
 
     def _classes(self, study: Study, clips: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number the classes; return that of every gallery item and of every query."""

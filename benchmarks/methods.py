@@ -1,0 +1,152 @@
+"""Every method side by side: its own task, retrieval and a linear probe, over several seeds.
+
+    python benchmarks/methods.py --data DATA --out DIR small/pace small/temporal-transforms … \
+        [--seeds 3] [--jobs 2] [--set train.epochs=4] [--json]
+
+For each recipe and seed this carries out `vidssl pretrain RECIPE --data DATA --set train.seed=SEED`
+and measures the run on the test split: its own tasks, retrieval (top-1, mean of a video's clips,
+standardised) and a linear probe at two taps, each beside the same network with random weights.
+Members run as processes of their own, `--jobs` at a time; one that is done is not done again, one
+that was interrupted is resumed. The table gives means over the seeds with standard errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+
+import numpy as np
+
+from vidssl_cli.console import emit_table
+
+TAPS = ("pool4", "pool5")
+RESULT = "result.json"
+
+
+def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
+    """Train one recipe with one seed, if that is not done, and measure it."""
+    from vidssl_cli.embed import Encoder
+    from vidssl_cli.evaluate import EncoderStudy
+    from vidssl_cli.pretrain import Session, pretrain
+    from vidssl_cli.recipe import PretrainRecipe
+    from vidssl_cli.recipe_files import load
+    from vidssl_cli.scan import open_data
+    from vidssl_plugins.evaluators.hooks import Linear, Retrieval
+
+    folder = Path(arguments.out, recipe.replace("/", "-"), str(seed))
+    videos, broken = open_data(arguments.data)
+    loaded = load(recipe, [*arguments.overrides, f"train.seed={seed}"])
+    assert isinstance(loaded, PretrainRecipe), f"{recipe} is not a recipe for `vidssl pretrain`"
+    began = time.monotonic()
+    train = [video for video in videos if video.split == "train"]
+    pretrain(loaded, train, Session(folder, resume=True), broken)
+    seconds = time.monotonic() - began
+    study = EncoderStudy(Encoder.load(folder), videos, run=folder)
+    found: dict[str, Any] = {"recipe": recipe, "seed": seed, "seconds": round(seconds)}
+    found |= {weights: dict(study.own_task(weights)) for weights in study.weights}
+    for tap in TAPS:
+        options = {
+            "retrieval": Retrieval(name="retrieval", tap=tap, standardise=True, topk=[1]),
+            "linear": Linear(name="linear", tap=tap),
+        }
+        for name, protocol in options.items():
+            report = protocol.build()(study)
+            for row in report.rows:
+                figure = row["top1" if name == "retrieval" else "accuracy"]
+                found[row["weights"]][f"{name} {tap}"] = figure
+    folder.joinpath(RESULT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def start(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any] | None:
+    """Return a member's figures, from a process of its own unless they are there already."""
+    folder = Path(arguments.out, recipe.replace("/", "-"), str(seed))
+    if not (folder / RESULT).is_file():
+        threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+        command = [sys.executable, __file__, recipe, "--data", arguments.data]
+        command += ["--out", arguments.out, "--member", str(seed)]
+        command += [f"--set={override}" for override in arguments.overrides]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_suffix(".log").open("w", encoding="utf-8") as log:
+            environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+            status = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
+        if status:
+            print(f"{recipe}, seed {seed}: exit {status}; see {log.name}", file=sys.stderr)
+            return None
+    found: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return found
+
+
+def told(values: Sequence[float]) -> str:
+    """Return mean and standard error in percent."""
+    mean = 100 * np.mean(values)
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    return f"{mean:.1f} ± {100 * np.std(values, ddof=1) / np.sqrt(len(values)):.1f}"
+
+
+def table(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
+    """Return the columns, and a row for every recipe and every tap of it, run over random."""
+    columns = ["method", "own task", "tap", "top-1", "random", "linear", "random", "seconds"]
+    rows: list[list[object]] = []
+    for recipe in dict.fromkeys(result["recipe"] for result in results):
+        mine = [result for result in results if result["recipe"] == recipe]
+        own = [
+            f"{name} {told([r['run'][name] for r in mine])}"
+            f" ({told([r['random'][name] for r in mine])})"
+            for name in mine[0]["run"]
+            if name.endswith("accuracy")
+        ]
+        for tap in TAPS:
+            figures = [
+                told([result[weights][f"{protocol} {tap}"] for result in mine])
+                for protocol in ("retrieval", "linear")
+                for weights in ("run", "random")
+            ]
+            seconds = round(float(np.mean([result["seconds"] for result in mine])))
+            first = tap == TAPS[0]
+            rows.append(
+                [recipe if first else "", "; ".join(own) if first else "", tap, *figures, seconds]
+            )
+    return columns, rows
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipes", nargs="+", help="names or files of recipes for pre-training")
+    parser.add_argument("--data", required=True, help="any DATA with labels and splits")
+    parser.add_argument("--out", required=True, help="folder for the runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="members at a time")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="of recipes")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--member", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.member is not None:
+        member(arguments, arguments.recipes[0], arguments.member)
+        return
+    members = [(recipe, seed) for seed in range(arguments.seeds) for recipe in arguments.recipes]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        results = list(pool.map(lambda pair: start(arguments, *pair), members))
+    done = [result for result in results if result is not None]
+    if arguments.json:
+        print(json.dumps(done, indent=2))
+    elif done:
+        emit_table("percent, mean ± standard error over seeds (random weights)", *table(done))
+    if len(done) < len(results):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

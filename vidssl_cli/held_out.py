@@ -1,0 +1,84 @@
+"""How well a run does its own pretext tasks on videos that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from vidssl_cli import runs
+from vidssl_cli.batches import Loader
+from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli.console import track
+from vidssl_cli.devices import choose_device, place
+from vidssl_cli.errors import UsageError
+from vidssl_cli.model import PretrainLearner
+from vidssl_cli.precision import DTYPES, inference_precision
+from vidssl_cli.rate import build_sampler
+from vidssl_cli.recipe import PretrainRecipe
+from vidssl_cli.recipe_files import load
+
+if TYPE_CHECKING:
+    from vidssl_cli.videos import Video
+
+VISITS = 2
+"""To every held-out video, each with clips of its own."""
+
+
+def own_task(
+    run: Path, videos: Sequence[Video], *, trained: bool, device: str, checkpoint: str = "last"
+) -> dict[str, float]:
+    """Return the mean losses and metrics of a run's pretext tasks, by ``pretext.name``.
+
+    Clips are drawn and varied as in training; nothing is learned, and norms use their statistics.
+
+    Args:
+        run: directory of a pre-training run.
+        videos: what to measure on.
+        trained: take the run's weights, or else the same network and heads with random ones.
+        device: as on the command line.
+        checkpoint: ``last`` or ``best``.
+
+    Raises:
+        UsageError: the run is not one of pre-training, or its sampler can use none of the videos.
+        MediaError: a video cannot be read.
+    """
+    facts = runs.read_facts(run)
+    recipe = load(run / "recipe.yaml")
+    if not isinstance(recipe, PretrainRecipe):
+        raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
+    sampler = build_sampler(recipe.sampler, recipe.input)
+    usable = [video for video in videos if sampler.rejects(video) is None]
+    if not usable:
+        raise UsageError(f"the run's sampler can use none of {len(videos)} held-out videos")
+    torch.manual_seed(recipe.train.seed)
+    learner = PretrainLearner(recipe, facts["videos"])
+    if trained:
+        source = runs.checkpoint_of(run, checkpoint)
+        load_weights(learner, read_tensors(source), source)
+    chosen = choose_device(device)
+    place(learner, chosen)
+    loader = Loader(
+        usable,
+        sampler,
+        recipe.input,
+        recipe.augment,
+        seed=recipe.train.seed,
+        batch_videos=min(recipe.train.batch_videos, len(usable)),
+        repeats=VISITS,
+        device=chosen,
+    )
+    return _measure(learner, loader, DTYPES[inference_precision(chosen)])
+
+
+@torch.no_grad()
+def _measure(learner: PretrainLearner, loader: Loader, precision: torch.dtype) -> dict[str, float]:
+    learner.eval()
+    sums: dict[str, float] = {}
+    for batch in track(loader.epoch(0), "held-out clips", loader.steps):
+        loss, values = learner(batch, precision)
+        for name, value in {"loss": loss, **values}.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+    return {name: total / loader.steps for name, total in sums.items()}

@@ -1,0 +1,83 @@
+"""Videos at a common frame rate, for data whose files differ in theirs.
+
+The papers count frames as they are stored, and so does vidssl unless a recipe's ``input.fps`` says
+otherwise. Then samplers see a video of as many frames as it would have at that rate, and each of
+these frames is the stored one nearest in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import ClipPlan, Draw, Sampler, known_frames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.hooks import SamplerOptions
+    from vidssl_cli.recipe import Input
+    from vidssl_cli.videos import Video
+
+CUSTOMARY = 25.0
+"""Frames per second of a file that does not say."""
+
+
+def frame_rate(video: Video) -> float:
+    """Return frames per second, or the customary 25 where the file does not say."""
+    return video.fps or CUSTOMARY
+
+
+def at_rate(video: Video, fps: float | None) -> Video:
+    """Return the video as it would be at ``fps`` frames a second; with None, as it is."""
+    if fps is None:
+        return video
+    frames = max(1, round(known_frames(video) * fps / frame_rate(video)))
+    return replace(video, frames=frames, fps=fps)
+
+
+def stored_frames(video: Video, fps: float | None, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the stored frames that stand for frame numbers at ``fps`` frames a second."""
+    if fps is None:
+        return numbers
+    nearest = np.floor((numbers + 0.5) * (frame_rate(video) / fps)).astype(np.int64)
+    inside: NDArray[np.int64] = np.minimum(nearest, known_frames(video) - 1)
+    return inside
+
+
+class AtRate(Sampler):
+    """Lets a sampler plan at a frame rate, and returns plans in stored frames."""
+
+    def __init__(self, sampler: Sampler, fps: float) -> None:
+        self.sampler = sampler
+        self.fps = fps
+        self.views, self.frames = sampler.views, sampler.frames
+
+    def rejects(self, video: Video) -> str | None:
+        """Ask the sampler about the video at the frame rate."""
+        reason = self.sampler.rejects(at_rate(video, self.fps))
+        return reason and f"at {self.fps:g} frames a second: {reason}"
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan one video."""
+        return self.plan_batch([video], [draw])[0]
+
+    def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
+        """Plan a batch at the frame rate."""
+        plans = self.sampler.plan_batch([at_rate(video, self.fps) for video in videos], draws)
+        return [self._stored(video, plan) for video, plan in zip(videos, plans, strict=True)]
+
+    def _stored(self, video: Video, plan: ClipPlan) -> ClipPlan:
+        views = tuple(
+            replace(view, frames=stored_frames(video, self.fps, view.frames)) for view in plan.views
+        )
+        return replace(plan, views=views)
+
+
+def build_sampler(options: SamplerOptions, settings: Input) -> Sampler:
+    """Build a recipe's sampler for its input."""
+    sampler = options.build()
+    return sampler if settings.fps is None else AtRate(sampler, settings.fps)
