@@ -167,7 +167,7 @@ def test_spatial_couples_share_their_boxes_and_show_the_same_frames_twice():
     assert one.geometry == other.geometry == Draw(0, 0, 0)
     for made in (one, other):
         assert made.views[0].frames.tolist() == made.views[1].frames.tolist()
-        assert "order" not in made.labels
+        assert made.labels["order"] == OVERLAP
     assert one.views[0].frames.tolist() != other.views[0].frames.tolist()
     assert {v.crop for v in one.views} == {v.flip for v in one.views} == {None}
     assert plan(sampler(), [300, 300])[1].geometry is None

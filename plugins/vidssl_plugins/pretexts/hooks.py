@@ -77,7 +77,11 @@ class TemporalTransforms(PretextOptions):
 
     name: Literal["temporal_transforms"]
     tap: str = "feat"
-    """Layer that the linear head reads; a map is averaged over time and space."""
+    """Layer that the head reads; a map is averaged over time and space."""
+    hidden: tuple[PositiveInt, ...] = ()
+    """Widths of the head's hidden layers; C3D has two of 2048."""
+    norm: bool = True
+    """Put batch norm before the ReLU of every hidden layer."""
     weighting: Literal["literal", "released"] = "literal"
     """``literal`` adds the mean loss of each transformation type, as equation (1) does: the motion
     term is types times the mean over all clips. ``released`` weighs motion and speed alike."""

@@ -128,8 +128,6 @@ class TimeEquivariantSampler(Sampler):
                 # Boxes that are drawn from a continuum never agree by accident.
                 same = relation.number() if kind == "temporal" else number
                 labels |= {"couple": np.array(number), "relation": np.array(same)}
-            if kind == "spatial":
-                del labels["order"]
             plans.append(ClipPlan(views, labels, geometry))
         return plans
 

@@ -121,10 +121,8 @@ class TimeEquivariant(SamplerOptions):
         return TimeEquivariantSampler(self)
 
     def labels(self) -> Mapping[str, int]:
-        """Name the labels: no order where both clips show the same frames."""
-        names = {"speed": len(self.speeds), "direction": 2}
-        if self.equivariance != "spatial":
-            names["order"] = 3
+        """Name the labels."""
+        names = {"speed": len(self.speeds), "direction": 2, "order": 3}
         if self.equivariance != "none":
             names |= {"couple": 0, "relation": 0}
         return names
