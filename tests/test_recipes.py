@@ -23,6 +23,8 @@ def toy(recipe):
     backbone = recipe.backbone
     if "width" in type(backbone).model_fields:
         backbone = backbone.model_copy(update={"width": WIDTH})
+    if "cells" in type(backbone).model_fields:
+        backbone = backbone.model_copy(update={"cells": (1, 1, 1)})
     sampler = recipe.sampler
     if sampler.frames > FRAMES:
         sampler = sampler.model_copy(update={"frames": FRAMES})
