@@ -80,6 +80,29 @@ def test_periodic_clips(speed, turn_at, turn, expected):
     assert periodic(turn_at, 2**speed, 16, turn).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [
+        (1, [1, 5, 9, 13, 17, 21, 25, 29, 28, 24, 20, 16, 12, 8, 4, 0]),
+        (3, [3, 7, 11, 15, 19, 23, 27, 31, 28, 24, 20, 16, 12, 8, 4, 0]),
+    ],
+)
+def test_the_released_way_back(offset, expected):
+    assert periodic(30, 4, 16, "released", offset).tolist() == expected
+
+
+@pytest.mark.parametrize(("speed", "offsets"), [(0, {0, 1}), (1, {1}), (2, {1, 2, 3})])
+def test_released_offsets(speed, offsets):
+    built = sampler(types=["speed", "periodic"], speeds=[speed], turn="released")
+    seen = set()
+    for plan in plans(built, 200, 100):
+        clip = plan.views[1].frames
+        top = int(np.flatnonzero(np.diff(clip) <= 0)[0])
+        seen.add(int(clip[top] - clip[top + 1]))
+        assert np.ptp(clip) <= 13 * 2**speed
+    assert seen == offsets
+
+
 @pytest.mark.parametrize("speed", range(4))
 def test_every_turning_point(speed):
     step, differ, repeats = 2**speed, 0, 0
@@ -210,7 +233,7 @@ def test_short_videos_can_be_left_out():
 @given(
     count=st.integers(16, 600),
     seed=st.integers(0, 2**32),
-    turn=st.sampled_from(["printed", "composed"]),
+    turn=st.sampled_from(["printed", "composed", "released"]),
     limit=st.sampled_from(["exact", "released"]),
 )
 def test_invariants(count, seed, turn, limit):

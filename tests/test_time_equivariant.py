@@ -104,6 +104,19 @@ def test_couples_share_speeds_directions_and_shift(lengths, seed, how, equivaria
     )
 
 
+@given(
+    count=st.integers(1, 8), seed=st.integers(0, 2**32), how=st.sampled_from(["temporal", "both"])
+)
+def test_every_anchor_has_one_positive(count, seed, how):
+    plans = plan(sampler(equivariance=how), [100] * 2 * count, seed=seed)
+    couple, relation = (
+        np.array([p.labels[name] for p in plans]) for name in ("couple", "relation")
+    )
+    together = couple[:, None] == couple
+    assert (together.sum(1) == 2).all()  # itself and its partner
+    assert ((relation[:, None] == relation) | ~together).all()
+
+
 def test_swapping_the_videos_of_a_couple_changes_nothing():
     built = sampler()
     videos = [Video(path=f"{n}.mp4", frames=n) for n in (100, 200)]

@@ -29,7 +29,7 @@ def frames_needed(step: int, frames: int, limit: str) -> int:
     return (frames - 1) * step + 1 if limit == "exact" else frames * step
 
 
-def periodic(turn_at: int, step: int, frames: int, turn: str) -> NDArray[np.int64]:
+def periodic(turn_at: int, step: int, frames: int, turn: str, offset: int = 0) -> NDArray[np.int64]:
     """Return a clip that runs forwards until a turning point and then backwards.
 
     Args:
@@ -37,17 +37,20 @@ def periodic(turn_at: int, step: int, frames: int, turn: str) -> NDArray[np.int6
         step: 2^k.
         frames: T.
         turn: ``printed`` is the paper's formula; ``composed`` walks 0..s, s-1, s-2, … and keeps
-            every step-th frame, as the paper's text has it, and may repeat a frame at the turn.
+            every step-th frame, as the paper's text has it, and may repeat a frame at the turn;
+            ``released`` goes back the way it came, ``offset`` frames lower.
+        offset: for ``released`` alone.
 
     Returns:
         (T,) frame numbers, the smallest of them 0.
     """
     walk = np.arange(frames, dtype=np.int64) * step
     whole, rest = divmod(turn_at, step)
-    if turn == "printed":
-        relative = np.where(walk <= whole * step, walk, 2 * whole * step - walk + rest)
-    else:
+    if turn == "composed":
         relative = np.where(walk <= turn_at, walk, 2 * turn_at - walk)
+    else:
+        rest = step - offset if turn == "released" else rest
+        relative = np.where(walk <= whole * step, walk, 2 * whole * step - walk + rest)
     lowest: np.int64 = relative.min()
     return relative - lowest
 
@@ -122,8 +125,9 @@ class TemporalTransformsSampler(Sampler):
             case "random":
                 return draw("order").permutation(self.frames)
             case "periodic":
-                turn_at = draw("turn").integers(2 * step + 1, (self.frames - 3) * step)
-                return periodic(int(turn_at), step, self.frames, self.options.turn)
+                turn_at = int(draw("turn").integers(2 * step + 1, (self.frames - 3) * step))
+                offset = int(draw("offset").integers(step > 1, max(2, step)))
+                return periodic(turn_at, step, self.frames, self.options.turn, offset)
             case "warp":
                 return self._warp(count, draw)
 

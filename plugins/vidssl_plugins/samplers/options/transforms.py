@@ -48,9 +48,10 @@ class TemporalTransforms(SamplerOptions):
     """Frames that class k needs: (T - 1) 2^k + 1, or T 2^k as in the released code."""
     speed_scope: Literal["sample", "batch"] = "sample"
     """Whether every video draws its speed, or one speed holds for all videos of a batch."""
-    turn: Literal["printed", "composed"] = "printed"
-    """How a periodic clip goes on after its turning point: the printed formula, or the two steps
-    that the text describes, which may repeat a frame at the turn."""
+    turn: Literal["printed", "composed", "released"] = "printed"
+    """How a periodic clip goes on after its turning point: the printed formula; the two steps that
+    the text describes, which may repeat a frame at the turn; or the way it came, up to a step
+    lower (released code)."""
     warp_steps: tuple[PositiveInt, PositiveInt] = (1, 8)
     """Smallest and largest distance between two frames of a warped clip."""
     short_video: AnyShort = "restrict"
