@@ -59,6 +59,17 @@ def test_resuming_inside_an_epoch_does_not_change_samples(toy_videos):
     assert_same(batches(loader(toy_videos))[2:], batches(loader(toy_videos), first_step=2))
 
 
+def test_a_peek_shows_the_beginning_of_a_batch(toy_videos):
+    feed = loader(toy_videos)
+    samples, batch = feed.peek(1, 2, 3)
+    whole = batches(feed, 1)[2]
+    assert torch.equal(batch.clips, whole.clips[:3])
+    assert torch.equal(batch.frames, whole.frames[:3])
+    assert [sample.video for sample in samples] == whole.video[:3].tolist()
+    with pytest.raises(UsageError, match="no step 3: an epoch has 3"):
+        feed.peek(0, 3, 1)
+
+
 def test_processes_share_the_global_batch(toy_videos):
     whole = batches(loader(toy_videos))
     parts = [batches(loader(toy_videos, rank=rank, processes=2)) for rank in range(2)]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vidssl_cli import recipe_files
+from vidssl_cli import recipe_files, recipe_list
 from vidssl_cli.errors import RecipeError, UsageError
 from vidssl_cli.hooks import EvaluatorOptions
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
@@ -183,7 +183,7 @@ def test_shipped_recipes_load_and_survive_being_written_out(name, tmp_path):
     written = tmp_path / "recipe.yaml"
     written.write_text(recipe_files.resolved_yaml(loaded))
     assert recipe_files.load(written) == loaded
-    assert recipe_files.summary(path) == loaded.summary != ""
+    assert recipe_list.outline(name, path).summary == loaded.summary != ""
     opening = path.read_text().partition("\n\n")[0]
     assert re.search(rf"^#   vidssl .*{name}", path.read_text(), re.MULTILINE), opening
 
@@ -210,7 +210,9 @@ def test_a_recipe_is_found_by_name_or_by_path(recipe, monkeypatch):
 
 def test_a_recipe_that_cannot_be_read_is_still_listed(recipe):
     path = recipe("a: [")
-    assert recipe_files.summary(path).startswith(f"cannot be read: {path}:1:5: ")
+    outline = recipe_list.outline("r", path)
+    assert outline.summary.startswith(f"cannot be read: {path}:1:5: ")
+    assert outline.method() == "the network of a run"
 
 
 def test_an_evaluator_is_chosen_by_name_with_options():

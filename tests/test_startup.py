@@ -86,7 +86,12 @@ def test_a_bad_recipe_is_rejected_without_anything_heavy(command, tmp_path):
         assert any(problem.startswith(f"{path}:{number}:") for problem in said)
 
 
-def test_a_recipe_is_shown_without_anything_heavy():
-    ((status, modules, _),) = start(["recipes", "show", "small/pace"])
+@pytest.mark.parametrize(
+    "command",
+    [["list"], ["show", "small/pace"], ["show", "--diff", "small/pace", "demo"]],
+    ids=" ".join,
+)
+def test_recipes_are_shown_without_anything_heavy(command):
+    ((status, modules, _),) = start(["recipes", *command])
     assert status == 0
     assert not modules & HEAVY

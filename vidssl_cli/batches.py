@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -202,6 +203,24 @@ class Loader:
                 ahead.append(self._start(self._plan(order, epoch, step), pool))
             yield samples
 
+    def peek(self, epoch: int, step: int, videos: int) -> tuple[list[Sample], Batch]:
+        """Load only the first videos of a step, with all that was decided about each.
+
+        The whole global batch is planned, so that they are what they are in `epoch`.
+
+        Raises:
+            UsageError: the epoch has no such step.
+            MediaError: as in `epoch`.
+        """
+        if step >= self.steps:
+            raise UsageError(
+                f"there is no step {step}: an epoch has {self.steps}",
+                hint="steps are counted from 0",
+            )
+        planned = self.plan(epoch, step)[:videos]
+        samples = self._finish([partial(self._load, *item) for item in planned])
+        return samples, self._collate(samples)
+
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Shuffle the visits of an epoch: visit v goes to video v mod N."""
         return Draw(self.seed, epoch, -1)("order").permutation(len(self.videos) * self.repeats)
@@ -263,7 +282,7 @@ class Loader:
         )
         return Sample(number, plan, pictures, parameters, time.monotonic() - begun)
 
-    def _finish(self, loading: list[Callable[[], Sample]]) -> list[Sample]:
+    def _finish(self, loading: Sequence[Callable[[], Sample]]) -> list[Sample]:
         samples = []
         for result in loading:
             try:

@@ -76,6 +76,29 @@ def affine(steps: NDArray[np.float64]) -> NDArray[np.float64]:
     return matrices.reshape(-1, 3, 3)
 
 
+def steps_of(matrix: NDArray[np.float32], offset: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Read the steps off maps, as (sets, 4): the inverse of `affine`.
+
+    Of maps that mix channels too, or lead to grey, these are the steps that come nearest. A step
+    that the ones before it leave nothing to do is `NO_CHANGE`.
+
+    Args:
+        matrix: (sets, 3, 3).
+        offset: (sets,) as `draw_colours` returns it.
+    """
+    yiq = _TO_YIQ @ matrix @ _FROM_YIQ
+    luma = yiq[:, 0, 0]
+    brightness = luma + offset
+    cosine = (yiq[:, 1, 1] + yiq[:, 2, 2]) / 2
+    sine = (yiq[:, 1, 2] - yiq[:, 2, 1]) / 2
+    chroma = np.hypot(cosine, sine)
+    one = np.ones_like(luma)
+    contrast = np.divide(luma, brightness, out=one.copy(), where=brightness > 0)
+    saturation = np.divide(chroma, luma, out=one.copy(), where=luma > 0)
+    hue = np.arctan2(sine, cosine) / (2 * np.pi) * (chroma > 1e-5)
+    return np.stack([brightness, contrast, saturation, hue], 1)
+
+
 def jitter(pictures: Tensor, steps: NDArray[np.float32]) -> None:
     """Change colours in place, one change after another, as torchvision does.
 

@@ -1,4 +1,4 @@
-"""Frames into H.264 files, moving pictures and JPEGs; the counterpart of `vidssl_cli.decode`."""
+"""Frames into H.264 files, moving pictures and stills; the counterpart of `vidssl_cli.decode`."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def encode_webp(frames: NDArray[np.uint8], fps: float, *, quality: int = 55) -> 
     file = io.BytesIO()
     _encode(file, "webp", "libwebp_anim", frames, fps, {"quality": str(quality)}, {"loop": "0"})
     return file.getvalue()
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture (H, W, 3) RGB, or (H, W, 4) with opacity, without loss."""
+    context = av.VideoCodecContext.create("png", "w")
+    context.height, context.width = picture.shape[:2]
+    context.pix_fmt = "rgb24" if picture.shape[2] == 3 else "rgba"
+    context.time_base = Fraction(1, 25)  # pictures have no time, but an encoder wants one
+    context.thread_count = 1
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), context.pix_fmt)
+    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
 
 
 def _encode(

@@ -1,25 +1,20 @@
 """The gallery page: queries and what was found, as moving pictures in one self-contained file.
 
-The page loads nothing and runs nothing: pictures are animated WebP inside of it, names are
-escaped, and a content policy forbids the rest. Readers who asked their system for less motion see
-still pictures.
+Pictures are animated WebP. Readers who asked their system for less motion see still ones.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from math import ceil
 from pathlib import Path
 from statistics import median
-from string import Template
 from typing import TYPE_CHECKING
 
-from vidssl_cli.artefacts import atomic_write
+from vidssl_cli import pages
 from vidssl_cli.console import track
 from vidssl_cli.decode import read_frames
 from vidssl_cli.embed import Moment
@@ -109,14 +104,10 @@ def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section
         pictures = pool.map(_picture, cards)
         for card, picture in zip(cards, track(pictures, "pictures", len(cards)), strict=True):
             cards[card] = picture
-    template = Template(files("vidssl_cli").joinpath("gallery.html").read_text(encoding="utf-8"))
-    page = template.substitute(
-        title=escape(title),
-        subtitle=escape(subtitle),
-        ratio=f"{median(_ratio(card.video) for card in cards):.3f}" if cards else "1",
-        sections="\n".join(_section(section, cards) for section in sections),
-    )
-    atomic_write(path, page.encode(errors="replace"))
+    ratio = median(_ratio(card.video) for card in cards) if cards else 1
+    content = "\n".join(_section(section, cards) for section in sections)
+    content = f'<div style="--ratio:{ratio:.3f}">\n{content}\n</div>'
+    pages.write_page(path, title, subtitle, content, style="gallery.css")
 
 
 def _section(section: Section, pictures: Mapping[Card, str]) -> str:
@@ -169,10 +160,13 @@ def _picture(card: Card) -> str:
     except MediaError as error:
         return f'<div class="missing">{escape(str(error))}</div>'
     middle = len(frames) // 2
-    still, moving = encode_webp(frames[middle : middle + 1], rate), encode_webp(frames, rate)
+    still, moving = (
+        pages.data_url(encode_webp(shown, rate), "webp")
+        for shown in (frames[middle : middle + 1], frames)
+    )
     return (
-        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{_url(still)}">'
-        f'<img src="{_url(moving)}" alt="" loading="lazy"></picture>'
+        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{still}">'
+        f'<img src="{moving}" alt="" loading="lazy"></picture>'
     )
 
 
@@ -197,7 +191,3 @@ def _ratio(video: Video) -> float:
     """Return width by height, within what is shown."""
     ratio = video.width / video.height if video.width and video.height else 4 / 3
     return min(max(ratio, 1 / WIDEST), WIDEST)
-
-
-def _url(picture: bytes) -> str:
-    return f"data:image/webp;base64,{b64encode(picture).decode()}"

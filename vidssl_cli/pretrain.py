@@ -99,6 +99,11 @@ def pretrain(
             return Outcome(skipped=len(run.skipped))
 
 
+def training_part(data: Sequence[Video]) -> list[Video]:
+    """Return what pre-training takes: the split ``train``, and videos without a split."""
+    return [video for video in data if video.split in (None, "train")]
+
+
 def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
     """Split the videos into those that a sampler can use and those it rejects, with the reason.
 

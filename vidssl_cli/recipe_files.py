@@ -132,19 +132,16 @@ def resolved_yaml(recipe: Recipe) -> str:
     )
     text = io.StringIO()
     text.write(f"# Every key of a recipe, resolved by vidssl {version('vidssl')}.\n")
-    values = recipe.model_dump(mode="json")
-    for shared in Recipe.model_fields:  # what is special comes first
-        values[shared] = values.pop(shared)
-    yaml.dump(_tidy({"task": None, "summary": None} | values), text)
+    yaml.dump(_tidy(document(recipe)), text)
     return text.getvalue()
 
 
-def summary(path: Path) -> str:
-    """Return a recipe's one-line summary, or what keeps it from being read."""
-    document = located.read(path)
-    if document.problems or not isinstance(document.data, dict):
-        return f"cannot be read: {(document.problems or ['no mapping of keys'])[0]}"
-    return str(document.data.get("summary", ""))
+def document(recipe: Recipe) -> dict[str, Any]:
+    """Return every key of a recipe as plain values, what is special to its task first."""
+    values = recipe.model_dump(mode="json")
+    for shared in Recipe.model_fields:
+        values[shared] = values.pop(shared)
+    return {"task": None, "summary": None} | values
 
 
 def _read(name_or_path: str | Path, overrides: Iterable[str]) -> located.Located:

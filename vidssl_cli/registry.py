@@ -80,8 +80,8 @@ class Registry:
 
     def __init__(self, entries: Iterable[EntryPoint], disabled: Collection[str] = ()) -> None:
         """Load the entry points, except those whose package or address is disabled."""
-        self.recipe_folders: list[Path] = []
-        """Folders of recipes that packages ship."""
+        self.recipe_folders: dict[Path, str] = {}
+        """Folders of recipes, each with the package that ships it."""
         self._claims: list[_Claim] = []
         self._absent: list[PluginInfo] = []
         for entry in entries:
@@ -99,7 +99,7 @@ class Registry:
                 self._absent.append(PluginInfo(entry.name, None, package, "failed", reason))
                 continue
             self._claims += claims
-            self.recipe_folders += folders
+            self.recipe_folders |= dict.fromkeys(folders, package)
 
     def offered(self, kind: Kind) -> dict[str, type[hooks.Options]]:
         """Map each name that a recipe may write to its options model, sorted by name.

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli import data, demo, doctor, evaluate, plugins, recipes, search, train
+from vidssl_cli.cli import data, demo, doctor, evaluate, examine, plugins, recipes, search, train
 
 app = typer.Typer(
     name="vidssl",
@@ -46,7 +46,7 @@ def vidssl(
     """Learn video representations from unlabelled video, and search video with them."""
 
 
-for module in (demo, train, evaluate, search, data, recipes, plugins, doctor):
+for module in (demo, train, evaluate, search, data, examine, recipes, plugins, doctor):
     module.register(app)
 
 

@@ -1,4 +1,4 @@
-"""`vidssl data`: manifests, health checks, packed sets and made-up videos."""
+"""`vidssl data`: manifests, packed sets, made-up videos; `cli.examine` looks at them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Overrides, RecipeName, Split, Strict
+from vidssl_cli.cli.options import AsJson, Split, Strict
 
 if TYPE_CHECKING:
-    from vidssl_cli.check import Finding
     from vidssl_cli.videos import Video
 
-data = typer.Typer(no_args_is_help=True, help="Scan, check, pack and make videos.")
+data = typer.Typer(no_args_is_help=True, help="Scan, check, look at, pack and make videos.")
 
 DATA_HELP = (
     "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), a packed set, or one video."
@@ -203,72 +202,3 @@ def synth(
         emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
     else:
         _summarise(f"{manifest}: {len(videos)} videos", videos)
-
-
-@data.command()
-def check(
-    recipe: RecipeName,
-    source: Annotated[
-        str, typer.Option("--data", metavar="DATA", help=DATA_HELP, show_default=False)
-    ],
-    overrides: Overrides = None,
-    split: Split = 1,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
-    as_json: AsJson = False,
-) -> None:
-    """Report what would hurt a recipe on given data.
-
-    That is: videos that are too short or damaged, splits that leak, classes that are lopsided.
-    """
-    from vidssl_cli.recipe_files import load
-
-    chosen = load(recipe, overrides or ())
-
-    from vidssl_cli.check import check as examine
-    from vidssl_cli.console import emit_json
-    from vidssl_cli.scan import open_data
-
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        workers=workers,
-    )
-    usable, findings = examine(chosen, videos, broken)
-    if as_json:
-        emit_json(
-            {
-                "recipe": recipe,
-                "videos": len(videos),
-                "usable": usable,
-                "findings": [_as_document(finding) for finding in findings],
-            }
-        )
-    else:
-        _tell(f"{len(videos)} videos, {usable} to train {recipe} on", findings)
-
-
-def _as_document(finding: Finding) -> dict[str, object]:
-    items = [{"item": item, "detail": detail} for item, detail in finding.items]
-    return {"kind": finding.kind, "message": finding.message, "items": items}
-
-
-def _tell(title: str, findings: Sequence[Finding]) -> None:
-    from vidssl_cli.console import emit, emit_table
-
-    if not findings:
-        emit(f"{title}; nothing would hurt")
-        return
-    rows = []
-    for finding in findings:
-        item, detail = finding.items[0] if finding.items else ("", None)
-        example = detail and f"{Path(item).name}: {detail}"
-        rows.append((finding.kind, len(finding.items) or None, finding.message, example))
-    emit_table(title, ["found", "count", "what it means", "for example"], rows)

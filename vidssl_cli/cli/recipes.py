@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vidssl_cli.cli.options import AsJson, Overrides, RecipeName
+
+if TYPE_CHECKING:
+    from vidssl_cli.recipe_list import Outline
 
 recipes = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
 
@@ -18,33 +22,102 @@ def register(app: typer.Typer) -> None:
 
 @recipes.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the recipes that can be named."""
-    from vidssl_cli import console, recipe_files
+    """List the recipes that can be named, by folder.
 
-    rows = [
-        {"name": name, "path": str(path), "summary": recipe_files.summary(path)}
-        for name, path in recipe_files.names().items()
-    ]
+    Below each name: what it is, then its backbone, sampler and pretexts.
+    """
+    from itertools import groupby
+
+    from vidssl_cli import console
+    from vidssl_cli.recipe_list import OWN, outlines
+
+    found = outlines()
     if as_json:
-        console.emit_json({"recipes": rows})
-    else:
-        console.emit_table("", ["name", "summary"], ([row["name"], row["summary"]] for row in rows))
+        console.emit_json({"recipes": [_as_document(each) for each in found]})
+        return
+    for (package, folder), group in groupby(found, key=lambda each: (each.package, each.folder)):
+        heading = folder or "general"
+        console.emit(heading if package == OWN else f"{heading}, from {package}")
+        for each in group:
+            console.emit(f"  {each.name}")
+            for line in (each.summary, each.method()):
+                _emit_indented(line)
+        console.emit("")
+
+
+def _as_document(outline: Outline) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    pretexts = [{"name": name, "weight": weight} for name, weight in outline.pretexts]
+    return asdict(outline) | {"path": str(outline.path), "pretexts": pretexts}
+
+
+def _emit_indented(line: str) -> None:
+    from textwrap import wrap
+
+    from vidssl_cli import console
+
+    for part in wrap(line, 80, initial_indent=" " * 4, subsequent_indent=" " * 6):
+        console.emit(part)
 
 
 @recipes.command()
-def show(recipe: RecipeName, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print a recipe with every key spelt out.
+def show(
+    recipe: RecipeName,
+    other: Annotated[
+        str | None, typer.Argument(metavar="OTHER", help="With --diff, the second recipe.")
+    ] = None,
+    overrides: Overrides = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what differs in OTHER, to which --set applies.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print a recipe with every key spelt out, or how two differ.
 
-    The output is itself a recipe.
+    What is printed of one recipe is itself a recipe.
     """
     from vidssl_cli import console, recipe_files
+    from vidssl_cli.errors import UsageError
 
+    if diff and other is None:
+        raise UsageError("--diff takes two recipes", hint="show --diff RECIPE OTHER")
+    if other is not None:
+        if not diff:
+            raise UsageError(
+                f"unexpected extra argument {other!r}; two recipes are compared by --diff",
+                hint="see vidssl recipes show --help",
+            )
+        _compare(recipe, other, overrides or (), as_json)
+        return
     loaded = recipe_files.load(recipe, overrides or ())
     if as_json:
         path = str(recipe_files.find(recipe))
         console.emit_json({"path": path, "recipe": loaded.model_dump(mode="json")})
     else:
         console.stdout.file.write(recipe_files.resolved_yaml(loaded))
+
+
+def _compare(old: str, new: str, overrides: Sequence[str], as_json: bool) -> None:
+    """Print the differences: a table on a terminal, a line for each key elsewhere."""
+    from vidssl_cli import console, recipe_files
+    from vidssl_cli.recipe_diff import compare
+
+    found = compare(recipe_files.load(old), recipe_files.load(new, overrides))
+    if as_json:
+        ends = {
+            end: {"name": name, "path": str(recipe_files.find(name))}
+            for end, name in (("from", old), ("to", new))
+        }
+        console.emit_json(ends | {"differences": [each.as_document() for each in found]})
+    elif not found:
+        console.say(f"{old} and {new} are the same")
+    elif console.stdout.is_terminal:
+        rows = [(each.key, each.change()) for each in found]
+        console.emit_table("", ["key", f"{old} → {new}"], rows)
+    else:
+        for each in found:
+            console.emit(f"{each.key}: {each.change()}")
 
 
 @recipes.command()

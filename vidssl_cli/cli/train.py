@@ -54,13 +54,13 @@ def pretrain(
     from dataclasses import asdict
 
     from vidssl_cli.console import emit, emit_json, say
-    from vidssl_cli.pretrain import Session
+    from vidssl_cli.pretrain import Session, training_part
     from vidssl_cli.pretrain import pretrain as carry_out
     from vidssl_cli.rehearsal import show
     from vidssl_cli.scan import open_data
 
     videos, broken = open_data(data, split=split)
-    train = [video for video in videos if video.split in (None, "train")]
+    train = training_part(videos)
     say(f"learning from {len(train)} of {len(videos)} videos")
     session = Session(out, resume, overwrite, device, workers, dry_run)
     outcome = carry_out(chosen, train, session, broken)

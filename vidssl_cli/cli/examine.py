@@ -1,0 +1,150 @@
+"""`vidssl data check` and `preview`: what a recipe makes of given data, before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidssl_cli.cli.data import (
+    DATA_HELP,
+    Classes,
+    OfficialLists,
+    TestList,
+    TrainList,
+    Workers,
+    data,
+)
+from vidssl_cli.cli.options import AsJson, Overrides, RecipeName, Split, Strict
+
+if TYPE_CHECKING:
+    from vidssl_cli.check import Finding
+
+Source = Annotated[str, typer.Option("--data", metavar="DATA", help=DATA_HELP, show_default=False)]
+
+
+def register(_app: typer.Typer) -> None:
+    """Add the commands to `vidssl data`."""
+    data.command()(check)
+    data.command()(preview)
+
+
+def check(
+    recipe: RecipeName,
+    source: Source,
+    overrides: Overrides = None,
+    split: Split = 1,
+    lists: OfficialLists = None,
+    train_list: TrainList = None,
+    test_list: TestList = None,
+    classes: Classes = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Report what would hurt a recipe on given data.
+
+    That is: videos that are too short or damaged, splits that leak, classes that are lopsided.
+    """
+    from vidssl_cli.recipe_files import load
+
+    chosen = load(recipe, overrides or ())
+
+    from vidssl_cli.check import check as examine
+    from vidssl_cli.console import emit_json
+    from vidssl_cli.scan import open_data
+
+    videos, broken = open_data(
+        source,
+        split=split,
+        lists=lists,
+        train_list=train_list,
+        test_list=test_list,
+        classes=classes,
+        workers=workers,
+    )
+    usable, findings = examine(chosen, videos, broken)
+    if as_json:
+        emit_json(
+            {
+                "recipe": recipe,
+                "videos": len(videos),
+                "usable": usable,
+                "findings": [_as_document(finding) for finding in findings],
+            }
+        )
+    else:
+        _tell(f"{len(videos)} videos, {usable} to train {recipe} on", findings)
+
+
+def _as_document(finding: Finding) -> dict[str, object]:
+    items = [{"item": item, "detail": detail} for item, detail in finding.items]
+    return {"kind": finding.kind, "message": finding.message, "items": items}
+
+
+def _tell(title: str, findings: Sequence[Finding]) -> None:
+    from vidssl_cli.console import emit, emit_table
+
+    if not findings:
+        emit(f"{title}; nothing would hurt")
+        return
+    rows = []
+    for finding in findings:
+        item, detail = finding.items[0] if finding.items else ("", None)
+        example = detail and f"{Path(item).name}: {detail}"
+        rows.append((finding.kind, len(finding.items) or None, finding.message, example))
+    emit_table(title, ["found", "count", "what it means", "for example"], rows)
+
+
+def preview(
+    recipe: RecipeName,
+    source: Source,
+    out: Annotated[Path, typer.Option(metavar="PAGE", help="Page to write (.html).")],
+    videos: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 6,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Instead of the recipe's train.seed.")
+    ] = None,
+    epoch: Annotated[int, typer.Option(min=0, help="Which epoch, from 0.")] = 0,
+    step: Annotated[int, typer.Option(min=0, help="Which step of the epoch, from 0.")] = 0,
+    overrides: Overrides = None,
+    split: Split = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page that is there.")
+    ] = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw what the network of a recipe gets to see.
+
+    That is: every clip with its frame numbers, labels and augmentation, as training has them.
+    """
+    from vidssl_cli.errors import SkippedMediaError, UsageError
+    from vidssl_cli.recipe import PretrainRecipe
+    from vidssl_cli.recipe_files import load_as
+
+    seeds = [] if seed is None else [f"train.seed={seed}"]
+    chosen = load_as(PretrainRecipe, recipe, [*(overrides or ()), *seeds])
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise UsageError(
+            f"--out {out} is there already", hint="choose another name, or say --overwrite"
+        )
+
+    from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.pretrain import training_part
+    from vidssl_cli.preview import preview as draw
+    from vidssl_cli.scan import open_data
+
+    found, broken = open_data(source, split=split)
+    place = {"epoch": epoch, "step": step}
+    drawn, left_out = draw(
+        recipe, chosen, training_part(found), out, videos=videos, broken=broken, **place
+    )
+    if as_json:
+        reasons = [{"path": error.where, "reason": str(error)} for error in left_out]
+        place |= {"seed": chosen.train.seed}
+        emit_json({"page": str(out), "videos": drawn, **place, "broken": reasons})
+    else:
+        emit(str(out))
+    if strict and left_out:
+        raise SkippedMediaError(f"{len(left_out)} videos were left out")

@@ -1,0 +1,86 @@
+"""The recipes that can be named, each with what sets it apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidssl_cli import located
+from vidssl_cli.recipe_files import names, shipped
+from vidssl_cli.registry import registry
+
+OWN = "vidssl"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A recipe as its file has it; nothing is checked."""
+
+    name: str
+    path: Path
+    package: str
+    """The distribution that ships it."""
+    folder: str
+    """Of its name: ``small`` for ``small/pace``; empty for ``demo``."""
+    summary: str
+    """One line, or what keeps the file from being read."""
+    task: str | None
+    backbone: Mapping[str, Any] | None
+    """As written; a fine-tuning has none, its network comes with the weights."""
+    sampler: str | None
+    pretexts: tuple[tuple[str, float], ...]
+    """Name and weight of each."""
+
+    def method(self) -> str:
+        """Return backbone, sampler and pretexts on one line."""
+        backbone = dict(self.backbone or {"name": "the network of a run"})
+        network = str(backbone.pop("name", None))
+        network += "".join(f" {key} {value}" for key, value in backbone.items())
+        parts = [f"{'' if weight == 1 else f'{weight:g} '}{name}" for name, weight in self.pretexts]
+        return " · ".join(filter(None, [network, self.sampler, " + ".join(parts)]))
+
+
+def outlines() -> list[Outline]:
+    """Return all recipes: general ones, small ones, other folders, then other packages."""
+    found = [outline(name, path) for name, path in names().items()]
+    return sorted(found, key=lambda o: (o.package != OWN, o.package, o.folder not in ("", "small")))
+
+
+def outline(name: str, path: Path) -> Outline:
+    """Read what a recipe's file says about itself."""
+    read = located.read(path)
+    data, summary = read.data, ""
+    if read.problems or not isinstance(data, dict):
+        data, summary = {}, f"cannot be read: {(read.problems or ['no mapping of keys'])[0]}"
+    pretexts = data.get("pretext")
+    items = pretexts if isinstance(pretexts, list) else [pretexts] if pretexts else []
+    backbone = data.get("backbone")
+    return Outline(
+        name=name,
+        path=path,
+        package=_package(path),
+        folder=name.rpartition("/")[0],
+        summary=summary or str(data.get("summary", "")),
+        task=str(data.get("task", "pretrain")) if data else None,
+        backbone=backbone if isinstance(backbone, dict) else None,
+        sampler=_name(data.get("sampler")),
+        pretexts=tuple((_name(item) or "?", _weight(item)) for item in items),
+    )
+
+
+def _package(path: Path) -> str:
+    if path.is_relative_to(shipped()):
+        return OWN
+    folders = registry().recipe_folders
+    return next((folders[folder] for folder in folders if path.is_relative_to(folder)), "")
+
+
+def _name(value: Any) -> str | None:
+    return str(value["name"]) if isinstance(value, dict) and "name" in value else None
+
+
+def _weight(value: Any) -> float:
+    weight = value.get("weight", 1) if isinstance(value, dict) else 1
+    return float(weight) if isinstance(weight, int | float) else 1.0

@@ -1,0 +1,159 @@
+"""Draws one clip: its frames as the network gets them, which ones, and what happened to them."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.colours import NO_CHANGE, affine, steps_of
+from vidssl_cli.encode import encode_png
+from vidssl_cli.pages import data_url
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from vidssl_cli.augment import Parameters
+    from vidssl_cli.clips import View
+    from vidssl_cli.recipe import Input
+
+LARGEST = 128
+"""Pixels of a frame's side on a page; larger frames are shrunk by a whole factor."""
+GAP = 32
+"""Widths of a gap between two frames that make the width of a frame."""
+GAIN = 2
+"""Factor on differences of frames, most of which are small."""
+
+
+def strip(clip: Tensor, frames: NDArray[np.int64], settings: Input) -> str:
+    """Return the frames side by side, with their numbers below.
+
+    Numbers say by their class how they follow the one before: ``back`` or ``again``.
+
+    Args:
+        clip: (3, T, S, S), what the network gets.
+        frames: (T,) frame numbers.
+        settings: the network's input.
+    """
+    picture = data_url(encode_png(_side_by_side(pictures(clip, settings))), "png")
+    follows = np.sign(np.diff(frames, prepend=frames[0] - 1)).tolist()
+    names = {1: "<li>", 0: '<li class="again">', -1: '<li class="back">'}
+    cells = "".join(
+        f"{names[sign]}{number}</li>" for sign, number in zip(follows, frames.tolist(), strict=True)
+    )
+    return (
+        f'<div class="strip"><div style="--frames:{len(frames)}">'
+        f'<img src="{picture}" alt="" loading="lazy"><ol>{cells}</ol></div></div>'
+    )
+
+
+def pictures(clip: Tensor, settings: Input) -> NDArray[np.uint8]:
+    """Return the (T, H, W, 3) pictures of a clip (3, T, S, S); differences lie around mid-grey."""
+    values = clip.permute(1, 2, 3, 0).cpu().numpy() * np.array(settings.std, np.float32)
+    values = values * GAIN + 0.5 if settings.mode == "residual" else values + settings.mean
+    shrink = ceil(values.shape[1] / LARGEST)
+    side = values.shape[1] // shrink
+    values = values[:, : side * shrink, : side * shrink]
+    values = values.reshape(len(values), side, shrink, side, shrink, 3).mean((2, 4))
+    shown: NDArray[np.uint8] = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+    return shown
+
+
+def _side_by_side(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Join (T, H, W, 3) into one picture (H, T (W + G), 4), each followed by a transparent gap."""
+    count, height, width, _ = frames.shape
+    joined = np.zeros((height, count, width + ceil(width / GAP), 4), np.uint8)
+    joined[:, :, :width, :3] = frames.transpose(1, 0, 2, 3)
+    joined[:, :, :width, 3] = 255
+    return joined.reshape(height, -1, 4)
+
+
+def plot(frames: NDArray[np.int64]) -> str:
+    """Return a plot of frame number, upwards, against position in the clip, to the right."""
+    low, high = int(frames.min()), int(frames.max())
+    across = (np.arange(len(frames)) + 0.5) * 100 / len(frames)
+    up = 50 - 42 * (frames - low) / (high - low) if high > low else np.full(len(frames), 29.0)
+    points = [f"{x:.1f} {y - 4:.1f}" for x, y in zip(across, up, strict=True)]
+    dots = "".join(f"M{point}h0" for point in points)
+    return (
+        '<svg class="plot" viewBox="0 0 100 50" preserveAspectRatio="none" role="img" '
+        'aria-label="frame number against position in the clip">'
+        f'<path d="M{"L".join(points)}"/><path class="dots" d="{dots}"/></svg>'
+    )
+
+
+def timeline(frames: NDArray[np.int64], count: int) -> str:
+    """Return a bar that stands for the ``count`` frames of a video, with the clip's marked."""
+    marks = "".join(f"M{(frame + 0.5) * 100 / count:.2f} 0V10" for frame in np.unique(frames))
+    return (
+        '<svg class="timeline" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
+        f'aria-label="where in the video the clip lies"><path d="{marks}"/></svg>'
+    )
+
+
+def motion(frames: NDArray[np.int64], count: int) -> str:
+    """Say where the frames lie and how they follow one another."""
+    steps = np.diff(frames)
+    low, high = (int(limit) for limit in (steps.min(), steps.max()))
+    moves = f"steps of {low}" if low == high else f"steps from {low} to {high}"
+    again = int((steps == 0).sum())
+    repeated = f", {again} repeated" if again else ""
+    where = f"frames {frames.min()}–{frames.max()} of {count}"
+    return f"{where}, {moves}{repeated}".replace("-", "\N{MINUS SIGN}")
+
+
+def describe(parameters: Parameters, view: View, size: tuple[int, int]) -> list[str]:
+    """Put into words what happens to a clip.
+
+    Args:
+        parameters: of this one clip.
+        view: the clip; its keys say what it shares with others.
+        size: (height, width) of the frames as decoded.
+    """
+
+    def shared(key: object) -> str:
+        return "" if key is None else f" (shared: {key})"
+
+    top, left, height, width = parameters.box[0].tolist()
+    crop = (
+        f"crop {height}×{width} at {top} from the top, {left} from the left of {size[0]}×{size[1]}"
+    )
+    words = [crop + shared(view.crop)]
+    words.append(("mirrored" if parameters.flip[0] else "not mirrored") + shared(view.flip))
+    if turns := int(parameters.turns[0]) % 4:
+        words.append(f"turned by {90 * turns}°")
+    if sigma := float(parameters.blur[0]):
+        words.append(f"blurred, sigma {sigma:.2g} pixels")
+    return [*words, _colours(parameters) + shared(view.colour)]
+
+
+def _colours(parameters: Parameters) -> str:
+    matrix, offset, steps = parameters.matrix[0], parameters.offset[0], parameters.steps[0]
+    grey = bool(np.allclose(matrix, matrix[:, :1], atol=1e-6))
+    read = steps_of(matrix, offset)
+    mixed = not grey and not np.allclose(matrix, affine(read), atol=1e-3)
+    if (steps != NO_CHANGE).any():
+        read = steps.astype(np.float64)
+    words = ["grey"] if grey else []
+    names = ("brightness", "contrast") if grey else ("brightness", "contrast", "saturation")
+    words += [_range(name, values) for name, values in zip(names, read.T, strict=False)]
+    if not grey and np.abs(turn := 360 * read[:, 3]).max() >= 0.5:
+        words.append(f"hue turned by {_span(turn, '+.0f')}°")
+    if mixed:
+        words.append("channels mixed")
+    told = [word for word in words if word]
+    per_frame = " (frame by frame)" if len(matrix) > 1 else ""
+    return ", ".join(told) + per_frame if told else "colours kept"
+
+
+def _range(name: str, values: NDArray[np.float64]) -> str:
+    """Say by what a quantity is multiplied, or nothing if it is 1."""
+    return f"{name} ×{_span(values, '.2f')}" if np.abs(values - 1).max() >= 0.005 else ""
+
+
+def _span(values: NDArray[np.float64], form: str) -> str:
+    low, high = (format(value, form) for value in (values.min(), values.max()))
+    span = low if low == high else f"{low} to {high}"
+    return span.replace("-", "\N{MINUS SIGN}")
