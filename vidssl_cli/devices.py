@@ -64,6 +64,7 @@ def open_world(device: str) -> Iterator[World]:
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield World(distributed.get_rank(), size, chosen)
+        distributed.barrier()  # whoever leaves early breaks the connections of the others
     finally:
         distributed.destroy_process_group()
 
