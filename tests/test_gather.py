@@ -31,8 +31,9 @@ class Learner(torch.nn.Module):
 rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.manual_seed(0)
 clips, video = torch.randn(5, 2, 6), torch.arange(5)
-options = SameContext(name="same_context", proj_dim=4, normalise=True, denominator="global")
-couples = Equivariance(name="equivariance", norm=False)
+head = {"proj_dim": 4, "proj_hidden": [5], "proj_norm": True}
+options = SameContext(name="same_context", normalise=True, **head)
+couples = Equivariance(name="equivariance")
 context = PretextContext(6, {"feat": 6}, {"couple": 0, "relation": 0}, 2, 5)
 learner = Learner(options.build(context), couples.build(context))
 part = slice(None)
