@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from vidssl_cli import recipe
 from vidssl_cli.recipe_files import KINDS
 from vidssl_cli.registry import BASES, registry
+from vidssl_plugins.backbones.hooks import TGN, BatchNorm
 
 PAGE = Path(__file__).parent / "recipes.md"
 MARK = "<!-- The rest is written by docs/recipe_reference.py. -->\n"
@@ -34,6 +35,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train.schedule: {name: cosine}": recipe.Cosine,
     "evaluation": recipe.Evaluation,
     "published": recipe.Published,
+    "backbone.norm: {name: bn}": BatchNorm,
+    "backbone.norm: {name: tgn}": TGN,
 }
 """Where a section stands in a recipe, and its model."""
 

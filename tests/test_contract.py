@@ -11,7 +11,7 @@ from vidssl_cli import testing
 from vidssl_cli.clips import ClipPlan, Sampler, View
 from vidssl_cli.hooks import PretextOptions, Report, SamplerOptions
 from vidssl_cli.registry import offered
-from vidssl_plugins.backbones.hooks import R3D
+from vidssl_plugins.backbones.hooks import R3D, S3DG, TGN, C3DLight, NoNorm, R2Plus1D
 from vidssl_plugins.evaluators.hooks import Retrieval
 from vidssl_plugins.pretexts.hooks import Classify, Equivariance, Order, SameContext
 from vidssl_plugins.pretexts.hooks import Pace as PacePretext
@@ -28,7 +28,14 @@ from vidssl_plugins.samplers.hooks import (
     Uniform,
 )
 
-SMALL = {"r3d": {"depth": 10, "width": 8}}
+SMALL = {
+    "c3d": {"width": 8},
+    "c3d_light": {"width": 8, "cells": [1, 1, 1]},
+    "r2d3d": {"width": 8},
+    "r2plus1d": {"depth": 10, "width": 8},
+    "r3d": {"depth": 10, "width": 8},
+    "s3dg": {"width": 8},
+}
 """Sizes for backbones whose default would take long."""
 SAMPLERS = {
     "temporal_transforms": TemporalTransforms(name="temporal_transforms"),
@@ -42,6 +49,20 @@ CHOICES = {"classify": {"label": "pace"}}
 @pytest.mark.parametrize("name", sorted(offered("backbone")))
 def test_backbones(name):
     options = offered("backbone")[name](name=name, **SMALL.get(name, {}))
+    testing.check_backbone(options, clip=(8, 32, 32))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        R3D(name="r3d", width=4, stem="hara", norm=TGN(name="tgn", affine="group")),
+        R2Plus1D(name="r2plus1d", width=4, mid_width="block", norm=TGN(name="tgn", frames=3)),
+        C3DLight(name="c3d_light", width=4, representation="gap", norm=NoNorm(name="none")),
+        S3DG(name="s3dg", width=4, stem="separable", gate=False),
+    ],
+    ids=lambda options: options.name,
+)
+def test_backbones_with_other_options(options):
     testing.check_backbone(options, clip=(8, 32, 32))
 
 

@@ -14,6 +14,7 @@ def error(found, expected):
     return ((found.double() - expected).norm() / expected.norm()).item()
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 8])
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
@@ -23,15 +24,19 @@ def error(found, expected):
         (3, (1, 2, 2), 1),
         ((3, 1, 1), 1, (1, 0, 0)),
         ((3, 7, 7), (1, 2, 2), (1, 3, 3)),
+        (7, (1, 2, 2), 3),
+        ((7, 1, 1), (2, 1, 1), (3, 0, 0)),
         (5, 1, 2),
         ((1, 3, 3), 1, (0, 1, 1)),
+        ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        ((1, 7, 7), (1, 2, 2), (0, 3, 3)),
     ],
 )
-def test_bf16_agrees_with_double_precision(frames, kernel, stride, padding):
+def test_bf16_agrees_with_double_precision(frames, side, kernel, stride, padding):
     torch.manual_seed(0)
     conv = nn.Conv3d(16, 16, kernel, stride, padding, bias=False)
     weight = conv.weight.detach().double().requires_grad_()
-    clips = torch.randn(4, 16, frames, 8, 8)
+    clips = torch.randn(4, 16, frames, side, side)
     exact_clips = clips.double().requires_grad_()
     exact = F.conv3d(exact_clips, weight, None, stride, padding)
     gradient = torch.randn_like(exact)

@@ -136,17 +136,21 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) 
         DamagedFileError: a tensor is missing, superfluous or of another shape; nothing was loaded.
     """
     own = model.state_dict()
-    problems = [f"{name} is missing" for name in own.keys() - tensors.keys()]
-    problems += [f"{name} is superfluous" for name in tensors.keys() - own.keys()]
-    problems += [
-        f"{name} is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own.keys() & tensors.keys()
-        if tensors[name].shape != own[name].shape
+    kinds = [
+        [f"{name} is missing" for name in sorted(own.keys() - tensors.keys())],
+        [f"{name} is superfluous" for name in sorted(tensors.keys() - own.keys())],
+        [
+            f"{name} is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+            for name in sorted(own.keys() & tensors.keys())
+            if tensors[name].shape != own[name].shape
+        ],
     ]
-    if problems:
+    if count := sum(map(len, kinds)):
+        named = [problem for kind in kinds for problem in kind[:3]]
+        rest = [f"and {count - len(named)} more"] if count > len(named) else []
         raise DamagedFileError(
-            f"{len(problems)} of {len(own)} tensors in {source} do not fit the network: "
-            + "; ".join(sorted(problems)[:3]),
+            f"{count} of {len(own.keys() | tensors.keys())} tensors in {source} do not fit the "
+            f"network: {'; '.join(named + rest)}",
             where=str(source),
             hint="the weights were made by another backbone, or another version of it",
         )

@@ -1,8 +1,9 @@
 """Keeps 3-D convolutions right where a CPU computes them in bf16.
 
-oneDNN's bf16 weight gradient is garbage, and writes past its buffers, when a clip has fewer frames
-than the kernel and the missing ones come from padding: seen with torch 2.13 on AVX512-BF16, for
-kernel 3 over 2 frames, which is the last stage of every 18-layer network on 16-frame clips.
+oneDNN's bf16 weight gradient is garbage, and writes past its buffers, when a clip has fewer frames,
+rows or columns than the kernel and the missing ones come from padding: seen with torch 2.13 on
+AVX512-BF16, for kernel 3 over 2 frames, which is the last stage of every 18-layer network on
+16-frame clips, and for kernel 3 with stride 2 over one row, the last stage on very small pictures.
 Padding the clip beforehand is the same convolution and takes a path that is right.
 tests/test_convolution.py compares every such case with double precision.
 """
@@ -18,14 +19,15 @@ class PrePadded(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve (N, C, T, H, W)."""
-        frames = input.shape[-3]
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super().forward(input)
-        before = self.padding[0]
-        if not before or frames >= self.dilation[0] * (self.kernel_size[0] - 1) + 1:
+        extents = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        sizes = zip(input.shape[-3:], extents, self.padding, strict=True)
+        before = [pad if size < extent else 0 for size, extent, pad in sizes]
+        if not any(before):
             return super().forward(input)
-        padded = F.pad(input, (0, 0, 0, 0, before, before))
-        rest = (0, *self.padding[1:])
+        padded = F.pad(input, [pad for pad in reversed(before) for _ in range(2)])
+        rest = [pad - done for pad, done in zip(self.padding, before, strict=True)]
         return F.conv3d(
             padded, self.weight, self.bias, self.stride, rest, self.dilation, self.groups
         )

@@ -56,6 +56,8 @@ class Card(Section):
     seed: int
     """Seed of the run; the same network with random weights is drawn with it."""
     published: tuple[Published, ...] = ()
+    origin: str = ""
+    """Whose weights they are, if they were imported."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def finetune(
         own = {"frames": sampler.frames, "evaluation": recipe.evaluation, "seed": recipe.train.seed}
         card = encoder.card.model_copy(update=own)
         if scratch:
+            card = card.model_copy(update={"origin": ""})
             encoder = Encoder(card, cast(Any, encoder.backbone), world.device).randomised()
         origin = {
             "from": str(source),

@@ -47,8 +47,27 @@ class Options(BaseModel):
     name: str
 
 
+@dataclass(frozen=True)
+class PublicWeights:
+    """How weights that others publish become a backbone's: `vidssl import`."""
+
+    source: str
+    """Who publishes them, under which name."""
+    names: Sequence[tuple[str, str]]
+    """Regular expressions and what to put in their place, applied to every name in this order."""
+    left: str
+    """Regular expression of the tensors that the backbone has no place for: the classifier."""
+    input: Mapping[str, Any]
+    """What the network was trained to see: the ``input`` section of a recipe."""
+    frames: int
+    """T, frames of a clip."""
+
+
 class BackboneOptions(Options):
     """Chooses a backbone."""
+
+    public: ClassVar[PublicWeights | None] = None
+    """Weights of others that fit this backbone, with the options that they ask for."""
 
     def build(self) -> Backbone:
         """Build the network, randomly initialised."""

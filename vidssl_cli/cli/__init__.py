@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli import data, demo, doctor, evaluate, examine, plugins, recipes, search, train
+from vidssl_cli.cli import (
+    data,
+    demo,
+    doctor,
+    evaluate,
+    examine,
+    plugins,
+    recipes,
+    search,
+    train,
+    weights,
+)
 
 app = typer.Typer(
     name="vidssl",
@@ -46,7 +57,7 @@ def vidssl(
     """Learn video representations from unlabelled video, and search video with them."""
 
 
-for module in (demo, train, evaluate, search, data, examine, recipes, plugins, doctor):
+for module in (demo, train, weights, evaluate, search, data, examine, recipes, plugins, doctor):
     module.register(app)
 
 

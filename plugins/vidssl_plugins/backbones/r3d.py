@@ -1,29 +1,43 @@
-"""R3D: residual networks of full 3-D convolutions (Tran et al. 2018, section 3.2).
+"""R3D: residual networks of full 3-D convolutions.
 
-Clips of 3 x 16 x 112 x 112 give taps of 64 x 16 x 56 x 56 (twice), 128 x 8 x 28 x 28,
-256 x 4 x 14 x 14 and 512 x 2 x 7 x 7 at the full width.
+With the stem of Tran et al. 2018, clips of 3 x 16 x 112 x 112 give taps of 64 x 16 x 56 x 56
+(twice), 128 x 8 x 28 x 28, 256 x 4 x 14 x 14 and 512 x 2 x 7 x 7 at the full width. The other
+stems halve everything behind them once more, down to 512 x 1 x 4 x 4.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 
-from vidssl_plugins.backbones.resnet import VideoResNet
+from vidssl_plugins.backbones.network import NormMaker, StagedNetwork
+from vidssl_plugins.backbones.resnet import (
+    BLOCKS,
+    BasicBlock,
+    doubling,
+    full_conv,
+    stem_conv,
+    video_resnet,
+)
 
-BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-"""Blocks per stage by depth."""
 
+def r3d(
+    depth: int, width: int, stem: Literal["tran", "hara", "sstl"], norm: NormMaker
+) -> StagedNetwork:
+    """Build R3D of a depth in ``BLOCKS``; its representation has 8 x width numbers.
 
-def full_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Module:
-    """Make a convolution over time and space together."""
-    return nn.Conv3d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
+    Args:
+        depth: Layers with weights.
+        width: Channels of the first stage.
+        stem: ``tran`` sees 3 frames and keeps time; ``hara`` sees 7, and max-pooling halves time,
+            height and width behind it; ``sstl`` is the former with the latter's pooling.
+        norm: Makes norms.
+    """
 
+    def block(channels_in: int, channels: int, stride: int) -> nn.Module:
+        return BasicBlock(full_conv, norm, channels_in, channels, stride)
 
-def r3d(depth: int, width: int) -> VideoResNet:
-    """Build R3D of a depth in ``BLOCKS``; its representation has 8 x width numbers."""
-    stem = nn.Sequential(
-        nn.Conv3d(3, width, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
-        nn.BatchNorm3d(width),
-        nn.ReLU(inplace=True),
-    )
-    return VideoResNet(stem, full_conv, BLOCKS[depth], width)
+    pool = None if stem == "tran" else nn.MaxPool3d(3, stride=2, padding=1)
+    conv = stem_conv(width, 7 if stem == "hara" else 3, norm)
+    return video_resnet(conv, [block] * 4, BLOCKS[depth], doubling(width), pool)
