@@ -47,6 +47,7 @@ gradients = [parameter.grad.flatten().tolist() for parameter in learner.paramete
 if rank == 0:
     print(json.dumps([loss.item(), *gradients]))
 if size > 1:
+    distributed.barrier()  # whoever leaves early breaks the connections of the others
     distributed.destroy_process_group()
 """
 
