@@ -95,9 +95,14 @@ def make_video(tmp_path_factory: pytest.TempPathFactory) -> MakeVideo:
         key = (frames, fps, codec, suffix, size, str(options), str(times), str(matrix))
         if key not in cache:
             cache[key] = folder / f"{len(cache)}{suffix}"
-            encode(cache[key], frames, fps, codec, size, options or {}, times)
-            if matrix:
+            if matrix:  # of the same stream: encoding twice need not give the same bits
+                upright = make(
+                    frames=frames, fps=fps, codec=codec, size=size, options=options, times=times
+                )
+                shutil.copyfile(upright, cache[key])
                 _set_display_matrix(cache[key], matrix)
+            else:
+                encode(cache[key], frames, fps, codec, size, options or {}, times)
         if path is None:
             return cache[key]
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ from vidssl_cli.hooks import PretextOptions, Report, SamplerOptions
 from vidssl_cli.registry import offered
 from vidssl_plugins.backbones.hooks import R3D, S3DG, TGN, C3DLight, NoNorm, R2Plus1D
 from vidssl_plugins.evaluators.hooks import Retrieval
-from vidssl_plugins.pretexts.hooks import Classify, Equivariance, Order, SameContext
+from vidssl_plugins.pretexts.hooks import SSTL, Classify, Equivariance, Instance, Order, SameContext
 from vidssl_plugins.pretexts.hooks import Pace as PacePretext
+from vidssl_plugins.samplers.hooks import SSTL as SSTLSampler
 from vidssl_plugins.samplers.hooks import (
     ArrowOfTime,
     ClipOrder,
@@ -40,6 +41,7 @@ SMALL = {
 SAMPLERS = {
     "temporal_transforms": TemporalTransforms(name="temporal_transforms"),
     "equivariance": TimeEquivariant(name="time_equivariant"),
+    "sstl": SSTLSampler(name="sstl"),
 }
 """Samplers for pretexts that cannot learn from pace clips."""
 CHOICES = {"classify": {"label": "pace"}}
@@ -105,6 +107,8 @@ def test_evaluators(name):
         Speediness(name="speediness", short_video="loop", fast=[2, 3], geometry="own"),
         ArrowOfTime(name="arrow_of_time", variants="random", short_video="loop"),
         ShuffleAndLearn(name="shuffle_and_learn", kept=2, frames=8, stride=3),
+        SSTLSampler(name="sstl", rate_target="realised", spatial_share="video"),
+        SSTLSampler(name="sstl", buffer=0, dropout=0, rate=(1, 1), short_video="skip"),
     ],
     ids=str,
 )
@@ -150,6 +154,22 @@ def test_contrast_with_other_options(options):
 )
 def test_pretexts_of_other_methods(options, sampler):
     testing.check_pretext(options, sampler)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Instance(name="instance", momentum=0.99, queue=16),
+        Instance(name="instance", queue=7, proj_dim=None),
+        Instance(name="instance", momentum=0, tap="conv4", proj_hidden=[8], proj_norm=True),
+        SSTL(name="sstl", rate_input="map", neighbour="printed", columns=4),
+        SSTL(name="sstl", rate_weight=0, video_weight=0, bank_negatives=0),
+        SSTL(name="sstl", proj_dim=None, proj_hidden=[], bank_negatives=0, neighbour="none"),
+    ],
+    ids=str,
+)
+def test_memories_with_other_options(options):
+    testing.check_pretext(options, SAMPLERS["sstl"])
 
 
 @pytest.mark.parametrize("level", ["video", "clip"])
@@ -236,8 +256,13 @@ class Loss(PretextOptions):
                     "nan": ({"loss": out.mean() / 0 * 0}, {}),
                     "none": ({}, {}),
                     "no gradient": ({"loss": out.mean().detach()}, {}),
+                    "random state": ({"loss": out.mean()}, {}),
                     "fine": ({"loss": out.mean()}, {}),
                 }[fault]
+
+            def after_step(self, fault=self.fault):
+                if fault == "random state":
+                    nn.init.normal_(self.weight)
 
         return Head(context.feature_dim, 1 if self.fault != "vector" else 2)
 
@@ -250,6 +275,7 @@ class Loss(PretextOptions):
         ("nan", "loss is nan"),
         ("none", "no loss term"),
         ("no gradient", "carry no gradient"),
+        ("random state", "one step from one state led to two states"),
     ],
 )
 def test_the_kit_names_what_is_wrong_with_a_pretext(fault, complaint):

@@ -11,13 +11,16 @@ from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.videos import Video
 from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.pretexts.hooks import (
+    SSTL,
     Classify,
     Equivariance,
+    Instance,
     Order,
     Pace,
     SameContext,
     TemporalTransforms,
 )
+from vidssl_plugins.samplers.hooks import SSTL as SSTLSampler
 from vidssl_plugins.samplers.hooks import (
     ArrowOfTime,
     ClipOrder,
@@ -26,6 +29,7 @@ from vidssl_plugins.samplers.hooks import (
     ShuffleAndLearn,
     Speediness,
     TimeEquivariant,
+    Uniform,
 )
 from vidssl_plugins.samplers.hooks import Pace as PaceSampler
 from vidssl_plugins.samplers.hooks import TemporalTransforms as TransformSampler
@@ -124,6 +128,19 @@ def batches(sampler, steps):
             "accuracy",
             1 / 2,
         ),
+        (
+            SSTLSampler(name="sstl", frames=8),
+            SSTL(name="sstl", proj_dim=32, proj_hidden=[32], bank_negatives=16),
+            "accuracy",
+            1 / 29,
+        ),
+        (Uniform(name="uniform", views=2, frames=8), Instance(name="instance"), "accuracy", 1 / 15),
+        (
+            Uniform(name="uniform", views=2, frames=8),
+            Instance(name="instance", momentum=0.9, queue=32),
+            "accuracy",
+            1 / 43,
+        ),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -131,20 +148,31 @@ def test_learns(sampler, pretext, metric, chance):
     torch.manual_seed(0)
     planner = sampler.build()
     network = R3D(name="r3d", depth=10, width=4).build()
+
+    def encode(network, clips):
+        taps = network(clips.flatten(0, 1))
+        return {name: tap.unflatten(0, clips.shape[:2]) for name, tap in taps.items()}
+
     context = PretextContext(
-        network.feature_dim, network.taps, sampler.labels(), planner.views, len(VIDEOS)
+        network.feature_dim,
+        network.taps,
+        sampler.labels(),
+        planner.views,
+        len(VIDEOS),
+        network,
+        encode,
     )
     head = pretext.build(context)
     optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=3e-3)
     losses, scores = [], []
     for batch in batches(planner, 60):
-        taps = network(batch.clips.flatten(0, 1))
-        features = {name: tap.unflatten(0, (8, planner.views)) for name, tap in taps.items()}
-        terms, metrics = head(features, batch)
+        terms, metrics = head(encode(network, batch.clips), batch)
         loss = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if update := getattr(head, "after_step", None):
+            update()
         losses.append(loss.item())
         scores.append(metrics[metric].item())
     assert np.mean(losses[-15:]) < 0.7 * np.mean(losses[:5])

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from vidssl_cli import runs
 from vidssl_cli.clips import Batch
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.errors import MediaError, Preempted, UsageError
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.train import _split
@@ -147,6 +147,53 @@ def test_interrupted_and_resumed_is_bit_identical(
     assert_identical(tensors(whole, "best"), tensors(out, "best"))
     assert rows(out) == rows(whole)
     assert state(out) == "finished"
+
+
+@pytest.fixture(scope="module")
+def remembering(toy_recipe):
+    """A recipe whose pretexts keep a bank, a queue and a slow copy."""
+    recipe = toy_recipe(epochs=3) | {
+        "sampler": {"name": "sstl", "frames": 8},
+        "pretext": [
+            {"name": "sstl", "proj_dim": 8, "proj_hidden": [], "bank_negatives": 6},
+            {"name": "instance", "momentum": 0.9, "queue": 12},
+        ],
+    }
+    return PretrainRecipe.model_validate(recipe)
+
+
+@pytest.mark.parametrize("stop", [3, 4], ids=["within an epoch", "after an epoch"])
+def test_memories_resume_bit_for_bit(stop, remembering, toy_videos, tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    pretrain(remembering, toy_videos, Session(whole, device="cpu"))
+    log = runs.Run.log
+
+    def interrupted(run, row):
+        log(run, row)
+        if row["step"] == stop:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.Run, "log", interrupted)
+        with pytest.raises(Preempted):
+            pretrain(remembering, toy_videos, Session(cut, device="cpu"))
+    interrupted_at = json.loads((cut / "checkpoints" / "last" / "state.json").read_text())
+    assert interrupted_at["step"] == stop
+    pretrain(remembering, toy_videos, Session(cut, device="cpu", resume=True))
+    assert_identical(tensors(whole), tensors(cut))
+    assert rows(whole) == rows(cut)
+    memories = {"bank.cells", "bank.seed", "queue.keys", "queue.videos", "slow.copy.1.0.weight"}
+    for memory in memories:
+        assert any(key.endswith(memory) for key in tensors(cut))
+
+
+def test_a_large_memory_is_told(remembering, toy_videos, tmp_path, capsys, monkeypatch):
+    session = Session(tmp_path / "run", device="cpu", dry_run=True)
+    pretrain(remembering, toy_videos, session)
+    assert "remembers" not in capsys.readouterr().err
+    monkeypatch.setattr("vidssl_cli.pretrain.LARGE", 512)
+    pretrain(remembering, toy_videos, session)
+    assert "sstl remembers 0.0 GiB, on every device" in capsys.readouterr().err
 
 
 def test_resuming_a_finished_run_changes_nothing(recipe, toy_videos, tmp_path):

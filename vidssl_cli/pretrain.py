@@ -14,7 +14,7 @@ import torch
 from vidssl_cli import runs, videos
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.batches import Loader
-from vidssl_cli.console import warn
+from vidssl_cli.console import say, warn
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
 from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from vidssl_cli.clips import Sampler
     from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
     from vidssl_cli.videos import Video
+
+LARGE = 2**28
+"""Bytes of a pretext's memory that are worth telling."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def pretrain(
     with open_world(session.device) as world:
         torch.manual_seed(recipe.train.seed)
         learner = PretrainLearner(recipe, len(used))
+        _tell_memories(learner)
         loader = build_loader(recipe, recipe.input, sampler, used, session, world)
         if session.dry_run:
             return Outcome(cost=rehearse(learner, loader, recipe.train, world))
@@ -97,6 +101,15 @@ def pretrain(
             loader.on_skip = run.skip
             fit(learner, loader, recipe.train, run, world)
             return Outcome(skipped=len(run.skipped))
+
+
+def _tell_memories(learner: PretrainLearner) -> None:
+    """Say how much the pretexts remember, such as a bank of all videos, where it is much."""
+    for name, pretext in zip(learner.names, learner.pretexts, strict=True):
+        tensors = (*pretext.parameters(), *pretext.buffers())
+        size = sum(tensor.nbytes for tensor in tensors if not tensor.requires_grad)
+        if size >= LARGE:
+            say(f"{name} remembers {size / 2**30:.1f} GiB, on every device and in every checkpoint")
 
 
 def training_part(data: Sequence[Video]) -> list[Video]:

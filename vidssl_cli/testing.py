@@ -14,11 +14,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 import numpy as np
 import pydantic
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidssl_cli.clips import ABSENT, Batch, ClipPlan, Draw
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.hooks import (
+        Backbone,
         BackboneOptions,
         Embedding,
         EvaluatorOptions,
@@ -185,7 +187,7 @@ def _same_plan(a: ClipPlan, b: ClipPlan) -> bool:
 
 
 def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
-    """Check terms, metrics, gradients and saving on features of noise.
+    """Check terms, metrics, gradients, saving and memories on features of noise.
 
     Args:
         options: What to build.
@@ -199,8 +201,16 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     assert views >= options.needs_views, f"needs {options.needs_views} views; there are {views}"
     channels = {name: shape[0] for name, shape in TAPS.items()}
     batch = noise_batch(sampler)
-    context = PretextContext(channels["feat"], channels, sampler.labels(), views, len(batch.video))
     torch.manual_seed(0)
+    context = PretextContext(
+        channels["feat"],
+        channels,
+        sampler.labels(),
+        views,
+        len(batch.video),
+        backbone=_PlainBackbone(),
+        encode=_encode,
+    )
     pretext, twin = options.build(context), options.build(context)
     assert isinstance(pretext, nn.Module), f"build() must give a torch module, not {pretext!r}"
     assert isinstance(twin, nn.Module)
@@ -224,6 +234,34 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     _check_gradients(pretext)
     reached = [name for name, tap in features.items() if tap.grad is not None and tap.grad.any()]
     assert reached, "no gradient reaches any tap of the backbone"
+    for module in (pretext, twin):
+        if update := getattr(module, "after_step", None):
+            update()
+    _assert_same_state(pretext, twin, "one step from one state led to two states")
+
+
+class _PlainBackbone(nn.Module):
+    """A backbone for pretexts that keep a copy of it: means over boxes, mixed linearly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taps: Mapping[str, int] = {name: shape[0] for name, shape in TAPS.items()}
+        self.feature_dim = self.taps["feat"]
+        self.mix = nn.ModuleDict({name: nn.Linear(3, dim) for name, dim in self.taps.items()})
+
+    def forward(self, clips: Tensor) -> dict[str, Tensor]:
+        """Return every tap of clips (N, C, T, H, W)."""
+        taps = {}
+        for name, (_, *places) in TAPS.items():
+            means = F.adaptive_avg_pool3d(clips, cast(Any, tuple(places) or 1))
+            mixed = self.mix[name](means.movedim(1, -1)).movedim(-1, 1)
+            taps[name] = mixed if places else mixed.flatten(1)
+        return taps
+
+
+def _encode(network: Backbone, clips: Tensor) -> dict[str, Tensor]:
+    taps = network(clips.flatten(0, 1))
+    return {name: tap.view(*clips.shape[:2], *tap.shape[1:]) for name, tap in taps.items()}
 
 
 def noise_batch(sampler: SamplerOptions, videos: int = 12, side: int = 8) -> Batch:

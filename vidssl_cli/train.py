@@ -160,9 +160,15 @@ class Stepper:
             # A pretext on an early tap leaves later layers without a gradient. A static graph
             # allows for that at no cost, but not where gradients add up over parts of a batch.
             static = settings.accumulate == 1
-            self.module = DistributedDataParallel(
+            shared = DistributedDataParallel(
                 learner, static_graph=static, find_unused_parameters=not static
             )
+            # Buffers would be sent at every step, and a memory bank is a gigabyte. Pretexts keep
+            # theirs equal; running statistics of batch norm are not read in training, and those
+            # that are saved, and measured with, are the first process's either way. (The argument
+            # of that name is deprecated; the attribute works in every version.)
+            shared.broadcast_buffers = False
+            self.module = shared
         learner.train()
 
     def __call__(self, batch: Batch, step: int) -> dict[str, float]:

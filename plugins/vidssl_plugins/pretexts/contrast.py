@@ -58,6 +58,28 @@ def contrast(
     return torch.where(positives, losses, losses.new_zeros(())).sum() / len(scores)
 
 
+def view_pairs(video: Tensor, views: int, remembered: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which views of a batch belong together, and which are of different videos.
+
+    The views of one visit to a video belong together. A view and itself, and views of two visits
+    to one video, do neither: they may look alike, or not.
+
+    Args:
+        video: (B,) video of each visit.
+        views: V.
+        remembered: (M,) video of each further candidate, from a bank or a queue; none of them
+            belongs to a view.
+
+    Returns:
+        Positives and negatives, (B V, B V + M) bool.
+    """
+    anchors = video.repeat_interleave(views)
+    visit = torch.arange(len(anchors), device=video.device) // views
+    positives = (visit[:, None] == visit).fill_diagonal_(False)
+    negatives = anchors[:, None] != torch.cat([anchors, remembered])
+    return F.pad(positives, (0, len(remembered))), negatives
+
+
 def retrieved(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     """Return the share of anchors with a positive pair whose highest score is positive."""
     nothing = torch.finfo(scores.dtype).min

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from vidssl_cli.hooks import PretextContext, PretextOptions, hookimpl
+from vidssl_plugins.pretexts.options.memory import SSTL, Instance
+from vidssl_plugins.pretexts.options.projection import ProjectionOptions
 
 if TYPE_CHECKING:
     from vidssl_cli.hooks import Pretext
@@ -96,7 +98,7 @@ class TemporalTransforms(PretextOptions):
         return TemporalTransformsPretext(self, context)
 
 
-class ContrastOptions(PretextOptions):
+class ContrastOptions(ProjectionOptions):
     """How clips that belong together are told from all others.
 
     The default is the thesis's: raw dot products of pooled features, one denominator for the
@@ -104,15 +106,6 @@ class ContrastOptions(PretextOptions):
     proj_dim: 128}``.
     """
 
-    tap: str = "feat"
-    """Layer that is compared; a map is averaged over time and space."""
-    proj_dim: PositiveInt | None = None
-    """Numbers of the projection that is compared; none compares the tap itself. Without hidden
-    layers it is one linear layer with ReLU."""
-    proj_hidden: tuple[PositiveInt, ...] = ()
-    """Widths of the projection's hidden layers, each with ReLU; its last layer is then linear."""
-    proj_norm: bool = False
-    """Put batch norm before the ReLU of every hidden layer."""
     normalise: bool = False
     """Compare by cosine instead of by dot product."""
     temperature: PositiveFloat = 1
@@ -219,4 +212,14 @@ class SamePace(ContrastOptions):
 @hookimpl
 def vidssl_pretexts() -> list[type[PretextOptions]]:
     """Offer the built-in pretext tasks."""
-    return [Classify, Pace, TemporalTransforms, Equivariance, Order, SameContext, SamePace]
+    return [
+        Classify,
+        Pace,
+        TemporalTransforms,
+        Equivariance,
+        Order,
+        SameContext,
+        SamePace,
+        Instance,
+        SSTL,
+    ]

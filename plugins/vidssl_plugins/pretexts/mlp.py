@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 from vidssl_plugins.pretexts.gather import gather
 
 if TYPE_CHECKING:
-    from vidssl_plugins.pretexts.hooks import ContrastOptions
+    from vidssl_plugins.pretexts.options.projection import ProjectionOptions
 
 
 class JointBatchNorm(nn.BatchNorm1d):
@@ -45,7 +45,7 @@ def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(before, after))
 
 
-def projection(options: ContrastOptions, dim: int) -> nn.Module:
+def projection(options: ProjectionOptions, dim: int) -> nn.Module:
     """Build what maps vectors of ``dim`` numbers to those that are compared."""
     if options.proj_dim is None:
         return nn.Identity()

@@ -6,6 +6,7 @@ from vidssl_cli.hooks import SamplerOptions, hookimpl
 from vidssl_plugins.samplers.options.order import ClipOrder
 from vidssl_plugins.samplers.options.plain import ArrowOfTime, Rotation, ShuffleAndLearn, Uniform
 from vidssl_plugins.samplers.options.speed import Pace, PlaybackSpeed, Speediness
+from vidssl_plugins.samplers.options.sstl import SSTL
 from vidssl_plugins.samplers.options.transforms import TemporalTransforms, TimeEquivariant
 
 
@@ -18,6 +19,7 @@ def vidssl_samplers() -> list[type[SamplerOptions]]:
         TemporalTransforms,
         TimeEquivariant,
         PlaybackSpeed,
+        SSTL,
         ClipOrder,
         Rotation,
         Speediness,

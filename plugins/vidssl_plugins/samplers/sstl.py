@@ -1,0 +1,85 @@
+"""Two clips cut from one stretch of a video, each with frames missing (SSTL 2021, section 3.1).
+
+Positions count within the base clip, which is T + e consecutive frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.options.sstl import SSTL
+
+
+def distort_rate(draws: NDArray[np.float64], rate: float, most: int) -> NDArray[np.int64]:
+    """Play faster by dropping frames: each with probability 1 - 1/rate.
+
+    Args:
+        draws: one number from [0, 1) for each frame.
+        rate: at least 1.
+        most: frames that may be dropped; later ones are kept.
+
+    Returns:
+        The positions that are kept, ascending.
+    """
+    dropped = draws < 1 - 1 / rate
+    dropped &= np.cumsum(dropped) <= most
+    return np.flatnonzero(~dropped)
+
+
+def apart(random: np.random.Generator, count: int, chosen: int) -> NDArray[np.int64]:
+    """Choose positions below ``count``, no two of them adjacent; every choice is equally likely."""
+    # Subsets of a shorter list, spread by one place after each member, are exactly these.
+    subset = np.sort(random.choice(count - chosen + 1, chosen, replace=False))
+    return subset + np.arange(chosen)
+
+
+class SSTLSampler(Sampler):
+    """Draws a base clip, and from it two clips that lack different frames."""
+
+    views = 2
+
+    def __init__(self, options: SSTL) -> None:
+        self.options = options
+        self.frames = options.frames
+        self.needed = options.frames + options.buffer
+        self.shared = "video" if options.spatial_share == "video" else None
+
+    def rejects(self, video: Video) -> str | None:
+        """Reject what is shorter than a base clip, if short videos are to be skipped."""
+        count = known_frames(video)
+        needed = self.needed if self.options.short_video == "skip" else 1
+        return None if count >= needed else f"{count} frames; needs at least {needed}"
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan the two clips, with the rate of each and where in the video they lie."""
+        count = known_frames(video)
+        start = draw("start").integers(max(count, self.needed) - self.needed + 1)
+        base = (start + np.arange(self.needed, dtype=np.int64)) % count
+        cuts = [self._cut(view, draw) for view in range(self.views)]
+        position = base[self.needed // 2] / count
+        return ClipPlan(
+            tuple(View(base[p], self.shared, self.shared, self.shared) for p, _ in cuts),
+            {
+                "rate": np.array([rate for _, rate in cuts], dtype=np.float32),
+                "position": np.full(self.views, position, dtype=np.float32),
+            },
+        )
+
+    def _cut(self, view: int, draw: Draw) -> tuple[NDArray[np.int64], float]:
+        """Draw T positions of the base clip, ascending, and tell the rate."""
+        options = self.options
+        rate = draw("rate", view).uniform(*options.rate)
+        kept = distort_rate(draw("distortion", view).random(self.needed), rate, options.most)
+        if options.rate_target == "realised":
+            rate = self.needed / len(kept)
+        kept = np.delete(kept, apart(draw("dropout", view), len(kept), options.dropout))
+        first = draw("temporal crop", view).integers(len(kept) - self.frames + 1)
+        return kept[first : first + self.frames], rate

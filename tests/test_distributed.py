@@ -1,0 +1,155 @@
+"""Two processes take the steps that one takes, whatever the method.
+
+Every method learns a few steps from the same made-up batches, in one process and in two. Batch
+norms rest (evaluation mode, statistics as initialised), for their statistics are of each process's
+part of a batch; everything else is as in a run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import distributed, nn
+
+from vidssl_cli.devices import World
+from vidssl_cli.model import PretrainLearner
+from vidssl_cli.optim import build_optimizer
+from vidssl_cli.recipe import PretrainRecipe
+from vidssl_cli.registry import offered
+from vidssl_cli.testing import noise_batch
+from vidssl_cli.train import Stepper, _split
+
+PACE = {"name": "pace", "views": 2}
+UNIFORM = {"name": "uniform", "views": 2}
+METHODS = {
+    "classify": [PACE, {"label": "pace"}],
+    "pace": [PACE, {}],
+    "same_context": [PACE, {"normalise": True, "temperature": 0.1}],
+    "same_pace": [PACE, {"normalise": True}],
+    "temporal_transforms": [{"name": "temporal_transforms"}, {}],
+    "instance": [UNIFORM, {}],
+    "instance, as in MoCo": [UNIFORM, {"momentum": 0.5, "queue": 12}],
+    "sstl": [{"name": "sstl"}, {"bank_negatives": 8}],
+}
+"""Sampler, and options of the pretext whose name stands before the comma."""
+VIDEOS, SHARED, STEPS = 12, 4, 3
+"""In the data set, in a batch, and steps to take."""
+
+
+def build(name):
+    """Return the recipe of a method at toy size."""
+    sampler, options = METHODS[name]
+    return PretrainRecipe.model_validate(
+        {
+            "backbone": {"name": "r3d", "depth": 10, "width": 4},
+            "sampler": sampler,
+            "pretext": {"name": name.partition(",")[0], **options},
+            "train": {
+                "epochs": 1,
+                "batch_videos": SHARED,
+                "optimizer": {"name": "sgd", "lr": 0.01},
+                "precision": "fp32",
+            },
+        }
+    )
+
+
+def make_batch(recipe, step, rank, size):
+    """Return a process's part of a global batch of noise; one video is in it twice."""
+    torch.manual_seed(step)
+    batch = noise_batch(recipe.sampler, SHARED, side=16)
+    batch.clips = 4 * batch.clips - 2
+    batch.video = torch.tensor([step, 5, 7, 7])
+    return list(_split(batch, size))[rank]
+
+
+def learn(name, rank, size):
+    """Take a few steps; return what each measured, and every tensor at the end."""
+    torch.manual_seed(0)
+    recipe = build(name)
+    learner = PretrainLearner(recipe, VIDEOS)
+    optimizer = build_optimizer(learner, recipe.train.optimizer)
+    world = World(rank, size, torch.device("cpu"))
+    stepper = Stepper(learner, optimizer, recipe.train, STEPS, world, "fp32")
+    for module in learner.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    batches = [make_batch(recipe, step, rank, size) for step in range(STEPS)]
+    values = [stepper(batch, step) for step, batch in enumerate(batches)]
+    return values, {key: value.clone() for key, value in learner.state_dict().items()}
+
+
+def every_method(rank, size, folder):
+    """Learn by every method, and leave what came of it in a folder."""
+    for name in METHODS:
+        values, state = learn(name, rank, size)
+        (folder / f"{name} {rank}.json").write_text(json.dumps(values))
+        save_file(state, folder / f"{name} {rank}.safetensors")
+
+
+def process(rank, folder):
+    """Be one of two processes."""
+    meeting = f"file://{folder / 'meeting'}"
+    distributed.init_process_group("gloo", meeting, rank=rank, world_size=2)
+    every_method(rank, 2, folder)
+    distributed.barrier()  # one that leaves early breaks the connection of the other
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What two processes left behind."""
+    folder = tmp_path_factory.mktemp("together")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([sys.executable, __file__, str(rank), str(folder)], env=environment)
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=200) for process in processes] == [0, 0]
+    return folder
+
+
+def test_every_pretext_is_tried():
+    built_in = {
+        name
+        for name, options in offered("pretext").items()
+        if options.__module__.startswith("vidssl_plugins.")
+    }
+    assert {name.partition(",")[0] for name in METHODS} == built_in
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_processes_learn_what_one_learns(name, together):
+    values, state = learn(name, 0, 1)
+    measured = [json.loads((together / f"{name} {rank}.json").read_text()) for rank in range(2)]
+    assert measured[0] == measured[1]
+    for one, two in zip(values, measured[0], strict=True):
+        assert two == pytest.approx(one, rel=1e-5, abs=1e-6)
+    first, second = (load_file(together / f"{name} {rank}.safetensors") for rank in range(2))
+    for key, value in state.items():
+        assert torch.equal(first[key], second[key]), f"{key} differs between the processes"
+        torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_memories_have_moved(together):
+    """Banks, queues and slow copies are compared above; here, that there was something to compare.
+
+    A method that keeps a memory leaves it different from how it began.
+    """
+    for name, moved in (
+        ("sstl", {"pretexts.0.bank.cells", "pretexts.0.bank.seed"}),
+        ("instance, as in MoCo", {"pretexts.0.queue.keys", "pretexts.0.slow.copy.1.0.weight"}),
+    ):
+        torch.manual_seed(0)
+        before = PretrainLearner(build(name), VIDEOS).state_dict()
+        after = load_file(together / f"{name} 0.safetensors")
+        assert all(not torch.equal(before[key], after[key]) for key in moved)
+
+
+if __name__ == "__main__":
+    process(int(sys.argv[1]), Path(sys.argv[2]))
