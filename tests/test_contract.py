@@ -13,10 +13,23 @@ from vidssl_cli.hooks import PretextOptions, Report, SamplerOptions
 from vidssl_cli.registry import offered
 from vidssl_plugins.backbones.hooks import R3D, S3DG, TGN, C3DLight, NoNorm, R2Plus1D
 from vidssl_plugins.evaluators.hooks import Retrieval
-from vidssl_plugins.pretexts.hooks import SSTL, Instance, SameContext
+from vidssl_plugins.pretexts.hooks import SSTL, Classify, Equivariance, Instance, Order, SameContext
 from vidssl_plugins.pretexts.hooks import Pace as PacePretext
 from vidssl_plugins.samplers.hooks import SSTL as SSTLSampler
-from vidssl_plugins.samplers.hooks import Consecutive, Curriculum, Pace, TemporalTransforms, Uniform
+from vidssl_plugins.samplers.hooks import (
+    ArrowOfTime,
+    ClipOrder,
+    Consecutive,
+    Curriculum,
+    Pace,
+    PlaybackSpeed,
+    Rotation,
+    ShuffleAndLearn,
+    Speediness,
+    TemporalTransforms,
+    TimeEquivariant,
+    Uniform,
+)
 
 SMALL = {
     "c3d": {"width": 8},
@@ -30,6 +43,7 @@ SMALL = {
 SAMPLERS = {
     "statistics": Consecutive(name="consecutive"),
     "temporal_transforms": TemporalTransforms(name="temporal_transforms"),
+    "equivariance": TimeEquivariant(name="time_equivariant"),
     "sstl": SSTLSampler(name="sstl"),
 }
 """Samplers for pretexts that cannot learn from pace clips."""
@@ -85,6 +99,9 @@ def test_evaluators(name):
         TemporalTransforms(name="temporal_transforms", speed_scope="batch", turn="composed"),
         TemporalTransforms(name="temporal_transforms", speeds=[0, 1, 2], warp_steps=[1, 4]),
         TemporalTransforms(name="temporal_transforms", types=["speed", "warp"], frames=8),
+        Pace(name="pace", short_video="clamp", start="anywhere"),
+        TemporalTransforms(name="temporal_transforms", short_video="clamp"),
+        TemporalTransforms(name="temporal_transforms", short_video="loop", speed_scope="batch"),
         Uniform(name="uniform", frames=32, stride=4, views=3),
         Consecutive(name="consecutive", start="pieces"),
         Curriculum(
@@ -93,6 +110,17 @@ def test_evaluators(name):
             order="random",
             pacing={"name": "fixed_exponential", "length": 1},
         ),
+        TimeEquivariant(name="time_equivariant", relation="balanced", coupling=3),
+        TimeEquivariant(name="time_equivariant", equivariance="spatial", short_video="loop"),
+        TimeEquivariant(name="time_equivariant", equivariance="both", short_video="skip"),
+        TimeEquivariant(name="time_equivariant", equivariance="none", speeds=[1, 2], frames=8),
+        PlaybackSpeed(name="playback_speed", speeds=[-1, -3, -5], short_video="loop"),
+        PlaybackSpeed(name="playback_speed", speeds=7, short_video="clamp"),
+        ClipOrder(name="clip_order", clips=4, stride=2, gap=0, short_video="loop"),
+        Rotation(name="rotation", variants="random", stride=4, short_video="clamp"),
+        Speediness(name="speediness", short_video="loop", fast=[2, 3], geometry="own"),
+        ArrowOfTime(name="arrow_of_time", variants="random", short_video="loop"),
+        ShuffleAndLearn(name="shuffle_and_learn", kept=2, frames=8, stride=3),
         SSTLSampler(name="sstl", rate_target="realised", spatial_share="video"),
         SSTLSampler(name="sstl", buffer=0, dropout=0, rate=(1, 1), short_video="skip"),
     ],
@@ -113,6 +141,33 @@ def test_samplers_with_other_options(options):
 def test_contrast_with_other_options(options):
     pace = Pace(name="pace", views=2)
     testing.check_pretext(SameContext(name="same_context", **options), pace)
+
+
+@pytest.mark.parametrize(
+    ("options", "sampler"),
+    [
+        (
+            Equivariance(name="equivariance", tap="conv4", hidden=[8], dim=4, norm=False),
+            TimeEquivariant(name="time_equivariant", equivariance="both"),
+        ),
+        (
+            Classify(name="classify", label="order", over="video", hidden=[16], norm=True),
+            TimeEquivariant(name="time_equivariant"),
+        ),
+        (Order(name="order", orders="random"), ClipOrder(name="clip_order")),
+        (Order(name="order", hidden=16, tap="conv5"), PlaybackSpeed(name="playback_speed")),
+        (
+            Classify(name="classify", label="fast", tap="conv5", reduce="max_space"),
+            Speediness(name="speediness"),
+        ),
+        (Classify(name="classify", label="rotation"), Rotation(name="rotation")),
+        (Classify(name="classify", label="direction"), ArrowOfTime(name="arrow_of_time")),
+        (Classify(name="classify", label="shuffled"), ShuffleAndLearn(name="shuffle_and_learn")),
+    ],
+    ids=str,
+)
+def test_pretexts_of_other_methods(options, sampler):
+    testing.check_pretext(options, sampler)
 
 
 @pytest.mark.parametrize(

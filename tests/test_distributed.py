@@ -1,8 +1,8 @@
 """Two processes take the steps that one takes, whatever the method.
 
 Every method learns a few steps from the same made-up batches, in one process and in two. Batch
-norms rest (evaluation mode, statistics as initialised), for their statistics are of each process's
-part of a batch; everything else is as in a run.
+norms of the backbone rest (evaluation mode, statistics as initialised), for their statistics are of
+each process's part of a batch; everything else is as in a run.
 """
 
 import json
@@ -32,6 +32,9 @@ METHODS = {
     "same_context": [PACE, {"normalise": True, "temperature": 0.1}],
     "same_pace": [PACE, {"normalise": True}],
     "temporal_transforms": [{"name": "temporal_transforms"}, {}],
+    "equivariance": [{"name": "time_equivariant"}, {"temperature": 1}],
+    "order": [{"name": "playback_speed", "speeds": 3}, {"hidden": 8, "dropout": 0}],
+    "order, as in VCOP": [{"name": "clip_order"}, {"hidden": 8, "dropout": 0, "orders": "random"}],
     "instance": [UNIFORM, {}],
     "instance, as in MoCo": [UNIFORM, {"momentum": 0.5, "queue": 12}],
     "sstl": [{"name": "sstl"}, {"bank_negatives": 8}],
@@ -77,7 +80,7 @@ def learn(name, rank, size):
     world = World(rank, size, torch.device("cpu"))
     stepper = Stepper(learner, optimizer, recipe.train, STEPS, world, "fp32")
     for module in learner.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if type(module) is nn.BatchNorm3d:
             module.eval()
     batches = [make_batch(recipe, step, rank, size) for step in range(STEPS)]
     values = [stepper(batch, step) for step, batch in enumerate(batches)]

@@ -8,6 +8,7 @@ import pytest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.evaluate import as_json, evaluate, show
+from vidssl_cli.held_out import own_task
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe, Published
 from vidssl_plugins.evaluators.hooks import Linear, Pretext, Retrieval
@@ -78,6 +79,17 @@ def test_own_task_on_held_out_videos(run, encoder, toy_videos):
     assert {"pace.accuracy", "same_context.accuracy"} <= report.rows[0].keys()
     assert "pace.loss" in report.tables[0].columns
     assert evaluate(encoder, unlabelled, Pretext(name="pretext"), run=run).rows == report.rows
+
+
+def test_own_task_on_videos_that_do_not_fill_couples(toy_videos, toy_recipe, tmp_path):
+    sampler = {"name": "time_equivariant", "frames": 8, "speeds": [0]}
+    changes = {"sampler": sampler, "pretext": {"name": "equivariance"}}
+    recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1) | changes)
+    pretrain(recipe, toy_videos, Session(tmp_path / "run", device="cpu"))
+    found = own_task(tmp_path / "run", toy_videos[:3], trained=True, device="cpu")
+    assert found["equivariance.loss"] >= 0
+    alone = own_task(tmp_path / "run", toy_videos[:1], trained=True, device="cpu")
+    assert alone["equivariance.loss"] == 0  # one couple has no rival
 
 
 def test_an_exported_model_has_no_own_task(encoder, toy_videos, tmp_path):

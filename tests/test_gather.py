@@ -16,22 +16,26 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from vidssl_cli.clips import Batch
 from vidssl_cli.hooks import PretextContext
-from vidssl_plugins.pretexts.hooks import SameContext
+from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
 
 class Learner(torch.nn.Module):
-    def __init__(self, pretext):
+    def __init__(self, *pretexts):
         super().__init__()
-        self.pretext = pretext
+        self.pretexts = torch.nn.ModuleList(pretexts)
 
     def forward(self, clips, video):
-        features = {"feat": clips}
-        return self.pretext(features, Batch(clips, {}, video, torch.empty(0)))[0]["loss"]
+        labels = {"couple": video // 2, "relation": video // 2}
+        batch = Batch(clips, labels, video, torch.empty(0))
+        return sum(pretext({"feat": clips}, batch)[0]["loss"] for pretext in self.pretexts)
 
 rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.manual_seed(0)
 clips, video = torch.randn(5, 2, 6), torch.arange(5)
-options = SameContext(name="same_context", proj_dim=4, normalise=True, denominator="global")
-learner = Learner(options.build(PretextContext(6, {"feat": 6}, {}, 2, 5)))
+head = {"proj_dim": 4, "proj_hidden": [5], "proj_norm": True}
+options = SameContext(name="same_context", normalise=True, **head)
+couples = Equivariance(name="equivariance")
+context = PretextContext(6, {"feat": 6}, {"couple": 0, "relation": 0}, 2, 5)
+learner = Learner(options.build(context), couples.build(context))
 part = slice(None)
 if size > 1:
     distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=size)
@@ -43,6 +47,7 @@ gradients = [parameter.grad.flatten().tolist() for parameter in learner.paramete
 if rank == 0:
     print(json.dumps([loss.item(), *gradients]))
 if size > 1:
+    distributed.barrier()  # whoever leaves early breaks the connections of the others
     distributed.destroy_process_group()
 """
 

@@ -10,28 +10,52 @@ from vidssl_cli.model import PretrainLearner
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.videos import Video
 from vidssl_plugins.backbones.hooks import R3D
-from vidssl_plugins.pretexts.hooks import SSTL, Instance, Pace, SameContext, TemporalTransforms
+from vidssl_plugins.pretexts.hooks import (
+    SSTL,
+    Classify,
+    Equivariance,
+    Instance,
+    Order,
+    Pace,
+    SameContext,
+    TemporalTransforms,
+)
 from vidssl_plugins.samplers.hooks import SSTL as SSTLSampler
+from vidssl_plugins.samplers.hooks import (
+    ArrowOfTime,
+    ClipOrder,
+    PlaybackSpeed,
+    Rotation,
+    ShuffleAndLearn,
+    Speediness,
+    TimeEquivariant,
+    Uniform,
+)
 from vidssl_plugins.samplers.hooks import Pace as PaceSampler
 from vidssl_plugins.samplers.hooks import TemporalTransforms as TransformSampler
-from vidssl_plugins.samplers.hooks import Uniform
 
 VIDEOS = [Video(path=f"{i}", frames=64) for i in range(8)]
 
 
 def pictures():
-    """Return (8, 64, 16, 16) videos: for each, waves of its own angle that roll along."""
+    """Return (8, 64, 16, 16) videos: for each, waves of its own angle that roll along.
+
+    They are brighter below, which tells what is up, and brighten, which tells what is later.
+    """
     rows, columns, time = np.meshgrid(np.arange(16), np.arange(16), np.arange(64), indexing="ij")
     angles = np.arange(8) * np.pi / 8
     waves = [np.sin(0.6 * (np.cos(a) * rows + np.sin(a) * columns) - 0.35 * time) for a in angles]
-    return np.stack(waves).transpose(0, 3, 1, 2)
+    return (np.stack(waves) + rows / 16 + time / 100).transpose(0, 3, 1, 2)
 
 
 def batches(sampler, steps):
     content = pictures()
     for epoch in range(steps):
         plans = sampler.plan_batch(VIDEOS, [Draw(0, epoch, index) for index in range(8)])
-        clips = [[content[i, v.frames] for v in plan.views] for i, plan in enumerate(plans)]
+        clips = [
+            [np.rot90(content[i, v.frames], v.turns, axes=(1, 2)) for v in plan.views]
+            for i, plan in enumerate(plans)
+        ]
         labels = {
             name: torch.from_numpy(np.stack([plan.labels[name] for plan in plans]))
             for name in plans[0].labels
@@ -57,6 +81,54 @@ def batches(sampler, steps):
             1 / 15,
         ),
         (
+            TimeEquivariant(name="time_equivariant", speeds=[0, 2], frames=8),
+            Equivariance(name="equivariance", hidden=[32], dim=32),
+            "accuracy",
+            1 / 7,
+        ),
+        (
+            TimeEquivariant(name="time_equivariant", speeds=[0], frames=8),
+            Classify(name="classify", label="direction", hidden=[32], norm=True),
+            "accuracy",
+            1 / 2,
+        ),
+        (
+            PlaybackSpeed(name="playback_speed", speeds=3, frames=8),
+            Order(name="order", hidden=64),
+            "accuracy",
+            1 / 6,
+        ),
+        (
+            ClipOrder(name="clip_order", frames=8),
+            Order(name="order", hidden=64, orders="random"),
+            "accuracy",
+            1 / 6,
+        ),
+        (
+            Rotation(name="rotation", frames=8),
+            Classify(name="classify", label="rotation"),
+            "accuracy",
+            1 / 4,
+        ),
+        (
+            ArrowOfTime(name="arrow_of_time", frames=8),
+            Classify(name="classify", label="direction"),
+            "accuracy",
+            1 / 2,
+        ),
+        (
+            ShuffleAndLearn(name="shuffle_and_learn", frames=8, kept=2),
+            Classify(name="classify", label="shuffled"),
+            "accuracy",
+            1 / 2,
+        ),
+        (
+            Speediness(name="speediness", frames=8, fast=[2.6, 3]),
+            Classify(name="classify", label="fast", tap="conv5", reduce="max_space"),
+            "accuracy",
+            1 / 2,
+        ),
+        (
             SSTLSampler(name="sstl", frames=8),
             SSTL(name="sstl", proj_dim=32, proj_hidden=[32], bank_negatives=16),
             "accuracy",
@@ -70,7 +142,7 @@ def batches(sampler, steps):
             1 / 43,
         ),
     ],
-    ids=["pace", "temporal_transforms", "same_context", "sstl", "instance", "moco"],
+    ids=lambda value: getattr(value, "name", ""),
 )
 def test_learns(sampler, pretext, metric, chance):
     torch.manual_seed(0)
@@ -128,3 +200,11 @@ def test_weighted_losses_add_up(toy_recipe):
     assert values["pace.loss"].item() == pytest.approx(1.2)
     assert values["same_context.loss"].item() == 2
     assert values["same_context.accuracy"].item() == 0.5
+
+
+def test_tasks_of_one_name_are_told_apart(toy_recipe):
+    label = {"name": "classify", "label": "pace"}
+    pretexts = [{"name": "same_context"}, label, {"name": "same_context", "tap": "conv4"}]
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"pretext": pretexts})
+    learner = PretrainLearner(recipe, videos=4)
+    assert learner.names == ["same_context", "classify.pace", "same_context.2"]

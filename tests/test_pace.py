@@ -158,9 +158,10 @@ def test_short_videos_loop_or_are_rejected():
     assert sampler().rejects(video(1)) is None
     skipping = sampler(short_video="skip")
     assert skipping.rejects(video(61)) is None
-    reason = "60 frames; 16 frames at pace 4 need at least 61"
-    assert skipping.rejects(video(60)) == reason
+    assert skipping.rejects(video(60)) == "60 frames; needs at least 61"
     assert "at least 1" in sampler().rejects(video(0))
+    (view,) = sampler(paces=[4], short_video="clamp").plan(video(20), Draw(0, 0, 0)).views
+    assert view.frames.tolist() == [0, 4, 8, 12, 16] + [19] * 11
 
 
 @given(

@@ -9,7 +9,7 @@ from vidssl_cli.clips import Draw
 from vidssl_cli.rate import AtRate, at_rate, build_sampler, stored_frames
 from vidssl_cli.recipe import Input
 from vidssl_cli.videos import Video
-from vidssl_plugins.samplers.hooks import Pace, TemporalTransforms
+from vidssl_plugins.samplers.hooks import Pace, TemporalTransforms, TimeEquivariant
 
 
 def video(frames=100, fps=50.0):
@@ -63,3 +63,10 @@ def test_a_video_is_judged_at_the_frame_rate():
 def test_without_a_rate_the_sampler_stands_alone():
     options = Pace(name="pace")
     assert type(build_sampler(options, Input())) is type(options.build())
+
+
+def test_couples_stay_couples():
+    sampler = build_sampler(TimeEquivariant(name="time_equivariant"), Input(fps=25))
+    assert sampler.together == 2
+    plans = sampler.plan_batch([video(300)] * 2, [Draw(0, 0, index) for index in range(2)])
+    assert plans[0].labels["relation"] == plans[1].labels["relation"]

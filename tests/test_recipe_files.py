@@ -188,6 +188,26 @@ def test_shipped_recipes_load_and_survive_being_written_out(name, tmp_path):
     assert re.search(rf"^#   vidssl .*{name}", path.read_text(), re.MULTILINE), opening
 
 
+def changes_told(path):
+    """Return what an opening comment says may be --set, commands aside; neighbours together."""
+    lines = path.read_text().partition("\nsummary:")[0].splitlines()
+    told = " ".join(line[2:] for line in lines if not re.match(r"#   vidssl|#     --set", line))
+    change = r"--set ('[^']+'|[^\s,;:)]+)"
+    groups = re.finditer(rf"(?:{change}\s+)*{change}", " ".join(told.split()))
+    return [[one.strip("'.") for one in re.findall(change, group[0])] for group in groups]
+
+
+@pytest.mark.parametrize("name", recipe_files.names())
+def test_changes_that_a_recipe_tells_of_are_valid(name):
+    for changes in changes_told(recipe_files.find(name)):
+        recipe_files.load(name, changes)
+
+
+def test_some_recipes_tell_of_changes():
+    told = [changes_told(recipe_files.find(name)) for name in recipe_files.names()]
+    assert sum(map(len, told)) > 5
+
+
 def test_a_resolved_recipe_spells_everything_out(recipe):
     text = recipe_files.resolved_yaml(recipe_files.load(recipe(GOOD)))
     assert text.startswith("# ")

@@ -24,8 +24,8 @@ def toy(recipe):
     backbone = recipe.backbone
     if "width" in type(backbone).model_fields:
         backbone = backbone.model_copy(update={"width": WIDTH})
-    if "representation" in type(backbone).model_fields:  # all of pool5 depends on the clip's size
-        backbone = backbone.model_copy(update={"representation": "gap"})
+    if "cells" in type(backbone).model_fields:
+        backbone = backbone.model_copy(update={"cells": (1, 1, 1)})
     sampler = recipe.sampler
     if isinstance(sampler, Curriculum):  # which orders videos and changes no clip
         sampler = sampler.sampler

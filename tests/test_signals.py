@@ -7,7 +7,6 @@ import pytest
 from vidssl_cli.errors import Interrupted, Preempted
 from vidssl_cli.signals import StopSignals, stopped
 
-
 WATCHED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 

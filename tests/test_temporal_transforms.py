@@ -80,6 +80,29 @@ def test_periodic_clips(speed, turn_at, turn, expected):
     assert periodic(turn_at, 2**speed, 16, turn).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [
+        (1, [1, 5, 9, 13, 17, 21, 25, 29, 28, 24, 20, 16, 12, 8, 4, 0]),
+        (3, [3, 7, 11, 15, 19, 23, 27, 31, 28, 24, 20, 16, 12, 8, 4, 0]),
+    ],
+)
+def test_the_released_way_back(offset, expected):
+    assert periodic(30, 4, 16, "released", offset).tolist() == expected
+
+
+@pytest.mark.parametrize(("speed", "offsets"), [(0, {0, 1}), (1, {1}), (2, {1, 2, 3})])
+def test_released_offsets(speed, offsets):
+    built = sampler(types=["speed", "periodic"], speeds=[speed], turn="released")
+    seen = set()
+    for plan in plans(built, 200, 100):
+        clip = plan.views[1].frames
+        top = int(np.flatnonzero(np.diff(clip) <= 0)[0])
+        seen.add(int(clip[top] - clip[top + 1]))
+        assert np.ptp(clip) <= 13 * 2**speed
+    assert seen == offsets
+
+
 @pytest.mark.parametrize("speed", range(4))
 def test_every_turning_point(speed):
     step, differ, repeats = 2**speed, 0, 0
@@ -188,10 +211,29 @@ def test_one_speed_for_the_batch():
     assert seen == {0, 1, 2}  # the shortest video limits it
 
 
+@pytest.mark.parametrize("policy", ["loop", "clamp"])
+def test_short_videos_can_be_filled_up(policy):
+    built = sampler(short_video=policy)
+    assert built.rejects(video(3)) is None
+    assert speeds_seen(built, 10) == {0, 1, 2, 3}
+    for plan in plans(built, 10, 20):
+        step, speed = 2 ** int(plan.labels["speed"][0]), plan.views[0].frames
+        walk = speed[0] + step * np.arange(16)
+        expected = walk % 10 if policy == "loop" else np.minimum(walk, 9)
+        assert speed.tolist() == expected.tolist()
+        assert max(view.frames.max() for view in plan.views) < 10
+
+
+def test_short_videos_can_be_left_out():
+    built = sampler(short_video="skip")
+    assert built.rejects(video(121)) is None
+    assert built.rejects(video(120)) == "120 frames; needs at least 121"
+
+
 @given(
     count=st.integers(16, 600),
     seed=st.integers(0, 2**32),
-    turn=st.sampled_from(["printed", "composed"]),
+    turn=st.sampled_from(["printed", "composed", "released"]),
     limit=st.sampled_from(["exact", "released"]),
 )
 def test_invariants(count, seed, turn, limit):
@@ -244,8 +286,8 @@ def loss(logits, types=4, **options):
     context = PretextContext(size, {"feat": size}, {"transform": types, "speed": 4}, types, 1)
     pretext = Pretext(name="temporal_transforms", **options).build(context)
     with torch.no_grad():
-        pretext.head.weight.copy_(torch.eye(size))
-        pretext.head.bias.zero_()
+        pretext.head[-1].weight.copy_(torch.eye(size))
+        pretext.head[-1].bias.zero_()
     labels = {
         "transform": torch.arange(types)[None],
         "speed": torch.tensor([[2, ABSENT, 2, ABSENT][:types]]),
@@ -274,6 +316,12 @@ def test_the_two_part_loss(options, motion, speed):
 def test_uniform_logits_cost_log_4_per_part(weighting, factor):
     terms, _ = loss([[0.0] * 8] * 4, weighting=weighting)
     assert sum(terms.values()).item() == pytest.approx(factor * np.log(4), abs=1e-6)
+
+
+def test_the_head_may_have_hidden_layers():
+    context = PretextContext(6, {"feat": 6}, {"transform": 4, "speed": 4}, 4, 1)
+    head = Pretext(name="temporal_transforms", hidden=[5, 3]).build(context).head
+    assert [tuple(p.shape) for p in head.parameters() if p.ndim == 2] == [(5, 6), (3, 5), (8, 3)]
 
 
 def test_parts_can_be_left_out():

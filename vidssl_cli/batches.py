@@ -139,6 +139,12 @@ class Loader:
                 f"train.batch_videos is {batch_videos}, which {processes} processes cannot share",
                 hint=f"choose a multiple of {processes}",
             )
+        if batch_videos // processes % sampler.together:
+            raise UsageError(
+                f"train.batch_videos is {batch_videos}, of which each of {processes} processes "
+                f"gets {batch_videos // processes}; the sampler plans {sampler.together} together",
+                hint=f"choose a multiple of {processes * sampler.together}",
+            )
         if "flow" in streams:
             check_flow(videos, flow)
         self.order = Order(

@@ -111,6 +111,9 @@ class Sampler(abc.ABC):
     """V, clips per video."""
     frames: int
     """T, frames per clip."""
+    together: int = 1
+    """Consecutive videos of a batch that depend on one another: each process, and each part of an
+    accumulated batch, gets whole groups of so many."""
 
     def rejects(self, video: Video) -> str | None:
         """Say why the video cannot be used, or None if it can."""

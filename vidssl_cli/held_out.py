@@ -59,6 +59,7 @@ def own_task(
         source = runs.checkpoint_of(run, checkpoint)
         load_weights(learner, read_tensors(source), source)
     chosen = choose_device(device)
+    size = min(recipe.train.batch_videos, len(usable))
     place(learner, chosen)
     loader = Loader(
         usable,
@@ -66,7 +67,7 @@ def own_task(
         recipe.input,
         recipe.augment,
         seed=recipe.train.seed,
-        batch_videos=min(recipe.train.batch_videos, len(usable)),
+        batch_videos=size - size % sampler.together or sampler.together,
         repeats=VISITS,
         streams=recipe.streams(),
         flow=recipe.flow,

@@ -99,6 +99,10 @@ class PretextOptions(Options):
     weight: NonNegativeFloat = 1.0
     """Factor on every loss term of this pretext in the total."""
 
+    def title(self) -> str:
+        """Return what its losses are called by: the name, unless an option says more."""
+        return self.name
+
     def required(self) -> frozenset[str]:
         """Return the labels that the sampler must offer: ``needs``, unless an option names them."""
         return self.needs

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -83,7 +84,7 @@ class PretrainLearner(Learner):
         self.pretexts = nn.ModuleList(
             cast(nn.Module, options.build(context)) for options in recipe.pretext
         )
-        self.names = [options.name for options in recipe.pretext]
+        self.names = distinct([options.title() for options in recipe.pretext])
         self.weights = [options.weight for options in recipe.pretext]
 
     def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
@@ -104,6 +105,16 @@ class PretrainLearner(Learner):
         for pretext in self.pretexts:
             if update := getattr(pretext, "after_step", None):
                 update()
+
+
+def distinct(titles: Sequence[str]) -> list[str]:
+    """Number the titles that come again: a, b, a.2."""
+    seen: Counter[str] = Counter()
+    names = []
+    for title in titles:
+        seen[title] += 1
+        names.append(title if seen[title] == 1 else f"{title}.{seen[title]}")
+    return names
 
 
 class FinetuneLearner(Learner):

@@ -55,6 +55,7 @@ class AtRate(Sampler):
         self.sampler = sampler
         self.fps = fps
         self.views, self.frames = sampler.views, sampler.frames
+        self.together = sampler.together
 
     def rejects(self, video: Video) -> str | None:
         """Ask the sampler about the video at the frame rate."""

@@ -337,6 +337,19 @@ class PretrainRecipe(Recipe):
         """Name what batches must hold beside clips."""
         return frozenset[Stream]().union(*(pretext.streams() for pretext in self.pretext))
 
+    @field_validator("sampler")
+    @classmethod
+    def _groups_stay_whole(cls, sampler: SamplerOptions, info: Any) -> SamplerOptions:
+        train: Train | None = info.data.get("train")
+        together = sampler.build().together
+        if train is not None and train.batch_videos % (train.accumulate * together):
+            parts = f" in {train.accumulate} parts" if train.accumulate > 1 else ""
+            raise ValueError(
+                f"{sampler.name} plans {together} videos together, which "
+                f"batch_videos {train.batch_videos}{parts} would tear apart"
+            )
+        return sampler
+
     @field_validator("pretext")
     @classmethod
     def _sampler_serves(cls, pretexts: tuple[PretextOptions, ...], info: Any) -> Any:

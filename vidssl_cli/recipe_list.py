@@ -66,7 +66,7 @@ def outline(name: str, path: Path) -> Outline:
         task=str(data.get("task", "pretrain")) if data else None,
         backbone=backbone if isinstance(backbone, dict) else None,
         sampler=_name(data.get("sampler")),
-        pretexts=tuple((_name(item) or "?", _weight(item)) for item in items),
+        pretexts=tuple((_task(item), _weight(item)) for item in items),
     )
 
 
@@ -79,6 +79,12 @@ def _package(path: Path) -> str:
 
 def _name(value: Any) -> str | None:
     return str(value["name"]) if isinstance(value, dict) and "name" in value else None
+
+
+def _task(value: Any) -> str:
+    """Return a pretext's name, with the label that it tells where it is set to one."""
+    label = value.get("label") if isinstance(value, dict) else None
+    return " ".join(filter(None, [_name(value) or "?", label and str(label)]))
 
 
 def _weight(value: Any) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vidssl_cli.clips import ABSENT
 from vidssl_cli.errors import UsageError
 from vidssl_plugins.pretexts.classify import masked_cross_entropy
+from vidssl_plugins.pretexts.mlp import mlp
 from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TemporalTransformsPretext(nn.Module):
-    """One linear layer to motion and speed logits, with a softmax over each part.
+    """One last layer to motion and speed logits, with a softmax over each part.
 
     The motion term counts all clips. The speed term counts clips at speed, and periodic ones
     where the options say so; random and warped clips never have a speed.
@@ -38,7 +39,8 @@ class TemporalTransformsPretext(nn.Module):
                 "temporal_transforms has nothing to tell: one type of clip, and no speed term",
                 hint="add a type to the sampler, or speed to the pretext's speed_on",
             )
-        self.head = nn.Linear(tap_dim(options.tap, context), self.types + self.speeds)
+        widths = [tap_dim(options.tap, context), *options.hidden, self.types + self.speeds]
+        self.head = mlp(widths, norm=options.norm)
 
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch

@@ -8,7 +8,7 @@ from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames, window
 
 if TYPE_CHECKING:
     from vidssl_cli.videos import Video
-    from vidssl_plugins.samplers.hooks import Consecutive
+    from vidssl_plugins.samplers.options.curriculum import Consecutive
 
 
 class ConsecutiveSampler(Sampler):

@@ -57,6 +57,7 @@ class CurriculumSampler(Sampler):
         self.options = options
         self.sampler = sampler
         self.views, self.frames = sampler.views, sampler.frames
+        self.together = sampler.together
 
     def rejects(self, video: Video) -> str | None:
         """Reject what the other sampler rejects."""

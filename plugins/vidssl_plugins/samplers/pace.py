@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames
+from vidssl_plugins.samplers.short import ShortVideos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.videos import Video
-    from vidssl_plugins.samplers.hooks import Pace
+    from vidssl_plugins.samplers.options.speed import Pace
 
 
 def pace_span(pace: Fraction, frames: int) -> int:
@@ -50,34 +51,34 @@ class PaceSampler(Sampler):
         self.views = options.views
         self.options = options
         self.paces = sorted(options.paces)
+        needed = max(pace_span(pace, self.frames) for pace in self.paces)
+        self.short = ShortVideos(options.short_video, needed, least=needed)
 
     def rejects(self, video: Video) -> str | None:
-        """Reject what is shorter than the fastest clip, if short videos are to be skipped."""
-        count = known_frames(video)
-        pace = max(self.paces, key=abs)
-        needed = pace_span(pace, self.frames) if self.options.short_video == "skip" else 1
-        if count >= needed:
-            return None
-        return f"{count} frames; {self.frames} frames at pace {pace} need at least {needed}"
+        """Reject what the policy for short videos rejects."""
+        return self.short.rejects(video)
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the clips, with the rank of each clip's pace as its label."""
         ranks = [self._rank(view, draw) for view in range(self.views)]
-        count = known_frames(video)
-        views = (View(self._clip(rank, count, view, draw)) for view, rank in enumerate(ranks))
+        views = (View(self._clip(rank, video, view, draw)) for view, rank in enumerate(ranks))
         return ClipPlan(tuple(views), {"pace": np.array(ranks, dtype=np.int64)})
 
     def _rank(self, view: int, draw: Draw) -> int:
         generator = draw("pace") if self.options.pair == "same" else draw("pace", view)
         return int(generator.integers(len(self.paces)))
 
-    def _clip(self, rank: int, count: int, view: int, draw: Draw) -> NDArray[np.int64]:
-        pace = self.paces[rank]
-        room = count - pace_span(pace, self.frames)
+    def _clip(self, rank: int, video: Video, view: int, draw: Draw) -> NDArray[np.int64]:
+        pace, count = self.paces[rank], known_frames(video)
+        span = pace_span(pace, self.frames)
+        clamp = self.options.short_video == "clamp"
+        room = max(0, count - span) if clamp else count - span
         if room < 0 or self.options.start == "anywhere":
             room = count - 1
         start = int(draw("start", view).integers(room + 1))
-        frames = pace_frames(start, pace, self.frames, count)
+        # Planned in a video that is long enough, a clip does not loop.
+        end = start + span if clamp else count
+        frames = self.short.fold(pace_frames(start, pace, self.frames, end), video)
         if self.options.direction == "random" and draw("direction", view).integers(2):
             frames = frames[::-1].copy()
         return frames

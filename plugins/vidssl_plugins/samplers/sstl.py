@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames
+from vidssl_plugins.samplers.short import ShortVideos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,21 +51,20 @@ class SSTLSampler(Sampler):
         self.options = options
         self.frames = options.frames
         self.needed = options.frames + options.buffer
+        self.short = ShortVideos(options.short_video, self.needed, least=self.needed)
         self.shared = "video" if options.spatial_share == "video" else None
 
     def rejects(self, video: Video) -> str | None:
-        """Reject what is shorter than a base clip, if short videos are to be skipped."""
-        count = known_frames(video)
-        needed = self.needed if self.options.short_video == "skip" else 1
-        return None if count >= needed else f"{count} frames; needs at least {needed}"
+        """Reject what the policy for short videos rejects."""
+        return self.short.rejects(video)
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the two clips, with the rate of each and where in the video they lie."""
-        count = known_frames(video)
-        start = draw("start").integers(max(count, self.needed) - self.needed + 1)
-        base = (start + np.arange(self.needed, dtype=np.int64)) % count
+        length = self.short.length(video, self.needed)
+        start = draw("start").integers(length - self.needed + 1)
+        base = self.short.fold(start + np.arange(self.needed, dtype=np.int64), video)
         cuts = [self._cut(view, draw) for view in range(self.views)]
-        position = base[self.needed // 2] / count
+        position = base[self.needed // 2] / known_frames(video)
         return ClipPlan(
             tuple(View(base[p], self.shared, self.shared, self.shared) for p, _ in cuts),
             {

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.clips import ABSENT, ClipPlan, Draw, Sampler, View, known_frames
+from vidssl_cli.clips import ABSENT, ClipPlan, Draw, Sampler, View
+from vidssl_plugins.samplers.short import ShortVideos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.videos import Video
-    from vidssl_plugins.samplers.hooks import TemporalTransforms, TransformType
+    from vidssl_plugins.samplers.options.transforms import TemporalTransforms, TransformType
 
 
 def frames_needed(step: int, frames: int, limit: str) -> int:
@@ -28,7 +29,7 @@ def frames_needed(step: int, frames: int, limit: str) -> int:
     return (frames - 1) * step + 1 if limit == "exact" else frames * step
 
 
-def periodic(turn_at: int, step: int, frames: int, turn: str) -> NDArray[np.int64]:
+def periodic(turn_at: int, step: int, frames: int, turn: str, offset: int = 0) -> NDArray[np.int64]:
     """Return a clip that runs forwards until a turning point and then backwards.
 
     Args:
@@ -36,17 +37,20 @@ def periodic(turn_at: int, step: int, frames: int, turn: str) -> NDArray[np.int6
         step: 2^k.
         frames: T.
         turn: ``printed`` is the paper's formula; ``composed`` walks 0..s, s-1, s-2, … and keeps
-            every step-th frame, as the paper's text has it, and may repeat a frame at the turn.
+            every step-th frame, as the paper's text has it, and may repeat a frame at the turn;
+            ``released`` goes back the way it came, ``offset`` frames lower.
+        offset: for ``released`` alone.
 
     Returns:
         (T,) frame numbers, the smallest of them 0.
     """
     walk = np.arange(frames, dtype=np.int64) * step
     whole, rest = divmod(turn_at, step)
-    if turn == "printed":
-        relative = np.where(walk <= whole * step, walk, 2 * whole * step - walk + rest)
-    else:
+    if turn == "composed":
         relative = np.where(walk <= turn_at, walk, 2 * turn_at - walk)
+    else:
+        rest = step - offset if turn == "released" else rest
+        relative = np.where(walk <= whole * step, walk, 2 * whole * step - walk + rest)
     lowest: np.int64 = relative.min()
     return relative - lowest
 
@@ -66,25 +70,29 @@ class TemporalTransformsSampler(Sampler):
         self.options = options
         self.frames = options.frames
         self.views = len(options.types)
+        needed = [frames_needed(2**k, self.frames, options.speed_limit) for k in options.speeds]
+        self.short = ShortVideos(options.short_video, needed[-1], least=needed[0])
 
     def rejects(self, video: Video) -> str | None:
-        """Reject a video that is too short for the slowest speed."""
-        count = known_frames(video)
-        needed = frames_needed(2 ** self.options.speeds[0], self.frames, self.options.speed_limit)
-        return None if count >= needed else f"{count} frames; needs at least {needed}"
+        """Reject what the policy for short videos rejects."""
+        return self.short.rejects(video)
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan one clip of each type at a speed that the video is long enough for."""
-        return self._plan(video, draw, self._draw_speed(known_frames(video), draw))
+        return self._plan(video, draw, self._draw_speed(self._length(video), draw))
 
     def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
         """Plan a batch; under ``speed_scope: batch`` its shortest video limits the one speed."""
         if self.options.speed_scope == "sample":
             return super().plan_batch(videos, draws)
-        shortest = min(known_frames(video) for video in videos)
+        shortest = min(self._length(video) for video in videos)
         # The first by index, so that the order of a batch does not change its speed.
         speed = self._draw_speed(shortest, min(draws, key=lambda draw: draw.video))
         return [self._plan(video, draw, speed) for video, draw in zip(videos, draws, strict=True)]
+
+    def _length(self, video: Video) -> int:
+        """Return the number of frames that limits the speed."""
+        return self.short.length(video, self.short.needed)
 
     def _fits(self, step: int, count: int) -> bool:
         return count >= frames_needed(step, self.frames, self.options.speed_limit)
@@ -95,12 +103,13 @@ class TemporalTransformsSampler(Sampler):
         return int(draw("speed").integers(fitting))
 
     def _plan(self, video: Video, draw: Draw, speed: int) -> ClipPlan:
-        step, count = 2 ** self.options.speeds[speed], known_frames(video)
+        step = 2 ** self.options.speeds[speed]
         views = []
         for kind in self.options.types:
-            relative = self._relative(kind, step, count, draw)
-            start = int(draw("start", kind).integers(count - int(relative.max())))
-            views.append(View(relative + start, flip="video"))
+            relative = self._relative(kind, step, self.short.length(video, self.frames), draw)
+            reach = int(relative.max())
+            start = int(draw("start", kind).integers(self.short.length(video, reach + 1) - reach))
+            views.append(View(self.short.fold(relative + start, video), flip="video"))
         # Random and warp have no speed of their own.
         speeds = [speed if kind in ("speed", "periodic") else ABSENT for kind in self.options.types]
         labels = {"transform": np.arange(self.views), "speed": np.array(speeds, dtype=np.int64)}
@@ -116,8 +125,9 @@ class TemporalTransformsSampler(Sampler):
             case "random":
                 return draw("order").permutation(self.frames)
             case "periodic":
-                turn_at = draw("turn").integers(2 * step + 1, (self.frames - 3) * step)
-                return periodic(int(turn_at), step, self.frames, self.options.turn)
+                turn_at = int(draw("turn").integers(2 * step + 1, (self.frames - 3) * step))
+                offset = int(draw("offset").integers(step > 1, max(2, step)))
+                return periodic(turn_at, step, self.frames, self.options.turn, offset)
             case "warp":
                 return self._warp(count, draw)
 

@@ -8,7 +8,7 @@ from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, fitting_stride, know
 
 if TYPE_CHECKING:
     from vidssl_cli.videos import Video
-    from vidssl_plugins.samplers.hooks import Uniform
+    from vidssl_plugins.samplers.options.plain import Uniform
 
 
 class UniformSampler(Sampler):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from vidssl_cli.hooks import SamplerOptions
+from vidssl_plugins.samplers.options.short import Short
 
 if TYPE_CHECKING:
     from vidssl_cli.clips import Sampler
@@ -39,9 +40,9 @@ class SSTL(SamplerOptions):
     distortion left of it."""
     spatial_share: Literal["clip", "video"] = "clip"
     """Whether crop, flip and colour are drawn for each clip, or once for both."""
-    short_video: Literal["loop", "skip"] = "loop"
-    """What becomes of a video that is shorter than a base clip: it goes on from the first frame, or
-    is left out."""
+    short_video: Short = "loop"
+    """What becomes of a video that is shorter than a base clip: it goes on from its first frame, is
+    left out, or stops the run."""
 
     @field_validator("rate")
     @classmethod

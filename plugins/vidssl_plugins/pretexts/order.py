@@ -1,0 +1,75 @@
+"""Telling orders of clips from pairs of features (Xu et al. 2019; Cho et al. 2020, section 3.1)."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vidssl_cli.errors import UsageError
+from vidssl_plugins.pretexts.classify import masked_cross_entropy
+from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vidssl_cli.clips import Batch
+    from vidssl_cli.hooks import PretextContext
+    from vidssl_plugins.pretexts.hooks import Order
+
+MOST_VIEWS = 7
+"""7 views have 5040 orders."""
+
+
+def all_orders(views: int) -> Tensor:
+    """Return the (V!, V) orders of V views by lexicographic rank, which is their class."""
+    return torch.tensor(list(permutations(range(views))))
+
+
+class OrderPretext(nn.Module):
+    """Every pair of clips, in the order shown, goes through one layer; all pairs give the order.
+
+    The order is applied to the pairs: the pair of views (a, b) has the same vector wherever in an
+    order a comes before b.
+    """
+
+    orders: Tensor
+    pairs: Tensor
+
+    def __init__(self, options: Order, context: PretextContext) -> None:
+        super().__init__()
+        if context.views > MOST_VIEWS:
+            raise UsageError(
+                f"order cannot tell the orders of {context.views} views",
+                hint=f"let the sampler plan at most {MOST_VIEWS}",
+            )
+        self.tap = options.tap
+        self.shown = options.orders
+        orders = all_orders(context.views)
+        pairs = torch.tensor(list(combinations(range(context.views), 2))).T
+        self.register_buffer("orders", orders, persistent=False)
+        self.register_buffer("pairs", pairs, persistent=False)
+        dim = tap_dim(options.tap, context)
+        self.pair = nn.Sequential(nn.Linear(2 * dim, options.hidden), nn.ReLU())
+        self.dropout = nn.Dropout(options.dropout)
+        self.head = nn.Linear(pairs.shape[1] * options.hidden, len(orders))
+
+    def forward(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the term ``loss`` and the metric ``accuracy``, means over videos and orders."""
+        vectors = clip_vectors(features, self.tap)
+        videos, views = vectors.shape[:2]
+        firsts = vectors[:, :, None].expand(-1, -1, views, -1)
+        compared = self.pair(torch.cat([firsts, firsts.transpose(1, 2)], dim=-1))  # (B, V, V, H)
+        ranks = torch.arange(len(self.orders), device=vectors.device).expand(videos, -1)
+        if self.shown == "random":
+            ranks = batch.labels["permutation"][:, None]
+        first, second = self.orders[ranks][..., self.pairs].unbind(-2)  # (B, orders, pairs)
+        rows = torch.arange(videos, device=vectors.device)[:, None, None]
+        joined = compared[rows, first, second].flatten(2)
+        logits = self.head(self.dropout(joined)).flatten(0, 1)
+        loss, accuracy = masked_cross_entropy(logits, ranks.flatten())
+        return {"loss": loss}, {"accuracy": accuracy}

@@ -1,0 +1,46 @@
+"""Options of samplers whose clips have an order in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from vidssl_cli.hooks import SamplerOptions
+from vidssl_plugins.samplers.options.short import Short
+
+if TYPE_CHECKING:
+    from vidssl_cli.clips import Sampler
+
+
+class ClipOrder(SamplerOptions):
+    """Clips that follow one another (clip order prediction, VCOP, Xu et al. 2019).
+
+    The views are in the order of time. Offers the label ``permutation``: an order drawn at random
+    to show them in, as its rank among all orders.
+    """
+
+    name: Literal["clip_order"]
+    clips: Annotated[int, Field(ge=2, le=7)] = 3
+    """V, clips per video."""
+    frames: Annotated[int, Field(ge=2)] = 16
+    """T, frames per clip."""
+    stride: PositiveInt = 1
+    """Distance in frames between two frames of a clip."""
+    gap: NonNegativeInt = 8
+    """Frames between the end of a clip and the beginning of the next."""
+    short_video: Short = "skip"
+    """What becomes of a video that is shorter than all clips with their gaps: it goes on from its
+    first frame, is left out, or stops the run."""
+
+    def build(self) -> Sampler:
+        """Build the sampler."""
+        from vidssl_plugins.samplers.clip_order import ClipOrderSampler
+
+        return ClipOrderSampler(self)
+
+    def labels(self) -> Mapping[str, int]:
+        """Name the one label."""
+        return {"permutation": math.factorial(self.clips)}

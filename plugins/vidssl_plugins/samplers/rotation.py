@@ -1,0 +1,25 @@
+"""Clips turned by quarters (3D-RotNet, Jing, Tian 2018)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vidssl_cli.clips import ClipPlan, Draw, View
+from vidssl_plugins.samplers.short import OneClipSampler
+
+if TYPE_CHECKING:
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.options.plain import Rotation
+
+
+class RotationSampler(OneClipSampler):
+    """Turns one clip; its turns are cropped, mirrored and coloured alike."""
+
+    def __init__(self, options: Rotation) -> None:
+        super().__init__(options, variants=4)
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan the turns, with their number of quarters as label."""
+        frames, turns = self.clip(video, draw), self.planned(draw)
+        views = [View(frames, "video", "video", "video", turns=int(turn)) for turn in turns]
+        return ClipPlan(tuple(views), {"rotation": turns})

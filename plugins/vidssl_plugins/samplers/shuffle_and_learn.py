@@ -1,0 +1,44 @@
+"""Clips in order and with a shuffled middle (shuffle and learn, Misra et al. 2016)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import ClipPlan, Draw, View
+from vidssl_plugins.samplers.short import OneClipSampler
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.options.plain import ShuffleAndLearn
+
+
+def shuffled(
+    frames: NDArray[np.int64], kept: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Permute the middle of (T,) frames, ``kept`` at either end aside; never into itself."""
+    middle = np.arange(kept, len(frames) - kept)
+    order = random.permutation(middle)
+    if (order == middle).all():
+        order = np.roll(middle, 1)
+    mixed = frames.copy()
+    mixed[middle] = frames[order]
+    return mixed
+
+
+class ShuffleAndLearnSampler(OneClipSampler):
+    """Plays one clip in order and shuffled, cropped, mirrored and coloured alike."""
+
+    def __init__(self, options: ShuffleAndLearn) -> None:
+        super().__init__(options, variants=2)
+        self.kept = options.kept
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan both or one of them, with whether it is shuffled as label."""
+        frames, labels = self.clip(video, draw), self.planned(draw)
+        clips = [shuffled(frames, self.kept, draw("order")) if mix else frames for mix in labels]
+        views = tuple(View(clip, "video", "video", "video") for clip in clips)
+        return ClipPlan(views, {"shuffled": labels})

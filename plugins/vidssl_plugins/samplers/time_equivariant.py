@@ -1,0 +1,178 @@
+"""Couples of videos with one relative transformation (Jenni, Jin 2021, section 3).
+
+A speed class k plays every 2^k-th frame: its step is 2^k, and a clip reaches (T - 1) 2^k frames
+beyond its first one. Whether it runs backwards does not change which frames it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import ClipPlan, Draw, Sampler, View
+from vidssl_plugins.samplers.short import ShortVideos
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.samplers.options.transforms import TimeEquivariant
+
+BEFORE, AFTER, OVERLAP = range(3)
+"""How the first clip of a video lies to the second: the classes of ``order``."""
+
+
+def order(shift: int, first: int, second: int) -> int:
+    """Return how the first of two clips lies to the second, as closed intervals of frames.
+
+    Args:
+        shift: Start of the second clip less that of the first.
+        first: Reach of the first clip, its last frame less its first.
+        second: Reach of the second clip.
+    """
+    if shift > first:
+        return BEFORE
+    return AFTER if shift < -second else OVERLAP
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a couple shares: speed ranks and directions of both clips, and the shift of starts."""
+
+    speeds: tuple[int, int]
+    backward: tuple[bool, bool]
+    shift: int
+
+    def number(self) -> int:
+        """Return a number that equal relations share, and no others with speed ranks below 2^8."""
+        (p, q), (back_p, back_q) = self.speeds, self.backward
+        return ((p << 8 | q) << 2 | back_p << 1 | back_q) << 32 | (self.shift + (1 << 31))
+
+
+def draw_shift(room: int, first: int, second: int, how: str, draw: Draw) -> int:
+    """Draw a shift that two clips can have in a video of ``room`` + 1 frames.
+
+    Args:
+        room: Last frame of the shorter video.
+        first: Reach of the first clip, at most ``room``.
+        second: Reach of the second clip, at most ``room``.
+        how: ``natural`` or ``balanced``.
+        draw: Whose randomness it is.
+    """
+    random = draw("shift")
+    if how == "natural":
+        return int(random.integers(room - second + 1) - random.integers(room - first + 1))
+    lowest, highest = first - room, room - second
+    ranges = {
+        BEFORE: (first + 1, highest),
+        AFTER: (lowest, -second - 1),
+        OVERLAP: (max(lowest, -second), min(highest, first)),
+    }
+    possible = [limits for limits in ranges.values() if limits[0] <= limits[1]]
+    low, high = possible[random.integers(len(possible))]
+    return int(random.integers(low, high + 1))
+
+
+class TimeEquivariantSampler(Sampler):
+    """Plans two clips of each video; consecutive videos of a batch make a couple.
+
+    Videos at the end of a batch that do not fill a couple make one of their own, down to a video
+    alone, which the contrast between couples knows as a negative only.
+    """
+
+    views = 2
+
+    def __init__(self, options: TimeEquivariant) -> None:
+        self.options = options
+        self.frames = options.frames
+        self.together = 1 if options.equivariance == "none" else options.coupling
+        reaches = [self._reach(rank) for rank in range(len(options.speeds))]
+        self.short = ShortVideos(options.short_video, reaches[-1] + 1, reaches[0] + 1)
+
+    def rejects(self, video: Video) -> str | None:
+        """Reject what the policy for short videos rejects."""
+        return self.short.rejects(video)
+
+    def plan(self, video: Video, draw: Draw) -> ClipPlan:
+        """Plan a video that is a couple by itself."""
+        return self._couple([video], [draw], 0)[0]
+
+    def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
+        """Plan a batch couple by couple."""
+        size = self.together
+        starts = range(0, len(videos), size)
+        couples = (
+            self._couple(videos[first : first + size], draws[first : first + size], number)
+            for number, first in enumerate(starts)
+        )
+        return [plan for couple in couples for plan in couple]
+
+    def _couple(
+        self, videos: Sequence[Video], draws: Sequence[Draw], number: int
+    ) -> list[ClipPlan]:
+        """Plan the videos of one couple, whose number in the batch is given."""
+        kind = self.options.equivariance
+        # The first by index, so that the order within a couple changes nothing.
+        leader = min(draws, key=lambda draw: (draw.video, draw.epoch))
+        geometry = leader if kind in ("spatial", "both") else None
+        shortest = min(self._length(video) for video in videos)
+        shared = self._relation(shortest, leader)
+        plans = []
+        for video, draw in zip(videos, draws, strict=True):
+            relation = self._standstill(video, draw) if kind == "spatial" else shared
+            views, labels = self._place(relation, video, draw)
+            if kind != "none":
+                # Boxes that are drawn from a continuum never agree by accident.
+                same = relation.number() if kind == "temporal" else number
+                labels |= {"couple": np.array(number), "relation": np.array(same)}
+            plans.append(ClipPlan(views, labels, geometry))
+        return plans
+
+    def _length(self, video: Video) -> int:
+        return self.short.length(video, self.short.needed)
+
+    def _reach(self, rank: int) -> int:
+        """Return the last frame of a clip at a speed less its first."""
+        return (self.frames - 1) << self.options.speeds[rank]
+
+    def _motion(self, count: int, draw: Draw, view: int) -> tuple[int, bool]:
+        """Draw the rank of a speed that fits, and whether the clip runs backwards."""
+        fitting = sum(self._reach(rank) < count for rank in range(len(self.options.speeds)))
+        backward = draw("direction", view).random() < self.options.backward
+        return int(draw("speed", view).integers(fitting)), bool(backward)
+
+    def _relation(self, count: int, draw: Draw) -> Relation:
+        """Draw a relation that a video of ``count`` frames has room for."""
+        (p, back_p), (q, back_q) = (self._motion(count, draw, view) for view in (0, 1))
+        reaches = self._reach(p), self._reach(q)
+        shift = draw_shift(count - 1, *reaches, self.options.relation, draw)
+        return Relation((p, q), (back_p, back_q), shift)
+
+    def _standstill(self, video: Video, draw: Draw) -> Relation:
+        """Draw one clip of a video, to be shown twice."""
+        rank, backward = self._motion(self._length(video), draw, 0)
+        return Relation((rank, rank), (backward, backward), 0)
+
+    def _place(
+        self, relation: Relation, video: Video, draw: Draw
+    ) -> tuple[tuple[View, ...], dict[str, NDArray[np.int64]]]:
+        """Draw where in a video the two clips of a relation lie."""
+        first, second = (self._reach(rank) for rank in relation.speeds)
+        latest = self._length(video) - 1 - max(first, relation.shift + second)
+        start = int(draw("start").integers(max(0, -relation.shift), latest + 1))
+        views = []
+        for begin, rank, backward in zip(
+            (start, start + relation.shift), relation.speeds, relation.backward, strict=True
+        ):
+            walk = np.arange(self.frames, dtype=np.int64) << self.options.speeds[rank]
+            frames = self.short.fold(begin + walk, video)
+            views.append(View(frames[::-1].copy() if backward else frames))
+        labels = {
+            "speed": np.array(relation.speeds),
+            "direction": np.array(relation.backward, dtype=np.int64),
+            "order": np.array(order(relation.shift, first, second)),
+        }
+        return tuple(views), labels
