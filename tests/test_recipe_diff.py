@@ -177,9 +177,10 @@ def test_the_list_groups_recipes_and_says_what_they_are(capfd):
     assert rows["papers/pace-r3d-ucf101"]["backbone"] == {"name": "r3d", "depth": 10}
     assert rows["papers/pace-r3d-ucf101"]["sampler"] == "pace"
     assert rows["papers/pace-r3d-ucf101"]["pretexts"] == [
-        {"name": "pace", "weight": 1.0},
-        {"name": "same_context", "weight": 0.1},
+        {"name": "pace", "label": None, "weight": 1.0},
+        {"name": "same_context", "label": None, "weight": 0.1},
     ]
+    assert rows["small/rotation"]["pretexts"][0]["label"] == "rotation"
     assert rows["finetune"]["backbone"] is None
 
 

@@ -30,15 +30,18 @@ class Outline:
     backbone: Mapping[str, Any] | None
     """As written; a fine-tuning has none, its network comes with the weights."""
     sampler: str | None
-    pretexts: tuple[tuple[str, float], ...]
-    """Name and weight of each."""
+    pretexts: tuple[tuple[str, str | None, float], ...]
+    """Name, the label that it is set to tell, and weight of each."""
 
     def method(self) -> str:
         """Return backbone, sampler and pretexts on one line."""
         backbone = dict(self.backbone or {"name": "the network of a run"})
         network = str(backbone.pop("name", None))
         network += "".join(f" {key} {value}" for key, value in backbone.items())
-        parts = [f"{'' if weight == 1 else f'{weight:g} '}{name}" for name, weight in self.pretexts]
+        parts = [
+            " ".join(filter(None, ["" if weight == 1 else f"{weight:g}", name, label]))
+            for name, label, weight in self.pretexts
+        ]
         return " · ".join(filter(None, [network, self.sampler, " + ".join(parts)]))
 
 
@@ -66,7 +69,7 @@ def outline(name: str, path: Path) -> Outline:
         task=str(data.get("task", "pretrain")) if data else None,
         backbone=backbone if isinstance(backbone, dict) else None,
         sampler=_name(data.get("sampler")),
-        pretexts=tuple((_task(item), _weight(item)) for item in items),
+        pretexts=tuple((_name(item) or "?", _label(item), _weight(item)) for item in items),
     )
 
 
@@ -81,10 +84,8 @@ def _name(value: Any) -> str | None:
     return str(value["name"]) if isinstance(value, dict) and "name" in value else None
 
 
-def _task(value: Any) -> str:
-    """Return a pretext's name, with the label that it tells where it is set to one."""
-    label = value.get("label") if isinstance(value, dict) else None
-    return " ".join(filter(None, [_name(value) or "?", label and str(label)]))
+def _label(value: Any) -> str | None:
+    return str(value["label"]) if isinstance(value, dict) and "label" in value else None
 
 
 def _weight(value: Any) -> float:

@@ -48,7 +48,9 @@ def list_(as_json: AsJson = False) -> None:
 def _as_document(outline: Outline) -> dict[str, Any]:
     from dataclasses import asdict
 
-    pretexts = [{"name": name, "weight": weight} for name, weight in outline.pretexts]
+    pretexts = [
+        {"name": name, "label": label, "weight": weight} for name, label, weight in outline.pretexts
+    ]
     return asdict(outline) | {"path": str(outline.path), "pretexts": pretexts}
 
 
