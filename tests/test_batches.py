@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli.batches import PREFETCH, Loader, decode_views
+from vidssl_cli.batches import PREFETCH, Loader
 from vidssl_cli.decode import read_planes
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.recipe import Augment, Colour, Input
+from vidssl_cli.samples import decode_views
 from vidssl_plugins.samplers.hooks import Pace
 
 SETTINGS = Input(resize=(24, 32), crop=16)
@@ -112,7 +113,7 @@ def test_a_worker_that_fails_names_the_video(toy_videos, monkeypatch, workers):
     def run_out_of_memory(video, *_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("vidssl_cli.batches.decode_views", run_out_of_memory)
+    monkeypatch.setattr("vidssl_cli.samples.decode_views", run_out_of_memory)
     with pytest.raises(
         VidsslError, match=r"a worker failed at .*mp4: MemoryError: no room"
     ) as seen:

@@ -177,6 +177,16 @@ def test_interrupted_and_resumed_is_bit_identical(
     assert len(runs[0]) == 12 + 2
 
 
+def test_other_scores_do_not_go_on_with_a_run(toy_videos, toy_recipe, scored, tmp_path):
+    path = scored(*[[i / 12, 0.1] for i in range(12)])
+    chosen = recipe(toy_recipe, epochs=1, scores=str(path))
+    pretrain(chosen, toy_videos, Session(tmp_path / "run", device="cpu", workers=1))
+    scored(*[[1 - i / 12, 0.1] for i in range(12)])
+    session = Session(tmp_path / "run", device="cpu", workers=1, resume=True)
+    with pytest.raises(UsageError, match="their scores have changed since"):
+        pretrain(chosen, toy_videos, session)
+
+
 def test_processes_plan_the_same_batches(toy_videos, scored):
     path = scored(*[[i / 12, 0.1] for i in range(12)])
     whole = loader(toy_videos, path)

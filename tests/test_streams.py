@@ -59,7 +59,7 @@ def test_pixels_are_those_of_the_video(toy_videos):
 
 
 def test_nobody_asks_nothing_comes(toy_videos, monkeypatch):
-    monkeypatch.setattr("vidssl_cli.batches.flow_of_views", None)
+    monkeypatch.setattr("vidssl_cli.samples.flow_of_views", None)
     batch = next(loader(toy_videos, Augment(), frozenset()).epoch(0))
     assert batch.pixels is None
     assert batch.flow is None

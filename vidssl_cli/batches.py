@@ -1,4 +1,4 @@
-"""From videos to training batches: order, plans, decoding in threads, augmentation on the device.
+"""Training batches, epoch by epoch: plans, decoding in threads, augmentation one batch ahead.
 
 Which videos make which step, and what every sample is, depends on the seed alone: not on the number
 of threads or processes, and not on where a run was interrupted.
@@ -11,75 +11,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from vidssl_cli import augment
-from vidssl_cli.clips import Batch, ClipPlan, Draw
-from vidssl_cli.decode import read_planes
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
-from vidssl_cli.flow import check_flow, flow_of_views
+from vidssl_cli.flow import check_flow
 from vidssl_cli.order import Order
-from vidssl_cli.streams import cut_flow, cut_pixels
+from vidssl_cli.samples import Maker
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
-    from vidssl_cli.clips import Sampler
+    from vidssl_cli.clips import Batch, ClipPlan, Draw, Sampler
     from vidssl_cli.hooks import Stream
     from vidssl_cli.recipe import Augment, Input
+    from vidssl_cli.samples import Sample
     from vidssl_cli.videos import FlowMethod, Video
 
 PREFETCH = 3
 """Batches that are decoded ahead of the one that is augmented, which is ahead of the one in use."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One video of a batch before it reaches the device."""
-
-    video: int
-    plan: ClipPlan
-    pictures: Tensor
-    """(V, T, 3, H, W) uint8."""
-    parameters: augment.Parameters
-    seconds: float
-    """How long a worker took to make it."""
-    flow: Tensor | None = None
-    """(V, T - 1, 2, H, W) float32, if it was asked for."""
-
-
-def decode_views(
-    video: Video,
-    views: Sequence[NDArray[np.int64]],
-    resize: tuple[int, int] | int,
-    *,
-    pinned: bool = False,
-) -> Tensor:
-    """Return (V, T, 3, H, W) uint8: every view's frames, each frame decoded once.
-
-    Args:
-        video: what to decode.
-        views: V of (T,) frame numbers.
-        resize: size at which frames are decoded, as in `read_planes`.
-        pinned: put them where a GPU can fetch them while the CPU goes on.
-
-    Raises:
-        MediaError: the video cannot be read.
-    """
-    numbers, places = np.unique(np.stack(views), return_inverse=True)
-    planes = read_planes(video, numbers.tolist(), resize)
-    shape = (len(views), len(views[0]), *planes.shape[1:])
-    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
-    gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
-    np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
-    return pictures
 
 
 class Loader:
@@ -154,15 +108,14 @@ class Loader:
         self.videos = videos
         self.sampler = sampler
         self.settings = settings
-        self.augmentation = augmentation
+        self.maker = Maker(
+            settings, augmentation, streams, flow, device=device or torch.device("cpu")
+        )
         self.batch_videos = batch_videos
-        self.streams = streams
-        self.flow: FlowMethod = flow
         self.labels = labels
         share = batch_videos // processes
         self.part = slice(rank * share, (rank + 1) * share)
         self.workers = (os.cpu_count() or 1) if workers is None else workers
-        self.device = device or torch.device("cpu")
         self.on_skip = on_skip
         self._delivered = 0
         self._working = 0.0
@@ -250,7 +203,7 @@ class Loader:
 
     def _load(self, number: int, draw: Draw, plan: ClipPlan) -> Sample:
         try:
-            return self._make(number, draw, plan)
+            return self.maker.sample(number, self.videos[number], draw, plan)
         except VidsslError:
             raise
         except Exception as error:
@@ -260,28 +213,6 @@ class Loader:
                 where=path,
                 hint="if memory ran out, give fewer --workers",
             ) from error
-
-    def _make(self, number: int, draw: Draw, plan: ClipPlan) -> Sample:
-        begun = time.monotonic()
-        frames = [view.frames for view in plan.views]
-        pictures = decode_views(
-            self.videos[number],
-            frames,
-            self.settings.resize,
-            pinned=self.device.type == "cuda",
-        )
-        parameters = augment.draw_parameters(
-            plan,
-            draw,
-            self.augmentation,
-            self.settings.crop,
-            (pictures.shape[-2], pictures.shape[-1]),
-        )
-        flow = None
-        if "flow" in self.streams:
-            video, planes = self.videos[number], pictures.numpy()
-            flow = torch.from_numpy(flow_of_views(video, frames, planes, self.flow))
-        return Sample(number, plan, pictures, parameters, time.monotonic() - begun, flow)
 
     def _finish(self, loading: Sequence[Callable[[], Sample]]) -> list[Sample]:
         samples = []
@@ -303,45 +234,14 @@ class Loader:
 
     def _collate(self, samples: list[Sample]) -> Batch:
         begun = time.monotonic()
-        arrived = [sample.pictures.to(self.device, non_blocking=True) for sample in samples]
-        parameters = augment.Parameters.stack([sample.parameters for sample in samples])
-        pictures = [picture for views in arrived for picture in views]
-        clips = augment.prepare(pictures, parameters, self.settings)
-        pixels = flow = None
-        if "pixels" in self.streams:
-            pixels = _by_video(cut_pixels(pictures, parameters, self.settings.crop), samples)
-        if "flow" in self.streams:
-            fields = [
-                field.to(self.device, non_blocking=True)
-                for sample in samples
-                if sample.flow is not None
-                for field in sample.flow
-            ]
-            flow = _by_video(cut_flow(fields, parameters, self.settings.crop), samples)
-        self._delivered += len(clips)
+        batch = self.maker.batch(samples)
+        self._delivered += batch.clips.shape[:2].numel()
         self._working += sum(sample.seconds for sample in samples)
         self._collating += time.monotonic() - begun
-        video = torch.tensor([sample.video for sample in samples])
-        labels = {
-            name: torch.from_numpy(np.stack([s.plan.labels[name] for s in samples]))
-            for name in samples[0].plan.labels
-        }
         if self.labels is not None:
-            labels["class"] = torch.from_numpy(self.labels)[video]
-        frames = np.stack([[view.frames for view in sample.plan.views] for sample in samples])
-        return Batch(
-            clips=_by_video(clips, samples),
-            labels={name: label.to(self.device) for name, label in labels.items()},
-            video=video.to(self.device),
-            frames=torch.from_numpy(frames),
-            pixels=pixels,
-            flow=flow,
-        )
-
-
-def _by_video(clips: Tensor, samples: Sequence[Sample]) -> Tensor:
-    """Sort N = B V clips by video: (B, V, …)."""
-    return clips.view(len(samples), -1, *clips.shape[1:])
+            classes = self.labels[[sample.video for sample in samples]]
+            batch.labels["class"] = torch.from_numpy(classes).to(batch.video.device)
+        return batch
 
 
 def _one_ahead(

@@ -18,7 +18,7 @@ from torch import nn
 
 from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import publish
-from vidssl_cli.batches import PREFETCH, decode_views
+from vidssl_cli.batches import PREFETCH
 from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
 from vidssl_cli.clips import uniform_clips
 from vidssl_cli.console import track
@@ -30,6 +30,7 @@ from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import at_rate, frame_rate, stored_frames
 from vidssl_cli.recipe import Evaluation, Input, Published, Section
 from vidssl_cli.registry import Offered
+from vidssl_cli.samples import decode_views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

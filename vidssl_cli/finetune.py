@@ -92,7 +92,7 @@ def finetune(
         numbers = _numbers(used, classes)
         loader = build_loader(recipe, card.input, sampler, used, session, world, labels=numbers)
         unusable = (*broken, *rejected)
-        with recorded(recipe, used, unusable, card, session, world, origin) as run:
+        with recorded(recipe, loader, unusable, card, session, world, origin) as run:
             loader.on_skip = run.skip
 
             def measure(split: str) -> dict[str, float]:

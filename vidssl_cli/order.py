@@ -7,6 +7,7 @@ may draw on some of the visits only until training has come further (`clips.Stag
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,13 @@ class Order:
             for visit, video in zip(before.tolist(), videos.tolist(), strict=True)
         ]
         return videos.tolist(), draws
+
+    def digest(self) -> str:
+        """Return a SHA-256 of what the stages draw on, which scores in a file may decide."""
+        state = hashlib.sha256()
+        for stage in self._stages:
+            state.update(f"{stage.first_step} {stage.visits.tolist()}".encode())
+        return state.hexdigest()
 
     def _steps_of_a_pass(self, stage: Stage) -> int:
         return len(stage.visits) * self.repeats // self.batch_videos

@@ -98,7 +98,7 @@ def pretrain(
             published=recipe.published,
         )
         unusable = (*broken, *rejected)
-        with recorded(recipe, used, unusable, card, session, world) as run:
+        with recorded(recipe, loader, unusable, card, session, world) as run:
             loader.on_skip = run.skip
             fit(learner, loader, recipe.train, run, world)
             return Outcome(skipped=len(run.skipped))
@@ -183,7 +183,7 @@ def build_loader(
 @contextmanager
 def recorded(
     recipe: PretrainRecipe | FinetuneRecipe,
-    data: Sequence[Video],
+    loader: Loader,
     unusable: Sequence[MediaError],
     card: Card,
     session: Session,
@@ -198,7 +198,8 @@ def recorded(
     run = runs.open_run(
         session.out,
         recipe,
-        data_digest=videos.digest(data),
+        data_digest=videos.digest(loader.videos),
+        order_digest=loader.order.digest(),
         resume=session.resume,
         overwrite=session.overwrite,
         origin=origin,
@@ -206,7 +207,7 @@ def recorded(
     for error in unusable:
         run.skip(error)
     atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
-    run.state("running", videos=len(data))
+    run.state("running", videos=len(loader.videos))
     world.wait()
     try:
         yield run

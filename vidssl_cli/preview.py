@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.batches import Loader, Sample
+    from vidssl_cli.batches import Loader
     from vidssl_cli.errors import MediaError
     from vidssl_cli.recipe import PretrainRecipe
+    from vidssl_cli.samples import Sample
     from vidssl_cli.videos import Video
 
     Label = NDArray[np.int64] | NDArray[np.float32] | np.int64 | np.float32

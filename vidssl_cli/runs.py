@@ -113,6 +113,7 @@ def open_run(
     recipe: PretrainRecipe | FinetuneRecipe,
     *,
     data_digest: str,
+    order_digest: str,
     resume: bool,
     overwrite: bool,
     origin: dict[str, Any] | None = None,
@@ -123,6 +124,7 @@ def open_run(
         out: the directory.
         recipe: what to train.
         data_digest: identifies the videos and their facts.
+        order_digest: identifies what training draws on, and when.
         resume: go on with the run if there is one.
         overwrite: throw away what is there.
         origin: what else to record, such as the run that fine-tuning starts from.
@@ -157,6 +159,12 @@ def open_run(
                 where=str(out),
                 hint="give the same DATA, or start a new run",
             )
+        if facts["order"] != order_digest:
+            raise UsageError(
+                f"{out} drew on its clips in another order; their scores have changed since",
+                where=str(out),
+                hint="restore the file of scores, or start a new run",
+            )
         if origin and facts.get("weights") != origin["weights"]:
             raise UsageError(
                 f"{out} was begun from other weights",
@@ -168,6 +176,7 @@ def open_run(
         "task": recipe.task,
         "seed": recipe.train.seed,
         "data": data_digest,
+        "order": order_digest,
         "argv": sys.argv,
         "git": _git_commit(),
         "versions": versions(),

@@ -1,0 +1,138 @@
+"""From a planned video to clips: decoding in a worker, augmentation on the training device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vidssl_cli import augment
+from vidssl_cli.clips import Batch, ClipPlan, Draw
+from vidssl_cli.decode import read_planes
+from vidssl_cli.flow import flow_of_views
+from vidssl_cli.streams import cut_flow, cut_pixels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from vidssl_cli.hooks import Stream
+    from vidssl_cli.recipe import Augment, Input
+    from vidssl_cli.videos import FlowMethod, Video
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One video of a batch before it reaches the device."""
+
+    video: int
+    plan: ClipPlan
+    pictures: Tensor
+    """(V, T, 3, H, W) uint8."""
+    parameters: augment.Parameters
+    seconds: float
+    """How long a worker took to make it."""
+    flow: Tensor | None = None
+    """(V, T - 1, 2, H, W) float32, if it was asked for."""
+
+
+def decode_views(
+    video: Video,
+    views: Sequence[NDArray[np.int64]],
+    resize: tuple[int, int] | int,
+    *,
+    pinned: bool = False,
+) -> Tensor:
+    """Return (V, T, 3, H, W) uint8: every view's frames, each frame decoded once.
+
+    Args:
+        video: what to decode.
+        views: V of (T,) frame numbers.
+        resize: size at which frames are decoded, as in `read_planes`.
+        pinned: put them where a GPU can fetch them while the CPU goes on.
+
+    Raises:
+        MediaError: the video cannot be read.
+    """
+    numbers, places = np.unique(np.stack(views), return_inverse=True)
+    planes = read_planes(video, numbers.tolist(), resize)
+    shape = (len(views), len(views[0]), *planes.shape[1:])
+    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+    gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
+    np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
+    return pictures
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes samples, in any thread, and batches of them."""
+
+    settings: Input
+    augmentation: Augment
+    streams: frozenset[Stream]
+    """What batches hold beside clips."""
+    flow: FlowMethod
+    """How optical flow is computed where the data hold none."""
+    device: torch.device
+    """Where batches are made."""
+
+    def sample(self, number: int, video: Video, draw: Draw, plan: ClipPlan) -> Sample:
+        """Decode what is planned of the video of that number, and draw how it is varied.
+
+        Raises:
+            MediaError: the video cannot be read.
+        """
+        begun = time.monotonic()
+        frames = [view.frames for view in plan.views]
+        pinned = self.device.type == "cuda"
+        pictures = decode_views(video, frames, self.settings.resize, pinned=pinned)
+        size = (pictures.shape[-2], pictures.shape[-1])
+        parameters = augment.draw_parameters(
+            plan, draw, self.augmentation, self.settings.crop, size
+        )
+        flow = None
+        if "flow" in self.streams:
+            flow = torch.from_numpy(flow_of_views(video, frames, pictures.numpy(), self.flow))
+        return Sample(number, plan, pictures, parameters, time.monotonic() - begun, flow)
+
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        """Vary the pictures of samples, and put them and their labels together."""
+        arrived = [sample.pictures.to(self.device, non_blocking=True) for sample in samples]
+        parameters = augment.Parameters.stack([sample.parameters for sample in samples])
+        pictures = [picture for views in arrived for picture in views]
+        side = self.settings.crop
+
+        def by_video(clips: Tensor) -> Tensor:
+            return clips.view(len(samples), -1, *clips.shape[1:])
+
+        pixels = flow = None
+        if "pixels" in self.streams:
+            pixels = by_video(cut_pixels(pictures, parameters, side))
+        if "flow" in self.streams:
+            flow = by_video(cut_flow(self._fields(samples), parameters, side))
+        labels = {
+            name: torch.from_numpy(np.stack([s.plan.labels[name] for s in samples]))
+            for name in samples[0].plan.labels
+        }
+        frames = np.stack([[view.frames for view in sample.plan.views] for sample in samples])
+        return Batch(
+            clips=by_video(augment.prepare(pictures, parameters, self.settings)),
+            labels={name: label.to(self.device) for name, label in labels.items()},
+            video=torch.tensor([sample.video for sample in samples]).to(self.device),
+            frames=torch.from_numpy(frames),
+            pixels=pixels,
+            flow=flow,
+        )
+
+    def _fields(self, samples: Sequence[Sample]) -> list[Tensor]:
+        """Return the flow of every clip, on the device."""
+        return [
+            field.to(self.device, non_blocking=True)
+            for sample in samples
+            if sample.flow is not None
+            for field in sample.flow
+        ]
