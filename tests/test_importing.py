@@ -178,12 +178,14 @@ class Trap:
         return print, ("a file of weights must not run code",)
 
 
-@pytest.mark.parametrize("content", ["garbage", "module", "list", "trap"])
+@pytest.mark.parametrize("content", ["garbage", "text", "module", "list", "trap"])
 def test_what_is_no_state_dict_is_refused(content, tmp_path, capsys):
     file = tmp_path / "weights.pth"
     match content:
         case "garbage":
             file.write_bytes(b"weights" * 100)
+        case "text":
+            file.write_text("junk\n")
         case "module":
             torch.save(torch.nn.Linear(2, 2), file)
         case "list":
