@@ -172,9 +172,10 @@ def test_a_closed_pipe_ends_silently_with_141(arguments, together):
 
 def test_a_real_ctrl_c_ends_with_130():
     script = f"""
-import os, sys
+import os, signal, sys
 from vidssl_cli import recipe_files
 from vidssl_cli.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 recipe_files.load = lambda *_: os.kill(os.getpid(), {int(signal.SIGINT)})
 sys.argv[1:] = ["recipes", "check", "small/pace"]
 main()

@@ -37,6 +37,7 @@ METHODS = {
     "order, as in VCOP": [{"name": "clip_order"}, {"hidden": 8, "dropout": 0, "orders": "random"}],
     "instance": [UNIFORM, {}],
     "instance, as in MoCo": [UNIFORM, {"momentum": 0.5, "queue": 12}],
+    "statistics": [{"name": "consecutive"}, {}],
     "sstl": [{"name": "sstl"}, {"bank_negatives": 8}],
 }
 """Sampler, and options of the pretext whose name stands before the comma."""
@@ -65,7 +66,7 @@ def build(name):
 def make_batch(recipe, step, rank, size):
     """Return a process's part of a global batch of noise; one video is in it twice."""
     torch.manual_seed(step)
-    batch = noise_batch(recipe.sampler, SHARED, side=16)
+    batch = noise_batch(recipe.sampler, SHARED, side=16, streams=recipe.streams())
     batch.clips = 4 * batch.clips - 2
     batch.video = torch.tensor([step, 5, 7, 7])
     return list(_split(batch, size))[rank]
