@@ -66,7 +66,7 @@ def whole(step: Stepper, loader: Loader, steps: int) -> tuple[float, float]:
         waited += time.perf_counter() - asked
         step(batch, number)
     seconds = time.perf_counter() - begun
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     return seconds, waited
 
 

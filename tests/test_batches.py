@@ -60,6 +60,13 @@ def test_resuming_inside_an_epoch_does_not_change_samples(toy_videos):
     assert_same(batches(loader(toy_videos))[2:], batches(loader(toy_videos), first_step=2))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_follow_one_another_without_a_break(toy_videos, workers):
+    feed = loader(toy_videos, workers=workers)
+    apart = [*batches(feed, 0, 1), *batches(feed, 1)]
+    assert_same(list(feed.batches(1, 2 * feed.steps)), apart)
+
+
 def test_a_peek_shows_the_beginning_of_a_batch(toy_videos):
     feed = loader(toy_videos)
     samples, batch = feed.peek(1, 2, 3)

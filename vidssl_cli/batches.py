@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -137,37 +137,43 @@ class Loader:
         plans = self.sampler.plan_batch([self.videos[n] for n in numbers], draws)
         return list(zip(numbers, draws, plans, strict=True))
 
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Yield this process's part of the batches of an epoch, from a given step on.
+    def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
+        """Yield this process's part of the batches of an epoch, from a given step on."""
+        return self.batches(epoch * self.steps + first_step, (epoch + 1) * self.steps)
+
+    def batches(self, first: int, last: int) -> Generator[Batch, None, None]:
+        """Yield this process's part of the batches of steps, counted from the run's beginning.
+
+        What comes next is got ready beyond the end of an epoch, up to the step before ``last``.
 
         Raises:
             MediaError: no video of a batch can be read, or nobody wants to be told of one.
             VidsslError: a worker failed for another reason.
         """
         if not self.workers:
-            yield from map(self._collate, self._decoded(epoch, first_step, None))
+            yield from map(self._collate, self._decoded(first, last, None))
             return
         pool = ThreadPoolExecutor(self.workers, "decode")
         augmenting = ThreadPoolExecutor(1, "augment")
         try:
-            decoded = self._decoded(epoch, first_step, pool)
+            decoded = self._decoded(first, last, pool)
             yield from _one_ahead(augmenting, self._collate, decoded)
         finally:
             pool.shutdown(cancel_futures=True)
             augmenting.shutdown(cancel_futures=True)
 
     def _decoded(
-        self, epoch: int, first_step: int, pool: ThreadPoolExecutor | None
+        self, first: int, last: int, pool: ThreadPoolExecutor | None
     ) -> Iterator[list[Sample]]:
         """Yield the samples of step after step, while those of later steps are being decoded."""
-        steps = iter(range(first_step, self.steps))
+        steps = iter(range(first, last))
         ahead: deque[list[Callable[[], Sample]]] = deque()
         for step in islice(steps, PREFETCH):
-            ahead.append(self._start(self.plan(epoch, step), pool))
+            ahead.append(self._start(self.plan(*divmod(step, self.steps)), pool))
         while ahead:
             samples = self._finish(ahead.popleft())
             for step in islice(steps, 1):
-                ahead.append(self._start(self.plan(epoch, step), pool))
+                ahead.append(self._start(self.plan(*divmod(step, self.steps)), pool))
             yield samples
 
     def peek(self, epoch: int, step: int, videos: int) -> tuple[list[Sample], Batch]:

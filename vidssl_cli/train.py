@@ -6,7 +6,8 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -81,9 +82,11 @@ def fit(
         offer=lambda: loader.offer() * world.size,
         shown=world.leads,
     )
-    with StopSignals() as signals, display:
+    batches = loader.batches(progress.step, loader.steps * settings.epochs)
+    with StopSignals() as signals, display, closing(batches):
         for epoch in range(progress.epoch, settings.epochs):
-            for batch in display.timed(loader.epoch(epoch, progress.epoch_step)):
+            left = loader.steps - progress.epoch_step
+            for batch in display.timed(islice(batches, left)):
                 values = step(batch, progress.step)
                 progress.step += 1
                 progress.epoch_step += 1
