@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +44,14 @@ def check(
     Returns:
         How many videos the recipe can train on, and the findings.
     """
-    rejected = _rejected(recipe, videos)
+    settings, learned = Input(), [v for v in videos if v.split in (None, "train")]
+    if isinstance(recipe, PretrainRecipe):  # fine-tuning takes the input of the weights
+        settings, learned = recipe.input, recipe.taken(learned)
+    sampler = build_sampler(recipe.sampler, settings)
+    reasons = [(video.path, sampler.rejects(video)) for video in videos]
+    rejected = [(path, reason) for path, reason in reasons if reason is not None]
     useless = {path for path, _ in rejected}
-    usable = [video for video in videos if video.split != "test" and video.path not in useless]
+    usable = [video for video in learned if video.path not in useless]
     findings = [
         Finding(
             "unreadable",
@@ -58,20 +63,11 @@ def check(
         *_labels(recipe, usable, videos),
         *_leaks(videos),
     ]
-    if len(usable) < recipe.train.batch_videos:
-        message = f"{len(usable)} training videos do not fill train.batch_videos"
-        findings.append(Finding("batch", f"{message} = {recipe.train.batch_videos}", ()))
+    visits = sum(map(sampler.visits, usable)) * recipe.train.repeats
+    if visits < recipe.train.batch_videos:
+        message = f"{visits} visits to {len(usable)} training videos do not fill one batch of"
+        findings.append(Finding("batch", f"{message} {recipe.train.batch_videos} videos", ()))
     return len(usable), [found for found in findings if found.items or found.kind == "batch"]
-
-
-def _rejected(
-    recipe: PretrainRecipe | FinetuneRecipe, videos: Iterable[Video]
-) -> list[tuple[str, str]]:
-    # A recipe for fine-tuning has no input of its own: it takes that of the weights.
-    settings = recipe.input if isinstance(recipe, PretrainRecipe) else Input()
-    sampler = build_sampler(recipe.sampler, settings)
-    reasons = ((video.path, sampler.rejects(video)) for video in videos)
-    return [(path, reason) for path, reason in reasons if reason is not None]
 
 
 def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
