@@ -48,6 +48,8 @@ if rank == 0:
     print(json.dumps([loss.item(), *gradients]))
 if size > 1:
     distributed.barrier()  # whoever leaves early breaks the connections of the others
+    distributed.barrier()  # one that leaves early breaks the connection of the other
+    del learner, loss  # nothing shall hold on to the group beyond its end
     distributed.destroy_process_group()
 """
 
