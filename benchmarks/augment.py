@@ -38,7 +38,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from vidssl_cli.augment import Parameters, draw_parameters, prepare
-from vidssl_cli.clips import ClipPlan, Draw, View, uniform_clips
+from vidssl_cli.clips import ClipPlan, Draw, View, Windows
 from vidssl_cli.memory import keep_freed_memory
 from vidssl_cli.recipe import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.samples import decode_views
@@ -172,7 +172,7 @@ def load(data: str | None, clips: int) -> list[Tensor]:
     videos = [video for video in open_data(data)[0] if (video.frames or 0) >= FRAMES]
     chosen = videos[:: max(1, len(videos) // clips)][:clips]
     return [
-        decode_views(video, list(uniform_clips(video.frames or 0, 1, FRAMES, 1)), SIZE)[0]
+        decode_views(video, list(Windows(clips=1).of(video.frames or 0, FRAMES)), SIZE)[0]
         for video in chosen
     ]
 

@@ -35,8 +35,10 @@ RESULT = "result.json"
 
 def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
     """Train one recipe with one seed, if that is not done, and measure it."""
+    from vidssl_cli.clips import Windows
     from vidssl_cli.embed import Encoder
     from vidssl_cli.evaluate import EncoderStudy
+    from vidssl_cli.hooks import Look, Reading
     from vidssl_cli.pretrain import Session, pretrain
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.recipe_files import load
@@ -51,7 +53,17 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     train = [video for video in videos if video.split == "train"]
     pretrain(loaded, train, Session(folder, resume=True), broken)
     seconds = time.monotonic() - began
-    study = EncoderStudy(Encoder.load(folder), videos, run=folder)
+    encoder = Encoder.load(folder)
+    study, card = EncoderStudy(encoder, videos, run=folder), encoder.evaluation
+    looks = [
+        Look(
+            video,
+            Windows(clips=card.clips, stride=card.stride).of(study.count(video), study.frames),
+        )
+        for video in (*study.train, *study.test)
+    ]
+    for weights in study.weights:  # all taps in one pass
+        study.features(weights, looks, [Reading(tap) for tap in TAPS])
     found: dict[str, Any] = {"recipe": recipe, "seed": seed, "seconds": round(seconds)}
     found |= {weights: dict(study.own_task(weights)) for weights in study.weights}
     for tap in TAPS:

@@ -1,13 +1,15 @@
 """`vidssl evaluate`: the run beside random weights, chance and published figures."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import UsageError, VidsslError
-from vidssl_cli.evaluate import as_json, evaluate, show
+from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.evaluate import EncoderStudy, as_json, evaluate, show
 from vidssl_cli.held_out import own_task
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe, Published
@@ -35,7 +37,9 @@ def test_rows_for_run_and_random_weights(encoder, toy_videos, tmp_path):
     assert [row["weights"] for row in document["rows"]] == ["run", "random"]
     assert all(0 <= row["top1"] <= row["top5"] <= 1 for row in document["rows"])
     assert 0 < document["chance"] < 1
-    assert json.loads((tmp_path / "report.json").read_text()) == document
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert document.items() <= written.items()
+    assert written["network"]["backbone"]["name"] == "r3d"
     again = evaluate(encoder, toy_videos, options, None)
     assert again.rows == report.rows
 
@@ -96,3 +100,83 @@ def test_an_exported_model_has_no_own_task(encoder, toy_videos, tmp_path):
     encoder.export(tmp_path / "model")
     with pytest.raises(UsageError, match="no pretext tasks any more"):
         evaluate(encoder, toy_videos, Pretext(name="pretext"), run=tmp_path / "model")
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Return a list that grows by the path of every video that the network is shown."""
+    seen = []
+    read = Encoder.read
+
+    def watch(self, views, readings, crops, skipped):
+        for video, frames, features in read(self, views, readings, crops, skipped):
+            seen.append(video.path)
+            yield video, frames, features
+
+    monkeypatch.setattr(Encoder, "read", watch)
+    return seen
+
+
+def measure(run, data, store, **options):
+    options = Retrieval(name="retrieval", **options)
+    return evaluate(Encoder.load(run, "cpu"), data, options, run=run, store=store).rows
+
+
+def test_nothing_is_embedded_twice(run, toy_videos, tmp_path, watched):
+    store = tmp_path / "features"
+    rows = measure(run, toy_videos, store)
+    assert len(watched) == 2 * len(toy_videos)
+    assert measure(run, toy_videos, store) == rows
+    assert measure(run, toy_videos, store, level="clip") != rows
+    assert len(watched) == 2 * len(toy_videos)
+    measure(run, toy_videos, store, tap="pool4")
+    assert len(watched) == 4 * len(toy_videos)
+
+
+def test_a_changed_byte_of_a_video_embeds_that_video_again(run, toy_videos, tmp_path, watched):
+    changed = tmp_path / "changed.mp4"
+    shutil.copyfile(toy_videos[0].path, changed)
+    data = [replace(toy_videos[0], path=str(changed)), *toy_videos[1:]]
+    store = tmp_path / "features"
+    measure(run, data, store)
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    times = changed.stat()
+    changed.write_bytes(content)
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+    watched.clear()
+    measure(run, data, store)
+    assert watched == [str(changed)] * 2
+
+
+def test_a_changed_checkpoint_embeds_everything_again(run, toy_videos, tmp_path, watched):
+    encoder = Encoder.load(run, "cpu")
+    options, store = Retrieval(name="retrieval"), tmp_path / "features"
+    evaluate(encoder, toy_videos, options, run=run, store=store)
+    weight = next(encoder.backbone.parameters())
+    weight.data[(0,) * weight.ndim] += 1e-3
+    watched.clear()
+    evaluate(encoder, toy_videos, options, run=run, store=store)
+    assert watched == [video.path for video in toy_videos]  # random weights did not change
+
+
+def test_damaged_features_are_refused_before_they_are_read(run, toy_videos, tmp_path):
+    store = tmp_path / "features"
+    measure(run, toy_videos, store)
+    (*_, values) = store.glob("*/*/values.safetensors")
+    content = bytearray(values.read_bytes())
+    content[-1] ^= 1
+    values.write_bytes(content)
+    with pytest.raises(DamagedFileError, match="SHA-256"):
+        measure(run, toy_videos, store)
+
+
+def test_other_splits_are_opened_by_number(encoder, toy_videos):
+    def splits(number):
+        assert number == 2
+        return toy_videos[::-1]
+
+    study = EncoderStudy(encoder, toy_videos, splits=splits)
+    assert study.of_split(2).data == toy_videos[::-1]
+    with pytest.raises(UsageError, match="have one split"):
+        EncoderStudy(encoder, toy_videos).of_split(2)

@@ -1,12 +1,12 @@
 """The retrieval protocol on made-up features."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import Reading
+from vidssl_cli.made_up import MadeUpStudy
 from vidssl_cli.metrics import topk_hits
 from vidssl_cli.recipe import Evaluation
 from vidssl_cli.videos import Video
@@ -17,32 +17,26 @@ QUERIES = [[1, 0.05], [0.1, 1], [-1, 0.2]]
 
 
 def videos(labels, split):
-    return [Video(path=f"{split}{i}", label=name, split=split) for i, name in enumerate(labels)]
+    return [
+        Video(path=f"{split}{i}", label=name, split=split, frames=50)
+        for i, name in enumerate(labels)
+    ]
 
 
-@dataclass
-class Study:
-    """Serves one table of features for each split, and remembers what was asked for."""
+def study(gallery, queries, train, test, **settings):
+    """Serve tables of features: (N, clips, 2) for the training videos, (Q, clips, 2) for others."""
+    table = dict(zip([v.path for v in (*train, *test)], [*gallery, *queries], strict=True))
 
-    gallery: np.ndarray
-    queries: np.ndarray
-    train: list
-    test: list
-    evaluation: Evaluation = field(default_factory=Evaluation)
-    weights: tuple = ("run",)
-    folder: None = None
-    asked: tuple = ()
+    def answer(weights, look, reading):
+        return np.asarray(table[look.video.path])
 
-    taps = {"pool4": 2, "pool5": 2}  # noqa: RUF012
-
-    def features(self, weights, videos, clips, tap, pool):
-        self.asked = (clips, tap, pool)
-        return np.asarray(self.gallery if videos is self.train else self.queries, np.float32)
+    taps = {"pool4": 2, "pool5": 2}
+    return MadeUpStudy(answer, train, test, weights=("run",), taps=taps, **settings)
 
 
 def toy(**settings):
     """The five-item gallery of T-EV4, one clip a video."""
-    return Study(
+    return study(
         np.array(GALLERY)[:, None],
         np.array(QUERIES)[:, None],
         videos("01120", "train"),
@@ -75,29 +69,33 @@ def test_standardised():
 
 def test_options_left_open_come_from_the_recipe():
     recipe = Evaluation(clips=4, tap="pool4", pool="gmp", standardise=True)
-    study = toy(evaluation=recipe)
-    report = evaluate(study)
-    assert study.asked == (4, "pool4", "gmp")
+    recipe_says = toy(evaluation=recipe)
+    report = evaluate(recipe_says)
+    (looks, *_), readings, crops = recipe_says.asked[-1]
+    assert (looks.frames.shape, readings, crops) == ((4, 16), [Reading("pool4", "gmp")], "centre")
     assert report.facts["standardise"] is True
-    evaluate(study, clips=1, tap="pool5", pool="gap", standardise=False)
-    assert study.asked == (1, "pool5", "gap")
+    evaluate(recipe_says, clips=1, tap="pool5", pool="gap", standardise=False)
+    (looks, *_), readings, _ = recipe_says.asked[-1]
+    assert (looks.frames.shape, readings) == ((1, 16), [Reading("pool5", "gap")])
 
 
 def test_video_level_averages_clips_and_clip_level_does_not():
     gallery = np.array([[[1, 0], [0, 1]], [[0.9, 0.1], [0.8, 0.2]]])  # means (.5, .5), (.85, .15)
     queries = np.array([[[1, 0], [0, 1]]])
-    study = Study(gallery, queries, videos("ab", "train"), videos("a", "test"))
-    by_video = evaluate(study, clips=2, topk=[1])
-    by_clip = evaluate(study, clips=2, topk=[1], level="clip")
+    toys = study(gallery, queries, videos("ab", "train"), videos("a", "test"))
+    by_video = evaluate(toys, clips=2, topk=[1])
+    by_clip = evaluate(toys, clips=2, topk=[1], level="clip")
     assert by_video.rows[0]["top1"] == 1
     assert by_clip.rows[0]["top1"] == 1
     assert (by_clip.facts["queries"], by_clip.facts["gallery"]) == (2, 4)
-    study = Study(gallery, np.array([[[0.9, 0.1], [0, 1]]]), study.train, study.test)
-    assert evaluate(study, clips=2, topk=[1], level="clip").rows[0]["top1"] == 0.5
+    toys = study(gallery, np.array([[[0.9, 0.1], [0, 1]]]), toys.train, toys.test)
+    assert evaluate(toys, clips=2, topk=[1], level="clip").rows[0]["top1"] == 0.5
 
 
 def test_every_set_of_weights_has_a_row():
-    report = evaluate(toy(weights=("run", "random")))
+    toys = toy()
+    toys.weights = ("run", "random")
+    report = evaluate(toys)
     assert [row["weights"] for row in report.rows] == ["run", "random"]
 
 
@@ -106,8 +104,8 @@ def test_agrees_with_brute_force(level):
     generator = np.random.default_rng(0)
     gallery, queries = generator.normal(size=(40, 3, 6)), generator.normal(size=(15, 3, 6))
     labels = [f"class {i % 7}" for i in range(40)]
-    study = Study(gallery, queries, videos(labels, "train"), videos(labels[:15], "test"))
-    (row,) = evaluate(study, clips=3, level=level).rows
+    toys = study(gallery, queries, videos(labels, "train"), videos(labels[:15], "test"))
+    (row,) = evaluate(toys, clips=3, level=level).rows
 
     repeats = 3 if level == "clip" else 1
     shape = (-1, repeats, 3 // repeats, 6)
@@ -121,18 +119,18 @@ def test_agrees_with_brute_force(level):
 
 
 def test_a_class_without_training_videos_is_never_hit():
-    study = toy()
-    study.test = videos("xyz", "test")
-    report = evaluate(study)
+    report = evaluate(
+        study([[[1, 0]]] * 5, [[[1, 0]]] * 3, videos("01120", "train"), videos("xyz", "test"))
+    )
     assert report.rows[0]["top50"] == 0
     assert report.chance == 0
 
 
 def test_nothing_to_ask_or_no_such_tap():
-    study = toy()
-    study.test = []
+    nothing = toy()
+    nothing.test = []
     with pytest.raises(UsageError, match="0 labelled test videos"):
-        evaluate(study)
+        evaluate(nothing)
     with pytest.raises(UsageError, match="no tap 'pool7'"):
         evaluate(toy(), tap="pool7")
 

@@ -59,8 +59,13 @@ class Parameters:
 
 def centre(size: tuple[int, int], side: int) -> Parameters:
     """Return the parameters of one clip in evaluation: the centre crop, nothing else."""
+    return cropped(centre_box(side, size))
+
+
+def cropped(box: Box) -> Parameters:
+    """Return the parameters of one clip of which a box is cut, and nothing else done."""
     return Parameters(
-        box=np.array([centre_box(side, size)]),
+        box=np.array([box]),
         flip=np.zeros(1, bool),
         turns=np.zeros(1, np.int64),
         blur=np.zeros(1, np.float32),

@@ -10,7 +10,7 @@ import abc
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -195,15 +195,36 @@ def uniform_starts(count: int, span: int, clips: int) -> NDArray[np.int64]:
     return np.arange(clips, dtype=np.int64) * room // (clips - 1)
 
 
-def uniform_clips(count: int, clips: int, frames: int, stride: int) -> NDArray[np.int64]:
-    """Plan the evenly spaced clips that embed a video of ``count`` frames.
+@dataclass(frozen=True)
+class Windows:
+    """Where the clips lie that stand for a video when it is embedded."""
 
-    A video shorter than a clip is played at the largest stride that fits; if even 1 is too much,
-    its last frame is repeated.
+    place: Literal["uniform", "dense", "overlap"] = "uniform"
+    """``uniform``: so many clips, evenly spaced, the first at the beginning and the last at the end
+    (Xu et al. 2019, VCOP's code). ``dense``: from every n-th start, with n such that they are about
+    so many (temporal transformations' released code, with 32). ``overlap``: from every start that
+    is a multiple of ``hop`` (thesis, YUPENN and ASLAN)."""
+    clips: int = 10
+    """How many, for ``uniform``; about how many, for ``dense``."""
+    hop: int = 8
+    """Frames from one start to the next, for ``overlap``."""
+    stride: int = 1
+    """Distance in frames between two frames of a clip."""
 
-    Returns:
-        (clips, frames) frame numbers.
-    """
-    stride = fitting_stride(count, frames, stride)
-    starts = uniform_starts(count, (frames - 1) * stride + 1, clips)
-    return np.stack([window(int(start), frames, stride, count) for start in starts])
+    def of(self, count: int, frames: int) -> NDArray[np.int64]:
+        """Return (clips, T) frame numbers for a video of ``count`` frames and clips of T frames.
+
+        A video shorter than a clip is played at the largest stride that fits; if even 1 is too
+        much, its last frame is repeated.
+        """
+        stride = fitting_stride(count, frames, self.stride)
+        span = (frames - 1) * stride + 1
+        room = max(0, count - span)
+        match self.place:
+            case "uniform":
+                starts = uniform_starts(count, span, self.clips)
+            case "dense":
+                starts = np.arange(0, room + 1, max((room + 1) // self.clips, 1))
+            case "overlap":
+                starts = np.arange(0, room + 1, self.hop)
+        return np.stack([window(int(start), frames, stride, count) for start in starts])

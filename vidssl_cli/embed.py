@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil, floor
@@ -20,11 +20,12 @@ from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import publish
 from vidssl_cli.batches import PREFETCH
 from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
-from vidssl_cli.clips import uniform_clips
+from vidssl_cli.clips import Windows, known_frames
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
 from vidssl_cli.errors import DamagedFileError, MediaError
-from vidssl_cli.hooks import BackboneOptions
+from vidssl_cli.geometry import centre_box, three_boxes
+from vidssl_cli.hooks import BackboneOptions, Reading
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import at_rate, frame_rate, stored_frames
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.hooks import Backbone, Pool
+    from vidssl_cli.hooks import Backbone, Crops
     from vidssl_cli.videos import Video
 
 Moment = tuple[float, float]
@@ -135,13 +136,14 @@ class Encoder:
         torch.manual_seed(self.card.seed)
         return Encoder(self.card, self.card.backbone.build(), self.device)
 
-    def prepare(self, pictures: Sequence[Tensor]) -> Tensor:
-        """Turn N pictures (T, 3, H, W) into clips (N, 3, T, S, S), centre-cropped."""
+    def prepare(self, pictures: Sequence[Tensor], crops: Crops = "centre") -> Tensor:
+        """Turn N pictures (T, 3, H, W) into clips (N, 3, T, S, S), or (3N, …) with three crops."""
         side = self.card.input.crop
-        centres = [augment.centre((p.shape[-2], p.shape[-1]), side) for p in pictures]
+        boxes = three_boxes if crops == "three" else lambda *cut: [centre_box(*cut)]
+        cuts = [(p, box) for p in pictures for box in boxes(side, (p.shape[-2], p.shape[-1]))]
         return augment.prepare(
-            [picture.to(self.device) for picture in pictures],
-            augment.Parameters.stack(centres),
+            [picture.to(self.device) for picture, _ in cuts],
+            augment.Parameters.stack([augment.cropped(box) for _, box in cuts]),
             self.card.input,
         )
 
@@ -162,7 +164,8 @@ class Encoder:
             if reset := getattr(module, "reset_running_stats", None):
                 reset()
                 vars(module)["momentum"] = None  # a cumulative mean
-        views = ((video, self.views(video, 1, 1)) for video in videos)
+        middle = Windows(clips=1)
+        views = ((video, self.views(video, middle)) for video in videos)
         decoded = _decode_ahead(views, self.card.input.resize, skipped)
         clips = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
         self.backbone.train()
@@ -170,26 +173,53 @@ class Encoder:
             self.taps_of(group)
         self.backbone.eval()
 
+    def count(self, video: Video) -> int:
+        """Return how many frames a video has at the rate that the network sees it at."""
+        return known_frames(at_rate(video, self.card.input.fps))
+
     def views(
-        self, video: Video, clips: int, stride: int, moment: Moment | None = None
+        self, video: Video, windows: Windows, moment: Moment | None = None
     ) -> NDArray[np.int64]:
-        """Return (clips, T) frame numbers of evenly spaced clips, of the video or a moment of it.
+        """Return (clips, T) stored frame numbers of clips of the video or of a moment of it.
 
         A moment shorter than a clip is widened around its middle, for playing it slower would
         make another motion of it.
         """
         fps = self.card.input.fps
-        seen = at_rate(video, fps)
-        assert seen.frames is not None, "open_data leaves no fact out"
-        first, count = 0, seen.frames
+        first, count = 0, self.count(video)
         if moment:
-            rate, span = frame_rate(seen), (self.card.frames - 1) * stride + 1
+            rate = frame_rate(at_rate(video, fps))
+            span = (self.card.frames - 1) * windows.stride + 1
             wanted = max(ceil(moment[1] * rate) - floor(moment[0] * rate), span)
             middle = (moment[0] + moment[1]) / 2 * rate
-            first = min(max(0, round(middle - wanted / 2)), max(0, seen.frames - wanted))
-            count = min(wanted, seen.frames - first)
-        numbers = first + uniform_clips(count, clips, self.card.frames, stride)
-        return stored_frames(video, fps, numbers)
+            first = min(max(0, round(middle - wanted / 2)), max(0, count - wanted))
+            count = min(wanted, count - first)
+        return stored_frames(video, fps, first + windows.of(count, self.card.frames))
+
+    def read(
+        self,
+        views: Iterator[tuple[Video, NDArray[np.int64]]],
+        readings: Sequence[Reading],
+        crops: Crops,
+        skipped: list[MediaError],
+    ) -> Iterator[tuple[Video, NDArray[np.int64], list[NDArray[np.float32]]]]:
+        """Show the network clips of videos, each on its own, so that none affects another.
+
+        Args:
+            views: videos with (clips, T) stored frame numbers.
+            readings: what to take from the network.
+            crops: squares to cut from every clip.
+            skipped: receives an error for every video that cannot be read, in order.
+
+        Yields:
+            The video, its frame numbers, and for each reading (clips x crops, D).
+        """
+        for reading in readings:
+            check_tap(self.card.backbone.name, self.taps, reading.tap)
+        for (video, frames), pictures in _decode_ahead(views, self.card.input.resize, skipped):
+            taps = self.taps_of(self.prepare(list(pictures), crops))
+            found = [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]
+            yield video, frames, found
 
 
 def embed(
@@ -215,21 +245,15 @@ def embed(
         Embedded: in the order of the videos, without those that were skipped.
     """
     chosen = evaluation or encoder.evaluation
-    check_tap(encoder.card.backbone.name, encoder.taps, chosen.tap)
-    reduce = _reducer(chosen.tap, chosen.pool)
+    windows = Windows(clips=chosen.clips, stride=chosen.stride)
     shown = iter(track(range(len(videos)), label, len(videos)))
     views = (
-        (video, encoder.views(video, chosen.clips, chosen.stride, moment))
+        (video, encoder.views(video, windows, moment))
         for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
     )
-    for item, pictures in _decode_ahead(views, encoder.card.input.resize, skipped):
-        video, frames = item
-        features = reduce(encoder.taps_of(encoder.prepare(list(pictures)))).cpu().numpy()
+    readings = [Reading(chosen.tap, chosen.pool)]
+    for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
         yield Embedded(video, features, _spans(video, frames))
-
-
-def _reducer(tap: str, pool: Pool) -> Callable[[dict[str, Tensor]], Tensor]:
-    return lambda taps: pool_tap(taps[tap].float(), pool)
 
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:

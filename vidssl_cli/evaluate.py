@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from vidssl_cli.console import emit_table, warn
-from vidssl_cli.embed import embed
+from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.console import emit_table, track, warn
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
+from vidssl_cli.precision import inference_precision
+from vidssl_cli.rate import stored_frames
+from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from vidssl_cli.embed import Encoder
-    from vidssl_cli.hooks import Embedding, EvaluatorOptions, Pool, Report
+    from vidssl_cli.hooks import (
+        Crops,
+        Embedding,
+        EvaluatorOptions,
+        Look,
+        Reading,
+        Report,
+    )
     from vidssl_cli.recipe import Published
     from vidssl_cli.videos import Video
 
 CALIBRATION_VIDEOS = 64
 """Training videos whose clips set the norms' statistics of the network with random weights."""
+
+VIDEOS_A_PART = 256
+"""Embedded before their features are brought to disk; an interruption loses no more."""
+
+Splits = Callable[[int], Sequence["Video"]]
+"""Opens the data once more, with another official split."""
 
 
 class EncoderStudy:
@@ -38,16 +58,30 @@ class EncoderStudy:
         folder: Path | None = None,
         run: Path | None = None,
         checkpoint: str = "last",
+        splits: Splits | None = None,
+        store: Path | None = None,
     ) -> None:
-        """Take an encoder, the videos, a folder for files, and the run that the encoder is from."""
+        """Gather what evaluators need.
+
+        Args:
+            encoder: What is measured.
+            data: Videos with labels and splits.
+            folder: For files of the evaluator.
+            run: Where the encoder is from.
+            checkpoint: Of the run.
+            splits: Opens the data with another official split.
+            store: Folder in which features are kept for later.
+        """
         self.data = data
         self.folder = folder
         self.run, self.checkpoint = run, checkpoint
         self.evaluation: Embedding = encoder.evaluation
         self.taps: Mapping[str, int] = encoder.taps
-        self.skipped: list[MediaError] = []
+        self.frames = encoder.card.frames
+        self._splits, self._store = splits, store
         self._encoders = {"run": encoder}
-        self._features: dict[Hashable, NDArray[np.float32]] = {}
+        self._digests: dict[str, str] = {}
+        self._shelves: dict[str, Shelf] = {}
 
     @property
     def train(self) -> Sequence[Video]:
@@ -89,36 +123,88 @@ class EncoderStudy:
             checkpoint=self.checkpoint,
         )
 
+    def of_split(self, number: int) -> EncoderStudy:
+        """Return the study of the same network on another official split of the data."""
+        if self._splits is None:
+            raise UsageError(
+                "these data have one split",
+                hint="give a folder in the layout of UCF101 or HMDB51 with the official lists",
+            )
+        other = EncoderStudy(
+            self._encoders["run"],
+            self._splits(number),
+            self.folder,
+            self.run,
+            self.checkpoint,
+            self._splits,
+            self._store,
+        )
+        other._encoders, other._digests = self._encoders, self._digests
+        other._shelves = self._shelves
+        return other
+
+    def count(self, video: Video) -> int:
+        """Return how many frames a video has at the rate that the network sees it at."""
+        return self._encoders["run"].count(video)
+
     def features(
-        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
-    ) -> NDArray[np.float32]:
-        """Return (N, clips, D) features of evenly spaced clips, not normalised.
+        self,
+        weights: str,
+        looks: Sequence[Look],
+        readings: Sequence[Reading],
+        crops: Crops = "centre",
+    ) -> list[list[NDArray[np.float32]]]:
+        """Return, for each reading and look, (clips x crops, D) features, not normalised.
 
         A video that cannot be read is an error here: a figure over fewer videos would not be the
         figure that was asked for.
         """
-        key = (weights, tuple(video.path for video in videos), clips, tap, pool)
-        if key not in self._features:
-            self._features[key] = self._embed(weights, videos, clips, tap, pool)
-        return self._features[key]
-
-    def _embed(
-        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
-    ) -> NDArray[np.float32]:
         encoder = self._encoder(weights)
-        changes = {"clips": clips, "tap": tap, "pool": pool}
-        evaluation = encoder.evaluation.model_copy(update=changes)
-        label = f"{weights} weights, {len(videos)} videos"
-        skipped: list[MediaError] = []
-        found = embed(encoder, videos, evaluation=evaluation, skipped=skipped, label=label)
-        features = [item.features for item in found]
-        if skipped:
-            raise VidsslError(
-                f"{len(skipped)} videos cannot be read, the first: {skipped[0]}",
-                where=skipped[0].where,
-                hint="make the manifest again with `vidssl data scan`, which leaves them out",
-            )
-        return np.stack(features)
+        shelves = [self._shelf(encoder, reading, crops) for reading in readings]
+        fps = encoder.card.input.fps
+        views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
+        unreadable: list[MediaError] = []
+        names = [row_name(self._digest(video, unreadable), frames) for video, frames in views]
+        _refuse(unreadable)
+        new = {
+            name: view
+            for name, view in zip(names, views, strict=True)
+            if not all(name in shelf.rows for shelf in shelves)
+        }
+        shown = iter(track(new.items(), f"{weights} weights", len(new)))
+        while part := list(islice(shown, VIDEOS_A_PART)):
+            read = list(encoder.read((view for _, view in part), readings, crops, unreadable))
+            _refuse(unreadable)
+            for number, shelf in enumerate(shelves):
+                found = [features[number] for *_, features in read]
+                shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
+        return [[shelf.rows[name] for name in names] for shelf in shelves]
+
+    def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
+        """Return what identifies the content of a video, which is read once for that."""
+        if video.path not in self._digests:
+            try:
+                self._digests[video.path] = content_digest(video)
+            except MediaError as error:
+                unreadable.append(error)
+                self._digests[video.path] = ""
+        return self._digests[video.path]
+
+    def _shelf(self, encoder: Encoder, reading: Reading, crops: Crops) -> Shelf:
+        key = {
+            "vidssl": version("vidssl"),
+            "weights": encoder.digest,
+            "backbone": encoder.card.backbone.model_dump(mode="json"),
+            "input": encoder.card.input.model_dump(mode="json"),
+            "device": encoder.device.type,
+            "precision": inference_precision(encoder.device),
+            "crops": crops,
+            **asdict(reading),
+        }
+        name = json.dumps(key, sort_keys=True)
+        if name not in self._shelves:
+            self._shelves[name] = Shelf(self._store, key)
+        return self._shelves[name]
 
     def _encoder(self, weights: str) -> Encoder:
         if weights not in self._encoders:
@@ -129,6 +215,15 @@ class EncoderStudy:
         return self._encoders[weights]
 
 
+def _refuse(unreadable: Sequence[MediaError]) -> None:
+    if unreadable:
+        raise VidsslError(
+            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
+            where=unreadable[0].where,
+            hint="make the manifest again with `vidssl data scan`, which leaves them out",
+        )
+
+
 def evaluate(
     encoder: Encoder,
     data: Sequence[Video],
@@ -136,6 +231,8 @@ def evaluate(
     folder: Path | None = None,
     run: Path | None = None,
     checkpoint: str = "last",
+    splits: Splits | None = None,
+    store: Path | None = None,
 ) -> Report:
     """Carry out a protocol, and leave ``report.json`` in the folder if one is given.
 
@@ -146,26 +243,44 @@ def evaluate(
         folder: for files.
         run: directory that the encoder was loaded from; the protocol ``pretext`` needs it.
         checkpoint: of the run.
+        splits: opens the data with another official split.
+        store: folder in which features are kept for later.
 
     Raises:
         UsageError: the data lack labels or splits, or the protocol does not fit the network.
         VidsslError: a video cannot be read.
     """
-    report = options.build()(EncoderStudy(encoder, data, folder, run, checkpoint))
+    study = EncoderStudy(encoder, data, folder, run, checkpoint, splits, store)
+    report = options.build()(study)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(as_json(options, report), indent=2) + "\n"
-        (folder / "report.json").write_text(text, encoding="utf-8")
+        document = as_json(options, report) | {
+            "network": encoder.card.model_dump(mode="json"),
+            "data": digest(data),
+        }
+        atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")
     return report
+
+
+def folder_of(run: Path, options: EvaluatorOptions, data: Sequence[Video], checkpoint: str) -> Path:
+    """Return where a run keeps the report of a protocol on these data."""
+    asked = json.dumps([options.model_dump(mode="json"), digest(data), checkpoint])
+    name = hashlib.sha256(asked.encode()).hexdigest()[:12]
+    return run / "evaluations" / f"{options.name}-{name}"
 
 
 def as_json(options: EvaluatorOptions, report: Report) -> dict[str, Any]:
     """Return the machine-readable form of a report; docs/json.md."""
     return {
         "evaluator": options.name,
+        "options": options.model_dump(mode="json"),
         "chance": report.chance,
+        "chances": report.chances,
         "rows": report.rows,
         "facts": report.facts,
+        "tables": [asdict(table) for table in report.tables],
+        "figures": [
+            {"kind": type(figure).__name__.lower(), **asdict(figure)} for figure in report.figures
+        ],
     }
 
 

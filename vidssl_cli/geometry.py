@@ -27,6 +27,15 @@ def centre_box(side: int, size: tuple[int, int]) -> Box:
     return (size[0] - side) // 2, (size[1] - side) // 2, side, side
 
 
+def three_boxes(side: int, size: tuple[int, int]) -> list[Box]:
+    """Return three squares along the longer side of a (height, width): begin, middle and end."""
+    height, width = size
+    top, left, *_ = centre_box(side, size)
+    if height > width:
+        return [(place, left, side, side) for place in (0, top, height - side)]
+    return [(top, place, side, side) for place in (0, left, width - side)]
+
+
 def random_square(random: np.random.Generator, side: int, size: tuple[int, int]) -> Box:
     """Draw where in a (height, width) a square lies."""
     top, left = random.integers(0, (size[0] - side + 1, size[1] - side + 1)).tolist()

@@ -37,6 +37,8 @@ hookimpl = pluggy.HookimplMarker("vidssl")
 
 Pool = Literal["gap", "gmp", "flatten", "maxpool122", "maxpool222", "adaptive_max233"]
 """How a tap (N, C, T, H, W) becomes a vector (N, D): methods.md 9.4."""
+Crops = Literal["centre", "three"]
+"""Squares that are cut from each clip of a test: its middle, or three along the longer side."""
 Stream = Literal["pixels", "flow"]
 """What a batch may hold beside clips: see `clips.Batch`."""
 
@@ -182,6 +184,40 @@ class Table:
     rows: Sequence[Sequence[str | float | int | None]]
 
 
+@dataclass(frozen=True)
+class Curves:
+    """Lines to draw: how figures depend on a quantity."""
+
+    title: str
+    x: str
+    """What the horizontal axis says."""
+    y: str
+    """What the vertical axis says."""
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    """(x, y) of each line by its name, with x ascending."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class was taken for each other."""
+
+    title: str
+    classes: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    """(K, K): rows are the classes, columns what they were taken for."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a few queries found."""
+
+    title: str
+    queries: Sequence[tuple[str, str]]
+    """(path, class) of each."""
+    hits: Sequence[Sequence[tuple[str, str, float]]]
+    """(path, class, cosine) of the nearest gallery videos of each query, best first."""
+
+
 @dataclass
 class Report:
     """What an evaluator found."""
@@ -195,6 +231,25 @@ class Report:
     facts: dict[str, Any] = field(default_factory=dict)
     """What the protocol was: counts, tap, pooling, level."""
     tables: list[Table] = field(default_factory=list)
+    figures: list[Curves | Confusion | Neighbours] = field(default_factory=list)
+    """What `vidssl report` draws."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A layer of the network, and how its output becomes a vector."""
+
+    tap: str
+    pool: Pool = "gap"
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Clips of a video that the network is shown."""
+
+    video: Video
+    frames: NDArray[np.int64]
+    """(clips, T) frame numbers, at the rate that the network sees videos at (``input.fps``)."""
 
 
 class Embedding(Protocol):
@@ -203,6 +258,10 @@ class Embedding(Protocol):
     @property
     def clips(self) -> int:
         """Evenly spaced clips of a video."""
+
+    @property
+    def stride(self) -> int:
+        """Distance in frames between two frames of a clip."""
 
     @property
     def tap(self) -> str:
@@ -230,6 +289,10 @@ class Study(Protocol):
     """What an evaluator's options leave open."""
 
     @property
+    def frames(self) -> int:
+        """T, frames of a clip."""
+
+    @property
     def train(self) -> Sequence[Video]:
         """Labelled videos of the training split: the gallery."""
 
@@ -237,10 +300,26 @@ class Study(Protocol):
     def test(self) -> Sequence[Video]:
         """Labelled videos of the test split: the queries."""
 
+    def of_split(self, number: int) -> Study:
+        """Return the study of the same network on another official split of the data, from 1."""
+        ...
+
+    def count(self, video: Video) -> int:
+        """Return how many frames a video has at the rate that the network sees it at."""
+        ...
+
     def features(
-        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
-    ) -> NDArray[np.float32]:
-        """Return (N, clips, D) features of evenly spaced clips, not normalised."""
+        self,
+        weights: str,
+        looks: Sequence[Look],
+        readings: Sequence[Reading],
+        crops: Crops = "centre",
+    ) -> list[list[NDArray[np.float32]]]:
+        """Return, for each reading and look, (clips, D) features, not normalised.
+
+        With three crops the rows of a clip follow one another, (3 x clips, D). All readings come
+        from one pass over the videos, and what was computed before is not computed again.
+        """
         ...
 
     def own_task(self, weights: str) -> Mapping[str, float]:

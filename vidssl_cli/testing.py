@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 import numpy as np
@@ -24,20 +22,16 @@ from torch import Tensor, nn
 
 from vidssl_cli.clips import ABSENT, Batch, ClipPlan, Course, Draw
 from vidssl_cli.hooks import PretextContext
-from vidssl_cli.recipe import Evaluation
+from vidssl_cli.made_up import MadeUpStudy
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from vidssl_cli.clips import Sampler
     from vidssl_cli.hooks import (
         Backbone,
         BackboneOptions,
-        Embedding,
         EvaluatorOptions,
         Options,
-        Pool,
         PretextOptions,
         SamplerOptions,
         Stream,
@@ -324,7 +318,7 @@ def _noise_features(batch: Batch) -> dict[str, Tensor]:
 def check_evaluator(options: EvaluatorOptions) -> None:
     """Check the report of a made-up study: rows, metrics from 0 to 1, facts that become JSON."""
     check_options(options)
-    report, again = options.build()(NoiseStudy()), options.build()(NoiseStudy())
+    report, again = options.build()(MadeUpStudy()), options.build()(MadeUpStudy())
     found = [row.get("weights") for row in report.rows]
     assert found == ["run", "random"], f"rows are for {found}, not for run and random"
     for row in report.rows:
@@ -336,39 +330,6 @@ def check_evaluator(options: EvaluatorOptions) -> None:
         assert 0 <= value <= 1, f"the chance level of {name} is {value}, not from 0 to 1"
     json.dumps([report.rows, report.facts], allow_nan=False)
     assert report.rows == again.rows, "two evaluations of one study differ"
-
-
-@dataclass
-class NoiseStudy:
-    """Three classes of videos; features tell them apart for the run, and are noise otherwise."""
-
-    weights: Sequence[str] = ("run", "random")
-    train: Sequence[Video] = field(default_factory=lambda: _labelled("train", 8))
-    test: Sequence[Video] = field(default_factory=lambda: _labelled("test", 4))
-    folder: Path | None = None
-    taps: Mapping[str, int] = field(default_factory=lambda: {n: s[0] for n, s in TAPS.items()})
-    evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
-
-    def own_task(self, weights: str) -> Mapping[str, float]:
-        """Return a loss and an accuracy that only the run is good at."""
-        return {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
-
-    def features(
-        self, weights: str, videos: Sequence[Video], clips: int, tap: str, pool: Pool
-    ) -> NDArray[np.float32]:
-        """Return (N, clips, D) features."""
-        noise = np.random.default_rng(len(videos)).normal(size=(len(videos), clips, self.taps[tap]))
-        if weights == "run":
-            for row, video in zip(noise, videos, strict=True):
-                row[:, int(str(video.label))] += 20
-        return noise.astype(np.float32)
-
-
-def _labelled(split: str, of_each: int) -> list[Video]:
-    return [
-        Video(path=f"{split}{i}.mp4", label=str(i % 3), split=split, frames=100, fps=25.0)
-        for i in range(3 * of_each)
-    ]
 
 
 def _check_gradients(module: nn.Module) -> None:

@@ -27,13 +27,17 @@ def evaluate(
     ] = None,
     split: Split = 1,
     checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for report.json, instead of RUN/evaluations/…"),
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure what a run has learned.
 
-    The same network with random weights and chance stand beside it.
+    The same network with random weights and chance stand beside it. The run keeps the report, for
+    `vidssl report`, and what the network said of the videos, so that no protocol asks it twice.
     """
     from vidssl_cli.hooks import EvaluatorOptions
     from vidssl_cli.recipe_files import load_options
@@ -44,12 +48,21 @@ def evaluate(
     from vidssl_cli.embed import Encoder
     from vidssl_cli.evaluate import as_json as report_as_json
     from vidssl_cli.evaluate import evaluate as carry_out
-    from vidssl_cli.evaluate import show
+    from vidssl_cli.evaluate import folder_of, show
     from vidssl_cli.scan import open_data
 
     encoder = Encoder.load(run, device, checkpoint)
     videos, _ = open_data(data, split=split)
-    report = carry_out(encoder, videos, options, out, run, checkpoint)
+    report = carry_out(
+        encoder,
+        videos,
+        options,
+        out or folder_of(run, options, videos, checkpoint),
+        run,
+        checkpoint,
+        splits=lambda number: open_data(data, split=number)[0],
+        store=run / "features",
+    )
     if as_json:
         emit_json(report_as_json(options, report))
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Report
 from vidssl_cli.metrics import standardise
-from vidssl_plugins.evaluators.settings import Settings, settle
+from vidssl_plugins.evaluators.settings import settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,23 +46,13 @@ class LinearEvaluator:
         settings = settle(self.options, study)
         rows: list[dict[str, Any]] = []
         for weights in study.weights:
-            features = [self._videos(study, weights, part, settings) for part in ("train", "test")]
+            features = [settings.means(study, weights, part) for part in (study.train, study.test)]
             gallery, queries = (standardise(part, features[0]) for part in features)
             predicted = self._predict(gallery, train, queries, min(FOLDS, min(counts.values())))
             rows.append({"weights": weights, "accuracy": float(np.mean(predicted == test))})
         chance = Counter(test)[counts.most_common(1)[0][0]] / len(test)
         facts: dict[str, Any] = {"train": len(train), "test": len(test), "classes": len(counts)}
-        facts |= {"clips": settings.clips, "tap": settings.tap, "pool": settings.pool}
-        return Report(rows, chance, {"accuracy": chance}, facts)
-
-    def _videos(
-        self, study: Study, weights: str, split: str, settings: Settings
-    ) -> NDArray[np.float32]:
-        """Return (N, D), the mean over the clips of every video."""
-        videos = study.train if split == "train" else study.test
-        features = study.features(weights, videos, settings.clips, settings.tap, settings.pool)
-        means: NDArray[np.float32] = features.mean(1)
-        return means
+        return Report(rows, chance, {"accuracy": chance}, facts | settings.facts)
 
     def _predict(
         self, gallery: NDArray[Any], classes: list[str], queries: NDArray[Any], folds: int

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +43,7 @@ class RetrievalEvaluator:
                 hint="give data with labels and a train/test split",
             )
         settings = settle(self.options, study)
-        gallery, queries = self._classes(study, settings.clips)
+        gallery, queries = self._classes(study, settings)
         rows: list[dict[str, Any]] = []
         for weights in study.weights:
             ranking = self._rank(study, weights, settings)
@@ -57,29 +56,31 @@ class RetrievalEvaluator:
             "classes": len(set(gallery.tolist())),
         }
         chance = chances[f"top{self.topk[0]}"]
-        return Report(rows, chance, chances, facts | asdict(settings))
+        return Report(rows, chance, chances, facts | settings.facts)
 
-    def _classes(self, study: Study, clips: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _classes(
+        self, study: Study, settings: Settings
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number the classes; return that of every gallery item and of every query."""
         numbers = {name: i for i, name in enumerate(sorted({str(v.label) for v in study.train}))}
-        repeats = clips if self.options.level == "clip" else 1
 
         def classes(videos: Sequence[Video]) -> NDArray[np.int64]:
             # -1 is a class without training videos; it is never hit.
-            return np.repeat([numbers.get(str(v.label), -1) for v in videos], repeats)
+            found = np.array([numbers.get(str(v.label), -1) for v in videos], dtype=np.int64)
+            if self.options.level == "video":
+                return found
+            return np.repeat(found, [len(look.frames) for look in settings.looks(study, videos)])
 
         return classes(study.train), classes(study.test)
 
     def _rank(self, study: Study, weights: str, settings: Settings) -> NDArray[np.int64]:
         """Return the gallery items nearest to each query, best first."""
-
-        def items(videos: Sequence[Video]) -> NDArray[np.floating[Any]]:
-            features = study.features(weights, videos, settings.clips, settings.tap, settings.pool)
-            if self.options.level == "video":
-                features = features.mean(1, keepdims=True)
-            return features.reshape(-1, features.shape[-1])
-
-        gallery, queries = items(study.train), items(study.test)
+        items = settings.means if self.options.level == "video" else _all_clips(settings)
+        gallery, queries = (items(study, weights, part) for part in (study.train, study.test))
         if settings.standardise:
             queries, gallery = standardise(queries, gallery), standardise(gallery, gallery)
         return cosine_ranking(queries, gallery, self.topk[-1])
+
+
+def _all_clips(settings: Settings) -> Callable[..., NDArray[np.float32]]:
+    return lambda *part: np.concatenate(settings.clips(*part))

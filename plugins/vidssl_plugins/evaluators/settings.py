@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from vidssl_cli.clips import Windows
 from vidssl_cli.errors import UsageError
-from vidssl_cli.hooks import Pool
+from vidssl_cli.hooks import Crops, Look, Reading
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vidssl_cli.hooks import EvaluatorOptions, Study
+    from vidssl_cli.videos import Video
 
 
 @dataclass(frozen=True)
 class Settings:
     """How videos are embedded for a protocol."""
 
-    clips: int
-    tap: str
-    pool: Pool
-    standardise: bool = True
+    windows: Windows
+    reading: Reading
+    crops: Crops
+    standardise: bool
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says of it."""
+        return {
+            "clips": self.windows.clips,
+            "stride": self.windows.stride,
+            "tap": self.reading.tap,
+            "pool": self.reading.pool,
+            "standardise": self.standardise,
+        }
+
+    def looks(self, study: Study, videos: Sequence[Video]) -> list[Look]:
+        """Return the clips that stand for each video."""
+        return [Look(v, self.windows.of(study.count(v), study.frames)) for v in videos]
+
+    def clips(
+        self, study: Study, weights: str, videos: Sequence[Video]
+    ) -> list[NDArray[np.float32]]:
+        """Return (clips x crops, D) features of each video."""
+        looks = self.looks(study, videos)
+        (found,) = study.features(weights, looks, [self.reading], self.crops)
+        return found
+
+    def means(self, study: Study, weights: str, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D), the mean over the clips of every video."""
+        return np.stack([features.mean(0) for features in self.clips(study, weights, videos)])
 
 
 def settle(options: EvaluatorOptions, study: Study) -> Settings:
@@ -33,9 +67,12 @@ def settle(options: EvaluatorOptions, study: Study) -> Settings:
         given = getattr(options, key, None)
         return getattr(study.evaluation, key) if given is None else given
 
-    settings = Settings(*(choose(key) for key in ("clips", "tap", "pool", "standardise")))
-    if settings.tap not in study.taps:
-        raise UsageError(
-            f"the backbone has no tap {settings.tap!r}", hint=f"it has {', '.join(study.taps)}"
-        )
-    return settings
+    tap = choose("tap")
+    if tap not in study.taps:
+        raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
+    return Settings(
+        Windows(clips=choose("clips"), stride=choose("stride")),
+        Reading(tap, choose("pool")),
+        getattr(options, "crops", "centre"),
+        choose("standardise"),
+    )

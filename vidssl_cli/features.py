@@ -1,0 +1,103 @@
+"""What networks said of videos, kept by digest: nothing is embedded twice, and nothing is stale.
+
+A *shelf* holds what one network says in one way: its key is the digest of everything that a feature
+depends on but the video. A row's name is the digest of a video's content and of the frames that
+were looked at. A shelf is a folder of published parts, each written once by the pass that computed
+it; two processes can fill one shelf without knowing of each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from vidssl_cli.artefacts import publish, sha256, verify
+from vidssl_cli.errors import DamagedFileError, MediaError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.videos import Video
+
+_KEY, _ROWS, _VALUES = "key.json", "rows.json", "values.safetensors"
+
+
+class Shelf:
+    """Features by row name; in memory, and below a folder if there is one."""
+
+    def __init__(self, root: Path | None, key: Mapping[str, Any]) -> None:
+        """Open the shelf with a key.
+
+        Args:
+            root: Folder of shelves; None keeps nothing beyond this process.
+            key: Everything that the features depend on but the videos, as JSON.
+
+        Raises:
+            DamagedFileError: A part of the shelf is not as it was written.
+        """
+        self._key = json.dumps(key, sort_keys=True)
+        name = hashlib.sha256(self._key.encode()).hexdigest()[:32]
+        self._folder = root / name if root else None
+        self.rows: dict[str, NDArray[np.float32]] = {}
+        if self._folder and self._folder.is_dir():
+            for part in sorted(self._folder.glob("[!.]*")):
+                self.rows |= self._read(part)
+
+    def add(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep features, (clips, D) by row name."""
+        self.rows |= rows
+        if not self._folder or not rows:
+            return
+
+        def write(draft: Path) -> None:
+            counts = np.array([len(features) for features in rows.values()], dtype=np.int64)
+            tensors = {"values": np.concatenate(list(rows.values())), "counts": counts}
+            save_file(tensors, draft / _VALUES)
+            (draft / _ROWS).write_text(json.dumps(list(rows)), encoding="utf-8")
+            (draft / _KEY).write_text(self._key, encoding="utf-8")
+
+        name = hashlib.sha256("".join(rows).encode()).hexdigest()[:32]
+        publish(self._folder / name, write)
+
+    def _read(self, part: Path) -> dict[str, NDArray[np.float32]]:
+        verify(part)
+        try:
+            names = json.loads((part / _ROWS).read_text(encoding="utf-8"))
+            tensors = load_file(part / _VALUES)
+            features = np.split(tensors["values"], np.cumsum(tensors["counts"])[:-1])
+            return dict(zip(names, features, strict=True))
+        except (ValueError, LookupError, SafetensorError) as error:
+            raise DamagedFileError(
+                f"is not a part of the features that vidssl keeps: {error}",
+                where=str(part),
+                hint="delete it; what was in it is computed again",
+            ) from None
+
+
+def content_digest(video: Video) -> str:
+    """Return what identifies the pictures of a video: the SHA-256 of its bytes, packed or not.
+
+    Raises:
+        MediaError: The file cannot be read.
+    """
+    if video.packed:
+        packed = video.packed
+        return f"{packed.sha256} {packed.format} {packed.height} {packed.width}"
+    try:
+        return sha256(Path(video.path))
+    except OSError as error:
+        raise MediaError(error.strerror or str(error), where=video.path) from None
+
+
+def row_name(content: str, frames: NDArray[np.int64]) -> str:
+    """Return the name of a row: the digest of a video's content and of (clips, T) frames of it."""
+    digest = hashlib.sha256(f"{content} {frames.shape}".encode())
+    digest.update(np.ascontiguousarray(frames, dtype="<i8").tobytes())
+    return digest.hexdigest()

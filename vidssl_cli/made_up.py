@@ -1,0 +1,87 @@
+"""A study without videos, for tests of evaluators: a function says what the network says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.clips import known_frames
+from vidssl_cli.recipe import Evaluation
+from vidssl_cli.videos import Video
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.hooks import Crops, Embedding, Look, Reading
+
+TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
+
+Answer = Callable[[str, "Look", "Reading"], "NDArray[np.floating]"]
+"""From weights, what is looked at and how to (clips, D)."""
+
+
+def labelled(split: str, of_each: int, classes: int = 3, frames: int = 100) -> list[Video]:
+    """Return videos that do not exist, of the classes 0, 1, …, in turn."""
+    return [
+        Video(f"{split}{i}.mp4", label=str(i % classes), split=split, frames=frames, fps=25.0)
+        for i in range(classes * of_each)
+    ]
+
+
+def clouds(weights: str, look: Look, reading: Reading) -> NDArray[np.floating]:
+    """Tell the classes apart if asked as the run; noise otherwise, the same for the same look."""
+    seed = [*look.video.path.encode(), *look.frames[:, 0].tolist()]
+    noise = np.random.default_rng(seed).normal(size=(len(look.frames), TAPS[reading.tap]))
+    if weights == "run":
+        noise[:, int(str(look.video.label))] += 20
+    return noise
+
+
+@dataclass
+class MadeUpStudy:
+    """A `hooks.Study` of videos that do not exist."""
+
+    answer: Answer = clouds
+    train: Sequence[Video] = field(default_factory=lambda: labelled("train", 8))
+    test: Sequence[Video] = field(default_factory=lambda: labelled("test", 4))
+    weights: Sequence[str] = ("run", "random")
+    folder: Path | None = None
+    taps: Mapping[str, int] = field(default_factory=lambda: TAPS)
+    evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
+    frames: int = 16
+    asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
+    """What `features` was asked for."""
+
+    def of_split(self, number: int) -> MadeUpStudy:
+        """Return this study: it has one split."""
+        return self
+
+    def count(self, video: Video) -> int:
+        """Return how many frames a video has."""
+        return known_frames(video)
+
+    def features(
+        self,
+        weights: str,
+        looks: Sequence[Look],
+        readings: Sequence[Reading],
+        crops: Crops = "centre",
+    ) -> list[list[NDArray[np.float32]]]:
+        """Return (clips, D) for each reading and look; every crop says the same."""
+        self.asked.append((looks, readings, crops))
+        repeats = 3 if crops == "three" else 1
+        return [
+            [
+                self.answer(weights, look, reading).repeat(repeats, 0).astype(np.float32)
+                for look in looks
+            ]
+            for reading in readings
+        ]
+
+    def own_task(self, weights: str) -> Mapping[str, float]:
+        """Return a loss and an accuracy that only the run is good at."""
+        return {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
