@@ -280,9 +280,8 @@ def _shorten(name: str, longest: int = 24) -> str:
 
 
 def _svg(title: str, width: float, height: float, parts: Iterable[str]) -> str:
+    size = f'viewBox="0 0 {width} {height:.0f}" style="max-width:{1.5 * width:.0f}px"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {width} {height:.0f}" '
-        f'style="max-width:{1.5 * width:.0f}px" role="img" aria-label="{escape(title)}">\n{_STYLE}\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" {size} '
+        f'role="img" aria-label="{escape(title)}">\n{_STYLE}\n' + "\n".join(parts) + "\n</svg>\n"
     )

@@ -18,6 +18,7 @@ from vidssl_cli.cli import (
     doctor,
     evaluate,
     examine,
+    pictures,
     plugins,
     recipes,
     search,
@@ -57,7 +58,9 @@ def vidssl(
     """Learn video representations from unlabelled video, and search video with them."""
 
 
-for module in (demo, train, weights, evaluate, search, data, examine, recipes, plugins, doctor):
+for module in (
+    demo, train, weights, evaluate, search, pictures, data, examine, recipes, plugins, doctor
+):  # fmt: skip
     module.register(app)
 
 

@@ -1,0 +1,97 @@
+"""`vidssl visualize` and `vidssl map`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidssl_cli.cli.options import AsJson, Device, Strict
+
+
+class Method(StrEnum):
+    """What is drawn."""
+
+    ATTENTION = "attention"
+    GUIDED_BACKPROP = "guided_backprop"
+
+
+class Time(StrEnum):
+    """How a layer's few frames become the clip's."""
+
+    LINEAR = "linear"
+    NEAREST = "nearest"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(visualize)
+
+
+def visualize(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VIDEO", help="A video, a moment (clip.mp4@12.5-15), a folder, a manifest."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for pictures and a page.")],
+    method: Annotated[Method, typer.Option(help="What to draw.")] = Method.ATTENTION,
+    tap: Annotated[
+        str | None,
+        typer.Option(
+            help="Layer; by default the last with time and space, or the classifier's "
+            "answer for guided_backprop if the run has one."
+        ),
+    ] = None,
+    time: Annotated[
+        Time, typer.Option(help="How the few frames of a layer become those of the clip.")
+    ] = Time.LINEAR,
+    clips: Annotated[int, typer.Option(min=1, help="Of each video; one is its middle.")] = 1,
+    side: Annotated[int, typer.Option(min=16, metavar="PIXELS", help="Of the pictures.")] = 128,
+    singles: Annotated[
+        bool, typer.Option("--frames", help="Write every frame as a picture of its own, too.")
+    ] = False,
+    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that holds something.")
+    ] = False,
+    device: Device = "auto",
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw where a network looks.
+
+    For every clip a sheet of its frames (.png) and a video (.mp4): the frames, the maps of the
+    run, and those of the same network with random weights. DIR/index.html shows all of them.
+    """
+    from dataclasses import asdict
+
+    from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.visualize import Look
+    from vidssl_cli.visualize import visualize as draw
+
+    look = Look(method.value, tap, time.value, clips, side, singles)
+    drawings, broken = draw(
+        run, videos, out, look, checkpoint=checkpoint, device=device, overwrite=overwrite
+    )
+    page = out / "index.html"
+    if as_json:
+        reasons = [{"path": error.where or "", "reason": str(error)} for error in broken]
+        emit_json(
+            {
+                "page": str(page),
+                "method": look.method,
+                "clips": [asdict(drawing) for drawing in drawings],
+                "broken": reasons,
+            }
+        )
+    else:
+        for drawing in drawings:
+            emit(drawing.sheet)
+        emit(str(page))
+    SkippedMediaError.judge(strict, len(broken))

@@ -1,0 +1,103 @@
+"""Where a network looks: activation-based attention, and guided backpropagation.
+
+Letters: C channels, T frames, H W rows and columns of a tap, S side of the network's square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from torch.autograd.graph import Node
+
+Time = Literal["linear", "nearest"]
+"""How a map of few frames becomes one of many."""
+
+
+def energy(tap: Tensor, power: float = 2) -> Tensor:
+    """Return how strongly the cells of a tap (C, T, H, W) respond, (T, H, W).
+
+    The sum over channels of ``|A|^power`` (Zagoruyko and Komodakis 2017,
+    https://arxiv.org/abs/1612.03928, section 3.1).
+    """
+    response: Tensor = tap.float().abs().pow(power).sum(0)
+    return response
+
+
+def unit(values: Tensor) -> Tensor:
+    """Divide by the L2 norm over all cells, as they do to compare maps; zeros stay."""
+    return values / values.norm().clamp(min=torch.finfo(values.dtype).tiny)
+
+
+def spread(cells: Tensor, size: tuple[int, int, int], time: Time = "linear") -> Tensor:
+    """Enlarge a map (T', H', W') to (T, H, W) bilinearly in space, and in time as told."""
+    frames, height, width = size
+    grid = cells[None, None]
+    if time == "nearest":
+        grid = F.interpolate(grid, (frames, *cells.shape[1:]), mode="nearest-exact")
+    shape = (frames, height, width)
+    return F.interpolate(grid, shape, mode="trilinear", align_corners=False)[0, 0]
+
+
+def min_max(values: Tensor) -> Tensor:
+    """Map values linearly to the range from 0 to 1; those that are all the same become 0."""
+    low, high = values.aminmax()
+    return (values - low) / (high - low) if high > low else torch.zeros_like(values)
+
+
+def guided_gradient(score: Tensor, clips: Tensor) -> Tensor:
+    """Propagate a score back to the clips, through ReLUs only where it raises the score.
+
+    A ReLU passes a gradient on where its input and the gradient are both positive (Springenberg
+    et al. 2015, https://arxiv.org/abs/1412.6806, section 3.4). It does not matter whether the
+    ReLU is a module or a function, or works in place: what counts is the graph of the score.
+    Rectifiers that are no ReLU keep their own gradient.
+
+    Args:
+        score: A scalar that was computed from the clips. Its graph is used up.
+        clips: Of any shape, requiring a gradient.
+
+    Returns:
+        A gradient of the shape of the clips.
+    """
+    for node in _graph(score):
+        if node.name().startswith("ReluBackward"):
+            node.register_prehook(_positive)
+    (gradient,) = torch.autograd.grad(score, clips)
+    return gradient
+
+
+def without_median(gradient: Tensor) -> NDArray[np.float32]:
+    """Subtract from a gradient (C, T, H, W) the median of each frame; return absolute values.
+
+    The median is over all channels and pixels of the frame (temporal transformations, section
+    on guided backpropagation).
+    """
+    values = gradient.detach().float().cpu().numpy()
+    median = np.median(values, axis=(0, 2, 3), keepdims=True)
+    distance: NDArray[np.float32] = np.abs(values - median)
+    return distance
+
+
+def _positive(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(gradient.clamp(min=0) for gradient in gradients)
+
+
+def _graph(score: Tensor) -> Iterator[Node]:
+    """Yield every node that a score was computed by, once."""
+    waiting = [score.grad_fn]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting += [before for before, _ in node.next_functions]
+        yield node
