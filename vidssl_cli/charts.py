@@ -33,17 +33,23 @@ _GAP = 26
 """Units between the numbers along the horizontal axis, at least."""
 
 
-def palette(colours: Sequence[str]) -> str:
-    """Return style declarations of ``--c0``, ``--c1``, … for these colours."""
-    return "".join(f"--c{number}:{colour};" for number, colour in enumerate(colours))
+def colour_style(selector: str) -> str:
+    """Return rules that declare ``--c0`` to ``--c5``, the colours of lines, for a selector."""
+
+    def declare(colours: Sequence[str]) -> str:
+        return "".join(f"--c{number}:{colour};" for number, colour in enumerate(colours))
+
+    dark = f"@media (prefers-color-scheme:dark){{{selector}{{{declare(_DARK)}}}}}"
+    return f"{selector}{{{declare(_LIGHT)}}}{dark}"
 
 
 _STYLE = f"""<style>
-.chart{{{palette(_LIGHT)}--text:#1c1c1e;--mute:#6b6b72;--rule:#dddbd5;--ground:#fff;
+{colour_style(".chart")}
+.chart{{--text:#1c1c1e;--mute:#6b6b72;--rule:#dddbd5;--ground:#fff;
 display:block;width:100%;font:13px system-ui,-apple-system,"Segoe UI",Roboto,
 sans-serif}}
 @media (prefers-color-scheme:dark){{
-.chart{{{palette(_DARK)}--text:#ececee;--mute:#9a9aa2;--rule:#38383e;--ground:#1b1b1e}}}}
+.chart{{--text:#ececee;--mute:#9a9aa2;--rule:#38383e;--ground:#1b1b1e}}}}
 .chart:root{{box-sizing:border-box;margin:0 auto;padding:1rem;background:var(--ground)}}
 .chart text{{fill:var(--text)}}
 .chart .mute{{fill:var(--mute);font-size:12px}}

@@ -156,7 +156,7 @@ def _lines(card: Card) -> str:
 def _picture(card: Card) -> str:
     """Return the moving picture of a video as HTML, with a still for those who want no motion."""
     try:
-        frames, rate = _frames(card)
+        frames, rate = moving_frames(card.video, card.moment)
     except MediaError as error:
         return f'<div class="missing">{escape(str(error))}</div>'
     middle = len(frames) // 2
@@ -170,21 +170,36 @@ def _picture(card: Card) -> str:
     )
 
 
-def _frames(card: Card) -> tuple[NDArray[np.uint8], float]:
-    """Return (T, H, W, 3) frames around the middle of the moment, and their rate."""
-    video, rate = card.video, frame_rate(card.video)
+def moving_frames(
+    video: Video, moment: Moment | None = None, *, height: int = HEIGHT, rate: float = RATE
+) -> tuple[NDArray[np.uint8], float]:
+    """Return what shows a video, or a moment of it, in a few seconds around its middle.
+
+    Args:
+        video: With its facts.
+        moment: In seconds; None stands for all of it.
+        height: Of the pictures, in pixels, unless the video has fewer.
+        rate: Pictures per second, at most.
+
+    Returns:
+        (T, H, W, 3) frames, and how many of them are a second.
+
+    Raises:
+        MediaError: The video cannot be read.
+    """
+    own = frame_rate(video)
     total = video.frames or 1
-    start, end = card.moment or (0, total / rate)
-    count = min(total, round(rate * min(max(end - start, SHORTEST), LONGEST)))
-    first = round(rate * (start + end) / 2 - count / 2)
+    start, end = moment or (0, total / own)
+    count = min(total, round(own * min(max(end - start, SHORTEST), LONGEST)))
+    first = round(own * (start + end) / 2 - count / 2)
     first = min(max(0, first), total - count)
-    step = max(1, ceil(rate / RATE))
-    height = max(2, min(HEIGHT, video.height or HEIGHT))
+    step = max(1, ceil(own / rate))
+    height = max(2, min(height, video.height or height))
     width = max(2, round(height * _ratio(video)))
     if video.packed:  # there is no more to show than was packed
         shrink = min(1, video.packed.height / height, video.packed.width / width)
         height, width = max(2, int(height * shrink)), max(2, int(width * shrink))
-    return read_frames(video, range(first, first + count, step), (height, width)), rate / step
+    return read_frames(video, range(first, first + count, step), (height, width)), own / step
 
 
 def _ratio(video: Video) -> float:

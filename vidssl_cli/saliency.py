@@ -33,7 +33,9 @@ def energy(tap: Tensor, power: float = 2) -> Tensor:
 
 def unit(values: Tensor) -> Tensor:
     """Divide by the L2 norm over all cells, as they do to compare maps; zeros stay."""
-    return values / values.norm().clamp(min=torch.finfo(values.dtype).tiny)
+    length = torch.linalg.vector_norm(values)
+    scaled: Tensor = values / length.clamp(min=torch.finfo(values.dtype).tiny)
+    return scaled
 
 
 def spread(cells: Tensor, size: tuple[int, int, int], time: Time = "linear") -> Tensor:

@@ -18,6 +18,13 @@ class Method(StrEnum):
     GUIDED_BACKPROP = "guided_backprop"
 
 
+class Projection(StrEnum):
+    """How vectors become points."""
+
+    PCA = "pca"
+    UMAP = "umap"
+
+
 class Time(StrEnum):
     """How a layer's few frames become the clip's."""
 
@@ -28,6 +35,7 @@ class Time(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(visualize)
+    app.command("map")(map_)
 
 
 def visualize(
@@ -95,3 +103,44 @@ def visualize(
             emit(drawing.sheet)
         emit(str(page))
     SkippedMediaError.judge(strict, len(broken))
+
+
+def map_(
+    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="Page to write.")],
+    projection: Annotated[
+        Projection, typer.Option(help="PCA, or UMAP where umap-learn is installed.")
+    ] = Projection.PCA,
+    moving: Annotated[
+        int, typer.Option(min=0, help="Videos shown moving, at most; 10 kB of the page each.")
+    ] = 400,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page that is there.")
+    ] = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw an index as a map, on a page.
+
+    Videos that the network finds alike lie close together. Colours are labels; pointing at a
+    video, or tapping it, shows it moving.
+    """
+    from dataclasses import asdict
+
+    from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.errors import SkippedMediaError, UsageError
+
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise UsageError(
+            f"--out {out} is there already", hint="choose another name, or say --overwrite"
+        )
+
+    from vidssl_cli.generations import open_index
+    from vidssl_cli.map_page import write_map
+
+    summary = write_map(out, open_index(folder), projection=projection.value, moving=moving)
+    if as_json:
+        emit_json(asdict(summary))
+    else:
+        emit(summary.page)
+    SkippedMediaError.judge(strict, len(summary.broken))

@@ -1,0 +1,85 @@
+"""Vectors on a plane, so that what is alike lies close together.
+
+Letters: N vectors, D dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidssl_cli.errors import UsageError
+
+Projection = Literal["pca", "umap"]
+
+NEIGHBOURS = 15
+"""Of each vector that UMAP keeps close, its own default."""
+_SPARE, _ROUNDS = 6, 30
+"""What makes the randomised decomposition as good as exact: more directions, and more passes."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where the vectors lie."""
+
+    points: NDArray[np.float64]
+    """(N, 2) to the right and up."""
+    variance: float | None
+    """Share of the variance that both axes hold, from 0 to 1; unknown for UMAP."""
+
+
+def lay_out(vectors: NDArray[np.float64], projection: Projection) -> Plane:
+    """Lay vectors (N, D) of length 1 out on a plane; the same vectors always lie the same way.
+
+    Args:
+        vectors: What to lay out.
+        projection: ``pca``, the two directions of largest variance, or ``umap`` (McInnes et al.
+            2018, https://arxiv.org/abs/1802.03426) by cosine distance, which keeps neighbours
+            together and says nothing by large distances.
+
+    Raises:
+        UsageError: UMAP is not installed, or there are too few vectors for it.
+    """
+    return _umap(vectors) if projection == "umap" else _pca(vectors)
+
+
+def _pca(vectors: NDArray[np.float64]) -> Plane:
+    centred = torch.from_numpy(vectors - vectors.mean(0))
+    total = float(centred.square().sum())
+    if not total:
+        return Plane(np.zeros((len(vectors), 2)), None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        directions = torch.pca_lowrank(
+            centred, min(2 + _SPARE, *centred.shape), center=False, niter=_ROUNDS
+        )[2][:, :2]
+    # A direction and its opposite are equally good: the largest loading points right, or up.
+    largest = directions.abs().argmax(0)
+    directions = directions * directions[largest, range(len(largest))].sign()
+    points = np.zeros((len(vectors), 2))
+    points[:, : len(largest)] = (centred @ directions).numpy()
+    return Plane(points, float(np.square(points).sum()) / total)
+
+
+def _umap(vectors: NDArray[np.float64]) -> Plane:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise UsageError(
+            "UMAP is not installed",
+            where="--projection",
+            hint="pip install umap-learn, or take pca, which needs nothing",
+        ) from None
+    if len(vectors) < 2 * NEIGHBOURS:
+        raise UsageError(
+            f"UMAP cannot make a map of {len(vectors)} videos",
+            where="--projection",
+            hint=f"it needs {2 * NEIGHBOURS} or more; take pca",
+        )
+    # One process and one seed: the map is the same every time.
+    model = UMAP(n_neighbors=NEIGHBOURS, metric="cosine", random_state=0, n_jobs=1)
+    return Plane(np.asarray(model.fit_transform(vectors), np.float64), None)
