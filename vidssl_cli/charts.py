@@ -8,13 +8,16 @@ dark ground.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from math import ceil, floor, isfinite, log10
+from pathlib import Path
 from textwrap import wrap
 
+from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.hooks import Confusion, Curves
 
 WIDTH, HEIGHT = 480, 300
@@ -58,6 +61,19 @@ sans-serif}}
 .chart .line{{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}}
 .chart .on{{fill:var(--ground)}}
 </style>"""
+
+
+def draw_all(folder: Path, figures: Iterable[object]) -> list[Path]:
+    """Draw the curves and confusion matrices among figures, one file each, and return the files."""
+    drawn = []
+    for number, figure in enumerate(figures, 1):
+        if isinstance(figure, Curves | Confusion):
+            slug = re.sub(r"\W+", "-", figure.title.lower()).strip("-")[:60]
+            path = folder / f"figure-{number}-{slug}.svg"
+            svg = curves(figure) if isinstance(figure, Curves) else confusion(figure)
+            atomic_write(path, svg.encode(errors="replace"))
+            drawn.append(path)
+    return drawn
 
 
 def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.artefacts import atomic_write
-from vidssl_cli.console import emit_table, track, warn
+from vidssl_cli.charts import draw_all
+from vidssl_cli.console import emit_table, say, track, warn
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
@@ -234,7 +235,7 @@ def evaluate(
     splits: Splits | None = None,
     store: Path | None = None,
 ) -> Report:
-    """Carry out a protocol, and leave ``report.json`` in the folder if one is given.
+    """Carry out a protocol; leave ``report.json`` and drawings in the folder if one is given.
 
     Args:
         encoder: what is measured.
@@ -258,6 +259,8 @@ def evaluate(
             "data": digest(data),
         }
         atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")
+        for picture in draw_all(folder, report.figures):
+            say(f"picture: {picture}")
     return report
 
 
