@@ -210,8 +210,9 @@ class _Axis:
 def _x_axis(values: Sequence[float], units: float) -> _Axis:
     marks = sorted(set(values))
     low, high = marks[0], marks[-1]
-    if low == high:
-        return _Axis(low - 1, high + 1, marks)
+    if _same(low, high):
+        room = max(1.0, abs(low))
+        return _Axis(low - room, high + room, marks[:1])
     axis = _Axis(low, high, marks, ratios=low > 0 and high / low > 10 and len(marks) <= _FEW)
     if len(marks) <= _FEW:
         places = [axis.share(mark) * units for mark in marks]
@@ -225,14 +226,19 @@ def _x_axis(values: Sequence[float], units: float) -> _Axis:
 def _value_axis(values: Sequence[float]) -> _Axis:
     """Return an axis that ends at round numbers, and begins at 0 unless that is far away."""
     low, high = min(values), max(values)
-    if 0 < low < high / 2 or low == high > 0:
+    if _same(low, high):
+        low, high = min(low, 0.0), max(high, 0.0) or float(low >= 0)
+    elif 0 < low < high / 2:
         low = 0.0
-    elif low == high:
-        low, high = low - 1, high + 1
     step = _step(low, high)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     ticks = [number * step for number in range(first, last + 1)]
     return _Axis(ticks[0], ticks[-1], ticks)
+
+
+def _same(low: float, high: float) -> bool:
+    """Tell whether nothing fits between two numbers that would be worth an axis."""
+    return high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-300)
 
 
 def _step(low: float, high: float) -> float:

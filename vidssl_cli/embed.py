@@ -155,8 +155,8 @@ class Encoder:
             taps: dict[str, Tensor] = self.backbone(clips)
         return taps
 
-    def calibrate(self, videos: Sequence[Video], skipped: list[MediaError]) -> None:
-        """Set the running statistics of the norms from a clip of each video.
+    def calibrate(self, videos: Sequence[Video], skipped: list[MediaError], clips: int = 1) -> None:
+        """Set the running statistics of the norms from so many clips of each video.
 
         A random network with the statistics of noise would be an opponent of straw.
         """
@@ -164,12 +164,12 @@ class Encoder:
             if reset := getattr(module, "reset_running_stats", None):
                 reset()
                 vars(module)["momentum"] = None  # a cumulative mean
-        middle = Windows(clips=1)
-        views = ((video, self.views(video, middle)) for video in videos)
+        windows = Windows(clips=clips)
+        views = ((video, self.views(video, windows)) for video in videos)
         decoded = _decode_ahead(views, self.card.input.resize, skipped)
-        clips = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
+        seen = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
         self.backbone.train()
-        for group in clips.tensor_split(ceil(len(clips) / 8)):
+        for group in seen.tensor_split(ceil(len(seen) / 8)):
             self.taps_of(group)
         self.backbone.eval()
 

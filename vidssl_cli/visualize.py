@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,7 +18,6 @@ import torch
 import torch.nn.functional as F
 
 from vidssl_cli import augment, heat, pages, runs, saliency
-from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.checkpoint import load_weights, read_tensors
 from vidssl_cli.clips import Windows
 from vidssl_cli.console import track, warn
@@ -41,8 +41,8 @@ Method = Literal["attention", "guided_backprop"]
 
 RATE = 8.0
 """Pictures per second of what moves: slow enough to follow a map."""
-CALIBRATION_VIDEOS = 64
-"""Videos whose clips set the norms' statistics of the network with random weights."""
+CALIBRATION_CLIPS = 32
+"""Clips, of all videos, that set the norms' statistics of the network with random weights."""
 BRIGHTEST = 0.998
 """Share of the values of a gradient that lie within the scale of colours."""
 
@@ -273,7 +273,8 @@ def _eyes(
     """Return the run's network, and the same with random weights."""
     videos = list({query.video.path: query.video for query in queries}.values())
     random = encoder.randomised()
-    random.calibrate(videos[:CALIBRATION_VIDEOS], [])
+    videos = videos[:CALIBRATION_CLIPS]
+    random.calibrate(videos, [], clips=ceil(CALIBRATION_CLIPS / len(videos)))
     learner, names = _classifier(run, encoder, checkpoint)
     untrained = None
     if learner:
@@ -310,14 +311,14 @@ def _write(
     """Write the files of a clip."""
     rows = list(pictures.values())
     sheet, movie = out / f"{clip.name}.png", out / f"{clip.name}.mp4"
-    atomic_write(sheet, encode_png(heat.sheet(rows)))
+    sheet.write_bytes(encode_png(heat.sheet(rows)))
     write_mp4(movie, heat.side_by_side(rows), RATE, crf=18)
     if singles:
         (out / clip.name).mkdir(exist_ok=True)
         for kind, sequence in pictures.items():
             for number, picture in enumerate(sequence):
                 path = out / clip.name / f"{number:03d}-{kind}.png"
-                atomic_write(path, encode_png(picture))
+                path.write_bytes(encode_png(picture))
     video = clip.query.video
     return Drawing(video.path, video.label, clip.frames.tolist(), shown, str(sheet), str(movie))
 

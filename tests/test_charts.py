@@ -1,0 +1,127 @@
+"""Drawings: well-formed, safe with hostile names, and true to their figures."""
+
+import re
+from math import inf, nan
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidssl_cli.charts import COLOURS, confusion, curves, draw_all
+from vidssl_cli.hooks import Confusion, Curves, Neighbours
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = """</svg><script>alert(1)</script>"'& x"""
+
+
+def texts(drawing):
+    return [element.text for element in ElementTree.fromstring(drawing).iter(f"{SVG}text")]
+
+
+def numbers(drawing):
+    """Return the numbers along both axes, upwards and to the right."""
+    found = [t.replace("\N{MINUS SIGN}", "-").replace(",", "") for t in texts(drawing)]
+    return [float(t) for t in found if re.fullmatch(r"-?[\d.]+(e[-+]\d+)?", t)]
+
+
+def dots(drawing):
+    circles = ElementTree.fromstring(drawing).iter(f"{SVG}circle")
+    return [(float(circle.get("cx")), float(circle.get("cy"))) for circle in circles]
+
+
+def line(points, name="run"):
+    return Curves("Recall", "k", "recall", {name: points})
+
+
+def test_few_values_of_k_are_marked_and_lie_at_equal_ratios():
+    drawing = curves(line([(1, 0.1), (5, 0.3), (10, 0.4), (20, 0.5), (50, 0.6)]))
+    assert numbers(drawing)[-5:] == [1, 5, 10, 20, 50]
+    across = [x for x, _ in dots(drawing)]
+    assert across[2] - across[1] == pytest.approx(across[3] - across[2], abs=0.2)
+
+
+def test_many_values_have_round_marks_at_equal_distances():
+    drawing = curves(line([(step, 3 - step / 5000) for step in range(0, 10_001, 10)]))
+    assert numbers(drawing) == [0, 1, 2, 3, 0, 2000, 4000, 6000, 8000, 10000]
+    assert not dots(drawing)
+
+
+def test_a_point_lies_where_its_figures_say():
+    drawing = curves(line([(0, 0), (1, 0.25), (2, 1)]))
+    (x0, y0), (x1, y1), (x2, y2) = dots(drawing)
+    assert x1 - x0 == pytest.approx((x2 - x0) / 2, abs=0.1)
+    assert y0 - y1 == pytest.approx((y0 - y2) / 4, abs=0.1)
+
+
+def test_a_thinned_line_keeps_its_mean():
+    drawing = curves(line([(step, step % 2) for step in range(20_000)]))
+    path = re.search(r'class="line"[^>]* d="M([^"]+)"', drawing)[1]
+    heights = [float(point.split()[1]) for point in path.split("L")]
+    assert len(heights) < 1500
+    top, bottom = (
+        float(y) for y in (re.findall(r'"rule" d="M[\d.]+ ([\d.]+)H', drawing)[i] for i in (-1, 0))
+    )
+    assert sum(heights) / len(heights) == pytest.approx((top + bottom) / 2, abs=1)
+
+
+def test_lines_beyond_the_colours_are_dashed_and_named():
+    names = [f"line {number}" for number in range(COLOURS + 1)]
+    drawing = curves(Curves("Loss", "step", "loss", {n: [(0, 1), (1, 2)] for n in names}))
+    assert [text for text in texts(drawing) if text in names] == names
+    assert drawing.count("stroke-dasharray") == 2  # in the legend and in the plot
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e6, 1e6), st.floats(-1e30, 1e30) | st.sampled_from([nan, inf])),
+        max_size=20,
+    )
+)
+def test_whatever_was_measured_is_drawn_inside(points):
+    drawing = curves(line(sorted(points, key=lambda point: point[0])))
+    _, _, width, height = map(float, ElementTree.fromstring(drawing).get("viewBox").split())
+    assert "nan" not in drawing.replace("was measured", "")
+    for x, y in dots(drawing):
+        assert 0 <= x <= width
+        assert 0 <= y <= height
+
+
+def test_nothing_measured_is_said():
+    assert "nothing was measured" in texts(curves(line([(1, nan)])))
+
+
+def test_a_confusion_says_shares_of_rows_and_counts():
+    drawing = confusion(Confusion("Order", ["back", "forth"], [[3, 1], [0, 0]]))
+    assert [text for text in texts(drawing) if text.isdigit()] == ["75", "25"]
+    titles = [e.text for e in ElementTree.fromstring(drawing).iter(f"{SVG}title")]
+    assert titles == ["back taken for back: 3 of 4", "back taken for forth: 1 of 4"]
+
+
+def test_a_large_confusion_has_every_name_and_no_numbers():
+    classes = [f"class {n}" for n in range(101)]
+    counts = [[int(a == b) for b in range(101)] for a in range(101)]
+    said = texts(confusion(Confusion("All", classes, counts)))
+    assert all(said.count(name) == 2 for name in classes)
+    assert not any(text.isdigit() for text in said)
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        curves(Curves(HOSTILE, HOSTILE, HOSTILE, {HOSTILE: [(1, 1), (2, 2)], "b": [(1, 1)]})),
+        confusion(Confusion(HOSTILE, [HOSTILE, "b"], [[1, 2], [3, 4]])),
+    ],
+)
+def test_names_are_text(drawing):
+    tags = {element.tag.removeprefix(SVG) for element in ElementTree.fromstring(drawing).iter()}
+    assert tags <= {"svg", "style", "text", "path", "circle", "rect", "title"}
+    assert "alert(1)" in " ".join(filter(None, texts(drawing)))
+
+
+def test_drawings_lie_beside_the_report(tmp_path):
+    figures = [Neighbours("n", [], []), line([(1, 1)]), Confusion("A/b: ../c", ["a"], [[1]])]
+    files = draw_all(tmp_path, figures)
+    assert [file.name for file in files] == ["figure-2-recall.svg", "figure-3-a-b-c.svg"]
+    assert all(ElementTree.parse(file).getroot().tag == f"{SVG}svg" for file in files)

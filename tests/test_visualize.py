@@ -1,0 +1,199 @@
+"""`vidssl visualize`: the run beside random weights, for runs with a classifier and without."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vidssl_cli import heat
+from vidssl_cli.cli import app
+from vidssl_cli.cli.failures import run as run_command
+from vidssl_cli.finetune import finetune
+from vidssl_cli.pretrain import Session
+from vidssl_cli.recipe import FinetuneRecipe
+from vidssl_cli.visualize import Eye, Look, visualize
+
+
+@pytest.fixture(scope="module")
+def pretrained(toy_encoder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("visualized") / "model"
+    toy_encoder(seed=1).export(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def finetuned(pretrained, toy_videos, toy_recipe):
+    out = pretrained.parent / "finetuned"
+    document = {
+        "task": "finetune",
+        "sampler": {"name": "uniform", "frames": 8, "views": 2},
+        "evaluation": {"clips": 2},
+        "hidden": [6],
+        "train": toy_recipe(epochs=1)["train"],
+    }
+    recipe = FinetuneRecipe.model_validate(document)
+    finetune(recipe, toy_videos, pretrained, Session(out, device="cpu"))
+    return out
+
+
+def read(path):
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.mark.parametrize(("method", "tap"), [("attention", "conv2"), ("guided_backprop", None)])
+def test_a_clip_becomes_a_sheet_a_video_and_a_page(method, tap, pretrained, toy_videos, tmp_path):
+    out = tmp_path / "out"
+    look = Look(method, tap, clips=2, side=32, singles=True)
+    texts = [toy_videos[0].path, f"{toy_videos[1].path}@0.2-0.9"]
+    drawings, broken = visualize(pretrained, texts, out, look, device="cpu")
+    assert not broken
+    assert [drawing.video for drawing in drawings] == [v.path for v in toy_videos[:2] for _ in "ab"]
+    assert drawings[0].frames[0] == 0
+    assert drawings[1].frames[-1] == 39
+    assert set(drawings[0].shown) == {"run", "random"}
+    wide = 3 * 32 + 2 * heat.GAP
+    assert read(drawings[0].sheet).shape == (1, wide, 8 * 32 + 7 * heat.GAP, 3)
+    assert read(drawings[0].movie).shape == (8, 32, wide, 3)
+    singles = sorted(path.name for path in (out / "001-0-1").iterdir())
+    assert singles[:3] == ["000-frames.png", "000-random.png", "000-run.png"]
+    assert len(singles) == 24
+    shown = [read(out / "001-0-1" / name)[0] for name in singles[:3]]
+    assert not np.array_equal(shown[1], shown[2])  # the weights differ, and so do the maps
+    page = (out / "index.html").read_text()
+    assert page.count("<section>") == 4
+    again = visualize(pretrained, texts, tmp_path / "again", look, device="cpu")
+    sheets = [Path(drawn[0].sheet).read_bytes() for drawn in (drawings, again[0])]
+    assert sheets[0] == sheets[1]
+
+
+def test_frames_are_shown_as_they_are_even_if_the_network_sees_differences(
+    pretrained, toy_videos, tmp_path
+):
+    look = Look(side=16, singles=True)  # the network's own size
+    (drawing,), _ = visualize(pretrained, [toy_videos[0].path], tmp_path / "o", look, device="cpu")
+    shown = read(tmp_path / "o/001-0/000-frames.png")[0]
+    frame = read(toy_videos[0].path)[drawing.frames[0]]
+    assert shown.mean((0, 1)) == pytest.approx(frame.mean((0, 1)), abs=12)
+    assert shown.std() > 20  # differences lie around mid-grey, and are weaker
+
+
+def test_a_classifier_says_which_class_and_a_tap_overrules_it(finetuned, toy_videos, tmp_path):
+    texts = [toy_videos[0].path]
+    look = Look("guided_backprop", side=16)
+    (drawing,), _ = visualize(finetuned, texts, tmp_path / "a", look, device="cpu")
+    assert all(said.startswith("logit of class ") for said in drawing.shown.values())
+    look = replace(look, tap="conv3")
+    (drawing,), _ = visualize(finetuned, texts, tmp_path / "b", look, device="cpu")
+    assert set(drawing.shown.values()) == {"length of conv3"}
+
+
+def test_without_a_classifier_the_representation_is_propagated(pretrained, toy_videos, tmp_path):
+    look = Look("guided_backprop", side=16)
+    (drawing,), _ = visualize(pretrained, [toy_videos[0].path], tmp_path / "a", look, device="cpu")
+    assert set(drawing.shown.values()) == {"length of pool5"}
+
+
+class Functional(torch.nn.Module):
+    """A network that has no module for its ReLU; it answers to the left half of the picture."""
+
+    taps = {"conv1": 1, "feat": 1}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1, 3, 1, 1, 1))
+
+    def forward(self, clips):
+        conv1 = F.relu(F.conv3d(clips[..., : clips.shape[-1] // 2], self.weight, stride=(2, 1, 1)))
+        return {"conv1": conv1, "feat": conv1.mean((2, 3, 4))}
+
+
+def test_a_foreign_network_is_guided_to_what_it_looks_at():
+    network = Functional()
+    card = SimpleNamespace(tap="feat", pool="gap")
+    encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network)
+    eye = Eye(encoder, None, ())
+    clip = torch.rand(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.2
+    values, said = eye.guided_backprop(clip, Look(side=8))
+    assert said == "length of feat"
+    assert values.shape == (4, 8, 8)
+    assert values[0, :, :4].max() == 1
+    assert values[0, :, 4:].max() == 0
+    assert values[1].max() == 0  # a stride of two frames skips every other one
+    _, said = eye.attention(clip, Look(side=8))
+    assert said == "attention of conv1"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--tap", "conv9"], "has no tap 'conv9'"),
+        (["--tap", "feat"], "the tap feat is a vector here"),
+    ],
+)
+def test_a_tap_that_cannot_be_drawn(options, expected, pretrained, toy_videos, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["visualize", str(pretrained), toy_videos[0].path, "--out", str(out)]
+    assert run_command(app, [*arguments, "--device", "cpu", *options]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert expected in said
+    assert "conv5" in said  # what it has
+
+
+def test_unreadable_videos_are_told(pretrained, toy_videos, tmp_path, capsys):
+    lost, bad = tmp_path / "lost.mp4", tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video at all")
+    common = ["--device", "cpu", "--side", "16", "--json", "--out"]
+    arguments = ["visualize", str(pretrained), str(lost), str(bad)]
+    assert run_command(app, [*arguments, *common, str(tmp_path / "a")]) == 1
+    assert "none of 2 videos can be read" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert not (tmp_path / "a").exists()
+    arguments.append(toy_videos[0].path)
+    assert run_command(app, [*arguments, *common, str(tmp_path / "b")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["path"] for row in document["broken"]] == [str(lost), str(bad)]
+    assert len(document["clips"]) == 1
+    assert run_command(app, [*arguments, *common, str(tmp_path / "c"), "--strict"]) == 5
+
+
+def test_a_folder_that_holds_something_is_left_alone(pretrained, toy_videos, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    arguments = ["visualize", str(pretrained), toy_videos[0].path, "--out", str(tmp_path)]
+    assert run_command(app, [*arguments, "--device", "cpu"]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_names_in_the_page_are_text(pretrained, toy_videos, tmp_path):
+    name = tmp_path / """<script>alert(1)<'"& .mp4"""
+    shutil.copyfile(toy_videos[0].path, name)
+    visualize(pretrained, [str(name)], tmp_path / "out", Look(side=16), device="cpu")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_colours_rise_in_lightness_and_lie_over_grey_frames():
+    scale = heat.coloured(np.linspace(0, 1, 50, dtype=np.float32))
+    assert (np.diff(scale @ [0.299, 0.587, 0.114]) > 0).all()
+    frames = np.full((1, 4, 4, 3), (255, 0, 0), np.uint8)
+    values = np.zeros((1, 4, 4), np.float32)
+    values[0, 0, 0] = 1
+    shown = heat.overlay(frames, values).astype(int)
+    assert shown[0, 1, 1, 0] - shown[0, 1, 1, 2] < 10  # the red is gone
+    assert shown[0, 0, 0, 0] > 2 * shown[0, 1, 1, 0]
+
+
+def test_a_sheet_of_a_long_clip_shows_every_nth_frame():
+    frames = np.arange(40, dtype=np.uint8)[:, None, None, None].repeat(3, 3) + np.zeros(
+        (1, 2, 2, 1), np.uint8
+    )
+    shown = heat.sheet([frames])[0, :: 2 + heat.GAP, 0]
+    assert shown.tolist() == list(range(0, 40, 3))
