@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from vidssl_cli.charts import curves
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.evaluate import EncoderStudy, as_json, evaluate, show
 from vidssl_cli.held_out import own_task
+from vidssl_cli.hooks import Curves, EvaluatorOptions, Report
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe, Published
 from vidssl_plugins.evaluators.hooks import Linear, Pretext, Retrieval
@@ -42,6 +44,22 @@ def test_rows_for_run_and_random_weights(encoder, toy_videos, tmp_path):
     assert written["network"]["backbone"]["name"] == "r3d"
     again = evaluate(encoder, toy_videos, options, None)
     assert again.rows == report.rows
+
+
+class Drawn(EvaluatorOptions):
+    """Finds a curve, whatever it looks at."""
+
+    def build(self):
+        """Return the evaluator."""
+        curve = Curves("Recall", "k", "recall", {"run": [(1, 0.5), (5, 0.75)]})
+        return lambda study: Report([{"weights": "run", "top1": 0.5}], 0.5, figures=[curve])
+
+
+def test_figures_lie_beside_the_report(encoder, toy_videos, tmp_path):
+    evaluate(encoder, toy_videos, Drawn(name="drawn"), tmp_path)
+    drawn = (tmp_path / "figure-1-recall.svg").read_text()
+    (figure,) = json.loads((tmp_path / "report.json").read_text())["figures"]
+    assert drawn == curves(Curves(**{k: v for k, v in figure.items() if k != "kind"}))
 
 
 def test_a_published_row_stands_beside_ours(encoder, toy_videos, capsys):

@@ -24,7 +24,9 @@ from vidssl_cli.visualize import Eye, Look, visualize
 @pytest.fixture(scope="module")
 def pretrained(toy_encoder, tmp_path_factory):
     out = tmp_path_factory.mktemp("visualized") / "model"
-    toy_encoder(seed=1).export(out)
+    encoder = toy_encoder()
+    encoder.card = encoder.card.model_copy(update={"seed": 7})  # draws other random weights
+    encoder.export(out)
     return out
 
 
@@ -151,14 +153,16 @@ def test_unreadable_videos_are_told(pretrained, toy_videos, tmp_path, capsys):
     lost, bad = tmp_path / "lost.mp4", tmp_path / "bad.mp4"
     bad.write_bytes(b"no video at all")
     common = ["--device", "cpu", "--side", "16", "--json", "--out"]
-    arguments = ["visualize", str(pretrained), str(lost), str(bad)]
+    arguments = ["visualize", str(pretrained), str(lost), str(bad), "#3"]
     assert run_command(app, [*arguments, *common, str(tmp_path / "a")]) == 1
-    assert "none of 2 videos can be read" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "none of 3 videos can be read" in json.loads(capsys.readouterr().out)["error"]["message"]
     assert not (tmp_path / "a").exists()
     arguments.append(toy_videos[0].path)
     assert run_command(app, [*arguments, *common, str(tmp_path / "b")]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert [row["path"] for row in document["broken"]] == [str(lost), str(bad)]
+    broken = {row["path"]: row["reason"] for row in document["broken"]}
+    assert list(broken) == [str(lost), str(bad), "#3"]
+    assert broken["#3"] == broken[str(lost)] == "there is no such file"
     assert len(document["clips"]) == 1
     assert run_command(app, [*arguments, *common, str(tmp_path / "c"), "--strict"]) == 5
 

@@ -6,7 +6,7 @@ The page runs nothing: what appears, and which class stands out, is told by its 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
@@ -73,15 +73,16 @@ def write_map(path: Path, index: Index, *, projection: Projection, moving: int) 
     plane = lay_out(index.vectors("video", chosen), projection)
     shown = {int(chosen[n]) for n in sample([videos[item].label for item in chosen], moving)}
     pictures, broken = _pictures([(item, videos[item]) for item in sorted(shown)])
-    ranked = Counter(str(videos[item].label) for item in chosen if videos[item].label is not None)
-    classes = {label: number for number, (label, _) in enumerate(ranked.most_common())}
+    labels = (videos[item].label for item in chosen)
+    counts = dict(sorted(Counter(label for label in labels if label is not None).items()))
+    classes = {label: number for number, label in enumerate(counts)}
     places, ratio = _places(plane.points)
     points = [
         _point(item, videos[item], classes, place, pictures.get(item))
         for item, place in zip(chosen.tolist(), places, strict=True)
     ]
     content = (
-        f"{_style(len(classes))}\n{_legend(ranked)}\n"
+        f"{_style(len(classes))}\n{_legend(counts)}\n"
         f'<div class="map" style="--ratio:{ratio:.3f}">\n' + "\n".join(points) + "\n</div>"
     )
     subtitle = _subtitle(len(videos), len(chosen), len(shown), projection, plane.variance)
@@ -137,7 +138,7 @@ def _places(points: NDArray[np.float64]) -> tuple[list[tuple[float, float]], flo
 def _point(
     item: int,
     video: Video,
-    classes: dict[str, int],
+    classes: Mapping[str, int],
     place: tuple[float, float],
     picture: str | None,
 ) -> str:
@@ -158,7 +159,7 @@ def _point(
 
 
 def _look(number: int) -> str:
-    """Return the style classes of a class of videos, from the commonest on."""
+    """Return the style classes of a class of videos."""
     shape = number // charts.COLOURS % SHAPES
     return f"c{number % charts.COLOURS} s{shape}"
 
@@ -174,13 +175,13 @@ def _style(classes: int) -> str:
     return f"<style>{charts.colour_style(':root')}{colours}{apart}</style>"
 
 
-def _legend(ranked: Counter[str]) -> str:
-    if not ranked:
+def _legend(counts: Mapping[str, int]) -> str:
+    if not counts:
         return ""
     keys = [
         f'<input type="radio" name="k" id="k{number}"><label for="k{number}" '
         f'class="{_look(number)}"><i></i>{escape(label)} <small>{count}</small></label>'
-        for number, (label, count) in enumerate(ranked.most_common())
+        for number, (label, count) in enumerate(counts.items())
     ]
     every = '<input type="radio" name="k" id="all" checked><label for="all">all</label>'
     return f'<div class="legend">{"".join(chain([every], keys))}</div>'

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vidssl_cli.errors import UsageError
@@ -19,7 +18,7 @@ Projection = Literal["pca", "umap"]
 NEIGHBOURS = 15
 """Of each vector that UMAP keeps close, its own default."""
 _SPARE, _ROUNDS = 6, 30
-"""What makes the randomised decomposition as good as exact: more directions, and more passes."""
+"""Directions beyond the two, and passes over the vectors, that make subspace iteration exact."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +47,21 @@ def lay_out(vectors: NDArray[np.float64], projection: Projection) -> Plane:
 
 
 def _pca(vectors: NDArray[np.float64]) -> Plane:
-    centred = torch.from_numpy(vectors - vectors.mean(0))
-    total = float(centred.square().sum())
-    if not total:
-        return Plane(np.zeros((len(vectors), 2)), None)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        directions = torch.pca_lowrank(
-            centred, min(2 + _SPARE, *centred.shape), center=False, niter=_ROUNDS
-        )[2][:, :2]
-    # A direction and its opposite are equally good: the largest loading points right, or up.
-    largest = directions.abs().argmax(0)
-    directions = directions * directions[largest, range(len(largest))].sign()
+    centred = vectors - vectors.mean(0)
+    total = float(np.square(centred).sum())
     points = np.zeros((len(vectors), 2))
-    points[:, : len(largest)] = (centred @ directions).numpy()
+    if not total:
+        return Plane(points, None)
+    # Subspace iteration: a full decomposition of long vectors would take minutes.
+    width = min(2 + _SPARE, *centred.shape)
+    basis = np.random.default_rng(0).normal(size=(centred.shape[1], width))
+    for _ in range(_ROUNDS):
+        basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
+    directions = basis @ np.linalg.svd(centred @ basis, full_matrices=False)[2][:2].T
+    # A direction and its opposite are equally good: the largest loading points right, or up.
+    largest = np.abs(directions).argmax(0)
+    directions *= np.sign(directions[largest, range(len(largest))])
+    points[:, : len(largest)] = centred @ directions
     return Plane(points, float(np.square(points).sum()) / total)
 
 

@@ -1,4 +1,4 @@
-"""What `vidssl retrieve` can be asked, and how it is written.
+"""What `vidssl retrieve` can be asked, and `vidssl visualize` shown, and how it is written.
 
 clip.mp4            a video
 clip.mp4@12.5-15    a moment of it, in seconds
@@ -41,7 +41,7 @@ def read_query(text: str, gallery: Sequence[Video], broken: list[MediaError]) ->
 
     Args:
         text: As a user writes it.
-        gallery: Its videos.
+        gallery: Its videos; none where only files can be meant.
         broken: Receives the videos of a folder that cannot be read, which are told on stderr.
 
     Raises:
@@ -71,7 +71,7 @@ def _stands_for_many(target: str) -> bool:
 
 def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
     """Return the video that a query names, and its number if it is meant as an item."""
-    if re.fullmatch(r"#\d+", target) and not os.path.exists(target):
+    if gallery and re.fullmatch(r"#\d+", target) and not os.path.exists(target):
         item = int(target[1:])
         if item >= len(gallery):
             raise MediaError(f"the gallery's items are #0 to #{len(gallery) - 1}", where=target)
@@ -82,7 +82,8 @@ def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
         return None, replace(probe(path), label=None if same is None else gallery[same].label)
     if same is not None:
         return same, gallery[same]
-    raise MediaError("there is no such file, and the gallery has no such item", where=target)
+    elsewhere = ", and the gallery has no such item" if gallery else ""
+    raise MediaError(f"there is no such file{elsewhere}", where=target)
 
 
 def _checked(moment: tuple[float, float], video: Video, text: str) -> tuple[float, float]:
