@@ -18,7 +18,8 @@ from vidssl_cli.cli.failures import run as run_command
 from vidssl_cli.finetune import finetune
 from vidssl_cli.pretrain import Session
 from vidssl_cli.recipe import FinetuneRecipe
-from vidssl_cli.visualize import Eye, Look, visualize
+from vidssl_cli.visualize import Eye, Settings, visualize
+from vidssl_plugins.backbones.hooks import C3DLight
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,9 @@ def read(path):
 @pytest.mark.parametrize(("method", "tap"), [("attention", "conv2"), ("guided_backprop", None)])
 def test_a_clip_becomes_a_sheet_a_video_and_a_page(method, tap, pretrained, toy_videos, tmp_path):
     out = tmp_path / "out"
-    look = Look(method, tap, clips=2, side=32, singles=True)
+    settings = Settings(method, tap, clips=2, side=32, singles=True)
     texts = [toy_videos[0].path, f"{toy_videos[1].path}@0.2-0.9"]
-    drawings, broken = visualize(pretrained, texts, out, look, device="cpu")
+    drawings, broken = visualize(pretrained, texts, out, settings, device="cpu")
     assert not broken
     assert [drawing.video for drawing in drawings] == [v.path for v in toy_videos[:2] for _ in "ab"]
     assert drawings[0].frames[0] == 0
@@ -71,7 +72,7 @@ def test_a_clip_becomes_a_sheet_a_video_and_a_page(method, tap, pretrained, toy_
     assert not np.array_equal(shown[1], shown[2])  # the weights differ, and so do the maps
     page = (out / "index.html").read_text()
     assert page.count("<section>") == 4
-    again = visualize(pretrained, texts, tmp_path / "again", look, device="cpu")
+    again = visualize(pretrained, texts, tmp_path / "again", settings, device="cpu")
     sheets = [Path(drawn[0].sheet).read_bytes() for drawn in (drawings, again[0])]
     assert sheets[0] == sheets[1]
 
@@ -79,8 +80,10 @@ def test_a_clip_becomes_a_sheet_a_video_and_a_page(method, tap, pretrained, toy_
 def test_frames_are_shown_as_they_are_even_if_the_network_sees_differences(
     pretrained, toy_videos, tmp_path
 ):
-    look = Look(side=16, singles=True)  # the network's own size
-    (drawing,), _ = visualize(pretrained, [toy_videos[0].path], tmp_path / "o", look, device="cpu")
+    settings = Settings(side=16, singles=True)  # the network's own size
+    (drawing,), _ = visualize(
+        pretrained, [toy_videos[0].path], tmp_path / "o", settings, device="cpu"
+    )
     shown = read(tmp_path / "o/001-0/000-frames.png")[0]
     frame = read(toy_videos[0].path)[drawing.frames[0]]
     assert shown.mean((0, 1)) == pytest.approx(frame.mean((0, 1)), abs=12)
@@ -89,17 +92,19 @@ def test_frames_are_shown_as_they_are_even_if_the_network_sees_differences(
 
 def test_a_classifier_says_which_class_and_a_tap_overrules_it(finetuned, toy_videos, tmp_path):
     texts = [toy_videos[0].path]
-    look = Look("guided_backprop", side=16)
-    (drawing,), _ = visualize(finetuned, texts, tmp_path / "a", look, device="cpu")
+    settings = Settings("guided_backprop", side=16)
+    (drawing,), _ = visualize(finetuned, texts, tmp_path / "a", settings, device="cpu")
     assert all(said.startswith("logit of class ") for said in drawing.shown.values())
-    look = replace(look, tap="conv3")
-    (drawing,), _ = visualize(finetuned, texts, tmp_path / "b", look, device="cpu")
+    settings = replace(settings, tap="conv3")
+    (drawing,), _ = visualize(finetuned, texts, tmp_path / "b", settings, device="cpu")
     assert set(drawing.shown.values()) == {"length of conv3"}
 
 
 def test_without_a_classifier_the_representation_is_propagated(pretrained, toy_videos, tmp_path):
-    look = Look("guided_backprop", side=16)
-    (drawing,), _ = visualize(pretrained, [toy_videos[0].path], tmp_path / "a", look, device="cpu")
+    settings = Settings("guided_backprop", side=16)
+    (drawing,), _ = visualize(
+        pretrained, [toy_videos[0].path], tmp_path / "a", settings, device="cpu"
+    )
     assert set(drawing.shown.values()) == {"length of pool5"}
 
 
@@ -123,14 +128,23 @@ def test_a_foreign_network_is_guided_to_what_it_looks_at():
     encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network)
     eye = Eye(encoder, None, ())
     clip = torch.rand(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.2
-    values, said = eye.guided_backprop(clip, Look(side=8))
+    values, said = eye.guided_backprop(clip, Settings(side=8))
     assert said == "length of feat"
     assert values.shape == (4, 8, 8)
     assert values[0, :, :4].max() == 1
     assert values[0, :, 4:].max() == 0
     assert values[1].max() == 0  # a stride of two frames skips every other one
-    _, said = eye.attention(clip, Look(side=8))
+    _, said = eye.attention(clip, Settings(side=8))
     assert said == "attention of conv1"
+
+
+def test_attention_is_of_conv5_even_if_a_map_comes_after_it():
+    options = C3DLight(name="c3d_light", width=4, representation="gap")
+    network = options.build().eval()
+    clip = torch.zeros(1, 3, 8, 32, 32)
+    assert network(clip)["pool5"].ndim == 5
+    eye = Eye(SimpleNamespace(backbone=network, taps_of=network), None, ())
+    assert eye.attention(clip, Settings())[1] == "attention of conv5"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +192,7 @@ def test_a_folder_that_holds_something_is_left_alone(pretrained, toy_videos, tmp
 def test_names_in_the_page_are_text(pretrained, toy_videos, tmp_path):
     name = tmp_path / """<script>alert(1)<'"& .mp4"""
     shutil.copyfile(toy_videos[0].path, name)
-    visualize(pretrained, [str(name)], tmp_path / "out", Look(side=16), device="cpu")
+    visualize(pretrained, [str(name)], tmp_path / "out", Settings(side=16), device="cpu")
     page = (tmp_path / "out" / "index.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 Method = Literal["attention", "guided_backprop"]
 
+CUSTOMARY = "conv5"
+"""The tap whose attention is drawn where a network has it, as in the papers."""
 RATE = 8.0
 """Pictures per second of what moves: slow enough to follow a map."""
 CALIBRATION_CLIPS = 32
@@ -48,12 +50,12 @@ BRIGHTEST = 0.998
 
 
 @dataclass(frozen=True)
-class Look:
-    """How to look at a network."""
+class Settings:
+    """What to draw, and how."""
 
     method: Method = "attention"
     tap: str | None = None
-    """Layer; None stands for the last one that has time and space, or for the classifier."""
+    """Layer; None stands for conv5, or for what the classifier says."""
     time: saliency.Time = "linear"
     """How few frames of a layer become those of the clip."""
     clips: int = 1
@@ -94,45 +96,45 @@ class Eye:
             place(learner, encoder.device)
             learner.eval()
 
-    def attention(self, clip: Tensor, look: Look) -> tuple[Tensor, str]:
+    def attention(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
         """Return the map (T, S, S) of a clip (1, 3, T, ., .), from 0 to 1, and what it is of."""
         taps = self.encoder.taps_of(clip)
-        name = look.tap or [name for name, tap in taps.items() if tap.ndim == 5][-1]
-        if taps[name].ndim != 5:
-            maps = ", ".join(name for name, tap in taps.items() if tap.ndim == 5)
+        maps = [name for name, tap in taps.items() if tap.ndim == 5]
+        name = settings.tap or (CUSTOMARY if CUSTOMARY in maps else maps[-1])
+        if name not in maps:
             raise UsageError(
                 f"the tap {name} is a vector here, so nothing in it lies anywhere",
                 where="--tap",
-                hint=f"these have time and space: {maps}",
+                hint=f"these have time and space: {', '.join(maps)}",
             )
         cells = saliency.unit(saliency.energy(taps[name][0]))
-        size = (clip.shape[2], look.side, look.side)
-        return saliency.min_max(saliency.spread(cells, size, look.time)), f"attention of {name}"
+        size = (clip.shape[2], settings.side, settings.side)
+        return saliency.min_max(saliency.spread(cells, size, settings.time)), f"attention of {name}"
 
-    def guided_backprop(self, clip: Tensor, look: Look) -> tuple[Tensor, str]:
+    def guided_backprop(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
         """Return the same by guided backpropagation of what `_score` says."""
         with torch.enable_grad():
             clip = clip.detach().clone().requires_grad_()
-            score, said = self._score(clip, look)
+            score, said = self._score(clip, settings)
             gradient = saliency.guided_gradient(score, clip)
         values = torch.from_numpy(saliency.without_median(gradient[0])).amax(0)
         limit = float(np.quantile(values.numpy(), BRIGHTEST))
         values = saliency.min_max(values.clamp(max=limit))
-        return saliency.spread(values, (clip.shape[2], look.side, look.side)), said
+        return saliency.spread(values, (clip.shape[2], settings.side, settings.side)), said
 
-    def _score(self, clip: Tensor, look: Look) -> tuple[Tensor, str]:
+    def _score(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
         """Return what to propagate back, and its name.
 
         It is the logit of the predicted class if there is a classifier and no tap was asked for,
         and else the length of the representation: pooled as the run's recipe says if it is the
         recipe's tap, averaged over time and space if it is another.
         """
-        if self.learner and look.tap is None:
+        if self.learner and settings.tap is None:
             logits = self.learner.logits(clip[None], torch.float32)[0, 0]
             best = int(logits.argmax())
             return logits[best], f"logit of {self.names[best]}"
         evaluation = self.encoder.evaluation
-        tap = look.tap or evaluation.tap
+        tap = settings.tap or evaluation.tap
         pool = evaluation.pool if tap == evaluation.tap else "gap"
         vector = pool_tap(self.encoder.backbone(clip)[tap], pool)
         return vector.norm(), f"length of {tap}"
@@ -142,7 +144,7 @@ def visualize(
     run: Path,
     texts: Sequence[str],
     out: Path,
-    look: Look,
+    settings: Settings,
     *,
     checkpoint: str = "last",
     device: str = "auto",
@@ -154,7 +156,7 @@ def visualize(
         run: Run directory or exported model.
         texts: Videos, moments of videos, folders or lists, as `vidssl retrieve` takes them.
         out: Folder to write to.
-        look: What to draw, and how.
+        settings: What to draw.
         checkpoint: Of a run, ``last`` or ``best``.
         device: Where to compute.
         overwrite: Write into a folder that holds something.
@@ -171,10 +173,10 @@ def visualize(
             f"{out} is not empty", where="--out", hint="choose another, or say --overwrite"
         )
     encoder = Encoder.load(run, device, checkpoint)
-    if look.tap:
-        check_tap(encoder.card.backbone.name, encoder.taps, look.tap)
+    if settings.tap:
+        check_tap(encoder.card.backbone.name, encoder.taps, settings.tap)
     broken: list[MediaError] = []
-    clips = _read(encoder, texts, look, broken)
+    clips = _read(encoder, texts, settings, broken)
     if not clips:
         raise VidsslError(
             f"none of {len(broken)} videos can be read", hint="see the warnings above"
@@ -185,13 +187,14 @@ def visualize(
     for clip in track(clips, "clips", len(clips)):
         maps, shown = {}, {}
         for weights, eye in eyes.items():
-            values, shown[weights] = getattr(eye, look.method)(clip.input, look)
+            look = eye.attention if settings.method == "attention" else eye.guided_backprop
+            values, shown[weights] = look(encoder.prepare([clip.decoded]), settings)
             maps[weights] = values.cpu().numpy()
-        pictures = {"frames": clip.pictures(look.side)}
+        pictures = {"frames": clip.seen(encoder.card.input.crop, settings.side)}
         pictures |= {name: heat.overlay(pictures["frames"], value) for name, value in maps.items()}
-        drawings.append(_write(out, clip, pictures, shown, singles=look.singles))
+        drawings.append(_write(out, clip, pictures, shown, singles=settings.singles))
         sections.append(_section(clip, pictures, shown))
-    subtitle = f"{look.method}, {encoder.card.backbone.name} of {run}, {len(clips)} clips"
+    subtitle = f"{settings.method}, {encoder.card.backbone.name} of {run}, {len(clips)} clips"
     content = "\n".join([_scale(), *sections])
     pages.write_page(
         out / "index.html", "Where the network looks", subtitle, content, style="visualize.css"
@@ -208,22 +211,27 @@ class Clip:
     """Of the files that are drawn of it."""
     frames: NDArray[np.int64]
     """(T,)"""
-    input: Tensor
-    """(1, 3, T, ., .), what the network gets."""
-    pixels: Tensor
-    """(T, 3, ., .) uint8, the same square of the frames."""
+    decoded: Tensor
+    """(T, 3, H, W) uint8, all of the frames."""
 
-    def pictures(self, side: int) -> NDArray[np.uint8]:
-        """Return the frames (T, S, S, 3) that the network saw, as they are in the file."""
+    def seen(self, crop: int, side: int) -> NDArray[np.uint8]:
+        """Return the square (T, S, S, 3) of the frames that the network sees, in their colours.
+
+        Args:
+            crop: Side of the square in the decoded frames.
+            side: S.
+        """
+        middle = augment.centre((self.decoded.shape[-2], self.decoded.shape[-1]), crop)
+        square = cut_pixels([self.decoded], middle, crop)[0].transpose(0, 1).float()
         scaled = F.interpolate(
-            self.pixels.float(), (side, side), mode="bilinear", antialias=True, align_corners=False
+            square, (side, side), mode="bilinear", antialias=True, align_corners=False
         )
-        shown = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        return cast("NDArray[np.uint8]", shown.cpu().numpy())
+        pixels = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return cast("NDArray[np.uint8]", pixels.numpy())
 
 
 def _read(
-    encoder: Encoder, texts: Sequence[str], look: Look, broken: list[MediaError]
+    encoder: Encoder, texts: Sequence[str], settings: Settings, broken: list[MediaError]
 ) -> list[Clip]:
     """Read the clips of all videos; those that cannot be read are told and left out."""
     queries: list[Query] = []
@@ -233,32 +241,18 @@ def _read(
             queries += read_query(text, (), broken)
         except MediaError as error:
             _leave_out(error, broken)
-    windows = Windows(clips=look.clips, stride=encoder.evaluation.stride)
-    settings = encoder.card.input
-    for number, query in enumerate(track(queries, "reading", len(queries))):
+    windows = Windows(clips=settings.clips, stride=encoder.evaluation.stride)
+    for number, query in enumerate(track(queries, "reading", len(queries)), 1):
         frames = encoder.views(query.video, windows, query.moment)
         try:
-            pictures = list(decode_views(query.video, list(frames), settings.resize))
+            decoded = decode_views(query.video, list(frames), encoder.card.input.resize)
         except MediaError as error:
             _leave_out(error, broken)
             continue
-        middle = augment.centre((pictures[0].shape[-2], pictures[0].shape[-1]), settings.crop)
-        pixels = cut_pixels(
-            pictures, augment.Parameters.stack([middle] * len(frames)), settings.crop
-        )
-        inputs = encoder.prepare(pictures)
         stem = re.sub(r"[^\w.-]+", "_", Path(query.video.path).stem)[:60]
-        for position in range(len(frames)):
-            name = f"{number + 1:03d}-{stem}" + (f"-{position + 1}" if look.clips > 1 else "")
-            clips.append(
-                Clip(
-                    query,
-                    name,
-                    frames[position],
-                    inputs[position : position + 1],
-                    pixels[position].transpose(0, 1),
-                )
-            )
+        for position, (numbers, pictures) in enumerate(zip(frames, decoded, strict=True), 1):
+            name = f"{number:03d}-{stem}" + (f"-{position}" if settings.clips > 1 else "")
+            clips.append(Clip(query, name, numbers, pictures))
     return clips
 
 

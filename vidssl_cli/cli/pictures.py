@@ -51,8 +51,8 @@ def visualize(
     tap: Annotated[
         str | None,
         typer.Option(
-            help="Layer; by default the last with time and space, or the classifier's "
-            "answer for guided_backprop if the run has one."
+            help="Layer; by default conv5, or for guided_backprop what the classifier says, "
+            "or the representation."
         ),
     ] = None,
     time: Annotated[
@@ -80,12 +80,12 @@ def visualize(
 
     from vidssl_cli.console import emit, emit_json
     from vidssl_cli.errors import SkippedMediaError
-    from vidssl_cli.visualize import Look
+    from vidssl_cli.visualize import Settings
     from vidssl_cli.visualize import visualize as draw
 
-    look = Look(method.value, tap, time.value, clips, side, singles)
+    settings = Settings(method.value, tap, time.value, clips, side, singles)
     drawings, broken = draw(
-        run, videos, out, look, checkpoint=checkpoint, device=device, overwrite=overwrite
+        run, videos, out, settings, checkpoint=checkpoint, device=device, overwrite=overwrite
     )
     page = out / "index.html"
     if as_json:
@@ -93,7 +93,7 @@ def visualize(
         emit_json(
             {
                 "page": str(page),
-                "method": look.method,
+                "method": settings.method,
                 "clips": [asdict(drawing) for drawing in drawings],
                 "broken": reasons,
             }
