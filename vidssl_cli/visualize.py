@@ -9,27 +9,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vidssl_cli import augment, heat, pages, runs, saliency
-from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli import augment, heat, pages
 from vidssl_cli.clips import Windows
 from vidssl_cli.console import track, warn
-from vidssl_cli.devices import place
 from vidssl_cli.embed import Encoder
 from vidssl_cli.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
-from vidssl_cli.model import FinetuneLearner
-from vidssl_cli.pooling import check_tap, pool_tap
+from vidssl_cli.eyes import Settings, open_eyes
+from vidssl_cli.pooling import check_tap
 from vidssl_cli.queries import Query, read_query
-from vidssl_cli.recipe import FinetuneRecipe
-from vidssl_cli.recipe_files import load
 from vidssl_cli.samples import decode_views
 from vidssl_cli.streams import cut_pixels
 
@@ -37,33 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Method = Literal["attention", "guided_backprop"]
-
-CUSTOMARY = "conv5"
-"""The tap whose attention is drawn where a network has it, as in the papers."""
 RATE = 8.0
 """Pictures per second of what moves: slow enough to follow a map."""
-CALIBRATION_CLIPS = 32
-"""Clips, of all videos, that set the norms' statistics of the network with random weights."""
-BRIGHTEST = 0.998
-"""Share of the values of a gradient that lie within the scale of colours."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to draw, and how."""
-
-    method: Method = "attention"
-    tap: str | None = None
-    """Layer; None stands for conv5, or for what the classifier says."""
-    time: saliency.Time = "linear"
-    """How few frames of a layer become those of the clip."""
-    clips: int = 1
-    """Of each video, evenly spaced; a single one is its middle."""
-    side: int = 128
-    """S, of the pictures."""
-    singles: bool = False
-    """Whether every frame is written as a picture of its own, too."""
 
 
 @dataclass(frozen=True)
@@ -80,64 +50,6 @@ class Drawing:
     """Picture: a row of frames, one of the run's maps, one of the random network's."""
     movie: str
     """The same as a video, side by side."""
-
-
-class Eye:
-    """A network, with its classifier if it has one, and what it looks at."""
-
-    def __init__(
-        self, encoder: Encoder, learner: FinetuneLearner | None, names: Sequence[str]
-    ) -> None:
-        self.encoder = encoder
-        self.learner = learner
-        self.names = names
-        encoder.backbone.requires_grad_(False)
-        if learner:
-            place(learner, encoder.device)
-            learner.eval()
-
-    def attention(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
-        """Return the map (T, S, S) of a clip (1, 3, T, ., .), from 0 to 1, and what it is of."""
-        taps = self.encoder.taps_of(clip)
-        maps = [name for name, tap in taps.items() if tap.ndim == 5]
-        name = settings.tap or (CUSTOMARY if CUSTOMARY in maps else maps[-1])
-        if name not in maps:
-            raise UsageError(
-                f"the tap {name} is a vector here, so nothing in it lies anywhere",
-                where="--tap",
-                hint=f"these have time and space: {', '.join(maps)}",
-            )
-        cells = saliency.unit(saliency.energy(taps[name][0]))
-        size = (clip.shape[2], settings.side, settings.side)
-        return saliency.min_max(saliency.spread(cells, size, settings.time)), f"attention of {name}"
-
-    def guided_backprop(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
-        """Return the same by guided backpropagation of what `_score` says."""
-        with torch.enable_grad():
-            clip = clip.detach().clone().requires_grad_()
-            score, said = self._score(clip, settings)
-            gradient = saliency.guided_gradient(score, clip)
-        values = torch.from_numpy(saliency.without_median(gradient[0])).amax(0)
-        limit = float(np.quantile(values.numpy(), BRIGHTEST))
-        values = saliency.min_max(values.clamp(max=limit))
-        return saliency.spread(values, (clip.shape[2], settings.side, settings.side)), said
-
-    def _score(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
-        """Return what to propagate back, and its name.
-
-        It is the logit of the predicted class if there is a classifier and no tap was asked for,
-        and else the length of the representation: pooled as the run's recipe says if it is the
-        recipe's tap, averaged over time and space if it is another.
-        """
-        if self.learner and settings.tap is None:
-            logits = self.learner.logits(clip[None], torch.float32)[0, 0]
-            best = int(logits.argmax())
-            return logits[best], f"logit of {self.names[best]}"
-        evaluation = self.encoder.evaluation
-        tap = settings.tap or evaluation.tap
-        pool = evaluation.pool if tap == evaluation.tap else "gap"
-        vector = pool_tap(self.encoder.backbone(clip)[tap], pool)
-        return vector.norm(), f"length of {tap}"
 
 
 def visualize(
@@ -181,7 +93,8 @@ def visualize(
         raise VidsslError(
             f"none of {len(broken)} videos can be read", hint="see the warnings above"
         )
-    eyes = _eyes(run, encoder, checkpoint, [clip.query for clip in clips])
+    videos = {clip.query.video.path: clip.query.video for clip in clips}
+    eyes = open_eyes(run, encoder, checkpoint, list(videos.values()))
     out.mkdir(parents=True, exist_ok=True)
     drawings, sections = [], []
     for clip in track(clips, "clips", len(clips)):
@@ -259,39 +172,6 @@ def _read(
 def _leave_out(error: MediaError, broken: list[MediaError]) -> None:
     warn(f"{error.where}: {error}; it is left out")
     broken.append(error)
-
-
-def _eyes(
-    run: Path, encoder: Encoder, checkpoint: str, queries: Sequence[Query]
-) -> Mapping[str, Eye]:
-    """Return the run's network, and the same with random weights."""
-    videos = list({query.video.path: query.video for query in queries}.values())
-    random = encoder.randomised()
-    videos = videos[:CALIBRATION_CLIPS]
-    random.calibrate(videos, [], clips=ceil(CALIBRATION_CLIPS / len(videos)))
-    learner, names = _classifier(run, encoder, checkpoint)
-    untrained = None
-    if learner:
-        recipe = load(run / "recipe.yaml")
-        assert isinstance(recipe, FinetuneRecipe)
-        untrained = FinetuneLearner(cast(Any, random.backbone), len(names), recipe)
-    return {"run": Eye(encoder, learner, names), "random": Eye(random, untrained, names)}
-
-
-def _classifier(
-    run: Path, encoder: Encoder, checkpoint: str
-) -> tuple[FinetuneLearner | None, Sequence[str]]:
-    """Return the classifier of a fine-tuned run, on the encoder's backbone, and its classes."""
-    if not (run / "recipe.yaml").is_file():
-        return None, ()
-    recipe = load(run / "recipe.yaml")
-    if not isinstance(recipe, FinetuneRecipe):
-        return None, ()
-    names = runs.read_facts(run)["classes"]
-    learner = FinetuneLearner(cast(Any, encoder.backbone), len(names), recipe)
-    source = runs.checkpoint_of(run, checkpoint)
-    load_weights(learner, read_tensors(source), source)
-    return learner, names
 
 
 def _write(

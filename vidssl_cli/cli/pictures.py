@@ -80,7 +80,7 @@ def visualize(
 
     from vidssl_cli.console import emit, emit_json
     from vidssl_cli.errors import SkippedMediaError
-    from vidssl_cli.visualize import Settings
+    from vidssl_cli.eyes import Settings
     from vidssl_cli.visualize import visualize as draw
 
     settings = Settings(method.value, tap, time.value, clips, side, singles)
@@ -112,7 +112,7 @@ def map_(
         Projection, typer.Option(help="PCA, or UMAP where umap-learn is installed.")
     ] = Projection.PCA,
     moving: Annotated[
-        int, typer.Option(min=0, help="Videos shown moving, at most; 10 kB of the page each.")
+        int, typer.Option(min=0, help="Videos shown moving, at most; 5 to 15 kB of the page each.")
     ] = 400,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page that is there.")

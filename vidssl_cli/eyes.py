@@ -1,0 +1,153 @@
+"""Networks to look into: a run's, and the same with random weights; what they look at in a clip.
+
+Letters: T frames, S side of the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import torch
+
+from vidssl_cli import runs, saliency
+from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli.devices import place
+from vidssl_cli.embed import Encoder
+from vidssl_cli.errors import UsageError
+from vidssl_cli.model import FinetuneLearner
+from vidssl_cli.pooling import pool_tap
+from vidssl_cli.recipe import FinetuneRecipe
+from vidssl_cli.recipe_files import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidssl_cli.videos import Video
+
+Method = Literal["attention", "guided_backprop"]
+
+CUSTOMARY = "conv5"
+"""The tap whose attention is drawn where a network has it, as in the papers."""
+CALIBRATION_CLIPS = 32
+"""Clips, of all videos, that set the norms' statistics of the network with random weights."""
+BRIGHTEST = 0.998
+"""Share of the values of a gradient that lie within the scale of colours."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to draw, and how."""
+
+    method: Method = "attention"
+    tap: str | None = None
+    """Layer; None stands for conv5, or for what the classifier says."""
+    time: saliency.Time = "linear"
+    """How few frames of a layer become those of the clip."""
+    clips: int = 1
+    """Of each video, evenly spaced; a single one is its middle."""
+    side: int = 128
+    """S, of the pictures."""
+    singles: bool = False
+    """Whether every frame is written as a picture of its own, too."""
+
+
+class Eye:
+    """A network, with its classifier if it has one, and what it looks at."""
+
+    def __init__(
+        self, encoder: Encoder, learner: FinetuneLearner | None, names: Sequence[str]
+    ) -> None:
+        self.encoder = encoder
+        self.learner = learner
+        self.names = names
+        encoder.backbone.requires_grad_(False)
+        if learner:
+            place(learner, encoder.device)
+            learner.eval()
+
+    def attention(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
+        """Return the map (T, S, S) of a clip (1, 3, T, ., .), from 0 to 1, and what it is of."""
+        taps = self.encoder.taps_of(clip)
+        maps = [name for name, tap in taps.items() if tap.ndim == 5]
+        name = settings.tap or (CUSTOMARY if CUSTOMARY in maps else maps[-1])
+        if name not in maps:
+            raise UsageError(
+                f"the tap {name} is a vector here, so nothing in it lies anywhere",
+                where="--tap",
+                hint=f"these have time and space: {', '.join(maps)}",
+            )
+        cells = saliency.unit(saliency.energy(taps[name][0]))
+        size = (clip.shape[2], settings.side, settings.side)
+        return saliency.min_max(saliency.spread(cells, size, settings.time)), f"attention of {name}"
+
+    def guided_backprop(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
+        """Return the same by guided backpropagation of what `_score` says."""
+        with torch.enable_grad():
+            clip = clip.detach().clone().requires_grad_()
+            score, said = self._score(clip, settings)
+            gradient = saliency.guided_gradient(score, clip)
+        values = torch.from_numpy(saliency.without_median(gradient[0])).amax(0)
+        limit = float(np.quantile(values.numpy(), BRIGHTEST))
+        values = saliency.min_max(values.clamp(max=limit))
+        return saliency.spread(values, (clip.shape[2], settings.side, settings.side)), said
+
+    def _score(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
+        """Return what to propagate back, and its name.
+
+        It is the logit of the predicted class if there is a classifier and no tap was asked for,
+        and else the length of the representation: pooled as the run's recipe says if it is the
+        recipe's tap, averaged over time and space if it is another.
+        """
+        if self.learner and settings.tap is None:
+            logits = self.learner.logits(clip[None], torch.float32)[0, 0]
+            best = int(logits.argmax())
+            return logits[best], f"logit of {self.names[best]}"
+        evaluation = self.encoder.evaluation
+        tap = settings.tap or evaluation.tap
+        pool = evaluation.pool if tap == evaluation.tap else "gap"
+        vector = pool_tap(self.encoder.backbone(clip)[tap], pool)
+        return vector.norm(), f"length of {tap}"
+
+
+def open_eyes(
+    run: Path, encoder: Encoder, checkpoint: str, videos: Sequence[Video]
+) -> Mapping[str, Eye]:
+    """Return ``run``, its network with its classifier, and ``random``, the same untrained.
+
+    Args:
+        run: Run directory or exported model.
+        encoder: What was loaded from it.
+        checkpoint: Of a run.
+        videos: Whose clips set the norms' statistics of the untrained network.
+    """
+    random = encoder.randomised()
+    seen = videos[:CALIBRATION_CLIPS]
+    random.calibrate(seen, [], clips=ceil(CALIBRATION_CLIPS / len(seen)))
+    learner, names = _classifier(run, encoder, checkpoint)
+    untrained = None
+    if learner:
+        recipe = load(run / "recipe.yaml")
+        assert isinstance(recipe, FinetuneRecipe)
+        untrained = FinetuneLearner(cast(Any, random.backbone), len(names), recipe)
+    return {"run": Eye(encoder, learner, names), "random": Eye(random, untrained, names)}
+
+
+def _classifier(
+    run: Path, encoder: Encoder, checkpoint: str
+) -> tuple[FinetuneLearner | None, Sequence[str]]:
+    """Return the classifier of a fine-tuned run, on the encoder's backbone, and its classes."""
+    if not (run / "recipe.yaml").is_file():
+        return None, ()
+    recipe = load(run / "recipe.yaml")
+    if not isinstance(recipe, FinetuneRecipe):
+        return None, ()
+    names = runs.read_facts(run)["classes"]
+    learner = FinetuneLearner(cast(Any, encoder.backbone), len(names), recipe)
+    source = runs.checkpoint_of(run, checkpoint)
+    load_weights(learner, read_tensors(source), source)
+    return learner, names
