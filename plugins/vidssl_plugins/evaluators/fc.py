@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -23,6 +23,8 @@ BETAS = (0.9, 0.99)
 """Of AdamW (their code)."""
 MOMENTUM, EPS = 0.025, 1e-3
 """Of batch norm (their code, which says decay .975)."""
+AT_ONCE = 8192
+"""Bounds the features that are predicted from at a time."""
 
 
 def train_fc(
@@ -80,7 +82,8 @@ def train_fc(
 
     @torch.inference_mode()
     def predict(others: NDArray[np.float32]) -> NDArray[np.float32]:
-        scores: Tensor = network(torch.from_numpy(others).to(device))
+        parts = torch.split(torch.from_numpy(others), AT_ONCE)
+        scores = torch.cat([network(part.to(device)) for part in parts])
         probabilities: NDArray[np.float32] = scores.softmax(-1).cpu().numpy()
         return probabilities
 
