@@ -206,7 +206,8 @@ class EncoderStudy:
         tuned._digests = self._digests
         looks = [Look(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
         (features,) = tuned.features("run", looks, [Reading("feat")], crops)
-        return Classified(classifier.classes, classifier.learner.judge(features))
+        probabilities = classifier.learner.judge(features)
+        return Classified(classifier.classes, probabilities, classifier.left_out)
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
         """Return what identifies the content of a video, which is read once for that."""

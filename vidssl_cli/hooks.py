@@ -274,6 +274,8 @@ class Classified:
     """K names."""
     probabilities: Sequence[NDArray[np.float32]]
     """(clips x crops, K) of each video."""
+    left_out: int = 0
+    """Training videos that could not be used."""
 
 
 class Embedding(Protocol):

@@ -45,19 +45,22 @@ class Classifier:
     encoder: Encoder
     learner: FinetuneLearner
     classes: Sequence[str]
+    left_out: int
+    """Training videos that could not be used."""
 
     @classmethod
     def load(cls, run: Path, device: str) -> Classifier:
         """Load the last checkpoint of a run of `vidssl finetune`."""
         recipe = load(run / "recipe.yaml")
         assert isinstance(recipe, FinetuneRecipe)
-        classes = read_facts(run)["classes"]
+        facts = read_facts(run)
+        classes = facts["classes"]
         encoder = Encoder.load(run, device)
         learner = FinetuneLearner(cast(Any, encoder.backbone), len(classes), recipe)
         last = checkpoint_of(run, "last")
         load_weights(learner, read_tensors(last), last)
         learner.to(encoder.device).eval()
-        return cls(encoder, learner, classes)
+        return cls(encoder, learner, classes, facts["skipped"])
 
 
 def finetuned(
@@ -67,7 +70,7 @@ def finetuned(
 
     Training that was interrupted goes on. Its directory is named by the digest of everything that
     the classifier depends on. Test videos that cannot be read are an error, since accuracy on fewer
-    videos would be another figure; training videos are named and left out, as ever.
+    videos would be another figure; training videos are named, counted and left out.
     """
     asked = [recipe.model_dump(mode="json"), digest(data), source.weights, source.scratch]
     name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]

@@ -84,27 +84,27 @@ class FinetuneEvaluator:
             self.options.hop,
             self.stride or study.evaluation.stride,
         )
-        counts, measured = {}, {}
+        counts, measured, left_out = {}, {}, 0
         for weights in study.weights:
-            judged = [
-                _judge(
-                    part.finetune(
-                        weights, self.options.recipe, self.options.set, windows, self.crops
-                    ),
-                    [str(video.label) for video in part.test],
-                    names,
-                    self.level,
-                )
+            said = [
+                part.finetune(weights, self.options.recipe, self.options.set, windows, self.crops)
                 for part in splits.values()
+            ]
+            judged = [
+                _judge(each, [str(video.label) for video in part.test], names, self.level)
+                for each, part in zip(said, splits.values(), strict=True)
             ]
             counts[weights] = np.sum([found for found, _ in judged], 0)
             measured[weights] = [accuracies for _, accuracies in judged]
+            left_out = sum(each.left_out for each in said)
         means = {
             weights: {name: float(np.mean([m[name] for m in found])) for name in found[0]}
             for weights, found in measured.items()
         }
         chance = float(np.mean([each.chance for each in classes]))
         facts = self._facts(classes, windows)
+        if left_out:
+            facts["left_out"] = left_out
         report = class_report("finetune", names, counts, chance, facts, means)
         report.chances |= {"clip_accuracy": chance, "video_accuracy": chance}
         if len(splits) > 1:
