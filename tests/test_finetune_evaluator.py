@@ -6,15 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vidssl_cli import scan
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_cli
 from vidssl_cli.clips import Windows
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import Interrupted, UsageError, VidsslError
-from vidssl_cli.evaluate import evaluate
+from vidssl_cli.evaluate import EncoderStudy, evaluate
 from vidssl_cli.hooks import Classified
 from vidssl_cli.made_up import MadeUpStudy, labelled
 from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.probe import probe
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.videos import Video, write_manifest
 from vidssl_plugins.evaluators.hooks import Finetune
@@ -155,6 +157,12 @@ def measure(run, data, folder, **options):
 
 
 @pytest.fixture
+def run_alone(monkeypatch):
+    """Leave out the row of random weights."""
+    monkeypatch.setattr(EncoderStudy, "weights", ("run",))
+
+
+@pytest.fixture
 def trained(monkeypatch):
     """Return a list of the directories that are trained in."""
     from vidssl_cli import finetune
@@ -191,6 +199,7 @@ def test_says_what_fine_tuning_itself_reports(run, toy_videos, tmp_path):
             assert row[metric] == pytest.approx(last[metric])
 
 
+@pytest.mark.usefixtures("run_alone")
 def test_goes_on_where_it_was_interrupted(run, toy_videos, tmp_path, monkeypatch):
     from vidssl_cli import finetune
 
@@ -212,6 +221,7 @@ def test_goes_on_where_it_was_interrupted(run, toy_videos, tmp_path, monkeypatch
     assert steps == [1, 2, 2, 3, 4, 4]
 
 
+@pytest.mark.usefixtures("run_alone")
 def test_a_test_video_that_cannot_be_read_is_an_error(run, toy_videos, tmp_path):
     lost = replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))
     with pytest.raises(VidsslError, match="1 videos cannot be read") as raised:
@@ -257,3 +267,34 @@ def test_a_split_that_is_not_there_ends_with_status_2(run, toy_videos, tmp_path,
     assert run_cli(app, [*command, "--set", "splits=[1,2]", "--device", "cpu"]) == 2
     assert "--split means nothing" in capfd.readouterr().err
     assert not (run / "evaluations").exists()
+
+
+def test_official_splits_are_opened_without_scanning_again(
+    run, toy_videos, tmp_path, monkeypatch, capfd
+):
+    root, lists = tmp_path / "UCF-101", tmp_path / "ucfTrainTestlist"
+    lists.mkdir()
+    names = []
+    for number, video in enumerate(toy_videos):
+        names.append(f"{number % 3}/v_{number}_g{number:02}_c01.avi")
+        (root / names[-1]).parent.mkdir(parents=True, exist_ok=True)
+        (root / names[-1]).symlink_to(video.path)
+    for split, test in ((1, names[:3]), (2, names[3:6])):
+        train = [f"{name} 1" for name in names if name not in test]
+        (lists / f"testlist0{split}.txt").write_text("\n".join(test))
+        (lists / f"trainlist0{split}.txt").write_text("\n".join(train))
+    scanned = []
+    monkeypatch.setattr(scan, "probe", lambda path: scanned.append(path) or probe(path))
+    command = ["evaluate", str(run), "--data", str(root), "--evaluator", "finetune", "--json"]
+    changes = ["--set", f"set=[{','.join(QUICK)}]", "--set", "splits=[1,2]"]
+    out = ["--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert run_cli(app, [*command, *changes, *out]) == 0
+    assert len(scanned) == 12
+    document = json.loads(capfd.readouterr().out)
+    assert [row[:2] for row in document["tables"][0]["rows"]] == [
+        [weights, metric]
+        for weights in ("run", "random")
+        for metric in ("clip_accuracy", "video_accuracy")
+    ]
+    assert np.sum(document["figures"][0]["counts"]) == 6
+    assert len(list((tmp_path / "out").glob("*-*/run.json"))) == 4

@@ -61,6 +61,14 @@ def test_svm_agrees_with_scikit_learn():
     assert 0.5 < expected < 1
 
 
+@pytest.mark.parametrize("name", ["linear", "svm", "knn"])
+def test_features_of_the_classes_are_told_from_noise(name):
+    study = MadeUpStudy(test=labelled("test", 20))
+    run, random = offered("evaluator")[name](name=name).build()(study).rows
+    assert run["accuracy"] > 0.9
+    assert random["accuracy"] < 0.6
+
+
 def test_classes_that_gain_most_come_first():
     """Class 0 is known to both, class 1 to neither, class 2 to the run alone."""
 

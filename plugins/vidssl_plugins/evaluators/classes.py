@@ -86,8 +86,8 @@ def class_report(
         more: Other metrics by weights; those that have the name of one of these replace it.
 
     Returns:
-        ``accuracy`` and ``mean_class_accuracy``, the accuracy of each class, with that which gains
-        most on random weights first (methods after Wang 2020, appendix), and the confusions.
+        ``accuracy`` and ``mean_class_accuracy``; a table of the classes, in which that comes first
+        which gains most on random weights (Wang 2020, tables 2.6 and 2.7); and the confusions.
     """
     rows = []
     for weights, found in counts.items():
