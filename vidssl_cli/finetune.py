@@ -119,11 +119,11 @@ def finetune(
                 for error in unreadable:
                     run.skip(error)
 
-            def measure(split: str) -> Measured:
+            def measure(split: str) -> Judgement:
                 learner.eval()
                 encoder = Encoder(card, cast(Any, learner.backbone), world.device)
-                seen, features = _read(encoder, recipe.evaluation, parts[split], leave_out)
-                return Measured(learner.judge(features), _numbers(seen, classes), len(classes))
+                videos, features = _read(encoder, recipe.evaluation, parts[split], leave_out)
+                return Judgement(learner.judge(features), _numbers(videos, classes), len(classes))
 
             def validate() -> dict[str, float]:
                 accuracies = measure(chosen_on).accuracies
@@ -180,7 +180,7 @@ def _numbers(data: Iterable[Video], classes: list[str]) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Judgement:
     """What a classifier said of videos."""
 
     probabilities: list[NDArray[np.float32]]
