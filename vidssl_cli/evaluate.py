@@ -13,24 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.console import emit_table, track, warn
-from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.embed import refuse
+from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
+from vidssl_cli.hooks import Classified, Look, Reading
 from vidssl_cli.precision import inference_precision
 from vidssl_cli.rate import stored_frames
+from vidssl_cli.recipe import FinetuneRecipe
+from vidssl_cli.recipe_files import load_as
+from vidssl_cli.transfer import Source, finetuned
 from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vidssl_cli.clips import Windows
     from vidssl_cli.embed import Encoder
     from vidssl_cli.hooks import (
         Crops,
         Embedding,
         EvaluatorOptions,
-        Look,
-        Reading,
         Report,
     )
     from vidssl_cli.recipe import Published
@@ -78,6 +82,7 @@ class EncoderStudy:
         self.evaluation: Embedding = encoder.evaluation
         self.taps: Mapping[str, int] = encoder.taps
         self.frames = encoder.card.frames
+        self.device = str(encoder.device)
         self._splits, self._store = splits, store
         self._encoders = {"run": encoder}
         self._digests: dict[str, str] = {}
@@ -119,7 +124,7 @@ class EncoderStudy:
             self.run,
             held_out,
             trained=weights == "run",
-            device=str(self._encoders["run"].device),
+            device=self.device,
             checkpoint=self.checkpoint,
         )
 
@@ -165,7 +170,7 @@ class EncoderStudy:
         views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
         unreadable: list[MediaError] = []
         names = [row_name(self._digest(video, unreadable), frames) for video, frames in views]
-        _refuse(unreadable)
+        refuse(unreadable)
         new = {
             name: view
             for name, view in zip(names, views, strict=True)
@@ -174,11 +179,35 @@ class EncoderStudy:
         shown = iter(track(new.items(), f"{weights} weights", len(new)))
         while part := list(islice(shown, VIDEOS_A_PART)):
             read = list(encoder.read((view for _, view in part), readings, crops, unreadable))
-            _refuse(unreadable)
+            refuse(unreadable)
             for number, shelf in enumerate(shelves):
                 found = [features[number] for *_, features in read]
                 shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
         return [[shelf.rows[name] for name in names] for shelf in shelves]
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Return what a fine-tuned network says of the test videos; see `transfer.finetuned`."""
+        chosen = load_as(FinetuneRecipe, recipe, overrides)
+        if self.run is None or self.folder is None:
+            raise UsageError(
+                "fine-tuning needs the run that the network is from, and a folder to train in"
+            )
+        digest = self._encoders["run"].digest
+        source = Source(self.run, self.checkpoint, digest, scratch=weights == "random")
+        classifier = finetuned(self.folder, chosen, self.data, source, self.device)
+        tuned = EncoderStudy(classifier.encoder, self.data, store=self._store)
+        tuned._digests = self._digests
+        looks = [Look(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
+        (features,) = tuned.features("run", looks, [Reading("feat")], crops)
+        probabilities = classifier.learner.judge(features)
+        return Classified(classifier.classes, probabilities, classifier.left_out)
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
         """Return what identifies the content of a video, which is read once for that."""
@@ -213,15 +242,6 @@ class EncoderStudy:
             random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], [])
             self._encoders[weights] = random
         return self._encoders[weights]
-
-
-def _refuse(unreadable: Sequence[MediaError]) -> None:
-    if unreadable:
-        raise VidsslError(
-            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
-            where=unreadable[0].where,
-            hint="make the manifest again with `vidssl data scan`, which leaves them out",
-        )
 
 
 def evaluate(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.clips import Batch, Sampler
+    from vidssl_cli.clips import Batch, Sampler, Windows
     from vidssl_cli.videos import Video
 
 hookspec = pluggy.HookspecMarker("vidssl")
@@ -266,6 +266,18 @@ class Look:
     """(clips, T) frame numbers, at the rate that the network sees videos at (``input.fps``)."""
 
 
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What a classifier says of test videos."""
+
+    classes: Sequence[str]
+    """K names."""
+    probabilities: Sequence[NDArray[np.float32]]
+    """(clips x crops, K) of each video."""
+    left_out: int = 0
+    """Training videos that could not be used."""
+
+
 class Embedding(Protocol):
     """How the run's recipe embeds a video: its ``evaluation`` section."""
 
@@ -303,6 +315,10 @@ class Study(Protocol):
     """What an evaluator's options leave open."""
 
     @property
+    def device(self) -> str:
+        """Where an evaluator trains what it trains, such as ``cpu`` or ``cuda``."""
+
+    @property
     def frames(self) -> int:
         """T, frames of a clip."""
 
@@ -333,6 +349,27 @@ class Study(Protocol):
 
         With three crops the rows of a clip follow one another, (3 x clips, D). All readings come
         from one pass over the videos, and what was computed before is not computed again.
+        """
+        ...
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Train all of the network on the training videos, and return what it says of the others.
+
+        Args:
+            weights: To begin with; ``random`` is training from scratch.
+            recipe: Name or path of a recipe for `vidssl finetune`.
+            overrides: What is different from it, ``key=value``.
+            windows: Clips of each test video.
+            crops: Squares of each clip.
+
+        A network that was trained before, into the study's folder, is not trained again.
         """
         ...
 
