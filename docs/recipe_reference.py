@@ -42,7 +42,6 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train.schedule: {name: cosine}": recipe.Cosine,
     "evaluation": recipe.Evaluation,
     "evaluation (finetune)": recipe.ClassifierEvaluation,
-    "published": recipe.Published,
     "fc": FC,
     "backbone.norm: {name: bn}": BatchNorm,
     "backbone.norm: {name: tgn}": TGN,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vidssl_cli.checkpoint import read_tensors
+from vidssl_cli.corpora import NOTHING
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.finetune import finetune
@@ -102,12 +103,19 @@ def test_scratch_starts_from_random_weights_of_its_own_seed(
         chosen = recipe(toy_recipe, epochs=1, freeze=True)
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"seed": seed})})
         out = tmp_path / str(seed)
-        finetune(chosen, toy_videos, source, Session(out, device="cpu"), scratch=True)
+        session = Session(out, device="cpu", dataset="UCF101", split=2)
+        report = finetune(chosen, toy_videos, source, session, scratch=True)
         again = Encoder.load(out, "cpu")
+        assert again.card.pretraining == NOTHING
         assert again.digest == again.randomised().digest
         found.add(again.digest)
     assert len(found) == 2
     assert Encoder.load(source, "cpu").digest not in found
+    beside = {row["key"]: row["differs"] for row in report["published"]}
+    assert "split 1, not 2" in beside["wang-2020/backbones/random-r3d-18"]
+    assert not any("pre-train" in text for text in beside["wang-2020/backbones/random-r3d-18"])
+    trained = "pre-trained on UCF101, not random weights"
+    assert trained in beside["wang-2020/backbones/statistics-r3d-18"]
 
 
 def test_missing_splits_and_untrained_classes_are_refused(source, toy_recipe, toy_videos, tmp_path):

@@ -29,7 +29,7 @@ from vidssl_cli.hooks import BackboneOptions, Reading
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import at_rate, frame_rate, stored_frames
-from vidssl_cli.recipe import Evaluation, Input, Published, Section
+from vidssl_cli.recipe import Corpus, Evaluation, Input, Section
 from vidssl_cli.registry import Offered
 from vidssl_cli.samples import decode_views
 
@@ -57,7 +57,10 @@ class Card(Section):
     evaluation: Evaluation
     seed: int
     """Seed of the run; the same network with random weights is drawn with it."""
-    published: tuple[Published, ...] = ()
+    published: tuple[str, ...] = ()
+    """Keys of the published figures that the recipe reproduces."""
+    pretraining: Corpus | None = None
+    """What it was pre-trained on, if that is known; ``none`` for random weights."""
     origin: str = ""
     """Whose weights they are, if they were imported."""
 

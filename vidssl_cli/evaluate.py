@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.artefacts import atomic_write
-from vidssl_cli.console import emit_table, track, warn
+from vidssl_cli.comparison import Measured, beside, seen, splits
+from vidssl_cli.comparison import show as show_published
+from vidssl_cli.console import emit_table, track
 from vidssl_cli.embed import refuse
 from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
 from vidssl_cli.hooks import Classified, Look, Reading
 from vidssl_cli.precision import inference_precision
+from vidssl_cli.published import Setting
 from vidssl_cli.rate import stored_frames
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load_as
@@ -30,14 +33,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.clips import Windows
-    from vidssl_cli.embed import Encoder
+    from vidssl_cli.embed import Card, Encoder
     from vidssl_cli.hooks import (
         Crops,
         Embedding,
         EvaluatorOptions,
         Report,
     )
-    from vidssl_cli.recipe import Published
+    from vidssl_cli.recipe import Corpus
     from vidssl_cli.videos import Video
 
 CALIBRATION_VIDEOS = 64
@@ -253,6 +256,8 @@ def evaluate(
     checkpoint: str = "last",
     splits: Splits | None = None,
     store: Path | None = None,
+    dataset: Corpus | None = None,
+    split: int = 1,
 ) -> Report:
     """Carry out a protocol, and leave ``report.json`` in the folder if one is given.
 
@@ -265,6 +270,8 @@ def evaluate(
         checkpoint: of the run.
         splits: opens the data with another official split.
         store: folder in which features are kept for later.
+        dataset: what the data are, which decides what published rows stand beside ours.
+        split: which official split of it.
 
     Raises:
         UsageError: the data lack labels or splits, or the protocol does not fit the network.
@@ -272,6 +279,7 @@ def evaluate(
     """
     study = EncoderStudy(encoder, data, folder, run, checkpoint, splits, store)
     report = options.build()(study)
+    report.published = beside(_measured(options, report, encoder.card, dataset, split))
     if folder is not None:
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
@@ -279,6 +287,29 @@ def evaluate(
         }
         atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")
     return report
+
+
+def _measured(
+    options: EvaluatorOptions, report: Report, card: Card, dataset: Corpus | None, split: int
+) -> Measured:
+    """Say how a report came about, as far as published rows say it of theirs."""
+    said = options.model_dump(mode="json") | report.facts
+    said["splits"] = splits(said.get("splits") or [split])
+    return Measured(
+        evaluator=options.name,
+        dataset=dataset,
+        metrics=metrics_of(report),
+        backbone=card.backbone,
+        pretraining=card.pretraining,
+        settings=seen(card.input, card.frames)
+        | {name: said[name] for name in Setting.model_fields if name in said},
+        own=card.published,
+    )
+
+
+def metrics_of(report: Report) -> list[str]:
+    """Return the names of what was measured, the leading one first."""
+    return [name for name in report.rows[0] if name != "weights"]
 
 
 def folder_of(run: Path, options: EvaluatorOptions, data: Sequence[Video], checkpoint: str) -> Path:
@@ -301,26 +332,22 @@ def as_json(options: EvaluatorOptions, report: Report) -> dict[str, Any]:
         "figures": [
             {"kind": type(figure).__name__.lower(), **asdict(figure)} for figure in report.figures
         ],
+        "published": [asdict(row) for row in report.published],
     }
 
 
-def show(options: EvaluatorOptions, report: Report, published: Sequence[Published]) -> None:
-    """Print a report: our rows, chance, and the published figures of the same evaluator."""
-    metrics = [name for name in report.rows[0] if name != "weights"]
+def show(options: EvaluatorOptions, report: Report) -> None:
+    """Print a report: our rows, chance, and the closest published rows."""
+    metrics = metrics_of(report)
     rows: list[list[object]] = [
         [row["weights"], *(_percent(row[name]) for name in metrics)] for row in report.rows
     ]
     rows.append(["chance", *(_percent(report.chances.get(name)) for name in metrics)])
-    for entry in published:
-        if entry.evaluator == options.name:
-            published_row = f"published: {entry.dataset}, {entry.source}"
-            rows.append([published_row, *(_percent(entry.figures.get(name)) for name in metrics)])
     facts = ", ".join(f"{key} {value}" for key, value in report.facts.items())
     emit_table(f"{options.name} ({facts}), percent", ["weights", *metrics], rows)
     for table in report.tables:
         emit_table(table.title, table.columns, table.rows)
-    if any(entry.evaluator == options.name for entry in published):
-        warn("published figures are for the data set, network and setting named in their row")
+    show_published(report.published, options.name, metrics)
 
 
 def _percent(value: float | None) -> str | None:

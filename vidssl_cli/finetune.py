@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +14,9 @@ import torch
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.checkpoint import load_weights, read_tensors
 from vidssl_cli.clips import Windows
+from vidssl_cli.comparison import Measured, beside, seen
 from vidssl_cli.console import say, track
+from vidssl_cli.corpora import NOTHING, recognise
 from vidssl_cli.devices import open_world
 from vidssl_cli.embed import Encoder, refuse
 from vidssl_cli.errors import UsageError, VidsslError
@@ -36,6 +38,7 @@ from vidssl_cli.train import fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.embed import Card
     from vidssl_cli.errors import MediaError
     from vidssl_cli.recipe import ClassifierEvaluation, FinetuneRecipe
     from vidssl_cli.videos import Video
@@ -97,7 +100,7 @@ def finetune(
         own = {"frames": sampler.frames, "evaluation": recipe.evaluation, "seed": recipe.train.seed}
         card = encoder.card.model_copy(update=own)
         if scratch:
-            card = card.model_copy(update={"origin": ""})
+            card = card.model_copy(update={"origin": "", "pretraining": NOTHING})
             encoder = Encoder(card, cast(Any, encoder.backbone), world.device).randomised()
         origin = {
             "from": str(source),
@@ -141,13 +144,28 @@ def finetune(
                 "chosen_on": chosen_on,
                 "rows": rows,
                 "skipped": len(run.skipped),
-                "published": [
-                    entry.model_dump() for entry in card.published if entry.evaluator == "finetune"
-                ],
+                "published": _published(recipe, card, data, session),
             }
             if world.leads:
                 atomic_write(run.folder / "report.json", json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _published(
+    recipe: FinetuneRecipe, card: Card, data: Sequence[Video], session: Session
+) -> list[dict[str, Any]]:
+    """Return what papers report of fine-tuning on these data, the closest first."""
+    settings = {"splits": str(session.split), **seen(card.input, card.frames)}
+    measured = Measured(
+        evaluator="finetune",
+        dataset=recognise(data, session.dataset),
+        metrics=("clip_accuracy", "video_accuracy"),
+        backbone=card.backbone,
+        pretraining=card.pretraining,
+        settings=settings | recipe.evaluation.model_dump(include={"clips", "stride"}),
+        own=card.published,
+    )
+    return [asdict(row) for row in beside(measured)]
 
 
 def _split(data: Sequence[Video]) -> dict[str, list[Video]]:

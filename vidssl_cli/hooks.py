@@ -232,6 +232,25 @@ class Neighbours:
     """(path, class, cosine) of the nearest gallery videos of each query, best first."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A row of a paper's table beside ours."""
+
+    key: str
+    """Shown by `vidssl published KEY`."""
+    source: str
+    """Paper and table."""
+    dataset: str
+    name: str
+    """Method, variant, network and tap."""
+    figures: Mapping[str, float]
+    """Metric to value from 0 to 1."""
+    differs: Sequence[str]
+    """Settings in which it differs from ours, as far as they are known."""
+    also: Sequence[str] = ()
+    """Further sources with the same figures."""
+
+
 @dataclass
 class Report:
     """What an evaluator found."""
@@ -247,6 +266,9 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     figures: list[Curves | Confusion | Neighbours] = field(default_factory=list)
     """What `vidssl report` draws."""
+    published: Sequence[Beside] = ()
+    """What papers report of the same protocol and data set, the closest first; not the
+    evaluator's to fill in."""
 
 
 @dataclass(frozen=True)
@@ -409,3 +431,8 @@ def vidssl_evaluators() -> Iterable[type[EvaluatorOptions]]:  # type: ignore[emp
 @hookspec
 def vidssl_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
     """Offer folders of recipes; their files can be named without path and suffix."""
+
+
+@hookspec
+def vidssl_published() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Offer folders of published figures; docs/evaluation.md describes their files."""

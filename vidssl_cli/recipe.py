@@ -272,19 +272,19 @@ class ClassifierEvaluation(Evaluation):
     """The middle of each clip, or ``three`` squares along its longer side."""
 
 
-class Published(Section):
-    """A figure from the paper that a recipe reproduces."""
+class Corpus(Section):
+    """A data set, or as much of it as somebody has."""
 
-    source: str
-    """Paper, table and row."""
-    evaluator: str
-    """Plugin whose protocol it is."""
-    dataset: str
-    """What it was measured on."""
-    setting: str = ""
-    """What else must agree: network, pre-training set, level, tap."""
-    figures: dict[str, float]
-    """Metric to value, from 0 to 1."""
+    name: str
+    classes: int | None = None
+    """That are there."""
+    of: int | None = None
+    """That the data set has."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether no class is missing."""
+        return self.classes == self.of
 
 
 Pretext = Annotated[PretextOptions, Offered("pretext")]
@@ -302,8 +302,8 @@ class Recipe(Section):
     train: Train
     augment: Augment = Augment()
     evaluation: Evaluation = Evaluation()
-    published: tuple[Published, ...] = ()
-    """What the paper reports, for comparison."""
+    published: tuple[str, ...] = ()
+    """What the paper reports: keys of published figures, shown by `vidssl published KEY`."""
 
 
 class PretrainRecipe(Recipe):

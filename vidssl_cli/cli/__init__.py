@@ -19,6 +19,7 @@ from vidssl_cli.cli import (
     evaluate,
     examine,
     plugins,
+    published,
     recipes,
     search,
     train,
@@ -57,7 +58,19 @@ def vidssl(
     """Learn video representations from unlabelled video, and search video with them."""
 
 
-for module in (demo, train, weights, evaluate, search, data, examine, recipes, plugins, doctor):
+for module in (
+    demo,
+    train,
+    weights,
+    evaluate,
+    published,
+    search,
+    data,
+    examine,
+    recipes,
+    plugins,
+    doctor,
+):
     module.register(app)
 
 

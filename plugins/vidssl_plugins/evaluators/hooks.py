@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
@@ -62,3 +63,9 @@ class Pretext(EvaluatorOptions):
 def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
     """Offer the built-in evaluation protocols."""
     return [KNN, SVM, Finetune, Linear, LowShot, Pretext, Retrieval]
+
+
+@hookimpl
+def vidssl_published() -> list[Path]:
+    """Offer what papers report of these protocols."""
+    return [Path(__file__).parents[1] / "published"]
