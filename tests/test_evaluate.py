@@ -14,7 +14,7 @@ from vidssl_cli.evaluate import EncoderStudy, as_json, evaluate, show
 from vidssl_cli.held_out import own_task
 from vidssl_cli.hooks import Curves, EvaluatorOptions, Report
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.recipe import PretrainRecipe, Published
+from vidssl_cli.recipe import Corpus, PretrainRecipe
 from vidssl_plugins.evaluators.hooks import Linear, Pretext, Retrieval
 
 
@@ -22,7 +22,7 @@ from vidssl_plugins.evaluators.hooks import Linear, Pretext, Retrieval
 def run(toy_videos, toy_recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluated") / "run"
     recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1))
-    pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    pretrain(recipe, toy_videos, Session(out, device="cpu", dataset="UCF101"))
     return out
 
 
@@ -62,18 +62,42 @@ def test_figures_lie_beside_the_report(encoder, toy_videos, tmp_path):
     assert drawn == curves(Curves(**{k: v for k, v in figure.items() if k != "kind"}))
 
 
-def test_a_published_row_stands_beside_ours(encoder, toy_videos, capsys):
+def test_published_rows_stand_beside_ours_with_what_differs(encoder, toy_videos, tmp_path, capsys):
     options = Retrieval(name="retrieval")
-    report = evaluate(encoder, toy_videos, options, None)
-    entry = Published(
-        source="Table 9", evaluator="retrieval", dataset="UCF101", figures={"top1": 0.238}
-    )
-    other = entry.model_copy(update={"evaluator": "linear", "source": "Table 8"})
-    show(options, report, [entry, other])
+    known = Corpus(name="UCF101", classes=3, of=101)
+    report = evaluate(encoder, toy_videos, options, tmp_path, dataset=known, split=2)
+    show(options, report)
     printed = capsys.readouterr().out
-    assert "23.8" in printed
-    assert "Table 9" in printed
-    assert "Table 8" not in printed
+    assert "published on UCF101, percent" in printed
+    assert "vidssl published --evaluator retrieval --dataset UCF101" in printed
+    told = " ".join(printed.split())
+    for difference in (
+        "width 64, not 4",
+        "pre-trained on UCF101, not on 3 of its 101 classes",
+        "all classes, not 3 of 101",
+        "split 1, not 2",
+        "input 112 x 112, not 16",
+        "RGB, not residual frames",
+        "10 clips, not 3",
+    ):
+        assert difference in told
+    (first, *_) = json.loads((tmp_path / "report.json").read_text())["published"]
+    assert first["figures"]["top1"] < 1
+    assert first["differs"]
+
+
+def test_a_run_remembers_what_it_was_trained_on(run, encoder):
+    trained_on = {"name": "UCF101", "classes": 3, "of": 101}
+    assert json.loads((run / "run.json").read_text())["dataset"] == trained_on
+    assert encoder.card.pretraining.model_dump() == trained_on
+
+
+def test_of_unknown_data_nothing_is_published(encoder, toy_videos, capsys):
+    options = Retrieval(name="retrieval")
+    report = evaluate(encoder, toy_videos, options)
+    assert as_json(options, report)["published"] == []
+    show(options, report)
+    assert "published" not in capsys.readouterr().out
 
 
 def test_data_without_splits_is_refused(encoder, toy_videos):

@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from vidssl_cli.checkpoint import read_tensors
+from vidssl_cli.corpora import NOTHING
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.finetune import finetune
@@ -50,6 +52,32 @@ def test_a_classifier_learns_what_moves(source, toy_recipe, toy_videos, tmp_path
     assert json.loads((out / "report.json").read_text()) == report
     best = max(row["epoch.video_accuracy"] for row in epochs)
     assert report["rows"][1]["video_accuracy"] == pytest.approx(best)
+    for row in report["rows"]:
+        counts = np.array(row["confusion"])
+        assert counts.sum(1).tolist() == [1, 1, 2]  # of four videos to test
+        assert counts.trace() / counts.sum() == row["video_accuracy"]
+        assert row["class_accuracy"] == (counts.diagonal() / counts.sum(1)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "shape"),
+    [({"clips": 3}, (3, 8)), ({"clips": 4, "windows": "dense", "stride": 2}, (5, 8)),
+     ({"windows": "overlap", "hop": 16, "crops": "three"}, (9, 8))],
+)  # fmt: skip
+def test_clips_and_crops_of_the_test(
+    evaluation, shape, source, toy_recipe, toy_videos, tmp_path, monkeypatch
+):
+    shown = set()
+    taps_of = Encoder.taps_of
+
+    def watch(self, clips):
+        shown.add((len(clips), clips.shape[2]))
+        return taps_of(self, clips)
+
+    monkeypatch.setattr(Encoder, "taps_of", watch)
+    chosen = recipe(toy_recipe, epochs=1, evaluation=evaluation)
+    finetune(chosen, toy_videos, source, Session(tmp_path / "run", device="cpu"))
+    assert shown == {shape}
 
 
 @pytest.mark.parametrize("freeze", [True, False])
@@ -75,12 +103,19 @@ def test_scratch_starts_from_random_weights_of_its_own_seed(
         chosen = recipe(toy_recipe, epochs=1, freeze=True)
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"seed": seed})})
         out = tmp_path / str(seed)
-        finetune(chosen, toy_videos, source, Session(out, device="cpu"), scratch=True)
+        session = Session(out, device="cpu", dataset="UCF101", split=2)
+        report = finetune(chosen, toy_videos, source, session, scratch=True)
         again = Encoder.load(out, "cpu")
+        assert again.card.pretraining == NOTHING
         assert again.digest == again.randomised().digest
         found.add(again.digest)
     assert len(found) == 2
     assert Encoder.load(source, "cpu").digest not in found
+    beside = {row["key"]: row["differs"] for row in report["published"]}
+    assert "split 1, not 2" in beside["wang-2020/backbones/random-r3d-18"]
+    assert not any("pre-train" in text for text in beside["wang-2020/backbones/random-r3d-18"])
+    trained = "pre-trained on UCF101, not random weights"
+    assert trained in beside["wang-2020/backbones/statistics-r3d-18"]
 
 
 def test_missing_splits_and_untrained_classes_are_refused(source, toy_recipe, toy_videos, tmp_path):

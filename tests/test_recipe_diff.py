@@ -101,7 +101,8 @@ def test_differences_come_section_by_section():
         assert changes == len(set(sections)) - 1
     assert keys[0] == "summary"
     assert keys[-1] == "published"
-    assert found[-1].change() == "[] → 2 entries"
+    key = "jenni-2020/recognition/temporal-transformations-3d-resnet18-ucf101"
+    assert found[-1].change() == f'[] → ["{key}"]'
 
 
 def test_the_difference_as_lines_and_as_a_document(capfd):

@@ -56,10 +56,7 @@ PROBLEMS = """\
 :16:3: train.precision: found 'bf17', expected 'auto', 'fp32' or 'bf16'; did you mean 'bf16'?
 :17:1: evaluation: found 3, expected a mapping of keys
 :18:1: augment: found nothing, expected a mapping of keys
-:20:3: published.0.source: missing, and it has no default
-:20:3: published.0.evaluator: missing, and it has no default
-:20:3: published.0.dataset: missing, and it has no default
-:20:13: published.0.figures.top1: found 'high', expected a valid number
+:20:3: published.0: found {{"figures": {{"top1": "high"}}}}, expected a valid string
 """
 
 

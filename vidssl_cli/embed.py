@@ -23,13 +23,13 @@ from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_te
 from vidssl_cli.clips import Windows, known_frames
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
-from vidssl_cli.errors import DamagedFileError, MediaError
+from vidssl_cli.errors import DamagedFileError, MediaError, VidsslError
 from vidssl_cli.geometry import centre_box, three_boxes
 from vidssl_cli.hooks import BackboneOptions, Reading
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import at_rate, frame_rate, stored_frames
-from vidssl_cli.recipe import Evaluation, Input, Published, Section
+from vidssl_cli.recipe import Corpus, Evaluation, Input, Section
 from vidssl_cli.registry import Offered
 from vidssl_cli.samples import decode_views
 
@@ -57,7 +57,10 @@ class Card(Section):
     evaluation: Evaluation
     seed: int
     """Seed of the run; the same network with random weights is drawn with it."""
-    published: tuple[Published, ...] = ()
+    published: tuple[str, ...] = ()
+    """Keys of the published figures that the recipe reproduces."""
+    pretraining: Corpus | None = None
+    """What it was pre-trained on, if that is known; ``none`` for random weights."""
     origin: str = ""
     """Whose weights they are, if they were imported."""
 
@@ -254,6 +257,20 @@ def embed(
     readings = [Reading(chosen.tap, chosen.pool)]
     for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
         yield Embedded(video, features, _spans(video, frames))
+
+
+def refuse(unreadable: Sequence[MediaError]) -> None:
+    """Make videos that cannot be read an error, where fewer videos would give another figure.
+
+    Raises:
+        VidsslError: there are any.
+    """
+    if unreadable:
+        raise VidsslError(
+            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
+            where=unreadable[0].where,
+            hint="make the manifest again with `vidssl data scan`, which leaves them out",
+        )
 
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:

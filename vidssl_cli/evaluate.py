@@ -13,28 +13,35 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.charts import draw_all
-from vidssl_cli.console import emit_table, say, track, warn
-from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.comparison import Measured, beside, seen, splits
+from vidssl_cli.comparison import show as show_published
+from vidssl_cli.console import emit_table, say, track
+from vidssl_cli.embed import refuse
+from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
+from vidssl_cli.hooks import Classified, Look, Reading
 from vidssl_cli.precision import inference_precision
+from vidssl_cli.published import Setting
 from vidssl_cli.rate import stored_frames
+from vidssl_cli.recipe import FinetuneRecipe
+from vidssl_cli.recipe_files import load_as
+from vidssl_cli.transfer import Source, finetuned
 from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vidssl_cli.embed import Encoder
+    from vidssl_cli.clips import Windows
+    from vidssl_cli.embed import Card, Encoder
     from vidssl_cli.hooks import (
         Crops,
         Embedding,
         EvaluatorOptions,
-        Look,
-        Reading,
         Report,
     )
-    from vidssl_cli.recipe import Published
+    from vidssl_cli.recipe import Corpus
     from vidssl_cli.videos import Video
 
 CALIBRATION_VIDEOS = 64
@@ -79,6 +86,7 @@ class EncoderStudy:
         self.evaluation: Embedding = encoder.evaluation
         self.taps: Mapping[str, int] = encoder.taps
         self.frames = encoder.card.frames
+        self.device = str(encoder.device)
         self._splits, self._store = splits, store
         self._encoders = {"run": encoder}
         self._digests: dict[str, str] = {}
@@ -120,7 +128,7 @@ class EncoderStudy:
             self.run,
             held_out,
             trained=weights == "run",
-            device=str(self._encoders["run"].device),
+            device=self.device,
             checkpoint=self.checkpoint,
         )
 
@@ -166,7 +174,7 @@ class EncoderStudy:
         views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
         unreadable: list[MediaError] = []
         names = [row_name(self._digest(video, unreadable), frames) for video, frames in views]
-        _refuse(unreadable)
+        refuse(unreadable)
         new = {
             name: view
             for name, view in zip(names, views, strict=True)
@@ -175,11 +183,35 @@ class EncoderStudy:
         shown = iter(track(new.items(), f"{weights} weights", len(new)))
         while part := list(islice(shown, VIDEOS_A_PART)):
             read = list(encoder.read((view for _, view in part), readings, crops, unreadable))
-            _refuse(unreadable)
+            refuse(unreadable)
             for number, shelf in enumerate(shelves):
                 found = [features[number] for *_, features in read]
                 shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
         return [[shelf.rows[name] for name in names] for shelf in shelves]
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Return what a fine-tuned network says of the test videos; see `transfer.finetuned`."""
+        chosen = load_as(FinetuneRecipe, recipe, overrides)
+        if self.run is None or self.folder is None:
+            raise UsageError(
+                "fine-tuning needs the run that the network is from, and a folder to train in"
+            )
+        digest = self._encoders["run"].digest
+        source = Source(self.run, self.checkpoint, digest, scratch=weights == "random")
+        classifier = finetuned(self.folder, chosen, self.data, source, self.device)
+        tuned = EncoderStudy(classifier.encoder, self.data, store=self._store)
+        tuned._digests = self._digests
+        looks = [Look(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
+        (features,) = tuned.features("run", looks, [Reading("feat")], crops)
+        probabilities = classifier.learner.judge(features)
+        return Classified(classifier.classes, probabilities, classifier.left_out)
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
         """Return what identifies the content of a video, which is read once for that."""
@@ -216,15 +248,6 @@ class EncoderStudy:
         return self._encoders[weights]
 
 
-def _refuse(unreadable: Sequence[MediaError]) -> None:
-    if unreadable:
-        raise VidsslError(
-            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
-            where=unreadable[0].where,
-            hint="make the manifest again with `vidssl data scan`, which leaves them out",
-        )
-
-
 def evaluate(
     encoder: Encoder,
     data: Sequence[Video],
@@ -234,6 +257,8 @@ def evaluate(
     checkpoint: str = "last",
     splits: Splits | None = None,
     store: Path | None = None,
+    dataset: Corpus | None = None,
+    split: int = 1,
 ) -> Report:
     """Carry out a protocol; leave ``report.json`` and drawings in the folder if one is given.
 
@@ -246,6 +271,8 @@ def evaluate(
         checkpoint: of the run.
         splits: opens the data with another official split.
         store: folder in which features are kept for later.
+        dataset: what the data are, which decides what published rows stand beside ours.
+        split: which official split of it.
 
     Raises:
         UsageError: the data lack labels or splits, or the protocol does not fit the network.
@@ -253,6 +280,7 @@ def evaluate(
     """
     study = EncoderStudy(encoder, data, folder, run, checkpoint, splits, store)
     report = options.build()(study)
+    report.published = beside(_measured(options, report, encoder.card, dataset, split))
     if folder is not None:
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
@@ -262,6 +290,29 @@ def evaluate(
         for picture in draw_all(folder, report.figures):
             say(f"picture: {picture}")
     return report
+
+
+def _measured(
+    options: EvaluatorOptions, report: Report, card: Card, dataset: Corpus | None, split: int
+) -> Measured:
+    """Say how a report came about, as far as published rows say it of theirs."""
+    said = options.model_dump(mode="json") | report.facts
+    said["splits"] = splits(said.get("splits") or [split])
+    return Measured(
+        evaluator=options.name,
+        dataset=dataset,
+        metrics=metrics_of(report),
+        backbone=card.backbone,
+        pretraining=card.pretraining,
+        settings=seen(card.input, card.frames)
+        | {name: said[name] for name in Setting.model_fields if name in said},
+        own=card.published,
+    )
+
+
+def metrics_of(report: Report) -> list[str]:
+    """Return the names of what was measured, the leading one first."""
+    return [name for name in report.rows[0] if name != "weights"]
 
 
 def folder_of(run: Path, options: EvaluatorOptions, data: Sequence[Video], checkpoint: str) -> Path:
@@ -284,26 +335,22 @@ def as_json(options: EvaluatorOptions, report: Report) -> dict[str, Any]:
         "figures": [
             {"kind": type(figure).__name__.lower(), **asdict(figure)} for figure in report.figures
         ],
+        "published": [asdict(row) for row in report.published],
     }
 
 
-def show(options: EvaluatorOptions, report: Report, published: Sequence[Published]) -> None:
-    """Print a report: our rows, chance, and the published figures of the same evaluator."""
-    metrics = [name for name in report.rows[0] if name != "weights"]
+def show(options: EvaluatorOptions, report: Report) -> None:
+    """Print a report: our rows, chance, and the closest published rows."""
+    metrics = metrics_of(report)
     rows: list[list[object]] = [
         [row["weights"], *(_percent(row[name]) for name in metrics)] for row in report.rows
     ]
     rows.append(["chance", *(_percent(report.chances.get(name)) for name in metrics)])
-    for entry in published:
-        if entry.evaluator == options.name:
-            published_row = f"published: {entry.dataset}, {entry.source}"
-            rows.append([published_row, *(_percent(entry.figures.get(name)) for name in metrics)])
     facts = ", ".join(f"{key} {value}" for key, value in report.facts.items())
     emit_table(f"{options.name} ({facts}), percent", ["weights", *metrics], rows)
     for table in report.tables:
         emit_table(table.title, table.columns, table.rows)
-    if any(entry.evaluator == options.name for entry in published):
-        warn("published figures are for the data set, network and setting named in their row")
+    show_published(report.published, options.name, metrics)
 
 
 def _percent(value: float | None) -> str | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.clips import Batch, Sampler
+    from vidssl_cli.clips import Batch, Sampler, Windows
     from vidssl_cli.videos import Video
 
 hookspec = pluggy.HookspecMarker("vidssl")
@@ -232,6 +232,25 @@ class Neighbours:
     """(path, class, cosine) of the nearest gallery videos of each query, best first."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A row of a paper's table beside ours."""
+
+    key: str
+    """Shown by `vidssl published KEY`."""
+    source: str
+    """Paper and table."""
+    dataset: str
+    name: str
+    """Method, variant, network and tap."""
+    figures: Mapping[str, float]
+    """Metric to value from 0 to 1."""
+    differs: Sequence[str]
+    """Settings in which it differs from ours, as far as they are known."""
+    also: Sequence[str] = ()
+    """Further sources with the same figures."""
+
+
 @dataclass
 class Report:
     """What an evaluator found."""
@@ -247,6 +266,9 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     figures: list[Curves | Confusion | Neighbours] = field(default_factory=list)
     """What `vidssl report` draws."""
+    published: Sequence[Beside] = ()
+    """What papers report of the same protocol and data set, the closest first; not the
+    evaluator's to fill in."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +286,18 @@ class Look:
     video: Video
     frames: NDArray[np.int64]
     """(clips, T) frame numbers, at the rate that the network sees videos at (``input.fps``)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What a classifier says of test videos."""
+
+    classes: Sequence[str]
+    """K names."""
+    probabilities: Sequence[NDArray[np.float32]]
+    """(clips x crops, K) of each video."""
+    left_out: int = 0
+    """Training videos that could not be used."""
 
 
 class Embedding(Protocol):
@@ -303,6 +337,10 @@ class Study(Protocol):
     """What an evaluator's options leave open."""
 
     @property
+    def device(self) -> str:
+        """Where an evaluator trains what it trains, such as ``cpu`` or ``cuda``."""
+
+    @property
     def frames(self) -> int:
         """T, frames of a clip."""
 
@@ -333,6 +371,27 @@ class Study(Protocol):
 
         With three crops the rows of a clip follow one another, (3 x clips, D). All readings come
         from one pass over the videos, and what was computed before is not computed again.
+        """
+        ...
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Train all of the network on the training videos, and return what it says of the others.
+
+        Args:
+            weights: To begin with; ``random`` is training from scratch.
+            recipe: Name or path of a recipe for `vidssl finetune`.
+            overrides: What is different from it, ``key=value``.
+            windows: Clips of each test video.
+            crops: Squares of each clip.
+
+        A network that was trained before, into the study's folder, is not trained again.
         """
         ...
 
@@ -372,3 +431,8 @@ def vidssl_evaluators() -> Iterable[type[EvaluatorOptions]]:  # type: ignore[emp
 @hookspec
 def vidssl_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
     """Offer folders of recipes; their files can be named without path and suffix."""
+
+
+@hookspec
+def vidssl_published() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Offer folders of published figures; docs/evaluation.md describes their files."""

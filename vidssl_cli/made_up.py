@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.clips import known_frames
+from vidssl_cli.hooks import Classified, Look, Reading
 from vidssl_cli.recipe import Evaluation
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Crops, Embedding, Look, Reading
+    from vidssl_cli.clips import Windows
+    from vidssl_cli.hooks import Crops, Embedding
 
 TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
 
@@ -53,6 +55,7 @@ class MadeUpStudy:
     taps: Mapping[str, int] = field(default_factory=lambda: TAPS)
     evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
     frames: int = 16
+    device: str = "cpu"
     asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
     """What `features` was asked for."""
 
@@ -81,6 +84,32 @@ class MadeUpStudy:
             ]
             for reading in readings
         ]
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Return what a classifier by the nearest mean of a class would say."""
+        (train, test) = (
+            self.features(
+                weights,
+                [Look(video, windows.of(self.count(video), self.frames)) for video in part],
+                [Reading("feat")],
+                crops,
+            )[0]
+            for part in (self.train, self.test)
+        )
+        labels = np.array([str(video.label) for video in self.train])
+        classes = sorted(set(labels))
+        means = np.stack([features.mean(0) for features in train])
+        centres = np.stack([means[labels == name].mean(0) for name in classes])
+        distances = [np.linalg.norm(clips[:, None] - centres, axis=2) for clips in test]
+        nearness = [np.exp(d.min(1, keepdims=True) - d).astype(np.float32) for d in distances]
+        return Classified(classes, [clips / clips.sum(1, keepdims=True) for clips in nearness])
 
     def own_task(self, weights: str) -> Mapping[str, float]:
         """Return a loss and an accuracy that only the run is good at."""

@@ -15,6 +15,7 @@ from vidssl_cli import runs, videos
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.batches import Loader
 from vidssl_cli.console import say, warn
+from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
 from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
@@ -47,6 +48,10 @@ class Session:
     """Decoding threads; None takes one per core."""
     dry_run: bool = False
     """Take a few steps, tell what a run would cost, and leave nothing behind."""
+    dataset: str | None = None
+    """What DATA is, where its classes do not tell."""
+    split: int = 1
+    """Official split of it."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ def pretrain(
             evaluation=recipe.evaluation,
             seed=recipe.train.seed,
             published=recipe.published,
+            pretraining=recognise(used, session.dataset),
         )
         unusable = (*broken, *rejected)
         with recorded(recipe, loader, unusable, card, session, world) as run:
@@ -202,7 +208,10 @@ def recorded(
     for error in unusable:
         run.skip(error)
     atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
-    run.state("running", videos=len(loader.videos))
+    corpus = recognise(loader.videos, session.dataset)
+    run.state(
+        "running", videos=len(loader.videos), dataset=corpus and corpus.model_dump(mode="json")
+    )
     world.wait()
     try:
         yield run

@@ -23,6 +23,7 @@ from pydantic import (
 
 from vidssl_cli.hooks import (
     BackboneOptions,
+    Crops,
     Pool,
     PretextOptions,
     SamplerOptions,
@@ -259,19 +260,31 @@ class Evaluation(Section):
     """Subtract the mean and divide by the deviation of the gallery, per dimension."""
 
 
-class Published(Section):
-    """A figure from the paper that a recipe reproduces."""
+class ClassifierEvaluation(Evaluation):
+    """How a classifier is tested: on which clips of a video, whose mean softmax decides."""
 
-    source: str
-    """Paper, table and row."""
-    evaluator: str
-    """Plugin whose protocol it is."""
-    dataset: str
-    """What it was measured on."""
-    setting: str = ""
-    """What else must agree: network, pre-training set, level, tap."""
-    figures: dict[str, float]
-    """Metric to value, from 0 to 1."""
+    windows: Literal["uniform", "dense", "overlap"] = "uniform"
+    """``uniform`` takes ``clips`` evenly spaced clips, ``dense`` about that many of all that there
+    are, ``overlap`` one from every start that is a multiple of ``hop``."""
+    hop: PositiveInt = 8
+    """Frames from one start to the next, for ``overlap``."""
+    crops: Crops = "centre"
+    """The middle of each clip, or ``three`` squares along its longer side."""
+
+
+class Corpus(Section):
+    """A data set, or as much of it as somebody has."""
+
+    name: str
+    classes: int | None = None
+    """That are there."""
+    of: int | None = None
+    """That the data set has."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether no class is missing."""
+        return self.classes == self.of
 
 
 Pretext = Annotated[PretextOptions, Offered("pretext")]
@@ -289,8 +302,8 @@ class Recipe(Section):
     train: Train
     augment: Augment = Augment()
     evaluation: Evaluation = Evaluation()
-    published: tuple[Published, ...] = ()
-    """What the paper reports, for comparison."""
+    published: tuple[str, ...] = ()
+    """What the paper reports: keys of published figures, shown by `vidssl published KEY`."""
 
 
 class PretrainRecipe(Recipe):
@@ -381,3 +394,4 @@ class FinetuneRecipe(Recipe):
     """Widths of fully connected layers before the classifier."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the representation that is dropped before the classifier."""
+    evaluation: ClassifierEvaluation = ClassifierEvaluation()

@@ -81,6 +81,4 @@ def _names(value: Any) -> Sequence[str]:
 def _text(value: Any) -> str:
     if value is ABSENT:
         return "–"
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return f"{len(value)} entries"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

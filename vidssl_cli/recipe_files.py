@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
@@ -22,6 +22,7 @@ from vidssl_cli.registry import BASES, offered, registry
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 OptionsT = TypeVar("OptionsT", bound=Options)
+T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 KINDS: Mapping[str, type[PretrainRecipe] | type[FinetuneRecipe]] = {
@@ -119,6 +120,26 @@ def load_options(base: type[OptionsT], name: str, overrides: Iterable[str] = ())
         return cast("OptionsT", _check(models[name], document))
     expected = f"expected {any_of(list(models))}{nearest(name, models)}"
     raise _refusal([f"--{kind} {name}: found {name!r}, {expected}"], document, missing=True)
+
+
+def read_model(kind: type[T], path: Path) -> T:
+    """Read a YAML file that is no recipe, as what pydantic can check.
+
+    Raises:
+        RecipeError: with every problem, each located.
+    """
+    document = located.read(path)
+    problems = list(document.problems)
+    try:
+        model = TypeAdapter(kind).validate_python(document.data)
+    except ValidationError as invalid:
+        problems += [
+            f"{document.place(error['loc'])}: {'.'.join(map(str, error['loc']))}: {error['msg']}"
+            for error in invalid.errors(include_url=False)
+        ]
+    if problems:
+        raise RecipeError("\n".join(problems), where=str(path))
+    return model
 
 
 def resolved_yaml(recipe: Recipe) -> str:

@@ -82,6 +82,8 @@ class Registry:
         """Load the entry points, except those whose package or address is disabled."""
         self.recipe_folders: dict[Path, str] = {}
         """Folders of recipes, each with the package that ships it."""
+        self.published_folders: dict[Path, str] = {}
+        """The same for published figures."""
         self._claims: list[_Claim] = []
         self._absent: list[PluginInfo] = []
         for entry in entries:
@@ -93,13 +95,14 @@ class Registry:
                 )
                 continue
             try:
-                claims, folders = _load(entry, address)
+                claims, recipes, published = _load(entry, address)
             except (Exception, SystemExit) as error:  # importing a plugin may do anything
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 self._absent.append(PluginInfo(entry.name, None, package, "failed", reason))
                 continue
             self._claims += claims
-            self.recipe_folders |= dict.fromkeys(folders, package)
+            self.recipe_folders |= dict.fromkeys(recipes, package)
+            self.published_folders |= dict.fromkeys(published, package)
 
     def offered(self, kind: Kind) -> dict[str, type[hooks.Options]]:
         """Map each name that a recipe may write to its options model, sorted by name.
@@ -133,7 +136,7 @@ class Registry:
         return claims
 
 
-def _load(entry: EntryPoint, address: str) -> tuple[list[_Claim], list[Path]]:
+def _load(entry: EntryPoint, address: str) -> tuple[list[_Claim], list[Path], list[Path]]:
     """Ask one entry point what it offers; whatever it raises is the caller's to report."""
     # A manager of its own: neither a misspelt nor a raising hook takes other packages along.
     manager = pluggy.PluginManager(GROUP)
@@ -150,8 +153,11 @@ def _load(entry: EntryPoint, address: str) -> tuple[list[_Claim], list[Path]]:
         for model in batch
         for name in _names(model, kind)
     ]
-    folders = [Path(folder) for batch in manager.hook.vidssl_recipes() for folder in batch]
-    return claims, folders
+    recipes, published = (
+        [Path(folder) for batch in hook() for folder in batch]
+        for hook in (manager.hook.vidssl_recipes, manager.hook.vidssl_published)
+    )
+    return claims, recipes, published
 
 
 def _names(model: Any, kind: Kind) -> Iterator[str]:

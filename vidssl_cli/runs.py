@@ -1,7 +1,7 @@
 """The run directory: what was asked for, how it went, and where its checkpoints are.
 
 recipe.yaml      the resolved recipe; itself a valid recipe
-run.json         state, versions, seed, git, argv, digest of the data
+run.json         state, versions, seed, git, argv, digest of the data and which data set it is
 metrics.jsonl    one row per training step or evaluation
 bad_media.jsonl  videos that could not be read, with the reason
 events.out.…     the rows of metrics.jsonl for TensorBoard, where it is installed

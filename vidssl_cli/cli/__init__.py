@@ -20,6 +20,7 @@ from vidssl_cli.cli import (
     examine,
     pictures,
     plugins,
+    published,
     recipes,
     search,
     train,
@@ -59,8 +60,19 @@ def vidssl(
 
 
 for module in (
-    demo, train, weights, evaluate, search, pictures, data, examine, recipes, plugins, doctor
-):  # fmt: skip
+    demo,
+    train,
+    weights,
+    evaluate,
+    published,
+    search,
+    pictures,
+    data,
+    examine,
+    recipes,
+    plugins,
+    doctor,
+):
     module.register(app)
 
 

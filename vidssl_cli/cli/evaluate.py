@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, Device, Split
+from vidssl_cli.cli.options import AsJson, Data, DataSetName, Device, Split
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +26,7 @@ def evaluate(
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the protocol; repeatable."),
     ] = None,
     split: Split = 1,
+    dataset: DataSetName = None,
     checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
     out: Annotated[
         Path | None,
@@ -36,7 +37,8 @@ def evaluate(
 ) -> None:
     """Measure what a run has learned.
 
-    The same network with random weights and chance stand beside it. The run keeps the report, for
+    The same network with random weights, chance, and what papers report of the same protocol and
+    data set stand beside it, with what differs. The run keeps the report, for
     `vidssl report`, and what the network said of the videos, so that no protocol asks it twice.
     """
     from vidssl_cli.hooks import EvaluatorOptions
@@ -45,14 +47,18 @@ def evaluate(
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
     from vidssl_cli.console import emit_json
+    from vidssl_cli.corpora import recognise
     from vidssl_cli.embed import Encoder
     from vidssl_cli.evaluate import as_json as report_as_json
     from vidssl_cli.evaluate import evaluate as carry_out
     from vidssl_cli.evaluate import folder_of, show
+    from vidssl_cli.published import rows
     from vidssl_cli.scan import open_data
 
+    rows()  # a file that cannot be read is no surprise at the end
     encoder = Encoder.load(run, device, checkpoint)
     videos, _ = open_data(data, split=split)
+    known = {video.path: video for video in videos}
     report = carry_out(
         encoder,
         videos,
@@ -60,10 +66,12 @@ def evaluate(
         out or folder_of(run, options, videos, checkpoint),
         run,
         checkpoint,
-        splits=lambda number: open_data(data, split=number)[0],
+        splits=lambda number: open_data(data, split=number, known=known)[0],
         store=run / "features",
+        dataset=recognise(videos, dataset),
+        split=split,
     )
     if as_json:
         emit_json(report_as_json(options, report))
     else:
-        show(options, report, encoder.card.published)
+        show(options, report)

@@ -27,3 +27,11 @@ Data = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Split = Annotated[int, typer.Option(min=1, help="Official split, for data that have several.")]
+DataSetName = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="What DATA is, such as UCF101; told by its classes if not given.",
+    ),
+]

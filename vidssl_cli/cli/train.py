@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, Device, Overrides, RecipeName, Split, Strict
+from vidssl_cli.cli.options import (
+    AsJson,
+    Data,
+    DataSetName,
+    Device,
+    Overrides,
+    RecipeName,
+    Split,
+    Strict,
+)
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it was begun.")]
@@ -33,6 +42,7 @@ def pretrain(
     out: Out,
     overrides: Overrides = None,
     split: Split = 1,
+    dataset: DataSetName = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -63,7 +73,7 @@ def pretrain(
     videos, broken = open_data(data, split=split)
     train = training_part(videos)
     say(f"learning from {len(train)} of {len(videos)} videos")
-    session = Session(out, resume, overwrite, device, workers, dry_run)
+    session = Session(out, resume, overwrite, device, workers, dry_run, dataset, split)
     outcome = carry_out(chosen, train, session, broken)
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
@@ -84,6 +94,7 @@ def finetune(
     out: Out,
     overrides: Overrides = None,
     split: Split = 1,
+    dataset: DataSetName = None,
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from random weights, for comparison.")
     ] = False,
@@ -106,7 +117,7 @@ def finetune(
     from vidssl_cli.scan import open_data
 
     videos, broken = open_data(data, split=split)
-    session = Session(out, resume, overwrite, device, workers)
+    session = Session(out, resume, overwrite, device, workers, dataset=dataset, split=split)
     report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)
     if as_json:
         emit_json({"run": str(out), **report})
@@ -122,16 +133,16 @@ def _judge(strict: bool, skipped: int) -> None:
 
 
 def _show(report: dict[str, Any]) -> None:
+    from vidssl_cli.comparison import show
     from vidssl_cli.console import emit_table, say
+    from vidssl_cli.hooks import Beside
 
+    metrics = ("clip_accuracy", "video_accuracy")
     rows: list[list[object]] = [
-        [row["checkpoint"], *(f"{100 * row[m]:.1f}" for m in ("clip_accuracy", "video_accuracy"))]
-        for row in report["rows"]
+        [row["checkpoint"], *(f"{100 * row[m]:.1f}" for m in metrics)] for row in report["rows"]
     ]
     rows.append(["chance", *[f"{100 * report['chance']:.1f}"] * 2])
-    for entry in report["published"]:
-        title = f"published: {entry['dataset']}, {entry['source']}, {entry['setting']}"
-        rows.append([title, None, f"{100 * entry['figures']['accuracy']:.1f}"])
     emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
+    show([Beside(**row) for row in report["published"]], "finetune", metrics)
     if report["chosen_on"] == "test":
         say("best was chosen on the test split itself, for want of a split val: report last")

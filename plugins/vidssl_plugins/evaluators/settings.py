@@ -37,6 +37,7 @@ class Settings:
             "tap": self.reading.tap,
             "pool": self.reading.pool,
             "standardise": self.standardise,
+            "crops": self.crops,
         }
 
     def looks(self, study: Study, videos: Sequence[Video]) -> list[Look]:

@@ -1,0 +1,220 @@
+"""Which figures of papers stand beside a measurement of ours, and in what they differ.
+
+A figure is never compared in silence with one that was measured otherwise: every row says in which
+settings it differs, as far as both sides are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vidssl_cli.console import emit, emit_table
+from vidssl_cli.corpora import NOTHING
+from vidssl_cli.hooks import BackboneOptions, Beside
+from vidssl_cli.published import Row, rows, under
+from vidssl_cli.recipe import Corpus
+
+if TYPE_CHECKING:
+    from vidssl_cli.recipe import Input
+
+FEW = 5
+"""Rows that are shown beside ours."""
+
+NETWORK, PRETRAINING, SETTING = 8, 4, 1
+"""Weights of differences: another network says more than several settings."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How figures of ours came about."""
+
+    evaluator: str
+    dataset: Corpus | None
+    metrics: Sequence[str]
+    backbone: BackboneOptions
+    pretraining: Corpus | None
+    settings: Mapping[str, Any]
+    """Of those that `Setting` names; what is not there is not compared."""
+    own: Sequence[str] = ()
+    """Keys of the rows that the recipe reproduces: they come first among equals."""
+
+
+class Difference(NamedTuple):
+    """A setting in which a published row and ours differ."""
+
+    text: str
+    weight: int
+    """How far it keeps the two apart."""
+
+
+def beside(measured: Measured) -> list[Beside]:
+    """Return the published rows of the same protocol and data set, the closest first.
+
+    What several papers report of one experiment is one row, that of the paper which says most about
+    it: one that cites a figure seldom says how it was measured.
+    """
+    if measured.dataset is None:
+        return []
+    found = [
+        row
+        for row in rows()
+        if row.dataset == measured.dataset.name
+        and row.evaluator == measured.evaluator
+        and row.figures.keys() & set(measured.metrics)
+    ]
+    found.sort(key=lambda row: (not under(row, measured.own), -_stated(row)))
+    experiments: list[list[Row]] = []
+    for row in found:
+        same = (group for group in experiments if _same_experiment(group[0], row))
+        group = next(same, None)
+        experiments.append([row]) if group is None else group.append(row)
+    differing = [(group, differences(group[0], measured)) for group in experiments]
+    differing.sort(key=lambda each: sum(difference.weight for difference in each[1]))
+    return [
+        Beside(
+            key=row.key,
+            source=row.source,
+            dataset=row.dataset,
+            name=row.name,
+            figures=row.fractions(),
+            differs=[difference.text for difference in differs],
+            also=sorted({other.source for other in others} - {row.source}),
+        )
+        for (row, *others), differs in differing
+    ]
+
+
+def differences(row: Row, measured: Measured) -> list[Difference]:
+    """Return the settings in which a published row differs from ours, network first."""
+    return [*_of_network(row, measured), *_of_data(row, measured), *_of_settings(row, measured)]
+
+
+def show(found: Sequence[Beside], evaluator: str, metrics: Sequence[str]) -> None:
+    """Print the closest published rows, and below them where they stand and what differs."""
+    if not found:
+        return
+    dataset, closest = found[0].dataset, list(enumerate(found[:FEW], start=1))
+    metrics = [name for name in metrics if any(name in row.figures for _, row in closest)]
+    cells: list[list[object]] = []
+    for number, row in closest:
+        figures = (row.figures.get(metric) for metric in metrics)
+        percent = (None if figure is None else round(100 * figure, 2) for figure in figures)
+        cells.append([f"{number} {row.name}", *percent])
+    emit_table(f"published on {dataset}, percent", ["method", *metrics], cells)
+    for number, row in closest:
+        source = row.source + (f" and {len(row.also)} more" if row.also else "")
+        differs = "; ".join(row.differs) or "nothing that is stated"
+        for line in _fill(f"{number} {source}; differs: {differs}"):
+            emit(line)
+    if len(found) > FEW:
+        name = f'"{dataset}"' if " " in dataset else dataset
+        emit(f"all {len(found)}: vidssl published --evaluator {evaluator} --dataset {name}")
+
+
+def splits(numbers: Sequence[int]) -> str:
+    """Return official splits as published rows write them: ``1``, or ``1-3`` for a mean."""
+    first, last = min(numbers), max(numbers)
+    if len(numbers) == 1 or sorted(numbers) != [*range(first, last + 1)]:
+        return ", ".join(map(str, sorted(numbers)))
+    return f"{first}-{last}"
+
+
+def seen(sight: Input, frames: int) -> dict[str, Any]:
+    """Return what a network sees, as published rows say it of theirs."""
+    modality = "RGB" if sight.mode == "rgb" else f"{sight.mode} frames"
+    return {"input": sight.crop, "frames": frames, "modality": modality}
+
+
+def _fill(text: str) -> list[str]:
+    return wrap(text, 80, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _stated(row: Row) -> int:
+    """Return how many settings a row tells."""
+    return len(row.setting.model_dump(exclude_none=True))
+
+
+def _same_experiment(one: Row, other: Row) -> bool:
+    shared = one.figures.keys() & other.figures.keys()
+    return (
+        one.setting.method == other.setting.method
+        and (one.backbone == other.backbone or None in (one.backbone, other.backbone))
+        and bool(shared)
+        and all(one.figures[metric] == other.figures[metric] for metric in shared)
+    )
+
+
+def _of_network(row: Row, measured: Measured) -> Iterator[Difference]:
+    backbone = measured.backbone
+    if row.setting.network is None:
+        yield Difference("network not stated", NETWORK)
+    elif row.backbone is None or row.backbone["name"] != backbone.name:
+        depth = f"-{backbone.depth}" if hasattr(backbone, "depth") else ""
+        yield Difference(f"network {row.setting.network}, not {backbone.name}{depth}", NETWORK)
+    else:
+        theirs = _outline(type(backbone).model_validate(dict(row.backbone)))
+        ours = _outline(backbone)
+        for name in ours:
+            if theirs[name] != ours[name]:
+                text = f"{name} {_plain(theirs[name])}, not {_plain(ours[name])}"
+                yield Difference(text, SETTING)
+
+
+def _outline(backbone: BackboneOptions) -> dict[str, Any]:
+    """Return the options of a backbone, and of its norm what says which one it is."""
+    options = backbone.model_dump()
+    if norm := options.get("norm"):
+        options["norm"] = " ".join(str(norm[key]) for key in ("name", "frames") if key in norm)
+    return options
+
+
+def _of_data(row: Row, measured: Measured) -> Iterator[Difference]:
+    theirs, ours = row.trained_on, measured.pretraining
+    if theirs is None:
+        yield Difference("pre-training not stated", PRETRAINING)
+    elif ours is not None and ours.name == theirs and not ours.whole:
+        part = f"{ours.classes} of its {ours.of} classes"
+        yield Difference(f"pre-trained on {theirs}, not on {part}", SETTING)
+    elif ours is None or theirs != ours.name:
+        if theirs == NOTHING.name:
+            text = "random weights, not pre-trained"
+        elif ours == NOTHING:
+            text = f"pre-trained on {theirs}, not random weights"
+        else:
+            text = f"pre-trained on {theirs}, not on {ours.name if ours else 'an unknown set'}"
+        yield Difference(text, PRETRAINING)
+    dataset = measured.dataset
+    if dataset is not None and not dataset.whole:
+        yield Difference(f"all classes, not {dataset.classes} of {dataset.of}", SETTING)
+
+
+_SAID = {
+    "splits": "split {}",
+    "input": "input {0} x {0}",
+    "frames": "{} frames",
+    "stride": "stride {}",
+    "modality": "{}",
+    "level": "by {}",
+    "clips": "{} clips",
+    "tap": "{}",
+    "pool": "{}",
+    "standardise": "standardised: {}",
+    "head": "head {}",
+}
+"""How a setting is told."""
+
+
+def _of_settings(row: Row, measured: Measured) -> Iterator[Difference]:
+    theirs = {"modality": "RGB"} | row.setting.model_dump(exclude_none=True)
+    for name, text in _SAID.items():
+        ours = measured.settings.get(name)
+        if name in theirs and ours is not None and theirs[name] != ours:
+            told = f"{text.format(_plain(theirs[name]))}, not {_plain(ours)}"
+            yield Difference(told, SETTING)
+
+
+def _plain(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
