@@ -1,13 +1,13 @@
 """Protocols of YUPENN and ASLAN against the specification and scikit-learn."""
 
 import csv
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
@@ -16,8 +16,10 @@ from sklearn.svm import LinearSVC
 from vidssl_cli import testing
 from vidssl_cli.clips import Windows
 from vidssl_cli.errors import UsageError
-from vidssl_cli.hooks import Look, Reading
+from vidssl_cli.evaluate import evaluate
+from vidssl_cli.hooks import EvaluatorOptions, Look, Reading
 from vidssl_cli.made_up import MadeUpStudy, clouds, labelled
+from vidssl_cli.recipe_files import load_options
 from vidssl_cli.videos import Video
 from vidssl_plugins.evaluators.hooks import Scene, Similarity
 from vidssl_plugins.evaluators.linear_svm import linear_svm
@@ -218,8 +220,8 @@ def test_negative_values_are_told(table):
 
 
 def test_pairs_are_required():
-    with pytest.raises(ValidationError, match="pairs"):
-        Similarity(name="similarity")
+    with pytest.raises(UsageError, match="similarity: pairs"):
+        load_options(EvaluatorOptions, "similarity")
 
 
 V = ["v0", "v1", "1", "a"]
@@ -266,3 +268,14 @@ def test_videos_of_one_name_are_told_by_their_folders(tmp_path):
     rows = [["x/twin", "y/twin.mp4", "0", "a"], V, *BALANCED[2:]]
     report = Similarity(name="similarity", pairs=write(tmp_path / "p.csv", rows)).build()(study)
     assert report.facts["videos"] == 7
+
+
+def test_both_need_no_splits(toy_encoder, toy_videos, tmp_path):
+    videos = [replace(video, split=None) for video in toy_videos]
+    report = evaluate(toy_encoder(), videos, Scene(name="scene"))
+    assert report.facts["videos"] == 12
+    rows = [(n, n + 3, 1, n % 2) for n in range(6)] + [(n, n + 1, 0, n % 2) for n in range(6)]
+    options = Similarity(name="similarity", pairs=write(tmp_path / "pairs.csv", rows))
+    report = evaluate(toy_encoder(), videos, options)
+    assert report.facts["pairs"] == 12
+    assert all(0 <= row["auc"] <= 1 for row in report.rows)

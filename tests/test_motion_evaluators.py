@@ -1,11 +1,14 @@
 """Probes of time, on made-up networks that see order and motion or do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vidssl_cli.errors import UsageError
+from vidssl_cli.evaluate import evaluate
 from vidssl_cli.made_up import MadeUpStudy, labelled
 from vidssl_cli.videos import Video
 from vidssl_plugins.evaluators.before_after import swapped_halves
@@ -232,3 +235,22 @@ def test_a_tap_that_is_not_there(kind):
     name = kind.model_fields["name"].annotation.__args__[0]
     with pytest.raises(UsageError, match="no tap 'conv9'"):
         kind(name=name, tap="conv9").build()(MadeUpStudy())
+
+
+@pytest.fixture(scope="module")
+def encoder(toy_encoder):
+    return toy_encoder()
+
+
+def test_videos_need_no_labels(encoder, toy_videos):
+    """Neither for the tasks nor for the network with random weights."""
+    unlabelled = [replace(video, label=None) for video in toy_videos]
+    report = evaluate(encoder, unlabelled, BeforeAfter(name="before_after", pairs=2, fc=FC))
+    assert [row["weights"] for row in report.rows] == ["run", "random"]
+    assert (report.facts["train"], report.facts["test"]) == (32, 16)
+
+
+def test_a_still_clip_says_nothing_to_a_network_of_differences(encoder, toy_videos):
+    report = evaluate(encoder, toy_videos, Still(name="still", clips=2, fc=FC))
+    assert "all zeros" in report.facts["still clips"]
+    assert {row["still"] for row in report.rows} <= {0, 0.25, 0.5}  # one class for all videos

@@ -77,8 +77,13 @@ class TimeTask:
             for part in (self.train, self.test)
             for found in self.study.features(weights, part.looks, [self.reading])
         )
-        layers = self.options.fc.model_dump()
-        predict = train_fc(learned, self.train.classes, classes=self.classes, **layers)
+        predict = train_fc(
+            learned,
+            self.train.classes,
+            classes=self.classes,
+            device=self.study.device,
+            **self.options.fc.model_dump(),
+        )
         answers: NDArray[np.int64] = predict(asked).argmax(-1)
         return answers
 

@@ -89,8 +89,13 @@ class StillEvaluator:
         learned, asked = (study.features(weights, part, [reading])[0] for part in looks)
         names, classes = np.unique(labels, return_inverse=True)
         targets = np.repeat(classes, [len(clips) for clips in learned])
-        layers = self.options.fc.model_dump()
-        predict = train_fc(np.concatenate(learned), targets, classes=len(names), **layers)
+        predict = train_fc(
+            np.concatenate(learned),
+            targets,
+            classes=len(names),
+            device=study.device,
+            **self.options.fc.model_dump(),
+        )
         given: NDArray[np.str_] = names[[predict(clips).mean(0).argmax() for clips in asked]]
         return given
 
