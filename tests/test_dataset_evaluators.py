@@ -265,7 +265,8 @@ def test_videos_of_one_name_are_told_by_their_folders(tmp_path):
         Video("x/twin.mp4", label="0", frames=20),
         Video("y/twin.mp4", label="1", frames=20),
     ]
-    rows = [["x/twin", "y/twin.mp4", "0", "a"], V, *BALANCED[2:]]
+    study.test = [replace(v, path=str(tmp_path / v.path)) for v in study.test]
+    rows = [["x/twin", study.test[1].path, "0", "a"], V, *BALANCED[2:]]
     report = Similarity(name="similarity", pairs=write(tmp_path / "p.csv", rows)).build()(study)
     assert report.facts["videos"] == 7
 

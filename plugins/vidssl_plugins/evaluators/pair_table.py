@@ -78,7 +78,7 @@ def _places(videos: Sequence[Video]) -> dict[str, list[int]]:
         path = PurePath(video.path)
         for name in {path, path.with_suffix("")}:
             for depth in range(len(name.parts)):
-                places["/".join(name.parts[depth:])].append(place)
+                places[PurePath(*name.parts[depth:]).as_posix()].append(place)
     return places
 
 
