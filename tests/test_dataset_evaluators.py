@@ -43,7 +43,7 @@ def test_leaving_one_out_agrees_with_scikit_learn(dimensions):
     centres = random.normal(size=(3, dimensions)) * dimensions**-0.25
     features = centres[classes] + random.normal(size=(30, dimensions))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    given = leave_one_out(linear_svm("scene", 10), features, classes)
+    given = leave_one_out(linear_svm(10), features, classes)
     naive = LinearSVC(C=10, dual=False)
     expected = cross_val_predict(naive, features, classes, cv=LeaveOneOut())
     assert given.tolist() == expected.tolist()
@@ -57,7 +57,7 @@ def test_scenes_that_differ_are_told():
     assert random["accuracy"] < 0.7
     assert report.chance == pytest.approx(1 / 3)
     assert report.facts["videos"] == 24
-    assert report.tables[0].columns == ["class", "videos", "run", "random"]
+    assert report.tables[0].columns == ["class", "tested", "run", "random"]
     assert report.tables[0].rows[0][:3] == ["0", 8, 100]
     figure = report.figures[0]
     assert figure.counts == [[8, 0, 0], [0, 8, 0], [0, 0, 8]]

@@ -63,6 +63,9 @@ class Pretext(EvaluatorOptions):
 @hookimpl
 def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
     """Offer the built-in evaluation protocols."""
-    supervised = [KNN, SVM, Finetune, Linear, LowShot]
-    motion, of_data_sets = [BeforeAfter, Still, Sync], [Scene, Similarity]
-    return [*supervised, *motion, *of_data_sets, Pretext, Retrieval]
+    return [
+        *(KNN, SVM, Finetune, Linear, LowShot),
+        *(BeforeAfter, Still, Sync),
+        *(Scene, Similarity),
+        *(Pretext, Retrieval),
+    ]

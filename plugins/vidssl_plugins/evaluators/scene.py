@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.errors import UsageError
-from vidssl_cli.hooks import Confusion, Report, Table
+from vidssl_cli.metrics import confusion
+from vidssl_plugins.evaluators.classes import class_report
 from vidssl_plugins.evaluators.linear_svm import linear_svm
 from vidssl_plugins.evaluators.overlapping import overlapping, unit_means
 from vidssl_plugins.evaluators.settings import settle
@@ -15,7 +16,7 @@ from vidssl_plugins.evaluators.settings import settle
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
+    from vidssl_cli.hooks import Report, Study
     from vidssl_plugins.evaluators.hooks_datasets import Scene
 
 
@@ -26,13 +27,15 @@ class SceneEvaluator:
         self.options = options
 
     def __call__(self, study: Study) -> Report:
-        """Report ``accuracy`` for each set of weights, and which class is taken for which.
+        """Report ``accuracy`` and how each class fares, for each set of weights.
+
+        Chance always names the commonest class.
 
         Raises:
             UsageError: scikit-learn is missing, there is no such tap, or a video would have no
                 other of its class to learn from.
         """
-        svm = linear_svm("scene", self.options.penalty)
+        svm = linear_svm(self.options.penalty)
         videos = [video for video in study.data if video.label is not None]
         names, classes = np.unique([str(video.label) for video in videos], return_inverse=True)
         sizes = np.bincount(classes, minlength=1)
@@ -44,25 +47,11 @@ class SceneEvaluator:
             )
         reading = settle(self.options, study).reading
         looks = overlapping(study, videos, self.options.hop)
-        rows: list[dict[str, Any]] = []
-        recalls: list[NDArray[np.float64]] = []
-        figures: list[Any] = []
+        counts = {}
         for weights in study.weights:
             (features,) = unit_means(study, weights, looks, [reading])
-            counts = np.zeros((len(names), len(names)), dtype=int)
-            np.add.at(counts, (classes, leave_one_out(svm, features, classes)), 1)
-            rows.append({"weights": weights, "accuracy": float(counts.trace() / len(videos))})
-            recalls.append(counts.diagonal() / sizes)
-            figures.append(Confusion(f"{weights} weights", names.tolist(), counts.tolist()))
-        table = Table(
-            "accuracy of each class, percent",
-            ["class", "videos", *study.weights],
-            [
-                [str(name), int(size), *(round(100 * float(recall), 1) for recall in each)]
-                for name, size, *each in zip(names, sizes, *recalls, strict=True)
-            ],
-        )
-        chance = float(sizes.max() / len(videos))
+            given = leave_one_out(svm, features, classes)
+            counts[weights] = confusion(classes, given, len(names))
         facts = {
             "videos": len(videos),
             "classes": len(names),
@@ -71,7 +60,8 @@ class SceneEvaluator:
             "pool": reading.pool,
             "C": self.options.penalty,
         }
-        return Report(rows, chance, {"accuracy": chance}, facts, [table], figures)
+        chance = float(sizes.max() / len(videos))
+        return class_report("scene", names.tolist(), counts, chance, facts)
 
 
 def leave_one_out(

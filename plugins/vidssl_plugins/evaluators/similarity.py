@@ -41,7 +41,7 @@ class SimilarityEvaluator:
             UsageError: scikit-learn is missing, there is no such tap, or the table of pairs does
                 not fit the data.
         """
-        svm = linear_svm("similarity", self.options.penalty)
+        svm = linear_svm(self.options.penalty)
         readings = [
             reading_of(study, tap, self.options.pool or study.evaluation.pool)
             for tap in self.options.taps

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vidssl_cli.clips import Draw
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Look, Report, Table
+from vidssl_cli.metrics import video_accuracy
+from vidssl_plugins.evaluators.classes import Classes
 from vidssl_plugins.evaluators.fc import train_fc
 from vidssl_plugins.evaluators.settings import settle
 
@@ -34,16 +34,9 @@ class StillEvaluator:
         between both is a table.
 
         Raises:
-            UsageError: there are fewer than two classes, or there is no such tap.
+            UsageError: there are too few training videos or classes, or there is no such tap.
         """
-        train, test = ([str(video.label) for video in part] for part in (study.train, study.test))
-        counts = Counter(train)
-        if len(counts) < 2:
-            raise UsageError(
-                f"still found {len(train)} training videos of {len(counts)} class",
-                hint="it needs two classes or more",
-            )
-        settings = settle(self.options, study)
+        classes, settings = Classes.of(study, "still", least=1), settle(self.options, study)
         moving = [settings.looks(study, part) for part in (study.train, study.test)]
         still = [
             [self._one_frame(study, look, n) for n, look in enumerate(moving[0])],
@@ -53,16 +46,12 @@ class StillEvaluator:
         for weights in study.weights:
             row: dict[str, Any] = {"weights": weights}
             for metric, looks in (("accuracy", moving), ("still", still)):
-                given = self._predict(study, weights, settings.reading, looks, train)
-                row[metric] = float(np.mean(given == test))
+                clips = self._tell(study, weights, settings.reading, looks, classes)
+                row[metric] = video_accuracy(clips, classes.test)
             rows.append(row)
         gaps = [[r["weights"], round(100 * (r["accuracy"] - r["still"]), 1)] for r in rows]
         table = Table("what motion adds, in points", ["weights", "accuracy - still"], gaps)
-        chance = Counter(test)[counts.most_common(1)[0][0]] / len(test)
-        facts = {
-            "train": len(train),
-            "test": len(test),
-            "classes": len(counts),
+        facts = classes.facts | {
             "clips": settings.windows.clips,
             "tap": settings.reading.tap,
             "pool": settings.reading.pool,
@@ -70,34 +59,32 @@ class StillEvaluator:
             if study.residual
             else "repeat one frame",
         }
-        return Report(rows, chance, {"accuracy": chance, "still": chance}, facts, [table])
+        chances = {"accuracy": classes.chance, "still": classes.chance}
+        return Report(rows, classes.chance, chances, facts, [table])
 
     def _one_frame(self, study: Study, look: Look, number: int) -> Look:
         """Repeat frames from anywhere in the video, one for each clip."""
         random = Draw(self.options.seed, 0, number)("still frames")
         return repeated(look, random.integers(study.count(look.video), size=len(look.frames)))
 
-    def _predict(
+    def _tell(
         self,
         study: Study,
         weights: str,
         reading: Reading,
         looks: Sequence[Sequence[Look]],
-        labels: list[str],
-    ) -> NDArray[np.str_]:
-        """Return the class of every test video."""
+        classes: Classes,
+    ) -> list[NDArray[np.float32]]:
+        """Return (clips, K) probabilities of every test video."""
         learned, asked = (study.features(weights, part, [reading])[0] for part in looks)
-        names, classes = np.unique(labels, return_inverse=True)
-        targets = np.repeat(classes, [len(clips) for clips in learned])
         predict = train_fc(
             np.concatenate(learned),
-            targets,
-            classes=len(names),
+            np.repeat(classes.train, [len(clips) for clips in learned]),
+            classes=len(classes.names),
             device=study.device,
             **self.options.fc.model_dump(),
         )
-        given: NDArray[np.str_] = names[[predict(clips).mean(0).argmax() for clips in asked]]
-        return given
+        return [predict(clips) for clips in asked]
 
 
 def repeated(look: Look, frames: NDArray[np.int64]) -> Look:

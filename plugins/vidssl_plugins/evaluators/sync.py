@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.hooks import Confusion, Report, Table
+from vidssl_cli.metrics import confusion
 from vidssl_plugins.evaluators.examples import TimeTask
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ class SyncEvaluator:
         return Report(rows, chance, {"accuracy": chance}, task.facts, [table], figures)
 
     def _confusion(self, weights: str, true: NDArray[Any], given: NDArray[Any]) -> Confusion:
-        counts = np.zeros((len(self.delays), len(self.delays)), dtype=int)
-        np.add.at(counts, (true, given), 1)
+        counts = confusion(true, given, len(self.delays))
         names = [f"{delay:+d}" if delay else "0" for delay in self.delays]
         return Confusion(f"delay in frames, {weights} weights", names, counts.tolist())
 
