@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vidssl_cli.hooks import EvaluatorOptions, Pool
 from vidssl_plugins.evaluators.fc_options import FC
@@ -37,7 +37,7 @@ class Sync(Probe):
     """Largest delay, in frames of a clip, either way: 6 makes 13 classes."""
     stride: PositiveInt = 1
     """Distance in frames of the video between two frames of a clip; delays count in it."""
-    pairs: PositiveInt = 10
+    pairs: Annotated[int, Field(ge=2)] = 10
     """Pairs of clips of a video."""
 
     def build(self) -> Evaluator:
