@@ -52,8 +52,14 @@ CHOICES = {"classify": {"label": "pace"}}
 """What pretexts cannot do without."""
 
 
-MEASURED = {"low_shot": {"shots": [1, 5]}}
-"""What fits the few videos of the made-up study."""
+LAYERS = {"fc": {"hidden": [8], "epochs": 2}}
+MEASURED = {
+    "before_after": LAYERS,
+    "low_shot": {"shots": [1, 5]},
+    "still": LAYERS,
+    "sync": LAYERS,
+}
+"""What fits the few videos of the made-up study, and takes no time."""
 
 
 WRAPPED = {"curriculum": {"sampler": Pace(name="pace", views=2), "order": "random"}}
@@ -91,7 +97,7 @@ def test_pretexts(name):
     testing.check_pretext(offered("pretext")[name](name=name, **CHOICES.get(name, {})), sampler)
 
 
-@pytest.mark.parametrize("name", sorted(offered("evaluator")))
+@pytest.mark.parametrize("name", sorted(offered("evaluator").keys() - {"similarity"}))
 def test_evaluators(name):
     testing.check_evaluator(offered("evaluator")[name](name=name, **MEASURED.get(name, {})))
 

@@ -138,6 +138,71 @@ def test_hmdb51(make):
     assert videos[0].group == "wave/a"
 
 
+@pytest.fixture
+def diving48(make):
+    folder = make("rgb/-mm_00155.mp4", "rgb/2x0_00001.mp4", "rgb/2x0_00002.mp4")
+    (folder / "Diving48_vocab.json").write_text(
+        '[["Back", "15som", "05Twis", "FREE"], ["Back", "Dive", "NoTwis", "PIKE"]]'
+    )
+    labels = {"": (0, 1), "_V2": (1, 0)}
+    for version, (first, second) in labels.items():
+        (folder / f"Diving48{version}_train.json").write_text(
+            f'[{{"vid_name": "-mm_00155", "label": {first}, "start_frame": 0, "end_frame": 48}},\n'
+            ' {"vid_name": "lost_00001", "label": 1, "start_frame": 0, "end_frame": 9}]'
+        )
+        (folder / f"Diving48{version}_test.json").write_text(
+            f'[{{"vid_name": "2x0_00001", "label": {second}, "start_frame": 0, "end_frame": 70}}]'
+        )
+    return folder
+
+
+def test_diving48_has_two_sets_of_labels(diving48, capsys):
+    rgb = diving48 / "rgb"
+    assert rows(rgb, find_videos(rgb)) == [
+        ("-mm_00155.mp4", "Back 15som 05Twis FREE", "train"),
+        ("2x0_00001.mp4", "Back Dive NoTwis PIKE", "test"),
+    ]
+    assert "1 of the 3 videos" in capsys.readouterr().err
+    assert rows(rgb, find_videos(rgb, Lists(split=2))) == [
+        ("-mm_00155.mp4", "Back Dive NoTwis PIKE", "train"),
+        ("2x0_00001.mp4", "Back 15som 05Twis FREE", "test"),
+    ]
+    with pytest.raises(UsageError, match="no lists of split 3"):
+        find_videos(rgb, Lists(split=3))
+
+
+@pytest.mark.parametrize("place", ["annotations", "rgb", "elsewhere"])
+def test_annotations_of_diving48_beside_the_videos(diving48, place):
+    (diving48 / place).mkdir(exist_ok=True)
+    for file in diving48.glob("*.json"):
+        file.rename(diving48 / place / file.name)
+    (diving48 / place / "Diving48_vocab.json").unlink()
+    given = Lists(folder=diving48 / place) if place == "elsewhere" else Lists()
+    videos = find_videos(diving48 / "rgb", given)
+    assert [(video.label, video.split) for video in videos] == [("0", "train"), ("1", "test")]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("train", "[{]", "train.json: is not JSON"),
+        ("train", "{}", "train.json: holds no list"),
+        ("test", '[{"vid_name": "a"}]', "test.json: a row has a vid_name and a label"),
+        ("test", '["a"]', "test.json: a row has a vid_name and a label"),
+    ],
+)
+def test_damaged_annotations_of_diving48(diving48, file, text, message):
+    (diving48 / f"Diving48_{file}.json").write_text(text)
+    with pytest.raises(DamagedFileError, match=message):
+        find_videos(diving48 / "rgb")
+
+
+def test_diving48_without_its_second_half(diving48):
+    (diving48 / "Diving48_test.json").unlink()
+    with pytest.raises(UsageError, match=r"Diving48_test\.json is not a file"):
+        find_videos(diving48 / "rgb")
+
+
 def test_lists_of_ones_own(make):
     folder = make("tree pose/a 1.mp4", "lotus/b.mp4")
     (folder / "train.txt").write_text("tree pose/a 1.mp4\n\n")

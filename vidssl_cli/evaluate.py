@@ -27,7 +27,7 @@ from vidssl_cli.rate import stored_frames
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load_as
 from vidssl_cli.transfer import Source, finetuned
-from vidssl_cli.videos import digest
+from vidssl_cli.videos import digest, training_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +87,7 @@ class EncoderStudy:
         self.taps: Mapping[str, int] = encoder.taps
         self.frames = encoder.card.frames
         self.device = str(encoder.device)
+        self.residual = encoder.card.input.mode == "residual"
         self._splits, self._store = splits, store
         self._encoders = {"run": encoder}
         self._digests: dict[str, str] = {}
@@ -137,7 +138,7 @@ class EncoderStudy:
         if self._splits is None:
             raise UsageError(
                 "these data have one split",
-                hint="give a folder in the layout of UCF101 or HMDB51 with the official lists",
+                hint="give a folder of UCF101, HMDB51 or Diving48 with the official lists",
             )
         other = EncoderStudy(
             self._encoders["run"],
@@ -242,7 +243,7 @@ class EncoderStudy:
     def _encoder(self, weights: str) -> Encoder:
         if weights not in self._encoders:
             random = self._encoders["run"].randomised()
-            train = self.train
+            train = training_part(self.data) or self.data
             random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], [])
             self._encoders[weights] = random
         return self._encoders[weights]

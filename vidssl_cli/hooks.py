@@ -341,6 +341,14 @@ class Study(Protocol):
         """Where an evaluator trains what it trains, such as ``cpu`` or ``cuda``."""
 
     @property
+    def data(self) -> Sequence[Video]:
+        """All videos, of every split or none, with labels or without."""
+
+    @property
+    def residual(self) -> bool:
+        """Whether the network sees differences of frames, so that a still clip is all zeros."""
+
+    @property
     def frames(self) -> int:
         """T, frames of a clip."""
 

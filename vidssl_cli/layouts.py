@@ -7,11 +7,13 @@ describes every layout.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vidssl_cli.console import say
 from vidssl_cli.errors import DamagedFileError, UsageError
@@ -36,6 +38,9 @@ SPLIT_FOLDERS = {
 }
 """Names of split folders; ``val`` stands in for ``test`` where there is none."""
 
+DIVING48 = {1: "Diving48", 2: "Diving48_V2"}
+"""What the annotation files of its splits begin with: the first labels, and the corrected ones."""
+
 _UCF101 = re.compile(r"v_(?P<group>(?P<label>\w+)_g\d+)_c\d+\.avi")
 
 
@@ -44,9 +49,10 @@ class Lists:
     """Where the split of a data set is written down, if not in its folders."""
 
     split: int = 1
-    """Which of the official splits, 1 to 3."""
+    """Which of the official splits, 1 to 3; of Diving48, 1 (first labels) or 2 (corrected)."""
     folder: Path | None = None
-    """Official lists of UCF101 (trainlist01.txt …) or HMDB51 (wave_test_split1.txt …)."""
+    """Official lists of UCF101 (trainlist01.txt …), HMDB51 (wave_test_split1.txt …) or Diving48
+    (Diving48_train.json …)."""
     train: Path | None = None
     """List of training videos, one relative path per line, perhaps with a class number."""
     test: Path | None = None
@@ -96,10 +102,7 @@ def _from_folder(source: Path, lists: Lists) -> list[Video]:
         _refuse("lists of your own", split=lists.split != 1, lists=lists.folder)
         return _from_split_lists(source, lists)
     _refuse(f"the folder {source}", classes=lists.classes)
-    official = lists.folder
-    if not official and next(source.glob("*/v_*_g*_c*.avi"), None):
-        beside = source.parent / "ucfTrainTestlist"
-        official = beside if beside.is_dir() else None
+    official = lists.folder or _official_lists(source)
     if not official:
         _refuse(f"{source}, which has no official lists", split=lists.split != 1)
         return _from_tree(source)
@@ -107,10 +110,24 @@ def _from_folder(source: Path, lists: Lists) -> list[Video]:
         return _ucf101(source, official, lists.split)
     if any(official.glob(f"*_test_split{lists.split}.txt")):
         return _hmdb51(source, official, lists.split)
+    if lists.split in DIVING48 and (official / f"{DIVING48[lists.split]}_train.json").is_file():
+        return _diving48(source, official, DIVING48[lists.split])
     raise UsageError(
         f"{official} has no lists of split {lists.split}",
-        hint="it should hold trainlist01.txt … (UCF101) or wave_test_split1.txt … (HMDB51)",
+        hint="it should hold trainlist01.txt … (UCF101), wave_test_split1.txt … (HMDB51), or "
+        "Diving48_train.json … (split 1) or Diving48_V2_train.json … (split 2)",
     )
+
+
+def _official_lists(source: Path) -> Path | None:
+    """Return the folder of the official lists of UCF101 or Diving48, where they usually lie."""
+    if next(source.glob("*/v_*_g*_c*.avi"), None):
+        beside = source.parent / "ucfTrainTestlist"
+        return beside if beside.is_dir() else None
+    for folder in (source, source.parent, source.parent / "annotations"):
+        if any((folder / f"{name}_train.json").is_file() for name in DIVING48.values()):
+            return folder
+    return None
 
 
 def _refuse_all(what: str, lists: Lists) -> None:
@@ -187,6 +204,41 @@ def _hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
                 path = str(source / label / name)
                 named.append(Video(path, label, part, f"{label}/{recording}"))
     return _on_disk(named, lists)
+
+
+def _diving48(source: Path, lists: Path, name: str) -> list[Video]:
+    """Read the annotations: `[{"vid_name": "2x00lRzlTVQ_00000", "label": 12, …}, …]`.
+
+    The videos are cut already, so that start_frame and end_frame have nothing more to say.
+    """
+    vocabulary = lists / "Diving48_vocab.json"
+    classes = (
+        [" ".join(map(str, words)) for words in _json(vocabulary)] if vocabulary.is_file() else None
+    )
+    named = []
+    for part in ("train", "test"):
+        file = lists / f"{name}_{part}.json"
+        for row in _json(file):
+            try:
+                path, number = str(source / f"{row['vid_name']}.mp4"), str(int(row["label"]))
+            except (KeyError, TypeError, ValueError):
+                raise DamagedFileError(
+                    f"{file}: a row has a vid_name and a label, not {row!r}", where=str(file)
+                ) from None
+            named.append(_named(Video(path, split=part), number, classes))
+    return _on_disk(named, lists)
+
+
+def _json(file: Path) -> list[Any]:
+    """Read a file that holds a list."""
+    text = "\n".join(_lines(file))
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DamagedFileError(f"{file}: is not JSON: {error.msg}", where=str(file)) from None
+    if not isinstance(rows, list):
+        raise DamagedFileError(f"{file}: holds no list", where=str(file))
+    return rows
 
 
 def _from_split_lists(source: Path, lists: Lists) -> list[Video]:

@@ -56,8 +56,14 @@ class MadeUpStudy:
     evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
     frames: int = 16
     device: str = "cpu"
+    residual: bool = False
     asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
     """What `features` was asked for."""
+
+    @property
+    def data(self) -> Sequence[Video]:
+        """All videos of both splits."""
+        return [*self.train, *self.test]
 
     def of_split(self, number: int) -> MadeUpStudy:
         """Return this study: it has one split."""

@@ -30,7 +30,7 @@ def logistic(penalties: Sequence[float]) -> Classifier:
     Raises:
         UsageError: scikit-learn is missing.
     """
-    _need_scikit_learn()
+    need_scikit_learn()
     from sklearn.linear_model import LogisticRegression
 
     return _searched(LogisticRegression(max_iter=500), penalties)
@@ -42,7 +42,7 @@ def svm(penalties: Sequence[float], seed: int = 0) -> Classifier:
     Raises:
         UsageError: scikit-learn is missing.
     """
-    _need_scikit_learn()
+    need_scikit_learn()
     from sklearn.svm import LinearSVC
 
     return _searched(LinearSVC(random_state=seed), penalties)
@@ -102,7 +102,12 @@ def _searched(model: Any, penalties: Sequence[float]) -> Classifier:
     return classify
 
 
-def _need_scikit_learn() -> None:
+def need_scikit_learn() -> None:
+    """Refuse to go on without scikit-learn.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
         import sklearn  # noqa: F401
     except ImportError:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from vidssl_cli.hooks import EvaluatorOptions, Pool, hookimpl
+from vidssl_plugins.evaluators.hooks_datasets import Scene, Similarity
+from vidssl_plugins.evaluators.hooks_motion import BeforeAfter, Still, Sync
 from vidssl_plugins.evaluators.hooks_supervised import KNN, SVM, Finetune, Linear, LowShot
 
 if TYPE_CHECKING:
@@ -62,7 +64,12 @@ class Pretext(EvaluatorOptions):
 @hookimpl
 def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
     """Offer the built-in evaluation protocols."""
-    return [KNN, SVM, Finetune, Linear, LowShot, Pretext, Retrieval]
+    return [
+        *(KNN, SVM, Finetune, Linear, LowShot),
+        *(BeforeAfter, Still, Sync),
+        *(Scene, Similarity),
+        *(Pretext, Retrieval),
+    ]
 
 
 @hookimpl

@@ -1,0 +1,64 @@
+"""The menu of protocols that belong to one data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from vidssl_cli.hooks import EvaluatorOptions, Pool
+
+if TYPE_CHECKING:
+    from vidssl_cli.hooks import Evaluator
+
+
+class Scene(EvaluatorOptions):
+    """Dynamic scenes (YUPENN): a linear SVM that has seen all videos but the one it is asked about.
+
+    Takes all labelled videos, of whatever split. Features are averaged over overlapping clips and
+    scaled to length 1. Derpanis et al. 2012; Wang's thesis 2020, sections 2.6 and 3.6.3.
+    """
+
+    name: Literal["scene"]
+    tap: str | None = None
+    """Layer that is read; the recipe's evaluation.tap if not given."""
+    pool: Pool | None = None
+    """How it becomes a vector; the recipe's evaluation.pool if not given."""
+    hop: PositiveInt = 8
+    """Frames from the beginning of one clip to that of the next."""
+    penalty: PositiveFloat = 1
+    """Inverse strength of the L2 penalty (scikit-learn's C); not in the papers."""
+
+    def build(self) -> Evaluator:
+        """Build the evaluator."""
+        from vidssl_plugins.evaluators.scene import SceneEvaluator
+
+        return SceneEvaluator(self)
+
+
+class Similarity(EvaluatorOptions):
+    """Action similarity (ASLAN): whether two videos show the same action, of one never seen.
+
+    A linear SVM on 12 (dis)similarities of two videos for each layer, trained on all folds of pairs
+    but the one that it is tested on. Features are averaged over overlapping clips and scaled to
+    length 1. Kliper-Gross, Hassner, Wolf 2012; Wang's thesis 2020, section 3.6.4.
+    """
+
+    name: Literal["similarity"]
+    pairs: Path
+    """Table of pairs (CSV) with the columns first, second, same, fold: docs/evaluation.md."""
+    taps: Annotated[tuple[str, ...], Field(min_length=1)] = ("pool3", "pool4", "pool5")
+    """Layers that are compared."""
+    pool: Pool | None = None
+    """How they become vectors; the recipe's evaluation.pool if not given."""
+    hop: PositiveInt = 8
+    """Frames from the beginning of one clip to that of the next."""
+    penalty: PositiveFloat = 1
+    """Inverse strength of the L2 penalty (scikit-learn's C); not in the papers."""
+
+    def build(self) -> Evaluator:
+        """Build the evaluator."""
+        from vidssl_plugins.evaluators.similarity import SimilarityEvaluator
+
+        return SimilarityEvaluator(self)

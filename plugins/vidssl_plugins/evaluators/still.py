@@ -1,0 +1,92 @@
+"""Dynamics against single frames (Jenni, Meishvili and Favaro 2020, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidssl_cli.clips import Draw
+from vidssl_cli.hooks import Look, Report, Table
+from vidssl_cli.metrics import video_accuracy
+from vidssl_plugins.evaluators.classes import Classes
+from vidssl_plugins.evaluators.fc import train_fc
+from vidssl_plugins.evaluators.settings import settle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.hooks import Reading, Study
+    from vidssl_plugins.evaluators.hooks_motion import Still
+
+
+class StillEvaluator:
+    """Trains the same layers on clips, and on clips in which nothing moves."""
+
+    def __init__(self, options: Still) -> None:
+        self.options = options
+
+    def __call__(self, study: Study) -> Report:
+        """Report ``accuracy`` on clips and ``still`` on still clips, for each set of weights.
+
+        A video gets the class whose probability is highest on average over its clips. The gap
+        between both is a table.
+
+        Raises:
+            UsageError: there are too few training videos or classes, or there is no such tap.
+        """
+        classes, settings = Classes.of(study, "still", least=1), settle(self.options, study)
+        moving = [settings.looks(study, part) for part in (study.train, study.test)]
+        still = [
+            [self._one_frame(study, look, n) for n, look in enumerate(moving[0])],
+            [repeated(look, look.frames[:, study.frames // 2]) for look in moving[1]],
+        ]
+        rows: list[dict[str, Any]] = []
+        for weights in study.weights:
+            row: dict[str, Any] = {"weights": weights}
+            for metric, looks in (("accuracy", moving), ("still", still)):
+                clips = self._tell(study, weights, settings.reading, looks, classes)
+                row[metric] = video_accuracy(clips, classes.test)
+            rows.append(row)
+        gaps = [[r["weights"], round(100 * (r["accuracy"] - r["still"]), 1)] for r in rows]
+        table = Table("what motion adds, in points", ["weights", "accuracy - still"], gaps)
+        facts = classes.facts | {
+            "clips": settings.windows.clips,
+            "tap": settings.reading.tap,
+            "pool": settings.reading.pool,
+            "still clips": "are all zeros to a network that sees differences of frames"
+            if study.residual
+            else "repeat one frame",
+        }
+        chances = {"accuracy": classes.chance, "still": classes.chance}
+        return Report(rows, classes.chance, chances, facts, [table])
+
+    def _one_frame(self, study: Study, look: Look, number: int) -> Look:
+        """Repeat frames from anywhere in the video, one for each clip."""
+        random = Draw(self.options.seed, 0, number)("still frames")
+        return repeated(look, random.integers(study.count(look.video), size=len(look.frames)))
+
+    def _tell(
+        self,
+        study: Study,
+        weights: str,
+        reading: Reading,
+        looks: Sequence[Sequence[Look]],
+        classes: Classes,
+    ) -> list[NDArray[np.float32]]:
+        """Return (clips, K) probabilities of every test video."""
+        learned, asked = (study.features(weights, part, [reading])[0] for part in looks)
+        predict = train_fc(
+            np.concatenate(learned),
+            np.repeat(classes.train, [len(clips) for clips in learned]),
+            classes=len(classes.names),
+            device=study.device,
+            **self.options.fc.model_dump(),
+        )
+        return [predict(clips) for clips in asked]
+
+
+def repeated(look: Look, frames: NDArray[np.int64]) -> Look:
+    """Return clips of the same number and length in which one frame stands still, (clips,)."""
+    return Look(look.video, np.broadcast_to(frames[:, None], look.frames.shape).copy())
