@@ -36,5 +36,7 @@ def test_describe_returns_a_row_for_each_video(toy_videos):
     rows = describe(toy_videos[:3], 24)
     assert {name: row.shape for name, row in rows.items()} == {
         "colour": (3, 24),
+        "one_frame": (3, 192),
         "motion_energy": (3, 8),
+        "frame_difference": (3, 64),
     }

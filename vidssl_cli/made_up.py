@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.clips import known_frames
+from vidssl_cli.hooks import Confusion, OwnTask
 from vidssl_cli.recipe import Evaluation
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Crops, Embedding, Look, Reading
+    from vidssl_cli.hooks import Baseline, Crops, Embedding, Look, Reading
 
 TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
 
@@ -41,6 +42,11 @@ def clouds(weights: str, look: Look, reading: Reading) -> NDArray[np.floating]:
     return noise
 
 
+def noise(name: str, video: Video) -> NDArray[np.floating]:
+    """Say nothing of the video, the same for the same video."""
+    return np.random.default_rng([*name.encode(), *video.path.encode()]).normal(size=8)
+
+
 @dataclass
 class MadeUpStudy:
     """A `hooks.Study` of videos that do not exist."""
@@ -55,6 +61,8 @@ class MadeUpStudy:
     frames: int = 16
     asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
     """What `features` was asked for."""
+    hand_made: Callable[[str, Video], NDArray[np.floating]] = noise
+    """From the name of a baseline and a video to (D,)."""
 
     def of_split(self, number: int) -> MadeUpStudy:
         """Return this study: it has one split."""
@@ -82,6 +90,17 @@ class MadeUpStudy:
             for reading in readings
         ]
 
-    def own_task(self, weights: str) -> Mapping[str, float]:
+    @property
+    def data(self) -> Sequence[Video]:
+        """All videos."""
+        return [*self.train, *self.test]
+
+    def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D) hand-made features, by default noise."""
+        return np.stack([self.hand_made(name, video) for video in videos]).astype(np.float32)
+
+    def own_task(self, weights: str) -> OwnTask:
         """Return a loss and an accuracy that only the run is good at."""
-        return {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
+        counts = [[9, 1], [1, 9]] if weights == "run" else [[2, 8], [7, 3]]
+        values = {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
+        return OwnTask(values, [Confusion("toy.kind", ["a", "b"], counts)])

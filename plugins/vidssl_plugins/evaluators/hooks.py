@@ -7,39 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from vidssl_cli.hooks import EvaluatorOptions, Pool, hookimpl
+from vidssl_plugins.evaluators.hooks_retrieval import Health, Pretext, Retrieval
 
 if TYPE_CHECKING:
     from vidssl_cli.hooks import Evaluator
-
-
-class Retrieval(EvaluatorOptions):
-    """Nearest neighbours by cosine: test videos ask, training videos answer.
-
-    A query is a hit at k if one of its k nearest neighbours has its class. With one neighbour
-    this is 1-NN classification.
-    """
-
-    name: Literal["retrieval"]
-    level: Literal["video", "clip"] = "video"
-    """``video`` averages the features of a video's clips (VCOP's code, and most papers since);
-    ``clip`` looks up every test clip among all training clips."""
-    clips: PositiveInt | None = None
-    """Evenly spaced clips of a video; the recipe's evaluation.clips if not given."""
-    tap: str | None = None
-    """Layer that is compared; the recipe's evaluation.tap if not given."""
-    pool: Pool | None = None
-    """How it becomes a vector; the recipe's evaluation.pool if not given."""
-    standardise: bool | None = None
-    """Whether to standardise by the training videos' mean and deviation; the recipe's
-    evaluation.standardise if not given."""
-    topk: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 5, 10, 20, 50)
-    """The k to report; the smallest leads."""
-
-    def build(self) -> Evaluator:
-        """Build the evaluator."""
-        from vidssl_plugins.evaluators.retrieval import RetrievalEvaluator
-
-        return RetrievalEvaluator(self)
 
 
 class Linear(EvaluatorOptions):
@@ -66,22 +37,7 @@ class Linear(EvaluatorOptions):
         return LinearEvaluator(self)
 
 
-class Pretext(EvaluatorOptions):
-    """The run's own tasks on the videos of the test split, which it was not trained on.
-
-    Clips are drawn and varied as in training. Needs no labels, but a run directory.
-    """
-
-    name: Literal["pretext"]
-
-    def build(self) -> Evaluator:
-        """Build the evaluator."""
-        from vidssl_plugins.evaluators.pretext import PretextEvaluator
-
-        return PretextEvaluator()
-
-
 @hookimpl
 def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
     """Offer the built-in evaluation protocols."""
-    return [Linear, Pretext, Retrieval]
+    return [Health, Linear, Pretext, Retrieval]

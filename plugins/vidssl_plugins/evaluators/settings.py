@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Settings:
     windows: Windows
     reading: Reading
     crops: Crops
-    standardise: bool
+    standardise: bool | Literal["centre"]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -56,6 +56,16 @@ class Settings:
         return np.stack([features.mean(0) for features in self.clips(study, weights, videos)])
 
 
+def check_tap(study: Study, tap: str) -> None:
+    """Refuse a tap that the backbone does not have.
+
+    Raises:
+        UsageError: naming those it has.
+    """
+    if tap not in study.taps:
+        raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
+
+
 def settle(options: EvaluatorOptions, study: Study) -> Settings:
     """Return the options, filled up by the recipe's.
 
@@ -68,8 +78,7 @@ def settle(options: EvaluatorOptions, study: Study) -> Settings:
         return getattr(study.evaluation, key) if given is None else given
 
     tap = choose("tap")
-    if tap not in study.taps:
-        raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
+    check_tap(study, tap)
     return Settings(
         Windows(clips=choose("clips"), stride=choose("stride")),
         Reading(tap, choose("pool")),
