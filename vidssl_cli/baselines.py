@@ -58,7 +58,8 @@ def frame_difference(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
     Args:
         frames: (T, H, W, 3).
     """
-    return _areas(_differences(frames).mean(0)).mean(-1).ravel()
+    where: NDArray[np.float64] = _areas(_differences(frames).mean(0)).mean(-1).ravel()
+    return where
 
 
 def _differences(frames: NDArray[np.uint8]) -> NDArray[np.int16]:

@@ -31,6 +31,8 @@ COLLAPSED = 2.0
 ALIKE = 0.5
 """Two representations are much alike if their neighbours overlap by more than this share of what
 lies between chance and all."""
+RANDOM = "random_weights"
+"""What overlaps with the network before training are called."""
 DRAWN = 100
 """Directions of the spectrum to draw."""
 COLOUR: Sequence[Baseline] = ("colour", "one_frame")
@@ -167,12 +169,12 @@ class HealthEvaluator:
             for weights, of_videos in clips.items()
         }
         if "random" in means:
-            others["random weights"] = neighbours(means["random"], near)
+            others[RANDOM] = neighbours(means["random"], near)
         found = {
             weights: _measure(of_videos, means[weights], others, near, chance)
             for weights, of_videos in clips.items()
         }
-        overlaps = {name: chance for name in ("colour", "random weights") if name in others}
+        overlaps = {name: chance for name in ("colour", RANDOM) if name in others}
         return Report(
             [
                 {
@@ -185,7 +187,11 @@ class HealthEvaluator:
             ],
             chance=0.0,
             chances=overlaps,
-            facts={"videos": len(videos), "neighbours": near, **settings.facts},
+            facts={
+                "videos": len(videos),
+                "neighbours": near,
+                **{key: settings.facts[key] for key in ("clips", "stride", "tap", "pool")},
+            },
             tables=[
                 _verdicts(found["run"], chance),
                 _quantities(found),
@@ -244,8 +250,8 @@ def _verdicts(run: Finding, chance: float) -> Table:
         ["are dimensions dead?", _share(run.dead / run.dimensions), dead],
         ["is it merely colour?", *like(COLOUR)],
     ]
-    if "random weights" in run.overlaps:
-        rows.append(["is it as before training?", *like(["random weights"])])
+    if RANDOM in run.overlaps:
+        rows.append(["is it as before training?", *like([RANDOM])])
     return Table("verdict on the run", ["question", "answer", "why"], rows)
 
 

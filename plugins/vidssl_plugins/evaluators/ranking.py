@@ -16,6 +16,7 @@ from vidssl_cli.metrics import (
     average_precision,
     average_precision_chance,
     cosine_rankings,
+    standardise,
     topk_chance,
     unit,
 )
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.videos import Video
+    from vidssl_plugins.evaluators.protocols import Standardise
 
     Floats = NDArray[np.floating[Any]]
     Ints = NDArray[np.int64]
@@ -86,10 +88,21 @@ class Search:
         hits = topk_chance(self.wanted, self.offered, range(1, self.depth + 1))
         return Found(list(hits.values()), average_precision_chance(self.wanted, self.offered))
 
-    def find(self, queries: Floats, gallery: Floats) -> Found:
-        """Rank (N, D) by cosine for each of (Q, D); equally near items stay in gallery order."""
+    def find(self, queries: Floats, gallery: Floats, standard: Standardise) -> Found:
+        """Rank (N, D) by cosine for each of (Q, D); equally near items stay in gallery order.
+
+        Args:
+            queries: What is asked for.
+            gallery: What answers.
+            standard: Subtract the gallery's mean and divide by its deviation first; or subtract
+                from either side its own mean.
+        """
         if np.ptp(gallery, 0).max() <= ALIKE * np.abs(gallery).max():
-            return replace(self.guessed, alike=True)
+            return replace(self.guessed, alike=True)  # standardising would make rounding large
+        if standard == "centre":
+            queries, gallery = queries - queries.mean(0), gallery - gallery.mean(0)
+        elif standard:
+            queries, gallery = standardise(queries, gallery), standardise(gallery, gallery)
         hits, precision = np.zeros(self.depth), 0.0
         nearest: list[Ints] = []
         asked = 0

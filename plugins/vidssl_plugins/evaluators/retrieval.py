@@ -11,7 +11,6 @@ import numpy as np
 from vidssl_cli.clips import Windows
 from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Baseline, Look, Pool, Reading, Report, Table
-from vidssl_cli.metrics import standardise
 from vidssl_plugins.evaluators import retrieval_report as show
 from vidssl_plugins.evaluators.protocols import PROTOCOLS
 from vidssl_plugins.evaluators.ranking import Items, Search
@@ -48,14 +47,19 @@ class RetrievalEvaluator:
         the gallery; it is also what is reported where all of the gallery looks the same.
 
         Raises:
-            UsageError: if there is nothing to ask or to answer, fewer gallery items than the
-                options want neighbours, or no such tap.
+            UsageError: if there is nothing to ask or to answer, a single class, fewer gallery items
+                than the options want neighbours, or no such tap.
         """
         if not study.train or not study.test:
             raise UsageError(
                 f"retrieval found {len(study.test)} labelled test videos to ask for and "
                 f"{len(study.train)} labelled training videos to answer with",
                 hint="give data with labels and a train/test split",
+            )
+        if len({str(video.label) for video in (*study.train, *study.test)}) < 2:
+            raise UsageError(
+                f"retrieval found one class, {study.train[0].label!r}; whatever is found is right",
+                hint="give data of two classes or more",
             )
         settings = self._settings(study)
         sweep = self._sweep(study, settings)
@@ -66,7 +70,7 @@ class RetrievalEvaluator:
         for weights in study.weights:
             features = study.features(weights, [*gallery, *queries], readings, settings.crops)
             found[weights] = {
-                reading: search.find(*self._compared(clips, len(gallery), settings))
+                reading: search.find(*self._compared(clips, len(gallery)), settings.standardise)
                 for reading, clips in zip(readings, features, strict=True)
             }
         leading = {weights: found[weights][settings.reading] for weights in study.weights}
@@ -141,19 +145,13 @@ class RetrievalEvaluator:
         counts = [crops * len(look.frames) for look in looks]
         return Items(videos, np.repeat(np.arange(len(videos)), counts))
 
-    def _compared(
-        self, clips: Sequence[NDArray[np.float32]], train: int, settings: Settings
-    ) -> tuple[Floats, Floats]:
+    def _compared(self, clips: Sequence[NDArray[np.float32]], train: int) -> tuple[Floats, Floats]:
         """Return vectors of queries and of the gallery, whose clips come first."""
         video = self.options.level == "video"
         gallery, queries = (
             np.stack([each.mean(0) for each in part]) if video else np.concatenate(part)
             for part in (clips[:train], clips[train:])
         )
-        if settings.standardise == "centre":
-            return queries - queries.mean(0), gallery - gallery.mean(0)
-        if settings.standardise:
-            return standardise(queries, gallery), standardise(gallery, gallery)
         return queries, gallery
 
     def _beside(self, study: Study, search: Search, leading: dict[str, Found]) -> Table:
@@ -163,7 +161,7 @@ class RetrievalEvaluator:
         found = {}
         for name in get_args(Baseline):
             queries, gallery = (study.baseline(name, part) for part in (study.test, study.train))
-            found[name] = whole.find(standardise(queries, gallery), standardise(gallery, gallery))
+            found[name] = whole.find(queries, gallery, standard=True)
         return show.beside(search, leading, whole, found)
 
     def _facts(self, search: Search, settings: Settings) -> dict[str, Any]:

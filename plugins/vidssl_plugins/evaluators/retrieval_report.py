@@ -73,13 +73,12 @@ def beside(
 def warning(alike: Sequence[str], still: bool) -> Table:
     """Say that figures are a guesser's, and why."""
     why = (
-        "still clips have no differences between frames, which is all that the network sees, or "
-        "the network does not tell their pictures apart"
+        "still clips have no differences between frames, if that is what the network sees"
         if still
         else "the representation is collapsed"
     )
-    text = f"the whole gallery looks the same: {why}. Nothing is nearer, so these are chance."
-    return Table("what these figures are not", ["weights", ""], [[name, text] for name in alike])
+    text = f"the whole gallery looks the same: {why}; nothing is nearer, and chance is shown"
+    return Table("nothing to rank", ["weights", "why"], [[", ".join(alike), text]])
 
 
 def neighbours(search: Search, found: Found) -> list[Neighbours]:
