@@ -21,7 +21,7 @@ from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
 from vidssl_cli.precision import inference_precision
 from vidssl_cli.rate import stored_frames
-from vidssl_cli.videos import digest
+from vidssl_cli.videos import digest, training_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +85,7 @@ class EncoderStudy:
         self.evaluation: Embedding = encoder.evaluation
         self.taps: Mapping[str, int] = encoder.taps
         self.frames = encoder.card.frames
+        self.residual = encoder.card.input.mode == "residual"
         self._splits, self._store = splits, store
         self._encoders = {"run": encoder}
         self._digests: dict[str, str] = {}
@@ -135,7 +136,7 @@ class EncoderStudy:
         if self._splits is None:
             raise UsageError(
                 "these data have one split",
-                hint="give a folder in the layout of UCF101 or HMDB51 with the official lists",
+                hint="give a folder in the layout of UCF101, HMDB51 or Diving48, with official lists",
             )
         other = EncoderStudy(
             self._encoders["run"],
@@ -248,9 +249,7 @@ class EncoderStudy:
     def _encoder(self, weights: str) -> Encoder:
         if weights not in self._encoders:
             random = self._encoders["run"].randomised()
-            # Some protocols need no labels and no splits.
-            train = [v for v in self.data if v.split == "train" and v.label is not None]
-            train = train or list(self.data)
+            train = training_part(self.data) or self.data
             random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], [])
             self._encoders[weights] = random
         return self._encoders[weights]

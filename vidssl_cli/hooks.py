@@ -323,12 +323,16 @@ class Study(Protocol):
     """What an evaluator's options leave open."""
 
     @property
-    def frames(self) -> int:
-        """T, frames of a clip."""
+    def data(self) -> Sequence[Video]:
+        """All videos, of every split or none, with labels or without."""
 
     @property
-    def data(self) -> Sequence[Video]:
-        """All videos that were given, with or without labels and splits."""
+    def residual(self) -> bool:
+        """Whether the network sees differences of frames, so that a still clip is all zeros."""
+
+    @property
+    def frames(self) -> int:
+        """T, frames of a clip."""
 
     @property
     def train(self) -> Sequence[Video]:

@@ -59,10 +59,16 @@ class MadeUpStudy:
     taps: Mapping[str, int] = field(default_factory=lambda: TAPS)
     evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
     frames: int = 16
+    residual: bool = False
     asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
     """What `features` was asked for."""
     hand_made: Callable[[str, Video], NDArray[np.floating]] = noise
     """From the name of a baseline and a video to (D,)."""
+
+    @property
+    def data(self) -> Sequence[Video]:
+        """All videos of both splits."""
+        return [*self.train, *self.test]
 
     def of_split(self, number: int) -> MadeUpStudy:
         """Return this study: it has one split."""
@@ -89,11 +95,6 @@ class MadeUpStudy:
             ]
             for reading in readings
         ]
-
-    @property
-    def data(self) -> Sequence[Video]:
-        """All videos."""
-        return [*self.train, *self.test]
 
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
         """Return (N, D) hand-made features, by default noise."""
