@@ -277,10 +277,21 @@ def test_where_everything_looks_the_same_nothing_is_ranked(standardise):
         rounding = 1e-7 * noise(weights, look.video)[:1]
         return np.full((2, TAPS[reading.tap]), 3.0) + rounding
 
-    report = evaluate(MadeUpStudy(constant), still=True, standardise=standardise)
+    report = evaluate(MadeUpStudy(constant), standardise=standardise)
     run, random = ({k: v for k, v in row.items() if k != "weights"} for row in report.rows)
     assert run == random == report.chances
     ((who, why),) = table(report, "nothing to rank").rows
     assert who == "run, random"
-    assert "still clips have no differences" in why
+    assert "the same of every video" in why
     assert not [figure for figure in report.figures if isinstance(figure, Neighbours)]
+
+
+def test_a_network_that_sees_differences_is_not_asked_about_still_clips():
+    study = MadeUpStudy(residual=True)
+    report = evaluate(study, still=True, taps=["pool4"])
+    assert not study.asked
+    run, random = ({k: v for k, v in row.items() if k != "weights"} for row in report.rows)
+    assert run == random == report.chances
+    ((_, why),) = table(report, "nothing to rank").rows
+    assert "differences of frames, of which still clips have none" in why
+    assert evaluate(study).rows[0]["top1"] == 1

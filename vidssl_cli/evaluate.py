@@ -136,7 +136,7 @@ class EncoderStudy:
         if self._splits is None:
             raise UsageError(
                 "these data have one split",
-                hint="give a folder in the layout of UCF101, HMDB51 or Diving48, with official lists",
+                hint="give a folder of UCF101, HMDB51 or Diving48 with the official lists",
             )
         other = EncoderStudy(
             self._encoders["run"],

@@ -14,7 +14,7 @@ from vidssl_cli.hooks import Baseline, Look, Pool, Reading, Report, Table
 from vidssl_plugins.evaluators import retrieval_report as show
 from vidssl_plugins.evaluators.protocols import PROTOCOLS
 from vidssl_plugins.evaluators.ranking import Items, Search
-from vidssl_plugins.evaluators.settings import check_tap, settle
+from vidssl_plugins.evaluators.settings import reading_of, settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,11 @@ class RetrievalEvaluator:
         gallery, queries = (self._looks(study, settings, v) for v in (study.train, study.test))
         search = self._search(study.test, study.train, queries, gallery)
         found: dict[str, dict[Reading, Found]] = {}
+        blind = self.options.still and study.residual
         for weights in study.weights:
+            if blind:
+                found[weights] = dict.fromkeys(readings, replace(search.guessed, alike=True))
+                continue
             features = study.features(weights, [*gallery, *queries], readings, settings.crops)
             found[weights] = {
                 reading: search.find(*self._compared(clips, len(gallery)), settings.standardise)
@@ -83,7 +87,7 @@ class RetrievalEvaluator:
             figures=[show.recall({**leading, "chance": search.guessed})],
         )
         if alike := [weights for weights, each in leading.items() if each.alike]:
-            report.tables.append(show.warning(alike, self.options.still))
+            report.tables.append(show.warning(alike, blind))
         if sweep:
             by_layer = {name: [each[reading] for reading in sweep] for name, each in found.items()}
             table, curves = show.layers(search, sweep, by_layer)
@@ -107,8 +111,7 @@ class RetrievalEvaluator:
         readings = []
         for name in self.options.taps or ():
             tap, _, pool = name.partition(":")
-            check_tap(study, tap)
-            readings.append(Reading(tap, cast(Pool, pool or settings.reading.pool)))
+            readings.append(reading_of(study, tap, cast(Pool, pool or settings.reading.pool)))
         return readings
 
     def _looks(self, study: Study, settings: Settings, videos: Sequence[Video]) -> list[Look]:

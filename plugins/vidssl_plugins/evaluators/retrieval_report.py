@@ -70,14 +70,17 @@ def beside(
     return Table("beside features that nobody learned, percent", ["features", *names], cells)
 
 
-def warning(alike: Sequence[str], still: bool) -> Table:
-    """Say that figures are a guesser's, and why."""
-    why = (
-        "still clips have no differences between frames, if that is what the network sees"
-        if still
-        else "the representation is collapsed"
-    )
-    text = f"the whole gallery looks the same: {why}; nothing is nearer, and chance is shown"
+def warning(alike: Sequence[str], blind: bool) -> Table:
+    """Say that figures are a guesser's, and why.
+
+    Args:
+        alike: Weights by which nothing is nearer than anything else.
+        blind: Whether the network sees differences of frames, and clips had none.
+    """
+    why = "the network says the same of every video"
+    if blind:
+        why = "the network sees differences of frames, of which still clips have none"
+    text = f"{why}: nothing is nearer than anything else, and the figures are those of chance"
     return Table("nothing to rank", ["weights", "why"], [[", ".join(alike), text]])
 
 

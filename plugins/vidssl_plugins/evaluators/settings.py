@@ -15,7 +15,7 @@ from vidssl_cli.hooks import Crops, Look, Reading
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import EvaluatorOptions, Study
+    from vidssl_cli.hooks import EvaluatorOptions, Pool, Study
     from vidssl_cli.videos import Video
 
 
@@ -56,14 +56,15 @@ class Settings:
         return np.stack([features.mean(0) for features in self.clips(study, weights, videos)])
 
 
-def check_tap(study: Study, tap: str) -> None:
-    """Refuse a tap that the backbone does not have.
+def reading_of(study: Study, tap: str, pool: Pool) -> Reading:
+    """Return how a layer of the network is read.
 
     Raises:
-        UsageError: naming those it has.
+        UsageError: the backbone has no such tap.
     """
     if tap not in study.taps:
         raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
+    return Reading(tap, pool)
 
 
 def settle(options: EvaluatorOptions, study: Study) -> Settings:
@@ -77,11 +78,9 @@ def settle(options: EvaluatorOptions, study: Study) -> Settings:
         given = getattr(options, key, None)
         return getattr(study.evaluation, key) if given is None else given
 
-    tap = choose("tap")
-    check_tap(study, tap)
     return Settings(
         Windows(clips=choose("clips"), stride=choose("stride")),
-        Reading(tap, choose("pool")),
+        reading_of(study, choose("tap"), choose("pool")),
         getattr(options, "crops", "centre"),
         choose("standardise"),
     )
