@@ -165,6 +165,24 @@ def test_what_is_merely_colour_is_told(name):
     assert verdicts(report)["is it collapsed?"] == "no"
 
 
+def test_a_few_large_dimensions_are_no_collapse():
+    def uneven(weights, look, reading):
+        scale = np.where(np.arange(TAPS[reading.tap]) < 2, 50, 1)
+        return spread(weights, look, reading) * scale
+
+    report = evaluate(study(uneven))
+    assert report.rows[0]["effective_rank"] < 2.1 / 32
+    assert verdicts(report)["is it collapsed?"] == "no"
+
+
+def test_one_large_dimension_beside_dead_ones_is():
+    def single(weights, look, reading):
+        scale = np.where(np.arange(TAPS[reading.tap]) < 1, 1, 1e-4)
+        return spread(weights, look, reading) * scale
+
+    assert verdicts(evaluate(study(single)))["is it collapsed?"] == "yes"
+
+
 def test_what_is_as_before_training_is_told():
     report = evaluate(study(lambda weights, *seen: spread("random", *seen)))
     assert verdicts(report)["is it as before training?"] == "yes"

@@ -117,6 +117,9 @@ class Finding:
 
     rank: float
     """Effective rank."""
+    own_units: float
+    """The same with every live dimension in units of its own deviation, as standardised retrieval
+    sees them: a few dimensions of large numbers leave little to all others in a covariance."""
     dimensions: int
     """D."""
     dead: int
@@ -131,7 +134,7 @@ class Finding:
     @property
     def collapsed(self) -> bool:
         """Whether clips differ in no more than one direction."""
-        return self.rank < COLLAPSED
+        return self.own_units < COLLAPSED
 
 
 class HealthEvaluator:
@@ -216,12 +219,13 @@ def _measure(
 ) -> Finding:
     together = np.concatenate(clips)
     varying = deviations(together)
-    dead = int((varying <= DEAD * np.sqrt(np.square(varying).mean())).sum())
+    live = varying > DEAD * np.sqrt(np.square(varying).mean())
     mine = neighbours(means, near) if deviations(means).any() else None
     return Finding(
         effective_rank(together),
+        effective_rank(together[:, live] / varying[live]) if live.any() else 0.0,
         together.shape[1],
-        dead,
+        int((~live).sum()),
         alignment(clips),
         uniformity(means),
         spectrum(together),
@@ -243,7 +247,7 @@ def _verdicts(run: Finding, chance: float) -> Table:
         shared = f"{100 * run.overlaps[name]:.0f} % of neighbours as by {name}"
         return [answer, f"{shared}, chance {100 * chance:.0f} %"]
 
-    rank = f"effective rank {run.rank:.0f} of {run.dimensions}"
+    rank = f"effective rank {run.rank:.1f} of {run.dimensions}, {run.own_units:.1f} in own units"
     dead = f"{run.dead} of {run.dimensions} dimensions hardly vary"
     rows = [
         ["is it collapsed?", "yes" if run.collapsed else "no", rank],
@@ -262,11 +266,12 @@ def _share(dead: float) -> str:
 def _quantities(found: dict[str, Finding]) -> Table:
     return Table(
         "distances of clips and directions of variance",
-        ["weights", "effective rank", "of", "dead", "alignment", "uniformity"],
+        ["weights", "effective rank", "in own units", "of", "dead", "alignment", "uniformity"],
         [
             [
                 weights,
                 round(each.rank, 2),
+                round(each.own_units, 2),
                 each.dimensions,
                 each.dead,
                 round(each.alignment, 4),
