@@ -1,6 +1,7 @@
 """What retrieval offers beside its figures: protocols, layers, baselines, pictures, still clips."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -295,3 +296,17 @@ def test_a_network_that_sees_differences_is_not_asked_about_still_clips():
     ((_, why),) = table(report, "nothing to rank").rows
     assert "differences of frames, of which still clips have none" in why
     assert evaluate(study).rows[0]["top1"] == 1
+
+
+def test_the_page_tells_every_preset_as_it_is():
+    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    told = {row[0]: row[2:] for row in rows if len(row) == 7 and row[0] in PROTOCOLS}
+    assert told.keys() == PROTOCOLS.keys()
+    for name, protocol in PROTOCOLS.items():
+        clips = (
+            str(protocol.clips) if protocol.place == "uniform" else f"every {protocol.hop}th frame"
+        )
+        layer = f"{protocol.tap}, {protocol.pool}" + ("; pool1 to pool5" if protocol.taps else "")
+        scaled = {True: "yes", False: "no"}.get(protocol.standardise, protocol.standardise)
+        assert told[name] == [protocol.level, clips, protocol.crops, layer, scaled], name
