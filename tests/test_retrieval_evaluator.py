@@ -126,7 +126,7 @@ def test_a_class_without_training_videos_is_never_hit():
         study([[[1, 0]]] * 5, [[[1, 0]]] * 3, videos("01120", "train"), videos("xyz", "test"))
     )
     assert report.rows[0]["top5"] == report.rows[0]["mAP"] == report.chance == 0
-    assert report.facts["queries without a like"] == 3
+    assert report.facts["unanswerable"] == 3
 
 
 def test_nothing_to_ask_or_no_such_tap():

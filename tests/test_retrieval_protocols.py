@@ -90,7 +90,8 @@ def test_neighbours_that_the_gallery_lacks(size):
     study = MadeUpStudy(train=labelled("train", 2)[:size])
     report = evaluate(study)
     assert list(report.rows[0]) == ["weights", "top1", "mAP"]
-    assert report.facts["too few for"] == "top5 top10 top20 top50"
+    assert report.facts["dropped"] == "top5 top10 top20 top50"
+    assert not report.tables
     with pytest.raises(UsageError, match=f"top5 needs as many gallery items; there are {size}"):
         evaluate(study, topk=[1, 5])
 

@@ -97,7 +97,7 @@ class Search:
             standard: Subtract the gallery's mean and divide by its deviation first; or subtract
                 from either side its own mean.
         """
-        if np.ptp(gallery, 0).max() <= ALIKE * np.abs(gallery).max():
+        if len(gallery) > 1 and np.ptp(gallery, 0).max() <= ALIKE * np.abs(gallery).max():
             return replace(self.guessed, alike=True)  # standardising would make rounding large
         if standard == "centre":
             queries, gallery = queries - queries.mean(0), gallery - gallery.mean(0)
@@ -105,6 +105,7 @@ class Search:
             queries, gallery = standardise(queries, gallery), standardise(gallery, gallery)
         hits, precision = np.zeros(self.depth), 0.0
         nearest: list[Ints] = []
+        cosines: list[Floats] = []
         asked = 0
         for ranking in cosine_rankings(queries, gallery, len(gallery)):
             wanted = self.wanted[asked : asked + len(ranking), None]
@@ -112,7 +113,13 @@ class Search:
             hits += np.logical_or.accumulate(right[:, : len(hits)], 1).sum(0)
             precision += float(average_precision(right).sum())
             nearest.append(ranking[:, :SHOWN])
+            cosines.append(_cosines(queries[asked : asked + len(ranking)], gallery, nearest[-1]))
             asked += len(ranking)
-        kept = np.concatenate(nearest)
-        cosines = np.einsum("qd,qkd->qk", unit(queries), unit(gallery)[kept])
-        return Found((hits / asked).tolist(), precision / asked, kept, cosines)
+        kept = np.concatenate(nearest), np.concatenate(cosines)
+        return Found((hits / asked).tolist(), precision / asked, *kept)
+
+
+def _cosines(queries: Floats, gallery: Floats, items: Ints) -> Floats:
+    """Return (Q, K) the cosine of each query with its items."""
+    near = unit(gallery[items.ravel()]).reshape(*items.shape, -1)
+    return np.asarray(np.einsum("qd,qkd->qk", unit(queries), near))

@@ -186,7 +186,7 @@ class RetrievalEvaluator:
         if options.still:
             facts["still"] = True
         if without := int((search.wanted < 0).sum()):
-            facts["queries without a like"] = without
+            facts["unanswerable"] = without
         if left := [f"top{k}" for k in TOPK if not options.topk and k not in search.topk]:
-            facts["too few for"] = " ".join(left)
+            facts["dropped"] = " ".join(left)
         return facts
