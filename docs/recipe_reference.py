@@ -16,6 +16,7 @@ from vidssl_cli import recipe
 from vidssl_cli.recipe_files import KINDS
 from vidssl_cli.registry import BASES, registry
 from vidssl_plugins.backbones.hooks import TGN, BatchNorm
+from vidssl_plugins.evaluators.fc_options import FC
 from vidssl_plugins.samplers.options.curriculum import (
     ConstantPacing,
     FixedExponentialPacing,
@@ -40,7 +41,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train.schedule: {name: multistep}": recipe.MultiStep,
     "train.schedule: {name: cosine}": recipe.Cosine,
     "evaluation": recipe.Evaluation,
+    "evaluation (finetune)": recipe.ClassifierEvaluation,
     "published": recipe.Published,
+    "fc": FC,
     "backbone.norm: {name: bn}": BatchNorm,
     "backbone.norm: {name: tgn}": TGN,
     "sampler.pacing: {name: single}": SinglePacing,

@@ -52,6 +52,10 @@ CHOICES = {"classify": {"label": "pace"}}
 """What pretexts cannot do without."""
 
 
+MEASURED = {"low_shot": {"shots": [1, 5]}}
+"""What fits the few videos of the made-up study."""
+
+
 WRAPPED = {"curriculum": {"sampler": Pace(name="pace", views=2), "order": "random"}}
 """What samplers need that work on others."""
 
@@ -89,7 +93,7 @@ def test_pretexts(name):
 
 @pytest.mark.parametrize("name", sorted(offered("evaluator")))
 def test_evaluators(name):
-    testing.check_evaluator(offered("evaluator")[name](name=name))
+    testing.check_evaluator(offered("evaluator")[name](name=name, **MEASURED.get(name, {})))
 
 
 @pytest.mark.parametrize(

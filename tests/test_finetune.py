@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +51,32 @@ def test_a_classifier_learns_what_moves(source, toy_recipe, toy_videos, tmp_path
     assert json.loads((out / "report.json").read_text()) == report
     best = max(row["epoch.video_accuracy"] for row in epochs)
     assert report["rows"][1]["video_accuracy"] == pytest.approx(best)
+    for row in report["rows"]:
+        counts = np.array(row["confusion"])
+        assert counts.sum(1).tolist() == [1, 1, 2]  # of four videos to test
+        assert counts.trace() / counts.sum() == row["video_accuracy"]
+        assert row["class_accuracy"] == (counts.diagonal() / counts.sum(1)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "shape"),
+    [({"clips": 3}, (3, 8)), ({"clips": 4, "windows": "dense", "stride": 2}, (5, 8)),
+     ({"windows": "overlap", "hop": 16, "crops": "three"}, (9, 8))],
+)  # fmt: skip
+def test_clips_and_crops_of_the_test(
+    evaluation, shape, source, toy_recipe, toy_videos, tmp_path, monkeypatch
+):
+    shown = set()
+    taps_of = Encoder.taps_of
+
+    def watch(self, clips):
+        shown.add((len(clips), clips.shape[2]))
+        return taps_of(self, clips)
+
+    monkeypatch.setattr(Encoder, "taps_of", watch)
+    chosen = recipe(toy_recipe, epochs=1, evaluation=evaluation)
+    finetune(chosen, toy_videos, source, Session(tmp_path / "run", device="cpu"))
+    assert shown == {shape}
 
 
 @pytest.mark.parametrize("freeze", [True, False])

@@ -1,12 +1,12 @@
-"""The linear probe against scikit-learn, on made-up features."""
+"""The linear probe against scikit-learn, and fully connected layers, on made-up features."""
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
-from vidssl_cli.errors import UsageError
 from vidssl_cli.made_up import MadeUpStudy
 from vidssl_cli.videos import Video
 from vidssl_plugins.evaluators.hooks import Linear
@@ -43,18 +43,60 @@ def test_agrees_with_scikit_learn():
     ]
     best = penalties[int(np.argmax(np.mean(scores, 1)))]
     reference = LogisticRegression(C=best, max_iter=500).fit(scaler.transform(train), labels)
+    predicted = reference.predict(scaler.transform(test))
     expected = reference.score(scaler.transform(test), labels)
     report = Linear(name="linear", penalties=penalties).build()(toy)
-    assert report.rows == [{"weights": "run", "accuracy": pytest.approx(expected)}]
+    (row,) = report.rows
+    assert row["accuracy"] == pytest.approx(expected)
+    assert row["mean_class_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted))
     assert 0.6 < expected < 1
 
 
 def test_chance_names_the_commonest_class():
     toy, *_ = study(labels=(0, 0, 0, 1, 2) * 6)
-    assert Linear(name="linear", penalties=[1]).build()(toy).chance == pytest.approx(0.6)
+    report = Linear(name="linear", penalties=[1]).build()(toy)
+    assert report.chance == pytest.approx(0.6)
+    assert report.chances == {
+        "accuracy": pytest.approx(0.6),
+        "mean_class_accuracy": pytest.approx(1 / 3),
+    }
 
 
-@pytest.mark.parametrize("labels", [(0,) * 6, (0, 0, 0, 1)])
-def test_too_little_to_learn_from(labels):
-    with pytest.raises(UsageError, match="of the smallest"):
-        Linear(name="linear").build()(study(labels)[0])
+QUICK = {"hidden": (32,), "epochs": 20, "lr": 1e-2}
+
+
+def rings(weights, look, reading):
+    """Two clips on a circle around nothing, whose radius is the class if asked as the run."""
+    random = np.random.default_rng([*look.video.path.encode()])
+    angle = random.uniform(0, 2 * np.pi, 2)
+    radius = 1 + int(look.video.label) * (weights == "run")
+    return radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def test_layers_read_off_what_a_line_does_not():
+    videos = [
+        [Video(f"{split}{i}", label=str(i % 2), split=split, frames=50) for i in range(size)]
+        for split, size in (("train", 80), ("test", 40))
+    ]
+    toy = MadeUpStudy(rings, *videos)
+    run, random = Linear(name="linear", head="fc", fc=QUICK).build()(toy).rows
+    assert run["accuracy"] == run["clip_accuracy"] == 1
+    assert random["accuracy"] < 0.7
+    (run, _) = Linear(name="linear", penalties=[0.1]).build()(toy).rows
+    assert run["accuracy"] < 0.7
+
+
+def test_layers_are_told_by_the_mean_over_clips():
+    """One clip of three of every test video looks like another class: two outvote it."""
+
+    def answer(weights, look, reading):
+        label = int(look.video.label)
+        seen = np.eye(3)[[label] * 3]
+        if look.video.split == "test":
+            seen[0] = np.eye(3)[(label + 1) % 3]
+        return seen
+
+    report = Linear(name="linear", head="fc", clips=3, fc=QUICK).build()(MadeUpStudy(answer))
+    assert report.rows[0]["accuracy"] == 1
+    assert report.rows[0]["clip_accuracy"] == pytest.approx(2 / 3)
+    assert report.facts["head"] == "fc"

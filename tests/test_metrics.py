@@ -1,4 +1,4 @@
-"""Accuracies (T-EV3), nearest neighbours and hits (T-EV4), chance."""
+"""Accuracies (T-EV3, T-EV9), nearest neighbours and hits (T-EV4), chance."""
 
 from itertools import combinations, permutations
 
@@ -6,17 +6,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    recall_score,
+)
 
 from vidssl_cli.metrics import (
     average_precision,
     average_precision_chance,
+    class_accuracy,
     clip_accuracy,
+    clip_classes,
+    confusion,
     cosine_ranking,
+    mean_class_accuracy,
     standardise,
     topk_chance,
     topk_hits,
     video_accuracy,
+    video_classes,
 )
 
 GALLERY = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.2, 0.8], [-1, 0]])
@@ -35,6 +46,44 @@ def test_clip_and_video_accuracy():
     labels = np.array([0, 2])
     assert clip_accuracy(probabilities, labels) == 0.5
     assert video_accuracy(probabilities, labels) == 1
+    assert clip_classes(probabilities).tolist() == [0, 1, 0, 1, 1, 2]
+    assert video_classes(probabilities).tolist() == [0, 2]
+
+
+def test_videos_may_have_different_numbers_of_clips():
+    probabilities = [np.array([[0.9, 0.1]]), np.array([[0.6, 0.4], [0.1, 0.9], [0.6, 0.4]])]
+    labels = np.array([0, 0])
+    assert clip_accuracy(probabilities, labels) == 3 / 4
+    assert video_accuracy(probabilities, labels) == 1 / 2
+
+
+def test_accuracy_of_each_class():
+    counts = confusion(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0]), 2)
+    assert counts.tolist() == [[1, 1], [1, 2]]
+    assert class_accuracy(counts).tolist() == pytest.approx([0.5, 2 / 3])
+    assert mean_class_accuracy(counts) == pytest.approx(0.5833, abs=1e-4)
+    assert counts.trace() / counts.sum() == 0.6
+
+
+def test_a_class_without_examples_does_not_count():
+    counts = confusion(np.array([0, 0]), np.array([0, 2]), 3)
+    np.testing.assert_equal(class_accuracy(counts), [0.5, np.nan, np.nan])
+    assert mean_class_accuracy(counts) == 0.5
+
+
+def test_classes_agree_with_scikit_learn():
+    random = np.random.default_rng(0)
+    truth = np.concatenate([np.arange(7), random.integers(0, 7, 193)])
+    probabilities = random.dirichlet(np.ones(7), (200, 3))
+    probabilities[np.arange(200), 0, truth] += 1
+    predicted = video_classes(probabilities)
+    counts = confusion(truth, predicted, 7)
+    assert (counts == confusion_matrix(truth, predicted)).all()
+    np.testing.assert_allclose(class_accuracy(counts), recall_score(truth, predicted, average=None))
+    assert mean_class_accuracy(counts) == pytest.approx(balanced_accuracy_score(truth, predicted))
+    accuracy = accuracy_score(truth, predicted)
+    assert video_accuracy(probabilities, truth) == pytest.approx(accuracy)
+    assert 1 / 7 < accuracy < 1
 
 
 def test_hits_among_the_nearest():

@@ -23,7 +23,7 @@ from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_te
 from vidssl_cli.clips import Windows, known_frames
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
-from vidssl_cli.errors import DamagedFileError, MediaError
+from vidssl_cli.errors import DamagedFileError, MediaError, VidsslError
 from vidssl_cli.geometry import centre_box, three_boxes
 from vidssl_cli.hooks import BackboneOptions, Reading
 from vidssl_cli.pooling import check_tap, pool_tap
@@ -254,6 +254,20 @@ def embed(
     readings = [Reading(chosen.tap, chosen.pool)]
     for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
         yield Embedded(video, features, _spans(video, frames))
+
+
+def refuse(unreadable: Sequence[MediaError]) -> None:
+    """Make videos that cannot be read an error, where fewer videos would give another figure.
+
+    Raises:
+        VidsslError: there are any.
+    """
+    if unreadable:
+        raise VidsslError(
+            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
+            where=unreadable[0].where,
+            hint="make the manifest again with `vidssl data scan`, which leaves them out",
+        )
 
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -16,25 +16,29 @@ import numpy as np
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.baselines import BASELINES, describe
 from vidssl_cli.console import emit_table, track, warn
-from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.embed import refuse
+from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
+from vidssl_cli.hooks import Classified, Look, Reading
 from vidssl_cli.precision import inference_precision
 from vidssl_cli.rate import stored_frames
+from vidssl_cli.recipe import FinetuneRecipe
+from vidssl_cli.recipe_files import load_as
+from vidssl_cli.transfer import Source, finetuned
 from vidssl_cli.videos import digest, training_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.clips import Windows
     from vidssl_cli.embed import Encoder
     from vidssl_cli.hooks import (
         Baseline,
         Crops,
         Embedding,
         EvaluatorOptions,
-        Look,
         OwnTask,
-        Reading,
         Report,
     )
     from vidssl_cli.recipe import Published
@@ -85,6 +89,7 @@ class EncoderStudy:
         self.evaluation: Embedding = encoder.evaluation
         self.taps: Mapping[str, int] = encoder.taps
         self.frames = encoder.card.frames
+        self.device = str(encoder.device)
         self.residual = encoder.card.input.mode == "residual"
         self._splits, self._store = splits, store
         self._encoders = {"run": encoder}
@@ -127,7 +132,7 @@ class EncoderStudy:
             self.run,
             held_out,
             trained=weights == "run",
-            device=str(self._encoders["run"].device),
+            device=self.device,
             checkpoint=self.checkpoint,
         )
 
@@ -173,7 +178,7 @@ class EncoderStudy:
         views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
         unreadable: list[MediaError] = []
         names = [row_name(self._digest(video, unreadable), frames) for video, frames in views]
-        _refuse(unreadable)
+        refuse(unreadable)
         new = {
             name: view
             for name, view in zip(names, views, strict=True)
@@ -182,7 +187,7 @@ class EncoderStudy:
         shown = iter(track(new.items(), f"{weights} weights", len(new)))
         while part := list(islice(shown, VIDEOS_A_PART)):
             read = list(encoder.read((view for _, view in part), readings, crops, unreadable))
-            _refuse(unreadable)
+            refuse(unreadable)
             for number, shelf in enumerate(shelves):
                 found = [features[number] for *_, features in read]
                 shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
@@ -201,7 +206,7 @@ class EncoderStudy:
             row_name(self._digest(video, unreadable), frames)
             for video, frames in zip(videos, every, strict=True)
         ]
-        _refuse(unreadable)
+        refuse(unreadable)
         new = {
             row: video
             for row, video in zip(names, videos, strict=True)
@@ -211,11 +216,35 @@ class EncoderStudy:
             try:
                 made = describe(list(new.values()), BASELINE_SIDE)
             except MediaError as error:
-                _refuse([error])
+                refuse([error])
             for each, shelf in shelves.items():
                 rows = made[each].astype(np.float32)[:, None]
                 shelf.add(dict(zip(new, rows, strict=True)))
         return np.concatenate([shelves[name].rows[row] for row in names])
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Return what a fine-tuned network says of the test videos; see `transfer.finetuned`."""
+        chosen = load_as(FinetuneRecipe, recipe, overrides)
+        if self.run is None or self.folder is None:
+            raise UsageError(
+                "fine-tuning needs the run that the network is from, and a folder to train in"
+            )
+        digest = self._encoders["run"].digest
+        source = Source(self.run, self.checkpoint, digest, scratch=weights == "random")
+        classifier = finetuned(self.folder, chosen, self.data, source, self.device)
+        tuned = EncoderStudy(classifier.encoder, self.data, store=self._store)
+        tuned._digests = self._digests
+        looks = [Look(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
+        (features,) = tuned.features("run", looks, [Reading("feat")], crops)
+        probabilities = classifier.learner.judge(features)
+        return Classified(classifier.classes, probabilities, classifier.left_out)
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
         """Return what identifies the content of a video, which is read once for that."""
@@ -253,15 +282,6 @@ class EncoderStudy:
             random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], [])
             self._encoders[weights] = random
         return self._encoders[weights]
-
-
-def _refuse(unreadable: Sequence[MediaError]) -> None:
-    if unreadable:
-        raise VidsslError(
-            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
-            where=unreadable[0].where,
-            hint="make the manifest again with `vidssl data scan`, which leaves them out",
-        )
 
 
 def evaluate(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,11 +13,20 @@ import torch
 
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.checkpoint import load_weights, read_tensors
-from vidssl_cli.console import say
+from vidssl_cli.clips import Windows
+from vidssl_cli.console import say, track
 from vidssl_cli.devices import open_world
-from vidssl_cli.embed import Card, Encoder, embed
+from vidssl_cli.embed import Encoder, refuse
 from vidssl_cli.errors import UsageError, VidsslError
-from vidssl_cli.metrics import clip_accuracy, video_accuracy
+from vidssl_cli.hooks import Reading
+from vidssl_cli.metrics import (
+    class_accuracy,
+    clip_accuracy,
+    confusion,
+    mean_class_accuracy,
+    video_accuracy,
+    video_classes,
+)
 from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.pretrain import Session, build_loader, recorded, usable
@@ -27,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.errors import MediaError
-    from vidssl_cli.recipe import FinetuneRecipe
+    from vidssl_cli.recipe import ClassifierEvaluation, FinetuneRecipe
     from vidssl_cli.videos import Video
 
 
@@ -37,8 +47,10 @@ def finetune(
     source: Path,
     session: Session,
     *,
+    checkpoint: str = "last",
     scratch: bool = False,
     broken: Sequence[MediaError] = (),
+    complete: bool = False,
 ) -> dict[str, Any]:
     """Train a fresh classifier on the backbone of a run, and measure it on held-out videos.
 
@@ -50,14 +62,20 @@ def finetune(
         data: labelled videos of the splits ``train`` and ``test``, perhaps ``val``.
         source: the run, or exported model, whose backbone is taken.
         session: where and on what.
+        checkpoint: of the source.
         scratch: draw random weights instead, the anchor that pre-training has to beat.
         broken: files of the data that a scan could not read.
+        complete: whether a video to measure with that cannot be read is an error; it is named and
+            left out otherwise.
 
     Returns:
         dict: ``{"classes", "chance", "chosen_on", "rows": [{"checkpoint", "clip_accuracy",
-        "video_accuracy"}], "skipped", "published"}``, accuracies on ``test`` from 0 to 1.
+        "video_accuracy", "mean_class_accuracy", "class_accuracy", "confusion"}], "skipped",
+        "published"}``, accuracies on ``test`` from 0 to 1. Those of the classes are of videos; it
+        is None for a class that is not tested.
 
     Raises:
+        VidsslError: a video cannot be read, with ``complete``.
         UsageError: labels or splits are missing, or the directory does not fit.
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
     """
@@ -71,7 +89,7 @@ def finetune(
     classes = sorted({video.label for video in parts["train"] if video.label is not None})
     chosen_on = "val" if parts["val"] else "test"
     with open_world(session.device) as world:
-        encoder = Encoder.load(source, str(world.device))
+        encoder = Encoder.load(source, str(world.device), checkpoint)
         check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
         sampler = build_sampler(recipe.sampler, encoder.card.input)
         used, rejected = usable(parts["train"], sampler)
@@ -95,19 +113,28 @@ def finetune(
         with recorded(recipe, loader, unusable, card, session, world, origin) as run:
             loader.on_skip = run.skip
 
-            def measure(split: str) -> dict[str, float]:
-                return _measure(learner, card, parts[split], classes, world.device, run.skip)
+            def leave_out(unreadable: Sequence[MediaError]) -> None:
+                if complete:
+                    refuse(unreadable)
+                for error in unreadable:
+                    run.skip(error)
+
+            def measure(split: str) -> Judgement:
+                learner.eval()
+                encoder = Encoder(card, cast(Any, learner.backbone), world.device)
+                videos, features = _read(encoder, recipe.evaluation, parts[split], leave_out)
+                return Judgement(learner.judge(features), _numbers(videos, classes), len(classes))
 
             def validate() -> dict[str, float]:
-                measured = measure(chosen_on)
+                accuracies = measure(chosen_on).accuracies
                 learner.train()
-                return measured | {"score": measured["video_accuracy"]}
+                return accuracies | {"score": accuracies["video_accuracy"]}
 
             fit(learner, loader, recipe.train, run, world, validate=validate)
-            rows = [{"checkpoint": "last", **measure("test")}]
+            rows = [{"checkpoint": "last", **measure("test").row}]
             best = (run.checkpoints / "best").resolve()
             load_weights(learner, read_tensors(best), best)
-            rows.append({"checkpoint": "best", **measure("test")})
+            rows.append({"checkpoint": "best", **measure("test").row})
             report = {
                 "classes": classes,
                 "chance": 1 / len(classes),
@@ -148,41 +175,61 @@ def _split(data: Sequence[Video]) -> dict[str, list[Video]]:
     return parts
 
 
-def _numbers(data: Sequence[Video], classes: list[str]) -> NDArray[np.int64]:
+def _numbers(data: Iterable[Video], classes: list[str]) -> NDArray[np.int64]:
     return np.array([classes.index(str(video.label)) for video in data], dtype=np.int64)
 
 
-@torch.inference_mode()
-def _measure(
-    learner: FinetuneLearner,
-    card: Card,
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a classifier said of videos."""
+
+    probabilities: list[NDArray[np.float32]]
+    """(clips, K) of each."""
+    labels: NDArray[np.int64]
+    """(N,) what they are."""
+    classes: int
+    """K."""
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Return the share of clips and of videos that are right."""
+        return {
+            "clip_accuracy": clip_accuracy(self.probabilities, self.labels),
+            "video_accuracy": video_accuracy(self.probabilities, self.labels),
+        }
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Return accuracies, and class by class how videos were taken."""
+        counts = confusion(self.labels, video_classes(self.probabilities), self.classes)
+        recall = class_accuracy(counts).tolist()
+        return self.accuracies | {
+            "mean_class_accuracy": mean_class_accuracy(counts),
+            "class_accuracy": [None if np.isnan(value) else value for value in recall],
+            "confusion": counts.tolist(),
+        }
+
+
+def _read(
+    encoder: Encoder,
+    evaluation: ClassifierEvaluation,
     data: Sequence[Video],
-    classes: list[str],
-    device: torch.device,
-    on_skip: Callable[[MediaError], None],
-) -> dict[str, float]:
-    """Return clip and video accuracy; a video is judged by the mean over its clips.
+    leave_out: Callable[[Sequence[MediaError]], None],
+) -> tuple[list[Video], list[NDArray[np.float32]]]:
+    """Return the videos that can be read, and the pooled representation (clips, D) of each.
 
     Raises:
         VidsslError: no video can be read.
     """
-    learner.eval()
-    encoder = Encoder(card, cast(Any, learner.backbone), device)
-    pooled = card.evaluation.model_copy(update={"tap": "feat", "pool": "gap"})
+    windows = Windows(evaluation.windows, evaluation.clips, evaluation.hop, evaluation.stride)
+    views = ((video, encoder.views(video, windows)) for video in track(data, "measuring"))
     skipped: list[MediaError] = []
-    seen = list(embed(encoder, data, evaluation=pooled, skipped=skipped, label="measuring"))
-    for error in skipped:
-        on_skip(error)
-    if not seen:
+    read = list(encoder.read(views, [Reading("feat")], evaluation.crops, skipped))
+    leave_out(skipped)
+    if not read:
         raise VidsslError(
             f"none of the {len(data)} videos to measure with can be read; the first: {skipped[0]}",
             where=skipped[0].where,
             hint="make the manifest again with `vidssl data scan`, which leaves them out",
         )
-    features = torch.from_numpy(np.stack([item.features for item in seen])).to(device)
-    probabilities = learner.classifier(features).softmax(-1).cpu().numpy()
-    labels = _numbers([item.video for item in seen], classes)
-    return {
-        "clip_accuracy": clip_accuracy(probabilities, labels),
-        "video_accuracy": video_accuracy(probabilities, labels),
-    }
+    return [video for video, *_ in read], [features for *_, (features,) in read]

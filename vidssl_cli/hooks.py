@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.clips import Batch, Sampler
+    from vidssl_cli.clips import Batch, Sampler, Windows
     from vidssl_cli.videos import Video
 
 hookspec = pluggy.HookspecMarker("vidssl")
@@ -286,6 +286,18 @@ class Look:
     """(clips, T) frame numbers, at the rate that the network sees videos at (``input.fps``)."""
 
 
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What a classifier says of test videos."""
+
+    classes: Sequence[str]
+    """K names."""
+    probabilities: Sequence[NDArray[np.float32]]
+    """(clips x crops, K) of each video."""
+    left_out: int = 0
+    """Training videos that could not be used."""
+
+
 class Embedding(Protocol):
     """How the run's recipe embeds a video: its ``evaluation`` section."""
 
@@ -321,6 +333,10 @@ class Study(Protocol):
     """Taps of the backbone with their channels."""
     evaluation: Embedding
     """What an evaluator's options leave open."""
+
+    @property
+    def device(self) -> str:
+        """Where an evaluator trains what it trains, such as ``cpu`` or ``cuda``."""
 
     @property
     def data(self) -> Sequence[Video]:
@@ -366,6 +382,27 @@ class Study(Protocol):
 
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
         """Return (N, D) hand-made features of whole videos, kept like those of networks."""
+        ...
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Train all of the network on the training videos, and return what it says of the others.
+
+        Args:
+            weights: To begin with; ``random`` is training from scratch.
+            recipe: Name or path of a recipe for `vidssl finetune`.
+            overrides: What is different from it, ``key=value``.
+            windows: Clips of each test video.
+            crops: Squares of each clip.
+
+        A network that was trained before, into the study's folder, is not trained again.
+        """
         ...
 
     def own_task(self, weights: str) -> OwnTask:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.clips import known_frames
-from vidssl_cli.hooks import Confusion, OwnTask
+from vidssl_cli.hooks import Classified, Confusion, Look, OwnTask, Reading
 from vidssl_cli.recipe import Evaluation
 from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Baseline, Crops, Embedding, Look, Reading
+    from vidssl_cli.clips import Windows
+    from vidssl_cli.hooks import Baseline, Crops, Embedding
 
 TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
 
@@ -59,6 +60,7 @@ class MadeUpStudy:
     taps: Mapping[str, int] = field(default_factory=lambda: TAPS)
     evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
     frames: int = 16
+    device: str = "cpu"
     residual: bool = False
     asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
     """What `features` was asked for."""
@@ -99,6 +101,32 @@ class MadeUpStudy:
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
         """Return (N, D) hand-made features, by default noise."""
         return np.stack([self.hand_made(name, video) for video in videos]).astype(np.float32)
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Return what a classifier by the nearest mean of a class would say."""
+        (train, test) = (
+            self.features(
+                weights,
+                [Look(video, windows.of(self.count(video), self.frames)) for video in part],
+                [Reading("feat")],
+                crops,
+            )[0]
+            for part in (self.train, self.test)
+        )
+        labels = np.array([str(video.label) for video in self.train])
+        classes = sorted(set(labels))
+        means = np.stack([features.mean(0) for features in train])
+        centres = np.stack([means[labels == name].mean(0) for name in classes])
+        distances = [np.linalg.norm(clips[:, None] - centres, axis=2) for clips in test]
+        nearness = [np.exp(d.min(1, keepdims=True) - d).astype(np.float32) for d in distances]
+        return Classified(classes, [clips / clips.sum(1, keepdims=True) for clips in nearness])
 
     def own_task(self, weights: str) -> OwnTask:
         """Return a loss and an accuracy that only the run is good at."""

@@ -6,7 +6,7 @@ Letters: N videos or gallery items, Q queries, K classes or neighbours, D featur
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import comb
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,59 @@ _QUERIES_AT_ONCE = 256
 """Bounds the (queries, N) table of similarities that is held at a time."""
 
 
-def clip_accuracy(probabilities: Floats, labels: Ints) -> float:
-    """Return the share of clips (N, clips, K) whose most probable class is that of the video."""
-    return float((probabilities.argmax(-1) == labels[:, None]).mean())
+def clip_classes(probabilities: Sequence[Floats]) -> Ints:
+    """Return the most probable class of every clip, given (clips, K) of each of N videos."""
+    return np.concatenate([clips.argmax(-1) for clips in probabilities])
 
 
-def video_accuracy(probabilities: Floats, labels: Ints) -> float:
-    """Return the share of videos that are right after averaging (N, clips, K) over their clips."""
-    return float((probabilities.mean(1).argmax(-1) == labels).mean())
+def video_classes(probabilities: Sequence[Floats]) -> Ints:
+    """Return (N,), the most probable class of each video on average over its (clips, K)."""
+    return np.array([clips.mean(0).argmax() for clips in probabilities], dtype=np.int64)
+
+
+def clip_accuracy(probabilities: Sequence[Floats], labels: Ints) -> float:
+    """Return the share of the clips of all videos whose most probable class is the video's.
+
+    Args:
+        probabilities: (clips, K) of each of N videos.
+        labels: (N,) classes.
+    """
+    truth = np.repeat(labels, [len(clips) for clips in probabilities])
+    return float((clip_classes(probabilities) == truth).mean())
+
+
+def video_accuracy(probabilities: Sequence[Floats], labels: Ints) -> float:
+    """Return the share of videos that are right after averaging over their clips.
+
+    Args:
+        probabilities: (clips, K) of each of N videos.
+        labels: (N,) classes.
+    """
+    return float((video_classes(probabilities) == labels).mean())
+
+
+def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
+    """Return (K, K): how often each class, a row, was taken for each class, a column.
+
+    Args:
+        truth: (N,) classes from 0.
+        predicted: (N,) what they were taken for.
+        classes: K.
+    """
+    counts = np.bincount(truth * classes + predicted, minlength=classes**2)
+    return counts.reshape(classes, classes)
+
+
+def class_accuracy(counts: Ints) -> Floats:
+    """Return (K,), the recall of each class of a `confusion`; nan for a class without examples."""
+    sizes = counts.sum(1)
+    recall: Floats = np.where(sizes, counts.diagonal() / np.maximum(sizes, 1), np.nan)
+    return recall
+
+
+def mean_class_accuracy(counts: Ints) -> float:
+    """Return the mean recall of the classes of a `confusion` that have examples."""
+    return float(np.nanmean(class_accuracy(counts)))
 
 
 def standardise(features: Floats, gallery: Floats) -> Floats:

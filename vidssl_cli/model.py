@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +16,8 @@ from vidssl_cli.hooks import PretextContext
 from vidssl_cli.pooling import check_tap
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vidssl_cli.clips import Batch
     from vidssl_cli.hooks import Backbone
     from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
@@ -163,6 +166,14 @@ class FinetuneLearner(Learner):
         """Return (B, V, classes) for clips (B, V, C, T, H, W)."""
         scores: Tensor = self.classifier(self.encode(clips, precision)["feat"])
         return scores
+
+    @torch.inference_mode()
+    def judge(self, features: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Return (clips, classes) probabilities for the pooled features (clips, D) of videos."""
+        device = next(self.classifier.parameters()).device
+        scores = self.classifier(torch.from_numpy(np.concatenate(features)).to(device))
+        ends = np.cumsum([len(clips) for clips in features])[:-1]
+        return np.split(scores.softmax(-1).cpu().numpy(), ends)
 
     def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross entropy over all clips, and the clip accuracy."""

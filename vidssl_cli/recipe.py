@@ -23,6 +23,7 @@ from pydantic import (
 
 from vidssl_cli.hooks import (
     BackboneOptions,
+    Crops,
     Pool,
     PretextOptions,
     SamplerOptions,
@@ -259,6 +260,18 @@ class Evaluation(Section):
     """Subtract the mean and divide by the deviation of the gallery, per dimension."""
 
 
+class ClassifierEvaluation(Evaluation):
+    """How a classifier is tested: on which clips of a video, whose mean softmax decides."""
+
+    windows: Literal["uniform", "dense", "overlap"] = "uniform"
+    """``uniform`` takes ``clips`` evenly spaced clips, ``dense`` about that many of all that there
+    are, ``overlap`` one from every start that is a multiple of ``hop``."""
+    hop: PositiveInt = 8
+    """Frames from one start to the next, for ``overlap``."""
+    crops: Crops = "centre"
+    """The middle of each clip, or ``three`` squares along its longer side."""
+
+
 class Published(Section):
     """A figure from the paper that a recipe reproduces."""
 
@@ -381,3 +394,4 @@ class FinetuneRecipe(Recipe):
     """Widths of fully connected layers before the classifier."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the representation that is dropped before the classifier."""
+    evaluation: ClassifierEvaluation = ClassifierEvaluation()

@@ -53,6 +53,7 @@ def evaluate(
 
     encoder = Encoder.load(run, device, checkpoint)
     videos, _ = open_data(data, split=split)
+    known = {video.path: video for video in videos}
     report = carry_out(
         encoder,
         videos,
@@ -60,7 +61,7 @@ def evaluate(
         out or folder_of(run, options, videos, checkpoint),
         run,
         checkpoint,
-        splits=lambda number: open_data(data, split=number)[0],
+        splits=lambda number: open_data(data, split=number, known=known)[0],
         store=run / "features",
     )
     if as_json:

@@ -1,30 +1,24 @@
-"""Linear classification of frozen features (the linear probe)."""
+"""Classification from frozen features: logistic regression, or new fully connected layers."""
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.errors import UsageError
-from vidssl_cli.hooks import Report
-from vidssl_cli.metrics import standardise
+from vidssl_cli.metrics import clip_accuracy, confusion, video_classes
+from vidssl_plugins.evaluators.classes import Classes, class_report
+from vidssl_plugins.evaluators.classifiers import logistic
+from vidssl_plugins.evaluators.frozen import judge
 from vidssl_plugins.evaluators.settings import settle
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.hooks import Study
-    from vidssl_plugins.evaluators.hooks import Linear
-
-FOLDS = 5
-"""Of the cross-validation, or as many as the smallest class has training videos."""
+    from vidssl_cli.hooks import Report, Study
+    from vidssl_plugins.evaluators.hooks_supervised import Linear
 
 
 class LinearEvaluator:
-    """Logistic regression from the mean feature of a video to its class."""
+    """The linear probe, and the deeper one of temporal transformations."""
 
     def __init__(self, options: Linear) -> None:
         self.options = options
@@ -35,42 +29,31 @@ class LinearEvaluator:
         Raises:
             UsageError: scikit-learn is missing, or there are too few training videos or classes.
         """
-        train, test = ([str(v.label) for v in part] for part in (study.train, study.test))
-        counts = Counter(train)
-        if len(counts) < 2 or min(counts.values()) < 2:
-            raise UsageError(
-                f"linear found {len(train)} training videos of {len(counts)} classes, "
-                f"{min(counts.values())} of the smallest",
-                hint="it needs two classes or more with two training videos each",
-            )
-        settings = settle(self.options, study)
-        rows: list[dict[str, Any]] = []
-        for weights in study.weights:
-            features = [settings.means(study, weights, part) for part in (study.train, study.test)]
-            gallery, queries = (standardise(part, features[0]) for part in features)
-            predicted = self._predict(gallery, train, queries, min(FOLDS, min(counts.values())))
-            rows.append({"weights": weights, "accuracy": float(np.mean(predicted == test))})
-        chance = Counter(test)[counts.most_common(1)[0][0]] / len(test)
-        facts: dict[str, Any] = {"train": len(train), "test": len(test), "classes": len(counts)}
-        return Report(rows, chance, {"accuracy": chance}, facts | settings.facts)
+        if self.options.head == "fc":
+            return self._layers(study)
+        classifier = logistic(self.options.penalties)
+        return judge(self.options, study, classifier, standard=True, facts={"head": "logistic"})
 
-    def _predict(
-        self, gallery: NDArray[Any], classes: list[str], queries: NDArray[Any], folds: int
-    ) -> NDArray[Any]:
-        try:
-            from sklearn.exceptions import ConvergenceWarning
-            from sklearn.linear_model import LogisticRegression
-            from sklearn.model_selection import GridSearchCV
-        except ImportError:
-            raise UsageError(
-                "linear needs scikit-learn, which is not installed",
-                hint="pip install 'vidssl[probe]'",
-            ) from None
-        search = GridSearchCV(
-            LogisticRegression(max_iter=500), {"C": list(self.options.penalties)}, cv=folds
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # separable: any end will do
-            search.fit(gallery, classes)
-        predicted: NDArray[Any] = search.predict(queries)
-        return predicted
+    def _layers(self, study: Study) -> Report:
+        """Train layers on clips; report ``clip_accuracy`` besides."""
+        from vidssl_plugins.evaluators.fc import train_fc
+
+        classes, settings = Classes.of(study, "linear"), settle(self.options, study)
+        counts, more = {}, {}
+        for weights in study.weights:
+            train, test = (settings.clips(study, weights, p) for p in (study.train, study.test))
+            predict = train_fc(
+                np.concatenate(train),
+                np.repeat(classes.train, [len(clips) for clips in train]),
+                classes=len(classes.names),
+                device=study.device,
+                **self.options.fc.model_dump(),
+            )
+            probabilities = [predict(clips) for clips in test]
+            found = confusion(classes.test, video_classes(probabilities), len(classes.names))
+            counts[weights] = found
+            more[weights] = {"clip_accuracy": clip_accuracy(probabilities, classes.test)}
+        facts = classes.facts | settings.facts | {"standardise": False, "head": "fc"}
+        report = class_report("linear", classes.names, counts, classes.chance, facts, more)
+        report.chances["clip_accuracy"] = classes.chance
+        return report

@@ -62,6 +62,8 @@ class RetrievalEvaluator:
                 hint="give data of two classes or more",
             )
         settings = self._settings(study)
+        asked = self.options.standardise
+        standard = settings.standardise if asked is None else asked
         sweep = self._sweep(study, settings)
         readings = list(dict.fromkeys([settings.reading, *sweep]))
         gallery, queries = (self._looks(study, settings, v) for v in (study.train, study.test))
@@ -74,7 +76,7 @@ class RetrievalEvaluator:
                 continue
             features = study.features(weights, [*gallery, *queries], readings, settings.crops)
             found[weights] = {
-                reading: search.find(*self._compared(clips, len(gallery)), settings.standardise)
+                reading: search.find(*self._compared(clips, len(gallery)), standard)
                 for reading, clips in zip(readings, features, strict=True)
             }
         leading = {weights: found[weights][settings.reading] for weights in study.weights}

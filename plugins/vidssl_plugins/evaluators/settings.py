@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Settings:
     windows: Windows
     reading: Reading
     crops: Crops
-    standardise: bool | Literal["centre"]
+    standardise: bool
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -37,6 +37,7 @@ class Settings:
             "tap": self.reading.tap,
             "pool": self.reading.pool,
             "standardise": self.standardise,
+            "crops": self.crops,
         }
 
     def looks(self, study: Study, videos: Sequence[Video]) -> list[Look]:

@@ -1,0 +1,183 @@
+"""Fine-tuning over official splits, tested as the papers test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from vidssl_cli.clips import Windows
+from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import Crops, Table
+from vidssl_cli.metrics import (
+    clip_accuracy,
+    clip_classes,
+    confusion,
+    mean_class_accuracy,
+    video_accuracy,
+    video_classes,
+)
+from vidssl_plugins.evaluators.classes import Classes, class_report
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.hooks import Classified, Report, Study
+    from vidssl_plugins.evaluators.hooks_supervised import Finetune
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a paper tests; None leaves it to the run's recipe."""
+
+    windows: Literal["uniform", "dense", "overlap"] = "uniform"
+    clips: int | None = None
+    stride: int | None = None
+    crops: Crops = "centre"
+    level: Literal["video", "clip"] = "video"
+
+
+PRESETS: Mapping[str | None, Preset] = {
+    None: Preset(),
+    # Jenni et al. 2020 (temporal transformations); the code has about 32 windows at step 4.
+    "tt": Preset("dense", clips=32, stride=4),
+    # Jenni and Jin 2021 (time-equivariant): several clips and crops; the customary numbers.
+    "te": Preset(clips=10, crops="three"),
+    # Cho et al. 2020 (playback speed), as VCOP.
+    "psp": Preset(clips=10),
+    "sstl": Preset(clips=5),
+    # Wang 2020 (thesis), chapters 2, 3 and 4; chapter 2 does not say how many clips.
+    "sts2": Preset(clips=10, level="clip"),
+    "sts3": Preset(clips=10),
+    "pace": Preset(clips=10),
+}
+
+
+class FinetuneEvaluator:
+    """Fine-tunes the run's weights and random ones on each split."""
+
+    def __init__(self, options: Finetune) -> None:
+        self.options = options
+        preset = PRESETS[options.preset]
+        self.place = options.windows or preset.windows
+        self.clips = options.clips or preset.clips
+        self.stride = options.stride or preset.stride
+        self.crops: Crops = options.crops or preset.crops
+        self.level = options.level or preset.level
+
+    def __call__(self, study: Study) -> Report:
+        """Report the mean over the splits, and each split with the deviation in a table.
+
+        The accuracy of each class and the confusions count the videos, or clips, of all splits.
+
+        Raises:
+            UsageError: labels or splits are missing, or there are too few training videos.
+        """
+        splits = self._splits(study)
+        classes = [Classes.of(part, "finetune", 1) for part in splits.values()]
+        names = sorted({name for each in classes for name in each.names})
+        windows = Windows(
+            self.place,
+            self.clips or study.evaluation.clips,
+            self.options.hop,
+            self.stride or study.evaluation.stride,
+        )
+        counts, measured, left_out = {}, {}, 0
+        for weights in study.weights:
+            said = [
+                part.finetune(weights, self.options.recipe, self.options.set, windows, self.crops)
+                for part in splits.values()
+            ]
+            judged = [
+                _judge(each, [str(video.label) for video in part.test], names, self.level)
+                for each, part in zip(said, splits.values(), strict=True)
+            ]
+            counts[weights] = np.sum([found for found, _ in judged], 0)
+            measured[weights] = [accuracies for _, accuracies in judged]
+            left_out = sum(each.left_out for each in said)
+        means = {
+            weights: {name: float(np.mean([m[name] for m in found])) for name in found[0]}
+            for weights, found in measured.items()
+        }
+        chance = float(np.mean([each.chance for each in classes]))
+        facts = self._facts(classes, windows)
+        if left_out:
+            facts["left_out"] = left_out
+        report = class_report("finetune", names, counts, chance, facts, means)
+        report.chances |= {"clip_accuracy": chance, "video_accuracy": chance}
+        if len(splits) > 1:
+            report.tables.insert(0, _spread(list(splits), measured))
+        return report
+
+    def _splits(self, study: Study) -> dict[int, Study]:
+        """Open the splits, and see that they are several."""
+        if not self.options.splits:
+            return {0: study}
+        splits = {number: study.of_split(number) for number in sorted(set(self.options.splits))}
+        tests: dict[frozenset[str], int] = {}
+        for number, part in splits.items():
+            paths = frozenset(video.path for video in part.test)
+            if paths in tests:
+                raise UsageError(
+                    f"splits {tests[paths]} and {number} have the same test videos",
+                    hint="data with one split are measured without `splits`",
+                )
+            tests[paths] = number
+        return splits
+
+    def _facts(self, classes: Sequence[Classes], windows: Windows) -> dict[str, Any]:
+        facts: dict[str, Any] = {"recipe": self.options.recipe}
+        if self.options.set:
+            facts["set"] = list(self.options.set)
+        if self.options.splits:
+            facts["splits"] = sorted(set(self.options.splits))
+        where = {"windows": windows.place, "clips": windows.clips, "stride": windows.stride}
+        if windows.place == "overlap":
+            where["hop"] = windows.hop
+            del where["clips"]
+        return facts | classes[0].facts | where | {"crops": self.crops, "level": self.level}
+
+
+def _judge(
+    classified: Classified, labels: Sequence[str], names: Sequence[str], level: str
+) -> tuple[NDArray[np.int64], dict[str, float]]:
+    """Return the confusion among all names, and accuracies."""
+    places = {name: place for place, name in enumerate(names)}
+    truth = np.array([places[label] for label in labels], dtype=np.int64)
+    own = np.array([places[name] for name in classified.classes], dtype=np.int64)
+    said = [_placed(clips, own, len(names)) for clips in classified.probabilities]
+    if level == "clip":
+        clips = np.repeat(truth, [len(each) for each in said])
+        counts = confusion(clips, clip_classes(said), len(names))
+    else:
+        counts = confusion(truth, video_classes(said), len(names))
+    clip, video = clip_accuracy(said, truth), video_accuracy(said, truth)
+    return counts, {
+        "accuracy": clip if level == "clip" else video,
+        "mean_class_accuracy": mean_class_accuracy(counts),
+        "clip_accuracy": clip,
+        "video_accuracy": video,
+    }
+
+
+def _placed(
+    probabilities: NDArray[np.float32], own: NDArray[np.int64], classes: int
+) -> NDArray[np.float32]:
+    """Widen (clips, k) of some classes to (clips, K) of all."""
+    wide = np.zeros((len(probabilities), classes), dtype=np.float32)
+    wide[:, own] = probabilities
+    return wide
+
+
+def _spread(splits: Sequence[int], measured: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
+    rows: list[list[str | float | int | None]] = []
+    for weights, found in measured.items():
+        for metric in ("clip_accuracy", "video_accuracy"):
+            values = [100 * accuracies[metric] for accuracies in found]
+            deviation = round(float(np.std(values, ddof=1)), 1)
+            shown = [round(value, 1) for value in values]
+            rows.append([weights, metric, *shown, round(float(np.mean(values)), 1), deviation])
+    columns = ["weights", "metric", *(f"split {n}" for n in splits), "mean", "deviation"]
+    return Table("accuracy of each split, percent", columns, rows)

@@ -1,0 +1,88 @@
+"""Fine-tuned networks for evaluation: trained where they are not there yet, and asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli.embed import Encoder
+from vidssl_cli.finetune import finetune
+from vidssl_cli.model import FinetuneLearner
+from vidssl_cli.pretrain import Session
+from vidssl_cli.recipe import FinetuneRecipe
+from vidssl_cli.recipe_files import load
+from vidssl_cli.runs import checkpoint_of, read_facts
+from vidssl_cli.videos import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vidssl_cli.videos import Video
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where fine-tuning starts from."""
+
+    run: Path
+    """Run or exported model."""
+    checkpoint: str
+    """Of a run."""
+    weights: str
+    """Their digest."""
+    scratch: bool
+    """Whether random weights take the place of these."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fine-tuned network."""
+
+    encoder: Encoder
+    learner: FinetuneLearner
+    classes: Sequence[str]
+    left_out: int
+    """Training videos that could not be used."""
+
+    @classmethod
+    def load(cls, run: Path, device: str) -> Classifier:
+        """Load the last checkpoint of a run of `vidssl finetune`."""
+        recipe = load(run / "recipe.yaml")
+        assert isinstance(recipe, FinetuneRecipe)
+        facts = read_facts(run)
+        classes = facts["classes"]
+        encoder = Encoder.load(run, device)
+        learner = FinetuneLearner(cast(Any, encoder.backbone), len(classes), recipe)
+        last = checkpoint_of(run, "last")
+        load_weights(learner, read_tensors(last), last)
+        learner.to(encoder.device).eval()
+        return cls(encoder, learner, classes, facts["skipped"])
+
+
+def finetuned(
+    folder: Path, recipe: FinetuneRecipe, data: Sequence[Video], source: Source, device: str
+) -> Classifier:
+    """Return a classifier that is trained below a folder, unless it was before.
+
+    Training that was interrupted goes on. Its directory is named by the digest of everything that
+    the classifier depends on. Test videos that cannot be read are an error, since accuracy on fewer
+    videos would be another figure; training videos are named, counted and left out.
+    """
+    asked = [recipe.model_dump(mode="json"), digest(data), source.weights, source.scratch]
+    name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+    run = folder / f"{'scratch' if source.scratch else 'finetuned'}-{name}"
+    if not (run / "run.json").is_file() or read_facts(run)["state"] != "finished":
+        finetune(
+            recipe,
+            data,
+            source.run,
+            Session(run, resume=True, device=device),
+            checkpoint=source.checkpoint,
+            scratch=source.scratch,
+            complete=True,
+        )
+    return Classifier.load(run, device)
