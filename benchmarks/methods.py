@@ -71,7 +71,7 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     for weights in study.weights:  # all taps in one pass
         study.features(weights, looks, [Reading(tap) for tap in TAPS])
     found: dict[str, Any] = {"recipe": recipe, "seed": seed, "seconds": round(seconds)}
-    found |= {weights: dict(study.own_task(weights)) for weights in study.weights}
+    found |= {weights: dict(study.own_task(weights).values) for weights in study.weights}
     for tap in TAPS:
         options = {
             "retrieval": Retrieval(name="retrieval", tap=tap, standardise=True, topk=[1]),

@@ -5,8 +5,10 @@ import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from vidssl_cli import baselines
 from vidssl_cli.charts import curves
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
@@ -14,8 +16,9 @@ from vidssl_cli.evaluate import EncoderStudy, as_json, evaluate, show
 from vidssl_cli.held_out import own_task
 from vidssl_cli.hooks import Curves, EvaluatorOptions, Report
 from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Corpus, PretrainRecipe
-from vidssl_plugins.evaluators.hooks import Linear, Pretext, Retrieval
+from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def test_rows_for_run_and_random_weights(encoder, toy_videos, tmp_path):
     assert all(0 <= row["top1"] <= row["top5"] <= 1 for row in document["rows"])
     assert 0 < document["chance"] < 1
     written = json.loads((tmp_path / "report.json").read_text())
-    assert document.items() <= written.items()
+    assert json.loads(json.dumps(document)).items() <= written.items()
     assert written["network"]["backbone"]["name"] == "r3d"
     again = evaluate(encoder, toy_videos, options, None)
     assert again.rows == report.rows
@@ -133,9 +136,9 @@ def test_own_task_on_videos_that_do_not_fill_couples(toy_videos, toy_recipe, tmp
     recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1) | changes)
     pretrain(recipe, toy_videos, Session(tmp_path / "run", device="cpu"))
     found = own_task(tmp_path / "run", toy_videos[:3], trained=True, device="cpu")
-    assert found["equivariance.loss"] >= 0
+    assert found.values["equivariance.loss"] >= 0
     alone = own_task(tmp_path / "run", toy_videos[:1], trained=True, device="cpu")
-    assert alone["equivariance.loss"] == 0  # one couple has no rival
+    assert alone.values["equivariance.loss"] == 0  # one couple has no rival
 
 
 def test_an_exported_model_has_no_own_task(encoder, toy_videos, tmp_path):
@@ -222,3 +225,54 @@ def test_other_splits_are_opened_by_number(encoder, toy_videos):
     assert study.of_split(2).data == toy_videos[::-1]
     with pytest.raises(UsageError, match="have one split"):
         EncoderStudy(encoder, toy_videos).of_split(2)
+
+
+def test_hand_made_features_are_kept_too(run, toy_videos, tmp_path, monkeypatch):
+    made = []
+
+    def describe(videos, side):
+        made.extend(videos)
+        return baselines.describe(videos, side)
+
+    monkeypatch.setattr("vidssl_cli.evaluate.describe", describe)
+    store = tmp_path / "features"
+    encoder = Encoder.load(run, "cpu")
+    first = EncoderStudy(encoder, toy_videos, store=store).baseline("colour", toy_videos[:3])
+    study = EncoderStudy(encoder, toy_videos, store=store)
+    again = study.baseline("colour", toy_videos[:4])
+    assert made == list(toy_videos[:4])
+    assert (again[:3] == first).all()
+    assert study.baseline("frame_difference", toy_videos[:4]).shape == (4, 64)
+    assert made == list(toy_videos[:4])
+    expected = baselines.describe(toy_videos[:1], 64)["colour"]
+    np.testing.assert_allclose(first[:1], expected, rtol=1e-6)
+
+
+def test_a_run_is_evaluated_on_other_data_without_its_own(
+    toy_recipe, toy_videos, make_video, tmp_path
+):
+    """As HMDB51 is by a run on UCF101: nothing but the run directory is needed."""
+    videos = [
+        probe(str(make_video(tmp_path / f"own/{number}.mp4", frames=30 + number)))
+        for number in range(4)
+    ]
+    recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1))
+    pretrain(recipe, videos, Session(tmp_path / "first", device="cpu"))
+    shutil.rmtree(tmp_path / "own")
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    rows = measure(moved, toy_videos, moved / "features")
+    assert [row["weights"] for row in rows] == ["run", "random"]
+
+
+def test_health_needs_no_labels_and_no_splits(encoder, toy_videos):
+    bare = [replace(video, label=None, split=None) for video in toy_videos]
+    report = evaluate(encoder, bare, Health(name="health"))
+    assert [row["weights"] for row in report.rows] == ["run", "random"]
+    assert report.facts["videos"] == 12
+
+
+def test_still_clips_of_a_network_that_sees_differences_are_all_alike(encoder, toy_videos):
+    report = evaluate(encoder, toy_videos, Retrieval(name="retrieval", still=True))
+    run, random = ({k: v for k, v in row.items() if k != "weights"} for row in report.rows)
+    assert run == random == report.chances
+    assert report.tables[0].title == "nothing to rank"

@@ -1,14 +1,22 @@
 """Accuracies (T-EV3, T-EV9), nearest neighbours and hits (T-EV4), chance."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    recall_score,
+)
 
 from vidssl_cli.metrics import (
+    average_precision,
+    average_precision_chance,
     class_accuracy,
     clip_accuracy,
     clip_classes,
@@ -164,3 +172,40 @@ def test_chance_by_enumeration():
 
 def test_a_class_that_is_not_in_the_gallery_has_no_chance():
     assert topk_chance(np.array([7]), GALLERY_CLASSES, (1, 5)) == {"top1": 0, "top5": 0}
+
+
+def test_average_precision_agrees_with_scikit_learn():
+    generator = np.random.default_rng(0)
+    gallery, queries = generator.normal(size=(60, 5)), generator.normal(size=(20, 5))
+    classes, asked = generator.integers(0, 4, 60), generator.integers(0, 4, 20)
+    ranking = cosine_ranking(queries, gallery, 60)
+    found = average_precision(classes[ranking] == asked[:, None])
+    lengths = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(gallery, axis=1)
+    cosines = queries @ gallery.T / lengths
+    expected = [
+        average_precision_score(classes == label, scores)
+        for label, scores in zip(asked, cosines, strict=True)
+    ]
+    assert found == pytest.approx(np.array(expected))
+
+
+def test_average_precision_by_hand():
+    right = np.array([[1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]], dtype=bool)
+    assert average_precision(right).tolist() == pytest.approx([(1 + 2 / 3) / 2, 1 / 4, 0])
+
+
+def test_average_precision_of_ties_is_that_of_the_gallery_order():
+    ranking = cosine_ranking(np.array([[1.0, 0]]), np.array([[2.0, 0], [1, 0], [3, 0]]), 3)
+    found = [
+        average_precision(np.array(classes)[ranking] == 1).item()
+        for classes in ([1, 0, 0], [0, 1, 0], [0, 0, 1])
+    ]
+    assert found == pytest.approx([1, 1 / 2, 1 / 3])
+
+
+@pytest.mark.parametrize("gallery", [(0, 0, 1, 1, 2), (0, 1), (0,), (0, 0, 0), (1,)])
+def test_chance_of_average_precision_by_enumeration(gallery):
+    classes = np.array(gallery)
+    right = np.array([classes[list(order)] == 0 for order in permutations(range(len(classes)))])
+    expected = average_precision(right).mean()
+    assert average_precision_chance(np.array([0]), classes) == pytest.approx(expected)

@@ -51,11 +51,14 @@ def evaluate(study, **options):
 
 def test_video_level():
     report = evaluate(toy(), topk=[3, 1, 2])
-    expected = {"weights": "run", "top1": 0, "top2": pytest.approx(2 / 3), "top3": 1}
-    assert report.rows == [expected]
-    assert list(report.rows[0]) == ["weights", "top1", "top2", "top3"]
+    # The galleries are ranked 0 1 3 2 4, 2 3 1 0 4 and 4 2 3 1 0.
+    precision = (1 / 2 + 2 / 4) / 2, 1 / 2, 1 / 3
+    expected = {"top1": 0, "top2": 2 / 3, "top3": 1, "mAP": np.mean(precision)}
+    (row,) = report.rows
+    assert list(row) == ["weights", *expected]
+    assert {key: row[key] for key in expected} == pytest.approx(expected)
     assert report.chance == pytest.approx((2 + 1 + 1) / 3 / 5)
-    assert report.chances.keys() == {"top1", "top2", "top3"}
+    assert report.chances.keys() == {"top1", "top2", "top3", "mAP"}
     assert report.facts["gallery"] == 5
     assert report.facts["queries"] == 3
 
@@ -122,8 +125,8 @@ def test_a_class_without_training_videos_is_never_hit():
     report = evaluate(
         study([[[1, 0]]] * 5, [[[1, 0]]] * 3, videos("01120", "train"), videos("xyz", "test"))
     )
-    assert report.rows[0]["top50"] == 0
-    assert report.chance == 0
+    assert report.rows[0]["top5"] == report.rows[0]["mAP"] == report.chance == 0
+    assert report.facts["unanswerable"] == 3
 
 
 def test_nothing_to_ask_or_no_such_tap():
@@ -135,7 +138,17 @@ def test_nothing_to_ask_or_no_such_tap():
         evaluate(toy(), tap="pool7")
 
 
-@pytest.mark.parametrize("options", [{"topk": []}, {"topk": [0]}, {"clips": 0}, {"level": "frame"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"taps": ["pool4:max"]},
+        {"topk": []},
+        {"topk": [0]},
+        {"clips": 0},
+        {"level": "frame"},
+        {"preset": "vidssl"},
+    ],
+)
 def test_refuses(options):
     with pytest.raises(ValidationError):
         Retrieval(name="retrieval", **options)

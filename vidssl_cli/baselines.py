@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from vidssl_cli.decode import read_frames
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.hooks import Baseline
     from vidssl_cli.videos import Video
 
 
@@ -35,22 +36,58 @@ def motion_energy(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
     since it depends on the contrast of what moves.
 
     Args:
-        frames: (T, H, W, 3), T at least 2.
+        frames: (T, H, W, 3).
     """
-    energy = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean((1, 2, 3))
+    energy = _differences(frames).mean((1, 2, 3))
     quantiles: NDArray[np.float64] = np.quantile(
         energy / max(energy.mean(), 1e-9), np.linspace(0, 1, 8)
     )
     return quantiles
 
 
-BASELINES: Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.float64]]] = {
+def one_frame(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return (192,) the middle frame of (T, H, W, 3), as averages over 8 x 8 areas."""
+    return _areas(frames[len(frames) // 2]).ravel()
+
+
+def frame_difference(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return (64,) where frames differ: the mean absolute difference in each of 8 x 8 areas.
+
+    Over time and colours.
+
+    Args:
+        frames: (T, H, W, 3).
+    """
+    where: NDArray[np.float64] = _areas(_differences(frames).mean(0)).mean(-1).ravel()
+    return where
+
+
+def _differences(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Return (T - 1, H, W, 3), how much frames differ from those before; one alone does not."""
+    pairs = frames if len(frames) > 1 else np.repeat(frames, 2, 0)
+    differences: NDArray[np.int16] = np.abs(np.diff(pairs.astype(np.int16), axis=0))
+    return differences
+
+
+def _areas(picture: NDArray[Any]) -> NDArray[np.float64]:
+    """Average a picture (H, W, 3) over 8 x 8 areas that differ by a pixel at most: (8, 8, 3)."""
+    areas = picture.astype(np.float64)
+    for axis in (0, 1):
+        edges = np.arange(9) * areas.shape[axis] // 8
+        sums = np.add.reduceat(areas, edges[:-1], axis)
+        areas = sums / np.diff(edges).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    return areas
+
+
+BASELINES: Mapping[Baseline, Callable[[NDArray[np.uint8]], NDArray[np.float64]]] = {
     "colour": colour,
+    "one_frame": one_frame,
     "motion_energy": motion_energy,
+    "frame_difference": frame_difference,
 }
 
 
-def describe(videos: Sequence[Video], side: int) -> dict[str, NDArray[np.float64]]:
+def describe(videos: Sequence[Video], side: int) -> dict[Baseline, NDArray[np.float64]]:
     """Return (N, D) of every baseline, from all frames of the videos.
 
     Args:

@@ -11,7 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.baselines import BASELINES, describe
 from vidssl_cli.charts import draw_all
 from vidssl_cli.comparison import Measured, beside, seen, splits
 from vidssl_cli.comparison import show as show_published
@@ -30,15 +33,16 @@ from vidssl_cli.transfer import Source, finetuned
 from vidssl_cli.videos import digest, training_part
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from vidssl_cli.clips import Windows
     from vidssl_cli.embed import Card, Encoder
     from vidssl_cli.hooks import (
+        Baseline,
         Crops,
         Embedding,
         EvaluatorOptions,
+        OwnTask,
         Report,
     )
     from vidssl_cli.recipe import Corpus
@@ -46,6 +50,9 @@ if TYPE_CHECKING:
 
 CALIBRATION_VIDEOS = 64
 """Training videos whose clips set the norms' statistics of the network with random weights."""
+
+BASELINE_SIDE = 64
+"""Short side in pixels at which whole videos are looked at for hand-made features."""
 
 VIDEOS_A_PART = 256
 """Embedded before their features are brought to disk; an interruption loses no more."""
@@ -112,8 +119,8 @@ class EncoderStudy:
             )
         return part
 
-    def own_task(self, weights: str) -> Mapping[str, float]:
-        """Return losses and metrics of the run's pretext tasks on the videos of the test split."""
+    def own_task(self, weights: str) -> OwnTask:
+        """Return how well the run does its pretext tasks on the videos of the test split."""
         if self.run is None or not (self.run / "recipe.yaml").is_file():
             raise UsageError(
                 "an exported model has no pretext tasks any more",
@@ -170,7 +177,7 @@ class EncoderStudy:
         figure that was asked for.
         """
         encoder = self._encoder(weights)
-        shelves = [self._shelf(encoder, reading, crops) for reading in readings]
+        shelves = [self._readings(encoder, reading, crops) for reading in readings]
         fps = encoder.card.input.fps
         views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
         unreadable: list[MediaError] = []
@@ -189,6 +196,35 @@ class EncoderStudy:
                 found = [features[number] for *_, features in read]
                 shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
         return [[shelf.rows[name] for name in names] for shelf in shelves]
+
+    def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D) hand-made features of whole videos.
+
+        All of them are made when the first is asked for, from one pass over the videos.
+        """
+        kept = {"vidssl": version("vidssl"), "side": BASELINE_SIDE}
+        shelves = {each: self._shelf({**kept, "baseline": each}) for each in BASELINES}
+        unreadable: list[MediaError] = []
+        every = [np.arange(video.frames or 0)[None] for video in videos]
+        names = [
+            row_name(self._digest(video, unreadable), frames)
+            for video, frames in zip(videos, every, strict=True)
+        ]
+        refuse(unreadable)
+        new = {
+            row: video
+            for row, video in zip(names, videos, strict=True)
+            if not all(row in shelf.rows for shelf in shelves.values())
+        }
+        if new:
+            try:
+                made = describe(list(new.values()), BASELINE_SIDE)
+            except MediaError as error:
+                refuse([error])
+            for each, shelf in shelves.items():
+                rows = made[each].astype(np.float32)[:, None]
+                shelf.add(dict(zip(new, rows, strict=True)))
+        return np.concatenate([shelves[name].rows[row] for row in names])
 
     def finetune(
         self,
@@ -224,7 +260,7 @@ class EncoderStudy:
                 self._digests[video.path] = ""
         return self._digests[video.path]
 
-    def _shelf(self, encoder: Encoder, reading: Reading, crops: Crops) -> Shelf:
+    def _readings(self, encoder: Encoder, reading: Reading, crops: Crops) -> Shelf:
         key = {
             "vidssl": version("vidssl"),
             "weights": encoder.digest,
@@ -235,6 +271,9 @@ class EncoderStudy:
             "crops": crops,
             **asdict(reading),
         }
+        return self._shelf(key)
+
+    def _shelf(self, key: Mapping[str, Any]) -> Shelf:
         name = json.dumps(key, sort_keys=True)
         if name not in self._shelves:
             self._shelves[name] = Shelf(self._store, key)

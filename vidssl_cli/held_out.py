@@ -11,9 +11,11 @@ import torch
 from vidssl_cli import runs
 from vidssl_cli.batches import Loader
 from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli.clips import ABSENT
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
 from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import Confusion, OwnTask
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import build_sampler
@@ -21,6 +23,8 @@ from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vidssl_cli.videos import Video
 
 VISITS = 2
@@ -29,8 +33,8 @@ VISITS = 2
 
 def own_task(
     run: Path, videos: Sequence[Video], *, trained: bool, device: str, checkpoint: str = "last"
-) -> dict[str, float]:
-    """Return the mean losses and metrics of a run's pretext tasks, by ``pretext.name``.
+) -> OwnTask:
+    """Return the mean losses and metrics of a run's pretext tasks, and what they took for what.
 
     Clips are drawn and varied as in training; nothing is learned, and norms use their statistics.
 
@@ -73,15 +77,49 @@ def own_task(
         flow=recipe.flow,
         device=chosen,
     )
-    return _measure(learner, loader, DTYPES[inference_precision(chosen)])
+    values, counts = _measure(learner, loader, DTYPES[inference_precision(chosen)])
+    names = recipe.sampler.classes()
+    confusions = [
+        _confusion(f"{pretext}.{label}", names.get(label, ()), *told)
+        for (pretext, label), told in counts.items()
+    ]
+    return OwnTask(values, confusions)
 
 
 @torch.no_grad()
-def _measure(learner: PretrainLearner, loader: Loader, precision: torch.dtype) -> dict[str, float]:
+def _measure(
+    learner: PretrainLearner, loader: Loader, precision: torch.dtype
+) -> tuple[dict[str, float], dict[tuple[str, str], tuple[Tensor, Tensor]]]:
+    """Return means over batches; and by pretext and label (N,) what is told and what is true."""
     learner.eval()
     sums: dict[str, float] = {}
+    told: dict[tuple[str, str], list[tuple[Tensor, Tensor]]] = {}
     for batch in track(loader.epoch(0), "held-out clips", loader.steps):
-        loss, values = learner(batch, precision)
+        features = learner.encode(batch.clips, precision)
+        loss, values = learner.losses(features, batch)
         for name, value in {"loss": loss, **values}.items():
             sums[name] = sums.get(name, 0.0) + float(value)
-    return {name: total / loader.steps for name, total in sums.items()}
+        for key, answers in learner.predictions(features, batch).items():
+            told.setdefault(key, []).append(answers)
+    means = {name: total / loader.steps for name, total in sums.items()}
+    return means, {
+        key: (torch.cat([p for p, _ in parts]), torch.cat([t for _, t in parts]))
+        for key, parts in told.items()
+    }
+
+
+def _confusion(title: str, names: Sequence[str], predicted: Tensor, true: Tensor) -> Confusion:
+    """Count what each class was taken for, where the label applies; nameless classes are numbered.
+
+    Args:
+        title: of the figure.
+        names: of the classes; those beyond are numbered.
+        predicted: (N,) class numbers.
+        true: (N,) class numbers or ABSENT.
+    """
+    applies = true != ABSENT
+    predicted, true = predicted[applies].cpu(), true[applies].cpu()
+    seen = 1 + max(torch.cat([predicted, true]).tolist(), default=-1)
+    classes = [*names, *map(str, range(len(names), seen))]
+    cells = torch.bincount(true * len(classes) + predicted, minlength=len(classes) ** 2)
+    return Confusion(title, classes, cells.view(len(classes), len(classes)).tolist())

@@ -39,6 +39,9 @@ Pool = Literal["gap", "gmp", "flatten", "maxpool122", "maxpool222", "adaptive_ma
 """How a tap (N, C, T, H, W) becomes a vector (N, D): methods.md 9.4."""
 Crops = Literal["centre", "three"]
 """Squares that are cut from each clip of a test: its middle, or three along the longer side."""
+Baseline = Literal["colour", "one_frame", "motion_energy", "frame_difference"]
+"""Features that nobody learned: shades of colour of the middle frame; that frame, made 8 x 8; how
+much frames differ from one to the next, over time; and where they do, 8 x 8."""
 Stream = Literal["pixels", "flow"]
 """What a batch may hold beside clips: see `clips.Batch`."""
 
@@ -101,6 +104,10 @@ class SamplerOptions(Options):
 
     def labels(self) -> Mapping[str, int]:
         """Name the free labels the plans carry, each with its number of classes (0: a quantity)."""
+        return {}
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of labels, for tables; those of others are numbered."""
         return {}
 
 
@@ -179,7 +186,10 @@ class PretextContext:
 class Pretext(Protocol):
     """A torch module: heads, losses, and whatever state they own (in buffers).
 
-    If it has a method ``after_step()``, that is called after every optimizer step.
+    If it has a method ``after_step()``, that is called after every optimizer step. If it tells
+    classes apart and has a method ``predictions(features, batch)``, that is called in evaluation
+    alone, and returns by label of the sampler two tensors of class numbers, (N,) what it tells and
+    (N,) what is true, ABSENT where the label does not apply.
     """
 
     def __call__(
@@ -269,6 +279,16 @@ class Report:
     published: Sequence[Beside] = ()
     """What papers report of the same protocol and data set, the closest first; not the
     evaluator's to fill in."""
+
+
+@dataclass(frozen=True)
+class OwnTask:
+    """How well a network does the pretext tasks of its run."""
+
+    values: Mapping[str, float]
+    """Losses and metrics, by ``pretext.name``."""
+    confusions: Sequence[Confusion] = ()
+    """Of tasks that classify: see `Pretext`. Titled ``pretext.label``."""
 
 
 @dataclass(frozen=True)
@@ -382,6 +402,10 @@ class Study(Protocol):
         """
         ...
 
+    def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D) hand-made features of whole videos, kept like those of networks."""
+        ...
+
     def finetune(
         self,
         weights: str,
@@ -403,8 +427,8 @@ class Study(Protocol):
         """
         ...
 
-    def own_task(self, weights: str) -> Mapping[str, float]:
-        """Return losses and metrics of the run's pretext tasks on the videos of the test split."""
+    def own_task(self, weights: str) -> OwnTask:
+        """Return how well the run does its pretext tasks on the videos of the test split."""
         ...
 
 

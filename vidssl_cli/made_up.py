@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.clips import known_frames
-from vidssl_cli.hooks import Classified, Look, Reading
+from vidssl_cli.hooks import Classified, Confusion, Look, OwnTask, Reading
 from vidssl_cli.recipe import Evaluation
 from vidssl_cli.videos import Video
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.clips import Windows
-    from vidssl_cli.hooks import Crops, Embedding
+    from vidssl_cli.hooks import Baseline, Crops, Embedding
 
 TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
 
@@ -43,6 +43,11 @@ def clouds(weights: str, look: Look, reading: Reading) -> NDArray[np.floating]:
     return noise
 
 
+def noise(name: str, video: Video) -> NDArray[np.floating]:
+    """Say nothing of the video, the same for the same video."""
+    return np.random.default_rng([*name.encode(), *video.path.encode()]).normal(size=8)
+
+
 @dataclass
 class MadeUpStudy:
     """A `hooks.Study` of videos that do not exist."""
@@ -59,6 +64,8 @@ class MadeUpStudy:
     residual: bool = False
     asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
     """What `features` was asked for."""
+    hand_made: Callable[[str, Video], NDArray[np.floating]] = noise
+    """From the name of a baseline and a video to (D,)."""
 
     @property
     def data(self) -> Sequence[Video]:
@@ -91,6 +98,10 @@ class MadeUpStudy:
             for reading in readings
         ]
 
+    def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D) hand-made features, by default noise."""
+        return np.stack([self.hand_made(name, video) for video in videos]).astype(np.float32)
+
     def finetune(
         self,
         weights: str,
@@ -117,6 +128,8 @@ class MadeUpStudy:
         nearness = [np.exp(d.min(1, keepdims=True) - d).astype(np.float32) for d in distances]
         return Classified(classes, [clips / clips.sum(1, keepdims=True) for clips in nearness])
 
-    def own_task(self, weights: str) -> Mapping[str, float]:
+    def own_task(self, weights: str) -> OwnTask:
         """Return a loss and an accuracy that only the run is good at."""
-        return {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
+        counts = [[9, 1], [1, 9]] if weights == "run" else [[2, 8], [7, 3]]
+        values = {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
+        return OwnTask(values, [Confusion("toy.kind", ["a", "b"], counts)])

@@ -5,7 +5,8 @@ Letters: N videos or gallery items, Q queries, K classes or neighbours, D featur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from math import comb
 from typing import TYPE_CHECKING, Any
 
@@ -94,16 +95,22 @@ def cosine_ranking(queries: Floats, gallery: Floats, top: int) -> Ints:
     Equally similar items stay in gallery order. Similarities are computed in double and compared
     in single precision, so that equal items tie in whatever order the machine adds.
     """
-    queries, gallery = _unit(queries), _unit(gallery)
+    parts = list(cosine_rankings(queries, gallery, top))
+    return np.concatenate([np.empty((0, min(top, len(gallery))), dtype=np.int64), *parts])
+
+
+def cosine_rankings(queries: Floats, gallery: Floats, top: int) -> Iterator[Ints]:
+    """Yield `cosine_ranking` in parts of a few hundred queries, for rankings of a whole gallery."""
+    queries, gallery = unit(queries), unit(gallery)
     top = min(top, len(gallery))
-    ranking = np.empty((len(queries), top), dtype=np.int64)
     for begin in range(0, len(queries), _QUERIES_AT_ONCE):
         distances = -(queries[begin : begin + _QUERIES_AT_ONCE] @ gallery.T).astype(np.float32)
         farthest = np.partition(distances, top - 1, axis=1)[:, top - 1]
+        ranking = np.empty((len(distances), top), dtype=np.int64)
         for row, (distance, limit) in enumerate(zip(distances, farthest, strict=True)):
             near = np.flatnonzero(distance <= limit)  # all that tie for the last place, too
-            ranking[begin + row] = near[np.argsort(distance[near], kind="stable")][:top]
-    return ranking
+            ranking[row] = near[np.argsort(distance[near], kind="stable")][:top]
+        yield ranking
 
 
 def topk_hits(ranking: Ints, queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, float]:
@@ -126,7 +133,7 @@ def topk_chance(queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, 
     C(N - m, k) of C(N, k) cases.
     """
     size = len(gallery)
-    members = [int((gallery == label).sum()) for label in queries]
+    members = _members(queries, gallery)
 
     def chance(k: int) -> float:
         k = min(k, size)
@@ -136,8 +143,46 @@ def topk_chance(queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, 
     return {f"top{k}": chance(k) for k in topk}
 
 
-def _unit(features: Floats) -> Floats:
+def average_precision(right: NDArray[np.bool_]) -> Floats:
+    """Return (Q,) the mean, over the items of a query's class, of the precision at their ranks.
+
+    The precision at rank r is the share of right items among the first r. The ranking is over the
+    whole gallery, and ties are in it as they are (scikit-learn puts equal scores at one rank
+    instead). A query whose class the gallery does not have counts 0. Its mean over queries is mAP.
+
+    Args:
+        right: (Q, N) whether the item at each rank has the query's class.
+    """
+    found = right.cumsum(1)
+    precision = found / np.arange(1, right.shape[1] + 1)
+    mean: Floats = (precision * right).sum(1) / np.maximum(found[:, -1], 1)
+    return mean
+
+
+def average_precision_chance(queries: Ints, gallery: Ints) -> float:
+    """Return the mean average precision to expect from a random ranking of this gallery.
+
+    For R of N items, the one at rank n is right in R / N of all rankings, and then each of the
+    n - 1 before it is in (R - 1) / (N - 1).
+    """
+    size = len(gallery)
+    harmonic = float((1 / np.arange(1, size + 1)).sum())
+
+    def expected(members: int) -> float:
+        others = (size - harmonic) * (members - 1) / (size - 1) if size > 1 else 0.0
+        return (harmonic + others) / size if members else 0.0
+
+    return float(np.mean([expected(members) for members in _members(queries, gallery)]))
+
+
+def _members(queries: Ints, gallery: Ints) -> list[int]:
+    """Return how many gallery items have the class of each query."""
+    counts = Counter(gallery.tolist())
+    return [counts[label] for label in queries.tolist()]
+
+
+def unit(features: Floats) -> Floats:
     """Scale rows to length 1; a row of zeros stays."""
     features = features.astype(np.float64)
-    unit: Floats = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return unit
+    scaled: Floats = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return scaled

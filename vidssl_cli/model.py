@@ -90,10 +90,17 @@ class PretrainLearner(Learner):
         self.names = distinct([options.title() for options in recipe.pretext])
         self.weights = [options.weight for options in recipe.pretext]
 
+    def encode(self, clips: Tensor, precision: torch.dtype) -> Features:
+        """Run the backbone, and let copies of it run in the same precision."""
+        self.precision = precision
+        return super().encode(clips, precision)
+
     def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of all loss terms, and every term and metric by name."""
-        self.precision = precision
-        features = self.encode(batch.clips, precision)
+        return self.losses(self.encode(batch.clips, precision), batch)
+
+    def losses(self, features: Features, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what `forward` does, of taps that are there already."""
         total = batch.clips.new_zeros(())
         values: dict[str, Tensor] = {}
         for name, weight, pretext in zip(self.names, self.weights, self.pretexts, strict=True):
@@ -102,6 +109,17 @@ class PretrainLearner(Learner):
                 total = total + weight * term
             values |= {f"{name}.{key}": value.detach() for key, value in (terms | metrics).items()}
         return total, values
+
+    def predictions(
+        self, features: Features, batch: Batch
+    ) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
+        """Return, by name and label, (N,) what the pretexts that classify tell and what is true."""
+        return {
+            (name, label): answers
+            for name, pretext in zip(self.names, self.pretexts, strict=True)
+            if (predict := getattr(pretext, "predictions", None))
+            for label, answers in predict(features, batch).items()
+        }
 
     def after_step(self) -> None:
         """Let every pretext that owns moving state update it."""

@@ -142,6 +142,9 @@ def check_sampler(options: SamplerOptions, lengths: Sequence[int] = LENGTHS) -> 
         visits = sampler.visits(video)
         assert visits >= 1, f"{video.path} has {visits} visits; what is usable has at least one"
     _check_stages(sampler, usable)
+    for label, names in options.classes().items():
+        classes = options.labels().get(label)
+        assert classes == len(names), f"{len(names)} names for the {classes} classes of {label}"
     for epoch in range(3):
         draws = [Draw(seed=0, epoch=epoch, video=index) for index in range(len(usable))]
         plans = sampler.plan_batch(usable, draws)
@@ -204,7 +207,7 @@ def _same_plan(a: ClipPlan, b: ClipPlan) -> bool:
 
 
 def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
-    """Check terms, metrics, gradients, saving and memories on features of noise.
+    """Check terms, metrics, gradients, predictions, saving and memories on features of noise.
 
     Args:
         options: What to build.
@@ -255,6 +258,16 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
         if update := getattr(module, "after_step", None):
             update()
     _assert_same_state(pretext, twin, "one step from one state led to two states")
+    _check_predictions(pretext.eval(), features, batch)
+
+
+def _check_predictions(pretext: nn.Module, features: Mapping[str, Tensor], batch: Batch) -> None:
+    predict = getattr(pretext, "predictions", None)
+    for label, (told, true) in (predict(features, batch) if predict else {}).items():
+        found = f"predictions of {label} are {tuple(told.shape)} and {tuple(true.shape)}"
+        assert told.shape == true.shape == (len(true),), f"{found}; both must be (N,)"
+        kinds = {told.dtype, true.dtype}
+        assert kinds == {torch.int64}, f"predictions of {label} are {kinds}, not int64"
 
 
 class _PlainBackbone(nn.Module):

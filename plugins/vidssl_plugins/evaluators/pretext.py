@@ -8,7 +8,10 @@ from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Report, Table
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Study
+    from vidssl_cli.hooks import Confusion, Study
+
+WIDEST = 8
+"""Classes of a confusion matrix that fits a terminal as a table; as a figure it has all."""
 
 
 class PretextEvaluator:
@@ -17,22 +20,47 @@ class PretextEvaluator:
     def __call__(self, study: Study) -> Report:
         """Report every accuracy; losses and other quantities stand in a table.
 
+        For tasks that classify, figures and tables tell what the run takes each class for.
+
         Raises:
             UsageError: no pretext task of the run has an accuracy.
         """
         found = {weights: study.own_task(weights) for weights in study.weights}
-        names = [name for name in found["run"] if name.endswith("accuracy")]
+        values = {weights: own.values for weights, own in found.items()}
+        names = [name for name in values["run"] if name.endswith("accuracy")]
         if not names:
             raise UsageError("no pretext task of the run has an accuracy to report")
         rows: list[dict[str, Any]] = [
-            {"weights": weights} | {name: values[name] for name in names}
-            for weights, values in found.items()
+            {"weights": weights} | {name: of_weights[name] for name in names}
+            for weights, of_weights in values.items()
         ]
-        others = [name for name in found["run"] if name not in names]
+        others = [name for name in values["run"] if name not in names]
         quantities = Table(
             "losses and other quantities",
             ["weights", *others],
-            [[w, *(round(values[name], 4) for name in others)] for w, values in found.items()],
+            [
+                [w, *(round(of_weights[name], 4) for name in others)]
+                for w, of_weights in values.items()
+            ],
         )
-        chances = {name: found["random"][name] for name in names}
-        return Report(rows, chances[names[0]], chances, tables=[quantities])
+        chances = {name: values["random"][name] for name in names}
+        confusions = list(found["run"].confusions)
+        tables = [_table(each) for each in confusions if len(each.classes) <= WIDEST]
+        return Report(
+            rows, chances[names[0]], chances, tables=[quantities, *tables], figures=[*confusions]
+        )
+
+
+def _table(confusion: Confusion) -> Table:
+    rows = [
+        [name, *counts, _percent(counts[number], sum(counts))]
+        for number, (name, counts) in enumerate(
+            zip(confusion.classes, confusion.counts, strict=True)
+        )
+    ]
+    title = f"{confusion.title}: clips of each class (rows) by what they were taken for"
+    return Table(title, ["", *confusion.classes, "right, %"], rows)
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return round(100 * part / whole, 1) if whole else None

@@ -57,8 +57,18 @@ class ClassifyPretext(nn.Module):
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the term ``loss`` and the metric ``accuracy``."""
+        loss, accuracy = masked_cross_entropy(*self._told(features, batch))
+        return {"loss": loss}, {"accuracy": accuracy}
+
+    def predictions(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the class that is told of each clip or video, and the true one."""
+        logits, labels = self._told(features, batch)
+        return {self.options.label: (logits.argmax(1), labels)}
+
+    def _told(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits (N, classes) and labels (N,)."""
         vectors = clip_vectors(features, self.options.tap, self.options.reduce)
         rows = vectors.flatten(0, 1) if self.options.over == "clip" else vectors.flatten(1)
-        labels = batch.labels[self.options.label].flatten()
-        loss, accuracy = masked_cross_entropy(self.head(rows), labels)
-        return {"loss": loss}, {"accuracy": accuracy}
+        return self.head(rows), batch.labels[self.options.label].flatten()

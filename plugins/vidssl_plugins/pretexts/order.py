@@ -60,6 +60,18 @@ class OrderPretext(nn.Module):
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the term ``loss`` and the metric ``accuracy``, means over videos and orders."""
+        loss, accuracy = masked_cross_entropy(*self._told(features, batch))
+        return {"loss": loss}, {"accuracy": accuracy}
+
+    def predictions(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the order that is told of each video as it is shown, and the true one."""
+        logits, ranks = self._told(features, batch)
+        return {"permutation": (logits.argmax(1), ranks)}
+
+    def _told(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits (N, orders) and ranks (N,) of every order that is shown of every video."""
         vectors = clip_vectors(features, self.tap)
         videos, views = vectors.shape[:2]
         firsts = vectors[:, :, None].expand(-1, -1, views, -1)
@@ -70,6 +82,4 @@ class OrderPretext(nn.Module):
         first, second = self.orders[ranks][..., self.pairs].unbind(-2)  # (B, orders, pairs)
         rows = torch.arange(videos, device=vectors.device)[:, None, None]
         joined = compared[rows, first, second].flatten(2)
-        logits = self.head(self.dropout(joined)).flatten(0, 1)
-        loss, accuracy = masked_cross_entropy(logits, ranks.flatten())
-        return {"loss": loss}, {"accuracy": accuracy}
+        return self.head(self.dropout(joined)).flatten(0, 1), ranks.flatten()

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from vidssl_plugins.pretexts.hooks import TemporalTransforms
 
 
+TERMS = {"transform": "motion", "speed": "speed"}
+"""What the loss of each label is called."""
+
+
 class TemporalTransformsPretext(nn.Module):
     """One last layer to motion and speed logits, with a softmax over each part.
 
@@ -46,17 +50,33 @@ class TemporalTransformsPretext(nn.Module):
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the terms ``motion`` and ``speed`` and the accuracy of each."""
-        logits = self.head(clip_vectors(features, self.tap).flatten(0, 1))
-        motion_logits, speed_logits = logits.split([self.types, self.speeds], dim=1)
-        transform = batch.labels["transform"].flatten()
         terms, metrics = {}, {}
-        if self.types > 1:
-            motion, metrics["motion_accuracy"] = masked_cross_entropy(motion_logits, transform)
-            terms["motion"] = self.motion_weight * motion
-        if self.speed_on:
-            speed = self._counted(transform, batch.labels["speed"].flatten())
-            terms["speed"], metrics["speed_accuracy"] = masked_cross_entropy(speed_logits, speed)
+        for label, (logits, true) in self._told(features, batch).items():
+            name = TERMS[label]
+            loss, metrics[f"{name}_accuracy"] = masked_cross_entropy(logits, true)
+            terms[name] = (self.motion_weight if label == "transform" else 1.0) * loss
         return terms, metrics
+
+    def predictions(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the transformation and the speed that are told of each clip, and the true ones."""
+        told = self._told(features, batch)
+        return {label: (logits.argmax(1), true) for label, (logits, true) in told.items()}
+
+    def _told(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return logits (N, classes) and labels (N,) of each part that has something to tell."""
+        logits = self.head(clip_vectors(features, self.tap).flatten(0, 1))
+        motion, speed = logits.split([self.types, self.speeds], dim=1)
+        transform = batch.labels["transform"].flatten()
+        told = {}
+        if self.types > 1:
+            told["transform"] = motion, transform
+        if self.speed_on:
+            told["speed"] = speed, self._counted(transform, batch.labels["speed"].flatten())
+        return told
 
     def _counted(self, transform: Tensor, speed: Tensor) -> Tensor:
         """Mark the speed ABSENT on clips whose type does not count in the speed term."""

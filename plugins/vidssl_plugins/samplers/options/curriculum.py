@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
@@ -137,3 +137,7 @@ class Curriculum(SamplerOptions):
     def labels(self) -> Mapping[str, int]:
         """Name the labels of the other sampler."""
         return self.sampler.labels()
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the labels of the other sampler."""
+        return self.sampler.classes()

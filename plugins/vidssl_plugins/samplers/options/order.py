@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -13,6 +14,11 @@ from vidssl_plugins.samplers.options.short import Short
 
 if TYPE_CHECKING:
     from vidssl_cli.clips import Sampler
+
+
+def order_names(views: int) -> tuple[str, ...]:
+    """Return the orders of V views by rank, each as numbers of the views from 1: 123, 132."""
+    return tuple("".join(map(str, order)) for order in permutations(range(1, views + 1)))
 
 
 class ClipOrder(SamplerOptions):
@@ -44,3 +50,7 @@ class ClipOrder(SamplerOptions):
     def labels(self) -> Mapping[str, int]:
         """Name the one label."""
         return {"permutation": math.factorial(self.clips)}
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the label."""
+        return {"permutation": order_names(self.clips)}

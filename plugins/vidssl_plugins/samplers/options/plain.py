@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -68,6 +68,10 @@ class Rotation(OneClip):
         """Name the one label."""
         return {"rotation": 4}
 
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the label."""
+        return {"rotation": ("0°", "90°", "180°", "270°")}
+
 
 class ArrowOfTime(OneClip):
     """Clips played forwards and backwards (arrow of time, Wei et al. 2018).
@@ -86,6 +90,10 @@ class ArrowOfTime(OneClip):
     def labels(self) -> Mapping[str, int]:
         """Name the one label."""
         return {"direction": 2}
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the label."""
+        return {"direction": ("forwards", "backwards")}
 
 
 class ShuffleAndLearn(OneClip):
@@ -121,3 +129,7 @@ class ShuffleAndLearn(OneClip):
     def labels(self) -> Mapping[str, int]:
         """Name the one label."""
         return {"shuffled": 2}
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the label."""
+        return {"shuffled": ("in order", "shuffled")}

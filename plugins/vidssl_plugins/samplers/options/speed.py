@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from vidssl_cli.hooks import SamplerOptions, ascending
+from vidssl_plugins.samplers.options.order import order_names
 from vidssl_plugins.samplers.options.short import ShortOrClamp, ShortOrLess
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class Pace(SamplerOptions):
         """Name the one label."""
         return {"pace": len(self.paces)}
 
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the label."""
+        return {"pace": tuple(map(str, self.paces))}
+
 
 MOST_CLIPS = 7
 """Clips that can be put in order: 7 have 5040 orders."""
@@ -169,6 +174,10 @@ class PlaybackSpeed(SamplerOptions):
         """Name the one label."""
         return {"permutation": math.factorial(len(self.signed))}
 
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the label."""
+        return {"permutation": order_names(len(self.signed))}
+
 
 Rates = tuple[Annotated[float, Field(ge=1)], PositiveFloat]
 """Smallest and largest rate, 1 for normal speed."""
@@ -215,3 +224,7 @@ class Speediness(SamplerOptions):
     def labels(self) -> Mapping[str, int]:
         """Name the one label."""
         return {"fast": 2}
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the label."""
+        return {"fast": ("normal", "fast")}

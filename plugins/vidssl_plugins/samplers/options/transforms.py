@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator
@@ -22,6 +22,12 @@ def _ascending(speeds: tuple[int, ...]) -> tuple[int, ...]:
 
 Speeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_ascending)]
 """Speed classes; class k plays every 2^k-th frame."""
+
+
+def speed_names(speeds: tuple[int, ...]) -> tuple[str, ...]:
+    """Return speed classes as times normal speed: 1x, 2x, 4x."""
+    return tuple(f"{2**speed}x" for speed in speeds)
+
 
 TransformType = Literal["speed", "random", "periodic", "warp"]
 TRANSFORM_TYPES: tuple[TransformType, ...] = ("speed", "random", "periodic", "warp")
@@ -79,6 +85,10 @@ class TemporalTransforms(SamplerOptions):
         """Name the two labels."""
         return {"transform": len(self.types), "speed": len(self.speeds)}
 
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the two labels."""
+        return {"transform": self.types, "speed": speed_names(self.speeds)}
+
 
 class TimeEquivariant(SamplerOptions):
     """Two clips of each video; couples of videos share what lies between their two clips.
@@ -122,3 +132,11 @@ class TimeEquivariant(SamplerOptions):
         if self.equivariance != "none":
             names |= {"couple": 0, "relation": 0}
         return names
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of the labels that have any."""
+        return {
+            "speed": speed_names(self.speeds),
+            "direction": ("forwards", "backwards"),
+            "order": ("before", "after", "overlap"),
+        }

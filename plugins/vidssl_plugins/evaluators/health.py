@@ -1,0 +1,305 @@
+"""What is wrong with a representation that no accuracy tells: collapse, colour, nothing learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import Baseline, Curves, Report, Table
+from vidssl_cli.metrics import cosine_ranking, standardise, unit
+from vidssl_plugins.evaluators.settings import settle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.hooks import Study
+    from vidssl_cli.videos import Video
+    from vidssl_plugins.evaluators.hooks_retrieval import Health
+
+    Floats = NDArray[np.floating[Any]]
+
+DEAD = 0.01
+"""A dimension is dead if its deviation is below this share of the root mean square of all."""
+ROUNDING = 1e-6
+"""Deviations below this share of the largest number are rounding."""
+COLLAPSED = 2.0
+"""Effective rank below which clips differ in no more than one direction."""
+ALIKE = 0.5
+"""Two representations are much alike if their neighbours overlap by more than this share of what
+lies between chance and all."""
+RANDOM = "random_weights"
+"""What overlaps with the network before training are called."""
+DRAWN = 100
+"""Directions of the spectrum to draw."""
+COLOUR: Sequence[Baseline] = ("colour", "one_frame")
+"""Baselines that see nothing of motion."""
+
+
+def deviations(features: Floats) -> Floats:
+    """Return the deviation (D,) of each dimension of (N, D); 0 where it is rounding."""
+    features = features.astype(np.float64)
+    found = features.std(0)
+    real: Floats = found * (found > ROUNDING * np.abs(features).max())
+    return real
+
+
+def spectrum(features: Floats) -> Floats:
+    """Return the shares of variance, descending, of the principal directions of (N, D).
+
+    All are 0 where nothing varies.
+    """
+    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    centred *= deviations(features) > 0
+    few, many = sorted(centred.shape)
+    gram = centred.T @ centred if many == len(centred) else centred @ centred.T
+    values = np.linalg.eigvalsh(gram)[::-1].clip(min=0)
+    return np.asarray(values[:few] / max(values.sum(), np.finfo(float).tiny))
+
+
+def effective_rank(features: Floats) -> float:
+    """Return in how many directions (N, D) vary: exp of the entropy of the covariance's spectrum.
+
+    Roy, Vetterli 2007, "The effective rank: a measure of effective dimensionality", definition 1,
+    of the covariance matrix. From 1 to min(N - 1, D); 0 if nothing varies.
+    """
+    shares = spectrum(features)
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
+
+
+def alignment(clips: Sequence[Floats]) -> float:
+    """Return the mean squared distance of two clips of one video, from 0 to 4.
+
+    Wang, Isola 2020, equation of L_align with alpha 2, over all pairs of clips (clips, D) of each
+    video, scaled to length 1.
+    """
+    distances = []
+    for of_video in map(unit, clips):
+        first, second = np.triu_indices(len(of_video), 1)
+        distances.append(np.square(of_video[first] - of_video[second]).sum(1).mean())
+    return float(np.mean(distances))
+
+
+def uniformity(features: Floats) -> float:
+    """Return how evenly (N, D) lie on the sphere: the lower the better, 0 if all are one point.
+
+    Wang, Isola 2020, L_uniform with t 2: the log of the mean, over pairs, of exp(-2 d^2).
+    """
+    points = unit(features)
+    first, second = np.triu_indices(len(points), 1)
+    squared = (2 - 2 * (points @ points.T)[first, second]).clip(min=0)
+    return float(np.log(np.exp(-2 * squared).mean()))
+
+
+def neighbours(features: Floats, count: int) -> NDArray[np.int64]:
+    """Return (N, count), for each of (N, D) the nearest others by cosine, standardised."""
+    points = standardise(features, features)
+    ranking = cosine_ranking(points, points, count + 1)
+    itself = ranking == np.arange(len(points))[:, None]
+    itself[~itself.any(1), -1] = True  # one of more than count + 1 equals: leave out any
+    others: NDArray[np.int64] = ranking[~itself].reshape(len(points), count)
+    return others
+
+
+def overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
+    """Return the share of neighbours (N, count) that are in both."""
+    both = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
+    return float(np.mean(both) / one.shape[1])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of one set of weights."""
+
+    rank: float
+    """Effective rank."""
+    own_units: float
+    """The same with every live dimension in units of its own deviation, as standardised retrieval
+    sees them: a few dimensions of large numbers leave little to all others in a covariance."""
+    dimensions: int
+    """D."""
+    dead: int
+    """Dimensions that hardly vary."""
+    alignment: float
+    uniformity: float
+    shares: Floats
+    """Of variance, by direction."""
+    overlaps: dict[str, float]
+    """Of neighbours, with each baseline and with random weights."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether clips differ in no more than one direction."""
+        return self.own_units < COLLAPSED
+
+
+class HealthEvaluator:
+    """Measures features of videos without asking for labels."""
+
+    def __init__(self, options: Health) -> None:
+        self.options = options
+
+    def __call__(self, study: Study) -> Report:
+        """Report the effective rank and the live dimensions as shares of D, and overlaps.
+
+        Raises:
+            UsageError: there are fewer than three videos, or a single clip of each.
+        """
+        videos = _spread(study.data, self.options.videos)
+        if len(videos) < 3:
+            raise UsageError(
+                f"health compares neighbours, and needs three videos; there are {len(videos)}"
+            )
+        settings = settle(self.options, study)
+        if settings.windows.clips < 2:
+            raise UsageError(
+                "health compares clips of one video, and needs two of each",
+                where="clips",
+                hint="--set clips=2",
+            )
+        near = min(self.options.neighbours, (len(videos) - 1) // 2)
+        chance = near / (len(videos) - 1)
+        others = {
+            name: neighbours(study.baseline(name, videos), near) for name in get_args(Baseline)
+        }
+        clips = {weights: settings.clips(study, weights, videos) for weights in study.weights}
+        means = {
+            weights: np.stack([each.mean(0) for each in of_videos])
+            for weights, of_videos in clips.items()
+        }
+        if "random" in means:
+            others[RANDOM] = neighbours(means["random"], near)
+        found = {
+            weights: _measure(of_videos, means[weights], others, near, chance)
+            for weights, of_videos in clips.items()
+        }
+        overlaps = {name: chance for name in ("colour", RANDOM) if name in others}
+        return Report(
+            [
+                {
+                    "weights": weights,
+                    "effective_rank": each.rank / each.dimensions,
+                    "live": 1 - each.dead / each.dimensions,
+                    **{name: each.overlaps[name] for name in overlaps},
+                }
+                for weights, each in found.items()
+            ],
+            chance=0.0,
+            chances=overlaps,
+            facts={
+                "videos": len(videos),
+                "neighbours": near,
+                **{key: settings.facts[key] for key in ("clips", "stride", "tap", "pool")},
+            },
+            tables=[
+                _verdicts(found["run"], chance),
+                _quantities(found),
+                _overlaps(found, list(others), chance),
+            ],
+            figures=[_curves(found)],
+        )
+
+
+def _spread(videos: Sequence[Video], most: int) -> Sequence[Video]:
+    if len(videos) <= most:
+        return videos
+    return [videos[number * len(videos) // most] for number in range(most)]
+
+
+def _measure(
+    clips: Sequence[Floats],
+    means: Floats,
+    others: dict[str, NDArray[np.int64]],
+    near: int,
+    chance: float,
+) -> Finding:
+    together = np.concatenate(clips)
+    varying = deviations(together)
+    live = varying > DEAD * np.sqrt(np.square(varying).mean())
+    mine = neighbours(means, near) if deviations(means).any() else None
+    return Finding(
+        effective_rank(together),
+        effective_rank(together[:, live] / varying[live]) if live.any() else 0.0,
+        together.shape[1],
+        int((~live).sum()),
+        alignment(clips),
+        uniformity(means),
+        spectrum(together),
+        # Where all videos look the same, none is nearer, and any could be anyone's neighbour.
+        {
+            name: chance if mine is None else overlap(mine, theirs)
+            for name, theirs in others.items()
+        },
+    )
+
+
+def _verdicts(run: Finding, chance: float) -> Table:
+    """Answer in words what the figures say of the run."""
+
+    def like(names: Sequence[str]) -> list[str]:
+        name = max(names, key=run.overlaps.__getitem__)
+        share = (run.overlaps[name] - chance) / (1 - chance)
+        answer = "yes" if share > ALIKE else "partly" if share > ALIKE / 2 else "no"
+        shared = f"{100 * run.overlaps[name]:.0f} % of neighbours as by {name}"
+        return [answer, f"{shared}, chance {100 * chance:.0f} %"]
+
+    rank = f"effective rank {run.rank:.1f} of {run.dimensions}, {run.own_units:.1f} in own units"
+    dead = f"{run.dead} of {run.dimensions} dimensions hardly vary"
+    rows = [
+        ["is it collapsed?", "yes" if run.collapsed else "no", rank],
+        ["are dimensions dead?", _share(run.dead / run.dimensions), dead],
+        ["is it merely colour?", *like(COLOUR)],
+    ]
+    if RANDOM in run.overlaps:
+        rows.append(["is it as before training?", *like([RANDOM])])
+    return Table("verdict on the run", ["question", "answer", "why"], rows)
+
+
+def _share(dead: float) -> str:
+    return "most" if dead > 0.5 else "some" if dead > 0.1 else "no"
+
+
+def _quantities(found: dict[str, Finding]) -> Table:
+    return Table(
+        "distances of clips and directions of variance",
+        ["weights", "effective rank", "in own units", "of", "dead", "alignment", "uniformity"],
+        [
+            [
+                weights,
+                round(each.rank, 2),
+                round(each.own_units, 2),
+                each.dimensions,
+                each.dead,
+                round(each.alignment, 4),
+                round(each.uniformity, 4),
+            ]
+            for weights, each in found.items()
+        ],
+    )
+
+
+def _overlaps(found: dict[str, Finding], names: Sequence[str], chance: float) -> Table:
+    rows: list[list[str | float]] = [
+        [name, *(round(100 * each.overlaps[name], 1) for each in found.values())] for name in names
+    ]
+    rows.append(["chance", *(round(100 * chance, 1) for _ in found)])
+    return Table("neighbours in common, percent", ["with", *found], rows)
+
+
+def _curves(found: dict[str, Finding]) -> Curves:
+    return Curves(
+        "variance by direction",
+        "principal directions",
+        "share of the variance in them",
+        {
+            weights: [
+                (float(number), float(share))
+                for number, share in enumerate(np.cumsum(each.shares[:DRAWN]), 1)
+            ]
+            for weights, each in found.items()
+        },
+    )

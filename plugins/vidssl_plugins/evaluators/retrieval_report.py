@@ -1,0 +1,124 @@
+"""Tables and pictures of what retrieval found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.hooks import Curves, Neighbours, Table
+
+if TYPE_CHECKING:
+    from vidssl_cli.hooks import Reading
+    from vidssl_plugins.evaluators.ranking import Found, Search
+
+QUERIES = 5
+"""Right and wrong answers to look at, of each."""
+
+
+def recall(lines: Mapping[str, Found]) -> Curves:
+    """Draw the share of queries with a hit over the number of neighbours looked at."""
+    return Curves(
+        "recall at k",
+        "k, neighbours looked at",
+        "queries with a hit",
+        {
+            name: [(float(k), hits) for k, hits in enumerate(found.hits, 1)]
+            for name, found in lines.items()
+        },
+    )
+
+
+def layers(
+    search: Search, readings: Sequence[Reading], found: Mapping[str, Sequence[Found]]
+) -> tuple[Table, Curves]:
+    """Set out a sweep over layers.
+
+    Args:
+        search: What was looked for.
+        readings: The layers.
+        found: By weights, what each layer found.
+    """
+    rows = [
+        [reading.tap, reading.pool, weights, *_percents(search, of_layers[number])]
+        for number, reading in enumerate(readings)
+        for weights, of_layers in found.items()
+    ]
+    table = Table("by layer, percent", ["layer", "pool", "weights", *_names(search)], rows)
+    names = ", ".join(f"{n} {reading.tap}" for n, reading in enumerate(readings, 1))
+    k = search.topk[0]
+    lines = {
+        weights: [(float(n), each.hits[k - 1]) for n, each in enumerate(of_layers, 1)]
+        for weights, of_layers in found.items()
+    }
+    return table, Curves("retrieval by layer", f"layer: {names}", f"top{k}", lines)
+
+
+def beside(
+    search: Search, rows: Mapping[str, Found], whole: Search, others: Mapping[str, Found]
+) -> Table:
+    """Set features that nobody learned, of whole videos, beside those of networks."""
+    names = _names(search)
+    cells: list[list[str | float | None]] = [
+        [name, *_percents(search, found)]
+        for name, found in {**rows, "chance": search.guessed}.items()
+    ]
+    for name, found in others.items():
+        metrics = whole.metrics(found)
+        cells.insert(-1, [name, *(_percent(metrics.get(metric)) for metric in names)])
+    return Table("beside features that nobody learned, percent", ["features", *names], cells)
+
+
+def warning(alike: Sequence[str], blind: bool) -> Table:
+    """Say that figures are a guesser's, and why.
+
+    Args:
+        alike: Weights by which nothing is nearer than anything else.
+        blind: Whether the network sees differences of frames, and clips had none.
+    """
+    why = "the network says the same of every video"
+    if blind:
+        why = "the network sees differences of frames, of which still clips have none"
+    text = f"{why}: nothing is nearer than anything else, and the figures are those of chance"
+    return Table("nothing to rank", ["weights", "why"], [[", ".join(alike), text]])
+
+
+def neighbours(search: Search, found: Found) -> list[Neighbours]:
+    """Pick a handful of queries whose nearest neighbour is right, and of those where it is not."""
+    if found.nearest is None or found.cosines is None:
+        return []
+    right = search.offered[found.nearest[:, 0]] == search.wanted
+    titles = {True: "queries whose nearest is right", False: "queries whose nearest is wrong"}
+    figures = []
+    for kind, title in titles.items():
+        chosen = _spread(np.flatnonzero(right == kind).tolist())
+        if not chosen:
+            continue
+        queries, hits = [], []
+        for number in chosen:
+            video = search.queries.videos[search.queries.owners[number]]
+            queries.append((video.path, str(video.label)))
+            items = zip(found.nearest[number], found.cosines[number], strict=True)
+            owned = [(search.gallery.videos[search.gallery.owners[i]], c) for i, c in items]
+            hits.append([(v.path, str(v.label), round(float(c), 4)) for v, c in owned])
+        figures.append(Neighbours(title, queries, hits))
+    return figures
+
+
+def _spread(numbers: Sequence[int]) -> list[int]:
+    """Pick a few, evenly spaced."""
+    places = np.linspace(0, len(numbers) - 1, min(QUERIES, len(numbers))).round().astype(int)
+    return [numbers[place] for place in places]
+
+
+def _names(search: Search) -> list[str]:
+    return list(search.metrics(search.guessed))
+
+
+def _percents(search: Search, found: Found) -> list[float | None]:
+    return [_percent(value) for value in search.metrics(found).values()]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 1)
