@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
 from vidssl_cli.precision import inference_precision
 from vidssl_cli.rate import stored_frames
+from vidssl_cli.runs import trained
 from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
@@ -256,6 +258,8 @@ def evaluate(
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
             "data": digest(data),
+            "checkpoint": run and trained(run, checkpoint),
+            "argv": sys.argv,
         }
         atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")
     return report

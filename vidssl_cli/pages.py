@@ -6,6 +6,7 @@ A content policy forbids both. Text must be escaped by whoever writes it; titles
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,9 @@ from string import Template
 from vidssl_cli.artefacts import atomic_write
 
 
-def write_page(path: Path, title: str, subtitle: str, content: str, *, style: str) -> None:
+def write_page(
+    path: Path, title: str, subtitle: str, content: str, *, style: str | Sequence[str]
+) -> None:
     """Write a page.
 
     Args:
@@ -22,10 +25,14 @@ def write_page(path: Path, title: str, subtitle: str, content: str, *, style: st
         title: Its heading, plain text.
         subtitle: One line below, plain text.
         content: HTML.
-        style: A style sheet of this package, which is added to what pages share.
+        style: A style sheet of this package, or several, which are added to what pages share.
     """
+    sheets = [style] if isinstance(style, str) else style
     page = Template(_resource("page.html")).substitute(
-        title=escape(title), subtitle=escape(subtitle), style=_resource(style), content=content
+        title=escape(title),
+        subtitle=escape(subtitle),
+        style="".join(map(_resource, sheets)),
+        content=content,
     )
     atomic_write(path, page.encode(errors="replace"))
 

@@ -20,7 +20,9 @@ from vidssl_cli.cli import (
     examine,
     plugins,
     recipes,
+    results,
     search,
+    sweep,
     train,
     weights,
 )
@@ -57,7 +59,20 @@ def vidssl(
     """Learn video representations from unlabelled video, and search video with them."""
 
 
-for module in (demo, train, weights, evaluate, search, data, examine, recipes, plugins, doctor):
+for module in (
+    demo,
+    train,
+    weights,
+    evaluate,
+    sweep,
+    results,
+    search,
+    data,
+    examine,
+    recipes,
+    plugins,
+    doctor,
+):
     module.register(app)
 
 

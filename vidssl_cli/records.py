@@ -1,0 +1,217 @@
+"""What runs left behind: how they stand, what they logged, and what was measured of them.
+
+Nothing here needs the plugins that a run was made with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from vidssl_cli import located, runs
+from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
+
+REPORT = "report.json"
+
+Figure = Curves | Confusion | Neighbours
+
+_FIGURES: Mapping[str, TypeAdapter[Any]] = {
+    kind.__name__.lower(): TypeAdapter(kind) for kind in (Curves, Confusion, Neighbours)
+}
+
+
+def _figures(found: Any) -> Any:
+    """Turn figures into what they were, but for kinds that only another version knows."""
+    if not isinstance(found, list) or not all(isinstance(figure, dict) for figure in found):
+        raise ValueError("should be a list of mappings")
+    return [
+        _FIGURES[figure["kind"]].validate_python(figure)
+        for figure in found
+        if figure.get("kind") in _FIGURES
+    ]
+
+
+def _row(found: Any) -> Any:
+    if not isinstance(found, dict) or not isinstance(found.get("weights"), str):
+        raise ValueError("should be a mapping with weights and metrics")
+    return found
+
+
+class PublishedRow(BaseModel):
+    """A row of a paper's table."""
+
+    source: str
+    figures: dict[str, float | None]
+    differs: list[str] | str = ()  # type: ignore[assignment]
+    """What keeps it from being compared with ours."""
+
+
+class Evaluation(BaseModel):
+    """What one protocol found about a run: its report.json, docs/json.md."""
+
+    evaluator: str
+    options: dict[str, Any]
+    rows: Annotated[
+        list[Annotated[dict[str, str | float | None], BeforeValidator(_row)]], Field(min_length=1)
+    ]
+    chances: dict[str, float] = {}
+    facts: dict[str, Any] = {}
+    tables: list[Table] = []
+    figures: Annotated[list[Any], BeforeValidator(_figures)] = []
+    published: list[PublishedRow] = []
+    data: str = ""
+    """Digest of the videos that it was measured on."""
+    checkpoint: str | None = None
+    """How far the network was trained that was measured."""
+    argv: list[str] = []
+    """The command line."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what was measured, the leading one first."""
+        return [name for name in self.rows[0] if name != "weights"]
+
+    def figure(self, weights: str, metric: str) -> float | None:
+        """Return what was measured of a set of weights."""
+        for row in self.rows:
+            if row["weights"] == weights and isinstance(value := row.get(metric), float):
+                return value
+        return None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run directory, read."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    """run.json."""
+    state: str
+    """``running``, ``stopped`` (its process is gone), ``finished``, ``preempted``,
+    ``interrupted`` or ``failed``."""
+    recipe: Mapping[str, Any]
+    """Every key, as plain values."""
+    rows: list[dict[str, Any]]
+    """metrics.jsonl."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Read a run directory.
+
+        Raises:
+            UsageError: The folder is not one.
+            DamagedFileError: A file of it cannot be understood.
+        """
+        facts = runs.read_facts(folder)
+        path = folder / "recipe.yaml"
+        if not isinstance(facts, dict) or not isinstance(facts.get("state"), str):
+            raise DamagedFileError(
+                "is not what vidssl writes", where=str(folder / "run.json"), hint=_HINT
+            )
+        recipe = located.read(path) if path.is_file() else None
+        if recipe is None or recipe.problems or not isinstance(recipe.data, dict):
+            raise DamagedFileError("is damaged or missing", where=str(path), hint=_HINT)
+        rows = runs.read_rows(folder / "metrics.jsonl")
+        steps = [row for row in rows if isinstance(row, dict) and "step" in row]
+        return cls(folder, facts, runs.state_of(folder, facts), recipe.data, steps)
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the training."""
+        return self.facts.get("seed")
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs that the whole run has."""
+        train = self.recipe.get("train")
+        return train.get("epochs") if isinstance(train, dict) else None
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return sum("epoch.loss" in row for row in self.rows)
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return max((row["step"] for row in self.rows), default=0)
+
+    @property
+    def loss(self) -> float | None:
+        """The last mean loss of an epoch, or of a step where no epoch is done."""
+        for name in ("epoch.loss", "loss"):
+            found = [row[name] for row in self.rows if name in row]
+            if found:
+                return float(found[-1])
+        return None
+
+    @property
+    def method(self) -> str:
+        """The pretext tasks with their weights, or the task where there are none."""
+        found = self.recipe.get("pretext") or []
+        names = []
+        for pretext in found if isinstance(found, list) else [found]:
+            weight = pretext.get("weight", 1)
+            names.append(f"{weight:g} {pretext['name']}" if weight != 1 else pretext["name"])
+        return " + ".join(names) or str(self.recipe.get("task"))
+
+    def evaluations(self) -> list[Evaluation]:
+        """Read what was measured, by name.
+
+        Raises:
+            DamagedFileError: A report is damaged, or is something else.
+        """
+        return [read_evaluation(path) for path in evaluation_files(self.folder)]
+
+    def is_stale(self, evaluation: Evaluation) -> bool:
+        """Tell whether the run has been trained on since."""
+        now = {runs.trained(self.folder, name) for name in ("last", "best")}
+        return evaluation.checkpoint is not None and evaluation.checkpoint not in now
+
+
+_HINT = "restore it from a copy, or leave this run out"
+
+
+def evaluation_files(run: Path) -> list[Path]:
+    """Return the reports of a run."""
+    return sorted(run.glob(f"evaluations/*/{REPORT}"))
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read a report.
+
+    Raises:
+        DamagedFileError: It is damaged, or is something else.
+    """
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise DamagedFileError(
+            f"is not a report of `vidssl evaluate`: {key + ': ' if key else ''}{first['msg']}",
+            where=str(path),
+            hint="delete it, and evaluate again",
+        ) from None
+
+
+def find_runs(places: Iterable[Path]) -> Iterator[Path]:
+    """Yield the run directories at or below each of the folders, in the order of their names."""
+    for place in places:
+        for folder, below, files in os.walk(place):
+            below.sort()
+            if {"run.json", "recipe.yaml"} <= set(files):
+                below.clear()
+                yield Path(folder)
+
+
+def as_json(value: Any) -> str:
+    """Return a plain value as text that does not depend on the order of keys."""
+    return json.dumps(value, sort_keys=True)
