@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,13 +162,45 @@ class Record:
             names.append(f"{weight:g} {pretext['name']}" if weight != 1 else pretext["name"])
         return " + ".join(names) or str(self.recipe.get("task"))
 
-    def evaluations(self) -> list[Evaluation]:
+    def evaluations(
+        self, damaged: Callable[[DamagedFileError], None] | None = None
+    ) -> list[Evaluation]:
         """Read what was measured, by name.
 
+        Args:
+            damaged: Hears of reports that are left out.
+
         Raises:
-            DamagedFileError: A report is damaged, or is something else.
+            DamagedFileError: A report is damaged, or is something else, and nobody hears of it.
         """
-        return [read_evaluation(path) for path in evaluation_files(self.folder)]
+        found = []
+        for path in (self.folder / REPORT, *evaluation_files(self.folder)):
+            read = self._tuned if path.parent == self.folder else read_evaluation
+            try:
+                found += [read(path)] if path.is_file() else []
+            except DamagedFileError as error:
+                if damaged is None:
+                    raise
+                damaged(error)
+        return found
+
+    def _tuned(self, path: Path) -> Evaluation:
+        """Read what `vidssl finetune` measured at its end."""
+        try:
+            found = json.loads(path.read_bytes())
+            last = next(row for row in found["rows"] if row["checkpoint"] == "last")
+            metrics = ("clip_accuracy", "video_accuracy")
+            return Evaluation(
+                evaluator="finetune",
+                options={},
+                rows=[{"weights": "run"} | {name: last[name] for name in metrics}],
+                chances=dict.fromkeys(metrics, found["chance"]),
+                data=str(self.facts.get("data", "")),
+            )
+        except (ValueError, LookupError, TypeError, StopIteration) as error:
+            raise DamagedFileError(
+                f"is not a report of `vidssl finetune`: {error}", where=str(path), hint=_HINT
+            ) from None
 
     def is_stale(self, evaluation: Evaluation) -> bool:
         """Tell whether the run has been trained on since."""

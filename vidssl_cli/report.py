@@ -39,8 +39,8 @@ def write_report(path: Path, groups: Sequence[Group], found: Sequence[Board]) ->
     records = [record for group in groups for record in group.records]
     parts = {
         "Results": [f'<div class="boards">{"".join(map(_board, found))}</div>' if found else ""],
-        "Nearest neighbours": [text for board in found for text in galleries(board)],
         "Training": [_runs(groups), _charts(training_curves(groups)), _skipped(records)],
+        "Nearest neighbours": [text for board in found for text in galleries(board)],
         "Recipes": [_differences(groups), *map(_recipe, groups)],
         "Environment": [_environment(records)],
         "Commands": [_commands(records, found)],
@@ -267,8 +267,8 @@ def _commands(records: Sequence[Record], found: Sequence[Board]) -> str:
     blocks = []
     for record in records:
         lines = [command(record.facts.get("argv", [])), *measured.get(record.folder, [])]
-        text = "\n".join(dict.fromkeys(filter(None, lines)))
-        blocks.append(f"<pre>{escape(text)}</pre>")
+        spans = (f"<span>{escape(each)}</span>" for each in dict.fromkeys(lines) if each)
+        blocks.append(f"<pre>{''.join(spans)}</pre>")
     return "\n".join(blocks)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vidssl_cli.console import warn
 from vidssl_cli.errors import DamagedFileError, UsageError
-from vidssl_cli.records import Evaluation, Record, evaluation_files, find_runs, read_evaluation
+from vidssl_cli.records import Evaluation, Record, find_runs
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -82,7 +82,7 @@ def lines(found: Sequence[Standing], now: datetime) -> list[str]:
 
 
 def standings(places: Iterable[Path]) -> list[Standing]:
-    """Find and read runs; those that cannot be read are named in a warning and left out.
+    """Find and read runs; what is damaged is named in a warning and left out.
 
     Raises:
         UsageError: A place is no folder.
@@ -95,10 +95,15 @@ def standings(places: Iterable[Path]) -> list[Standing]:
             try:
                 record = Record.read(folder)
             except DamagedFileError as error:
-                warn(f"{error.where}: {error}; the run is left out")
+                _leave_out(error)
                 continue
-            found.append(Standing(record, _best(_evaluations(folder)), _updated(record)))
+            best = _best(record.evaluations(_leave_out))
+            found.append(Standing(record, best, _updated(record)))
     return found
+
+
+def _leave_out(error: DamagedFileError) -> None:
+    warn(f"{error.where}: {error}; it is left out")
 
 
 def sort(found: Sequence[Standing], key: str) -> list[Standing]:
@@ -141,16 +146,6 @@ def age(passed: timedelta) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _evaluations(folder: Path) -> list[Evaluation]:
-    found = []
-    for path in evaluation_files(folder):
-        try:
-            found.append(read_evaluation(path))
-        except DamagedFileError as error:
-            warn(f"{error.where}: {error}; it is left out")
-    return found
 
 
 def _best(evaluations: Iterable[Evaluation]) -> dict[str, Best]:

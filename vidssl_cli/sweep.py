@@ -22,13 +22,8 @@ from typing import Any
 
 from vidssl_cli import runs
 from vidssl_cli.console import say, warn
-from vidssl_cli.errors import (
-    DamagedFileError,
-    Interrupted,
-    Preempted,
-    UsageError,
-    VidsslError,
-)
+from vidssl_cli.errors import DamagedFileError, Interrupted, Preempted, UsageError, VidsslError
+from vidssl_cli.grid import Settings, grid
 from vidssl_cli.hooks import EvaluatorOptions
 from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
 from vidssl_cli.recipe import PretrainRecipe
@@ -49,7 +44,7 @@ class Protocol:
     """One thing to measure of every run."""
 
     name: str
-    settings: tuple[str, ...]
+    settings: Settings
     """Its options, KEY=VALUE."""
     options: dict[str, Any]
     """All of them, as its report holds them."""
@@ -60,7 +55,7 @@ class Member:
     """One run of the grid."""
 
     recipe: str
-    settings: tuple[str, ...]
+    settings: Settings
     """What sets it apart from others of its recipe, KEY=VALUE."""
     seed: int
     run: Path
@@ -97,57 +92,45 @@ class Plan:
             RecipeError: Members are not recipes that can run; with all problems of all members.
             UsageError: The grid cannot be understood, or DIR holds other runs.
         """
-        fixed, points = _grid(self.overrides)
-        places = _folders(self.recipes)
+        if any(override.partition("=")[0] == SEED for override in self.overrides):
+            raise UsageError(f"--set {SEED}: seeds are counted from 0, by --seeds")
+        fixed, points = grid(self.overrides)
         protocols = [each for text in self.evaluate for each in _protocols(text)]
-        runs_of = [
-            (recipe, point, seed, self.out / places[recipe] / _folder(point) / str(seed))
+        places = _folders(self.recipes)
+        asked = [
+            (recipe, point, seed)
             for seed in range(self.seeds)
             for recipe in self.recipes
             for point in points
         ]
-        _refuse_twins([run for *_, run in runs_of])
-        recipes = _all_of(
-            [(recipe, (*fixed, *point, f"{SEED}={seed}")) for recipe, point, seed, _ in runs_of]
+        folders = [self.out / places[r] / _folder(point) / str(seed) for r, point, seed in asked]
+        _refuse_twins(folders)
+        settings = [(*fixed, *point, f"{SEED}={seed}") for _, point, seed in asked]
+        recipes = _read_all(
+            [(recipe, sets) for (recipe, *_), sets in zip(asked, settings, strict=True)]
         )
-        return [
-            Member(
-                recipe,
-                point,
-                seed,
-                run,
-                self._left(
-                    loaded, recipe, (*fixed, *point, f"{SEED}={seed}"), run, protocols, digest
-                ),
+        members = []
+        for (recipe, point, seed), run, sets, loaded in zip(
+            asked, folders, settings, recipes, strict=True
+        ):
+            training = () if _is_finished(run, loaded) else (self._train(recipe, run, sets),)
+            on = self.evaluate_on or self.data
+            measuring = tuple(
+                self._measure(run, on, protocol)
+                for protocol in protocols
+                if training or not _is_measured(run, protocol, on, digest)
             )
-            for (recipe, point, seed, run), loaded in zip(runs_of, recipes, strict=True)
-        ]
+            members.append(Member(recipe, point, seed, run, training + measuring))
+        return members
 
-    def _left(
-        self,
-        loaded: PretrainRecipe,
-        recipe: str,
-        settings: Sequence[str],
-        run: Path,
-        protocols: Sequence[Protocol],
-        digest: Callable[[str], str],
-    ) -> tuple[Command, ...]:
-        """Return the commands of a member that are left to be carried out."""
-        train = (
-            "pretrain", recipe, "--data", self.data, "--out", str(run), *_sets(settings),
-            "--resume", *self.everywhere, *self.training,
-        )  # fmt: skip
-        finished = _is_finished(run, loaded)
-        on = self.evaluate_on or self.data
-        commands: tuple[Command, ...] = () if finished else (train,)
-        for protocol in protocols:
-            if finished and _is_measured(run, protocol, on, digest):
-                continue
-            commands += (
-                ("evaluate", str(run), "--data", on, "--evaluator", protocol.name,
-                 *_sets(protocol.settings), *self.everywhere),
-            )  # fmt: skip
-        return commands
+    def _train(self, recipe: str, run: Path, settings: Settings) -> Command:
+        place = ("--data", self.data, "--out", str(run))
+        more = (*self.everywhere, *self.training)
+        return ("pretrain", recipe, *place, *_sets(settings), "--resume", *more)
+
+    def _measure(self, run: Path, data: str, protocol: Protocol) -> Command:
+        how = ("--evaluator", protocol.name, *_sets(protocol.settings))
+        return ("evaluate", str(run), "--data", data, *how, *self.everywhere)
 
 
 def line(member: Member) -> str:
@@ -206,53 +189,6 @@ def _last_line(log: Path) -> str:
     return told[-1] if told else "it said nothing"
 
 
-def split_values(text: str) -> list[str]:
-    """Split ``a,b,c`` at its commas, but for those inside of brackets, braces or quotes.
-
-    So ``[1,2],[3,4]`` are two lists, and ``[1,2]`` is one.
-    """
-    values, depth, quote = [""], 0, ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "\"'":
-            quote = character
-        elif character in "[{":
-            depth += 1
-        elif character in "]}":
-            depth -= 1
-        elif character == "," and depth == 0:
-            values.append("")
-            continue
-        values[-1] += character
-    return values
-
-
-def _grid(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the settings that all members share, and those of every point of the grid."""
-    fixed: list[str] = []
-    varied: list[list[str]] = []
-    keys: set[str] = set()
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        values = split_values(text)
-        if not equals or not all(values):
-            raise UsageError(
-                f"--set {override}: found no KEY=VALUE or KEY=VALUE,VALUE",
-                hint="a value that has commas stands in brackets or quotes: input.resize=[56,74]",
-            )
-        if key == SEED:
-            raise UsageError(f"--set {override}: seeds are counted by --seeds, from 0")
-        if key in keys:
-            raise UsageError(
-                f"--set {override}: {key} is set twice", hint=f"its values go together: {key}=A,B"
-            )
-        keys.add(key)
-        settings = [f"{key}={value}" for value in values]
-        varied.append(settings) if len(settings) > 1 else fixed.extend(settings)
-    return tuple(fixed), list(itertools.product(*varied))
-
-
 def _protocols(text: str) -> list[Protocol]:
     """Read ``NAME,NAME KEY=VALUE,VALUE``: every name with every point of the grid of options.
 
@@ -267,7 +203,7 @@ def _protocols(text: str) -> list[Protocol]:
             f"--evaluate {text}: {str(error).lower() or 'names nothing'}",
             hint="such as --evaluate retrieval,linear or --evaluate 'linear tap=pool4,pool5'",
         ) from None
-    fixed, points = _grid(overrides)
+    fixed, points = grid(overrides)
     found = []
     for name in first.split(","):
         for point in points:
@@ -277,7 +213,7 @@ def _protocols(text: str) -> list[Protocol]:
     return found
 
 
-def _all_of(members: Sequence[tuple[str, Sequence[str]]]) -> list[PretrainRecipe]:
+def _read_all(members: Sequence[tuple[str, Sequence[str]]]) -> list[PretrainRecipe]:
     """Read the recipe of every member; all that are wrong are told at once."""
     found: list[PretrainRecipe] = []
     failures: list[VidsslError] = []
