@@ -43,6 +43,7 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.recipe_files import load
     from vidssl_cli.scan import open_data
+    from vidssl_cli.videos import training_part
     from vidssl_plugins.evaluators.hooks import Linear, Retrieval
 
     folder = Path(arguments.out, recipe.replace("/", "-"), str(seed))
@@ -50,8 +51,7 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     loaded = load(recipe, [*arguments.overrides, f"train.seed={seed}"])
     assert isinstance(loaded, PretrainRecipe), f"{recipe} is not a recipe for `vidssl pretrain`"
     began = time.monotonic()
-    train = [video for video in videos if video.split == "train"]
-    pretrain(loaded, train, Session(folder, resume=True), broken)
+    pretrain(loaded, training_part(videos), Session(folder, resume=True), broken)
     seconds = time.monotonic() - began
     encoder = Encoder.load(folder)
     study, card = EncoderStudy(encoder, videos, run=folder), encoder.evaluation

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -36,6 +39,32 @@ def _handlers_as_before():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def in_processes(tmp_path: Path) -> Callable[[str, int], str]:
+    """Return a function that runs a script in several processes and returns what the first prints.
+
+    The script gets its rank, the number of processes, and a file for them to meet through.
+    """
+
+    def run(script: str, size: int) -> str:
+        meeting = str(tmp_path / f"meeting-{size}")
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(rank), str(size), meeting],
+                stdout=subprocess.PIPE,
+                env=environment,
+                text=True,
+            )
+            for rank in range(size)
+        ]
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0] * size
+        return outputs[0]
+
+    return run
 
 
 BITS = 8

@@ -75,7 +75,7 @@ def test_maximum_over_space_is_averaged_over_time():
 
 def test_hidden_layers_are_rectified_and_the_last_is_not():
     kinds = [type(layer).__name__ for layer in mlp([4, 5, 6, 7], norm=True)]
-    block = ["Linear", "JointBatchNorm", "ReLU"]
+    block = ["Linear", "SyncBatchNorm1d", "ReLU"]
     assert kinds == [*block, *block, "Linear"]
 
 

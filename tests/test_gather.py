@@ -1,9 +1,6 @@
 """Losses over the clips of all processes have the gradient that one process would compute."""
 
 import json
-import os
-import subprocess
-import sys
 
 import torch
 
@@ -48,25 +45,13 @@ if rank == 0:
     print(json.dumps([loss.item(), *gradients]))
 if size > 1:
     distributed.barrier()  # whoever leaves early breaks the connections of the others
-    distributed.barrier()  # one that leaves early breaks the connection of the other
     del learner, loss  # nothing shall hold on to the group beyond its end
     distributed.destroy_process_group()
 """
 
 
-def run(size, meeting):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    arguments = [[sys.executable, "-c", SCRIPT, str(r), str(size), meeting] for r in range(size)]
-    processes = [
-        subprocess.Popen(a, stdout=subprocess.PIPE, env=environment, text=True) for a in arguments
-    ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * size
-    return json.loads(outputs[0])
-
-
-def test_two_processes_compute_what_one_does(tmp_path):
-    alone, together = (run(size, str(tmp_path / str(size))) for size in (1, 2))
+def test_two_processes_compute_what_one_does(in_processes):
+    alone, together = (json.loads(in_processes(SCRIPT, size)) for size in (1, 2))
     for a, b in zip(alone, together, strict=True):
         torch.testing.assert_close(torch.tensor(b), torch.tensor(a))
 

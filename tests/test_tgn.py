@@ -1,9 +1,6 @@
 """Temporal group normalisation: its values, its kinship with batch norm, state for any length."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -200,24 +197,13 @@ for norm in (TemporalGroupNorm(3, 2, sync=True), SyncBatchNorm3d(3)):
 if rank == 0:
     print(json.dumps(found))
 if size > 1:
-    distributed.barrier()  # one that leaves early breaks the connection of the other
+    distributed.barrier()  # whoever leaves early breaks the connections of the others
     distributed.destroy_process_group()
 """
 
 
-def run(size, meeting):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    arguments = [[sys.executable, "-c", SCRIPT, str(r), str(size), meeting] for r in range(size)]
-    processes = [
-        subprocess.Popen(a, stdout=subprocess.PIPE, env=environment, text=True) for a in arguments
-    ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * size
-    return json.loads(outputs[0])
-
-
-def test_two_processes_normalise_like_one(tmp_path):
-    alone, together = (run(size, str(tmp_path / str(size))) for size in (1, 2))
+def test_two_processes_normalise_like_one(in_processes):
+    alone, together = (json.loads(in_processes(SCRIPT, size)) for size in (1, 2))
     for a, b in zip(alone, together, strict=True):
         torch.testing.assert_close(torch.tensor(b), torch.tensor(a), rtol=1e-4, atol=1e-4)
 

@@ -13,7 +13,7 @@ from vidssl_cli.artefacts import sha256
 from vidssl_cli.errors import MediaError
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
-from vidssl_cli.videos import Video
+from vidssl_cli.videos import Video, training_part
 
 IMBALANCE = 5
 """Largest class over smallest class of the training videos from which it is worth a word."""
@@ -44,7 +44,7 @@ def check(
     Returns:
         How many videos the recipe can train on, and the findings.
     """
-    settings, learned = Input(), [v for v in videos if v.split in (None, "train")]
+    settings, learned = Input(), training_part(videos)
     if isinstance(recipe, PretrainRecipe):  # fine-tuning takes the input of the weights
         settings, learned = recipe.input, recipe.taken(learned)
     sampler = build_sampler(recipe.sampler, settings)

@@ -57,12 +57,23 @@ class MediaError(VidsslError):
 
     code = "media"
 
+    @property
+    def row(self) -> dict[str, str]:
+        """How a file or a document names the video: its path and the reason."""
+        return {"path": self.where or "", "reason": str(self)}
+
 
 class SkippedMediaError(VidsslError):
     """The command finished, but ``--strict`` was given and media were skipped: exit status 5."""
 
     status = 5
     code = "skipped"
+
+    @classmethod
+    def judge(cls, strict: bool, skipped: int, what: str = "videos", hint: str = "") -> None:
+        """Make skipped media an error where the user wants that, after the result was told."""
+        if strict and skipped:
+            raise cls(f"{skipped} {what} were left out", hint=hint)
 
 
 class Preempted(VidsslError):

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import pluggy
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
@@ -49,6 +49,20 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
+
+
+Limits = TypeVar("Limits", bound=tuple[float, float])
+
+
+def ascending(limits: Limits) -> Limits:
+    """Return the limits of a range; a validator for options.
+
+    Raises:
+        ValueError: the first is larger than the second.
+    """
+    if limits[0] > limits[1]:
+        raise ValueError(f"the smallest comes first, not {limits[0]:g} before {limits[1]:g}")
+    return limits
 
 
 @dataclass(frozen=True)

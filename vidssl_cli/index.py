@@ -118,7 +118,7 @@ def build_index(
         ),
         factory=facts.factory,
         standardise=facts.standardise,
-        broken=[{"path": e.where or "", "reason": str(e)} for e in (*broken, *skipped)],
+        broken=[error.row for error in (*broken, *skipped)],
     )
 
 

@@ -113,11 +113,6 @@ def _tell_memories(learner: PretrainLearner) -> None:
             say(f"{name} remembers {size / 2**30:.1f} GiB, on every device and in every checkpoint")
 
 
-def training_part(data: Sequence[Video]) -> list[Video]:
-    """Return what pre-training takes: the split ``train``, and videos without a split."""
-    return [video for video in data if video.split in (None, "train")]
-
-
 def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
     """Split the videos into those that a sampler can use and those it rejects, with the reason.
 

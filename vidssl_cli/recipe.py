@@ -21,7 +21,14 @@ from pydantic import (
     model_validator,
 )
 
-from vidssl_cli.hooks import BackboneOptions, Pool, PretextOptions, SamplerOptions, Stream
+from vidssl_cli.hooks import (
+    BackboneOptions,
+    Pool,
+    PretextOptions,
+    SamplerOptions,
+    Stream,
+    ascending,
+)
 from vidssl_cli.registry import Offered
 from vidssl_cli.videos import FlowMethod, Video
 
@@ -35,17 +42,6 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", defer_build=True, use_attribute_docstrings=True
     )
-
-
-def ascending(limits: tuple[float, float]) -> tuple[float, float]:
-    """Return the limits of a range.
-
-    Raises:
-        ValueError: the first is larger than the second.
-    """
-    if limits[0] > limits[1]:
-        raise ValueError(f"the smallest comes first, not {limits[0]:g} before {limits[1]:g}")
-    return limits
 
 
 class Input(Section):

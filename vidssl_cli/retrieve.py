@@ -115,7 +115,7 @@ def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str
             }
             for answer in answers
         ],
-        "broken": [{"path": error.where or "", "reason": str(error)} for error in broken],
+        "broken": [error.row for error in broken],
     }
 
 

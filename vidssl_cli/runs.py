@@ -86,7 +86,7 @@ class Run:
         if path in self._named:
             return
         self._named.add(path)
-        self._append("bad_media.jsonl", {"path": path, "reason": str(error)})
+        self._append("bad_media.jsonl", error.row)
 
     def state(self, state: str, **facts: Any) -> None:
         """Record how the run stands: running, finished, preempted, interrupted or failed."""

@@ -165,6 +165,11 @@ def write_manifest(path: Path, videos: Sequence[Video]) -> None:
     atomic_write(path, rows.encode(errors="backslashreplace"))  # JSON reads that back
 
 
+def training_part(videos: Sequence[Video]) -> list[Video]:
+    """Return what pre-training takes: the split ``train``, and videos without a split."""
+    return [video for video in videos if video.split in (None, "train")]
+
+
 def digest(videos: Sequence[Video]) -> str:
     """Return the SHA-256 of what training depends on: order, names, labels, splits and sizes.
 

@@ -78,12 +78,11 @@ def scan(
     )
     write_manifest(out, videos)
     if as_json:
-        reasons = [{"path": error.where, "reason": str(error)} for error in broken]
+        reasons = [error.row for error in broken]
         emit_json({"manifest": str(out), "videos": len(videos), "broken": reasons})
     else:
         _summarise(f"{out}: {len(videos)} videos, {len(broken)} left out", videos)
-    if strict and broken:
-        raise SkippedMediaError(f"{len(broken)} videos were left out")
+    SkippedMediaError.judge(strict, len(broken))
 
 
 def _summarise(title: str, videos: Sequence[Video]) -> None:
@@ -156,15 +155,14 @@ def pack(
     made = make(videos, out, resize=resize, form=form, flow=flow, workers=workers)
     broken = [*broken, *made.broken]
     if as_json:
-        reasons = [{"path": error.where, "reason": str(error)} for error in broken]
+        reasons = [error.row for error in broken]
         sizes = {"bytes": made.bytes, "source_bytes": made.source_bytes}
         emit_json({"set": str(out), "videos": len(made.videos), "broken": reasons, **sizes})
     else:
         share = made.bytes / made.source_bytes
         say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
         _summarise(f"{out}: {len(made.videos)} videos, {len(broken)} left out", made.videos)
-    if strict and broken:
-        raise SkippedMediaError(f"{len(broken)} videos were left out")
+    SkippedMediaError.judge(strict, len(broken))
 
 
 @data.command()
@@ -221,12 +219,11 @@ def scores(
     broken = [*broken, *unread]
     clips = sum(len(row.scores) for row in rows)
     if as_json:
-        reasons = [{"path": error.where, "reason": str(error)} for error in broken]
+        reasons = [error.row for error in broken]
         emit_json({"scores": str(out), "videos": len(rows), "clips": clips, "broken": reasons})
     else:
         emit(f"{out}: {clips} clips of {len(rows)} videos, {len(broken)} videos left out")
-    if strict and broken:
-        raise SkippedMediaError(f"{len(broken)} videos were left out")
+    SkippedMediaError.judge(strict, len(broken))
 
 
 def _parse_size(text: str) -> tuple[int, int]:

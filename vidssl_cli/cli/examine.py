@@ -131,9 +131,9 @@ def preview(
         )
 
     from vidssl_cli.console import emit, emit_json
-    from vidssl_cli.pretrain import training_part
     from vidssl_cli.preview import preview as draw
     from vidssl_cli.scan import open_data
+    from vidssl_cli.videos import training_part
 
     found, broken = open_data(source, split=split)
     place = {"epoch": epoch, "step": step}
@@ -141,10 +141,9 @@ def preview(
         recipe, chosen, training_part(found), out, videos=videos, broken=broken, **place
     )
     if as_json:
-        reasons = [{"path": error.where, "reason": str(error)} for error in left_out]
+        reasons = [error.row for error in left_out]
         place |= {"seed": chosen.train.seed}
         emit_json({"page": str(out), "videos": drawn, **place, "broken": reasons})
     else:
         emit(str(out))
-    if strict and left_out:
-        raise SkippedMediaError(f"{len(left_out)} videos were left out")
+    SkippedMediaError.judge(strict, len(left_out))

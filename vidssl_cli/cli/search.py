@@ -97,8 +97,7 @@ def index(
         emit_json(asdict(summary))
     else:
         _show_summary(summary)
-    if strict and summary.broken:
-        raise SkippedMediaError(f"{len(summary.broken)} videos were left out")
+    SkippedMediaError.judge(strict, len(summary.broken))
 
 
 def retrieve(
@@ -154,8 +153,7 @@ def retrieve(
     else:
         for answer in answers:
             _show_answer(answer)
-    if strict and broken:
-        raise SkippedMediaError(f"{len(broken)} queries were left out")
+    SkippedMediaError.judge(strict, len(broken), "queries")
 
 
 def _show_summary(summary: Summary) -> None:

@@ -54,10 +54,11 @@ def pretrain(
     from dataclasses import asdict
 
     from vidssl_cli.console import emit, emit_json, say
-    from vidssl_cli.pretrain import Session, training_part
+    from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
     from vidssl_cli.rehearsal import show
     from vidssl_cli.scan import open_data
+    from vidssl_cli.videos import training_part
 
     videos, broken = open_data(data, split=split)
     train = training_part(videos)
@@ -115,13 +116,9 @@ def finetune(
 
 
 def _judge(strict: bool, skipped: int) -> None:
-    """Make skipped media an error where the user wants that, after the result was told."""
     from vidssl_cli.errors import SkippedMediaError
 
-    if strict and skipped:
-        raise SkippedMediaError(
-            f"{skipped} videos were skipped", hint="bad_media.jsonl in the run names them"
-        )
+    SkippedMediaError.judge(strict, skipped, hint="bad_media.jsonl in the run names them")
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 def batch_norm(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float, sync: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise (B, C, T, H, W) by its own statistics, as batch norm does in training.
+    """Normalise (N, C, …) by its own statistics, as batch norm does in training.
 
     Args:
         x: what is normalised; may be in reduced precision.
@@ -31,11 +31,9 @@ def batch_norm(
     return y, mean, variance
 
 
-class SyncBatchNorm3d(nn.BatchNorm3d):
-    """Batch norm over all processes; torch's own needs GPUs."""
-
+class _Synchronised(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C, T, H, W)."""
+        """Normalise (N, C, …)."""
         if not self.training:
             return super().forward(input)
         y, mean, variance = batch_norm(input, self.weight, self.bias, self.eps, sync=True)
@@ -45,6 +43,14 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
             follow(self.running_mean, mean, self.momentum, self.num_batches_tracked)
             follow(self.running_var, variance, self.momentum, self.num_batches_tracked)
         return y
+
+
+class SyncBatchNorm1d(_Synchronised, nn.BatchNorm1d):
+    """Batch norm of rows (N, C) over all processes; torch's own needs GPUs."""
+
+
+class SyncBatchNorm3d(_Synchronised, nn.BatchNorm3d):
+    """Batch norm of clips (B, C, T, H, W) over all processes; torch's own needs GPUs."""
 
 
 def follow(running: Tensor | None, seen: Tensor, momentum: float | None, count: Tensor) -> None:
@@ -64,9 +70,9 @@ def _batch_norm_of_all(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     def channels(values: Tensor) -> Tensor:
-        return values.view(1, -1, 1, 1, 1)
+        return values.view(1, -1, *[1] * (x.ndim - 2))
 
-    dims = (0, 2, 3, 4)
+    dims = (0, *range(2, x.ndim))
     wide = x.to(weight.dtype)
     cells = wide.new_full((1,), x.numel() / x.shape[1])
     sums = _Total.apply(torch.cat([wide.sum(dims), cells]))  # type: ignore[no-untyped-call]

@@ -6,26 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, distributed, nn
+from torch import nn
 
-from vidssl_plugins.pretexts.gather import gather
+from vidssl_plugins.backbones.norm import SyncBatchNorm1d
 
 if TYPE_CHECKING:
     from vidssl_plugins.pretexts.options.projection import ProjectionOptions
-
-
-class JointBatchNorm(nn.BatchNorm1d):
-    """Batch norm over the rows (N, D) of all processes, as if one process had them all."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Return this process's rows, normalised."""
-        joined = gather(rows) if self.training else rows
-        if joined is rows:
-            return super().forward(rows)
-        counts = gather(torch.tensor([len(rows)], device=rows.device))
-        first = int(counts[: distributed.get_rank()].sum())
-        return super().forward(joined)[first : first + len(rows)]
 
 
 def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
@@ -40,7 +26,7 @@ def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
     for one, other in hidden:
         layers.append(nn.Linear(one, other))
         if norm:
-            layers.append(JointBatchNorm(other))
+            layers.append(SyncBatchNorm1d(other))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers, nn.Linear(before, after))
 

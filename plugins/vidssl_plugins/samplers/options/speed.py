@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from vidssl_cli.hooks import SamplerOptions
+from vidssl_cli.hooks import SamplerOptions, ascending
 from vidssl_plugins.samplers.options.short import ShortOrClamp, ShortOrLess
 
 if TYPE_CHECKING:
@@ -197,12 +197,7 @@ class Speediness(SamplerOptions):
     if that is long enough for the highest rate; or it goes on from its first frame, is left out, or
     stops the run."""
 
-    @field_validator("normal", "fast")
-    @classmethod
-    def _ascends(cls, rates: tuple[float, float]) -> tuple[float, float]:
-        if rates[0] > rates[1]:
-            raise ValueError(f"the smallest comes first, not {rates[0]:g} before {rates[1]:g}")
-        return rates
+    _ascending = field_validator("normal", "fast")(ascending)
 
     @model_validator(mode="after")
     def _rates_fit(self) -> Self:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
-from vidssl_cli.hooks import SamplerOptions
+from vidssl_cli.hooks import SamplerOptions, ascending
 from vidssl_plugins.samplers.options.short import Short
 
 if TYPE_CHECKING:
@@ -44,12 +44,7 @@ class SSTL(SamplerOptions):
     """What becomes of a video that is shorter than a base clip: it goes on from its first frame, is
     left out, or stops the run."""
 
-    @field_validator("rate")
-    @classmethod
-    def _ascends(cls, rate: tuple[float, float]) -> tuple[float, float]:
-        if rate[0] > rate[1]:
-            raise ValueError(f"the smallest rate {rate[0]:g} is above the largest, {rate[1]:g}")
-        return rate
+    _ascending = field_validator("rate")(ascending)
 
     @model_validator(mode="after")
     def _frames_remain(self) -> Self:

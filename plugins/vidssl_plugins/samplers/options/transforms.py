@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator
 
-from vidssl_cli.hooks import SamplerOptions
+from vidssl_cli.hooks import SamplerOptions, ascending
 from vidssl_plugins.samplers.options.short import AnyShort, ShortOrLess
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ class TemporalTransforms(SamplerOptions):
             raise ValueError("types must contain speed, the class that the others are told from")
         return tuple(sorted(types, key=TRANSFORM_TYPES.index))
 
-    @field_validator("warp_steps")
-    @classmethod
-    def _ordered_steps(cls, steps: tuple[int, int]) -> tuple[int, int]:
-        if steps[0] > steps[1]:
-            raise ValueError(f"the smallest step {steps[0]} is above the largest, {steps[1]}")
-        return steps
+    _ascending = field_validator("warp_steps")(ascending)
 
     def build(self) -> Sampler:
         """Build the sampler."""
