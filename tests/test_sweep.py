@@ -4,6 +4,7 @@ import json
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,8 @@ def test_members_are_every_value_with_every_other_seed_after_seed(tmp_path):
 
 def test_lines_are_for_shells(tmp_path):
     out = tmp_path / "a folder; rm -rf $HOME"
-    member, _ = plan(
-        out, "input.resize=[96,128],128", evaluate=["retrieval topk=[1,5]"], training=("--workers", "1")
-    ).members(never)  # fmt: skip
+    asked = plan(out, "input.resize=[96,128],128", evaluate=["retrieval topk=[1,5]"])
+    member, _ = replace(asked, training=("--workers", "1")).members(never)
     first, second = line(member).split(" && ")
     words = shlex.split(first)
     assert words[0] == "vidssl"

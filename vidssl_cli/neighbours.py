@@ -52,7 +52,7 @@ def _draw(figure: Neighbours, videos: dict[str, Video]) -> str:
                     for rank, (path, label, score) in enumerate(hits, 1)
                 ],
             )
-            for query, hits in zip(figure.queries, figure.hits, strict=True)
+            for query, hits in zip(figure.queries, figure.hits, strict=False)
         ]
     )
 
