@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
-from vidssl_cli.comparison import Tally, boards, grouped
 from vidssl_cli.records import Record
 from vidssl_cli.report import command, write_report
+from vidssl_cli.scoreboard import Tally, boards, grouped
 from vidssl_cli.table_formats import comma_separated, latex, markdown
 from vidssl_cli.training_curves import POINTS, mean_line, thinned, training_curves
 
@@ -52,7 +52,9 @@ def two_recipes(make_run, made_up_report, tmp_path):
         "summary: Other\ntrain: {epochs: 4, seed: SEED, batch_videos: 8}\n"
         "sampler: {name: uniform}\npretext: [{name: pace}]\n"
     )
-    published = [{"source": "Table 3 & 4", "figures": {"top1": 0.5}, "differs": ["backbone c3d"]}]
+    published = [
+        {"source": "Table 3 & 4", "name": "VCOP", "figures": {"top1": 0.5}, "differs": ["c3d", "x"]}
+    ]
     reports = [made_up_report(0.3), made_up_report(0.6, "pool4", published=published)]
     make_run(folder / "o_her" / "0", *reports, recipe=other)
     return folder
@@ -70,6 +72,18 @@ def test_seeds_are_one_line_with_mean_and_error(two_recipes):
         "random weights, pace": Tally(pytest.approx(0.15), pytest.approx(0.05), 2),
         "chance": Tally(0.05, None, 1),
     }
+
+
+def test_checkpoints_are_told_apart_and_stale_reports_named(make_run, made_up_report, tmp_path):
+    reports = [made_up_report(0.2), made_up_report(0.4, checkpoint="best", trained="epoch-0001")]
+    folder = make_run(tmp_path / "pace" / "0", *reports)
+    (folder / "checkpoints" / "epoch-0002").mkdir(parents=True)
+    (folder / "checkpoints" / "best").symlink_to("epoch-0002")
+    last, best = read(tmp_path)[1]
+    assert (last.title, best.title) == ("retrieval, checkpoint last", "retrieval, checkpoint best")
+    assert (last.lines[0].figures["top1"].mean, best.lines[0].figures["top1"].mean) == (0.2, 0.4)
+    assert last.notes == []
+    assert best.notes == ["pace, seed 0, was trained on after this was measured"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
@@ -112,7 +126,8 @@ def test_markdown(two_recipes):
         "**retrieval, tap pool4**, percent\n\n"
         "|  | top1 | seeds |\n| --- | ---: | ---: |\n"
         "| o\\_her | 60.0 | 1 |\n| random weights | 10.0 |  |\n| chance | 5.0 |  |\n"
-        "| published: Table 3 & 4 | 50.0 |  |\n"
+        "| \\[1\\] VCOP | 50.0 |  |\n\n"
+        "\\[1\\] Table 3 & 4; differs: c3d; x\n"
     )
 
 
@@ -121,7 +136,8 @@ def test_latex(two_recipes):
         "% retrieval, tap pool4, percent\n"
         "\\begin{tabular}{lrr}\n\\toprule\n & top1 & seeds \\\\\n\\midrule\n"
         "o\\_her & 60.0 & 1 \\\\\nrandom weights & 10.0 &  \\\\\nchance & 5.0 &  \\\\\n"
-        "published: Table 3 \\& 4 & 50.0 &  \\\\\n\\bottomrule\n\\end{tabular}\n"
+        "{[}1] VCOP & 50.0 &  \\\\\n\\bottomrule\n\\end{tabular}\n"
+        "% [1] Table 3 & 4; differs: c3d; x\n"
     )
     assert "pace & 30.0 $\\pm$ 10.0 & 2" in latex(read(two_recipes)[1])
 
@@ -138,6 +154,23 @@ def test_latex_and_markdown_say_what_names_say(make_run, made_up_report, tmp_pat
         r"\textasciicircum{} |z| <i>"
     ) in latex(found)
     assert r"a\\b & c\_d 5% $x$ #1 {y} ~ ^ \|z\| \<i\>" in markdown(found)
+
+
+def test_published_rows_differ_in_what_they_do_for_any_run(make_run, made_up_report, tmp_path):
+    for seed in range(2):
+        published = [
+            {"source": f"Table {n}", "figures": {"top1": 0.5}, "differs": ["x", f"seed {seed}"]}
+            for n in range(7)
+        ]
+        make_run(tmp_path / "a" / str(seed), made_up_report(0.5, published=published), seed=seed)
+    groups, (board,) = read(tmp_path)
+    assert [row.source for row in board.published] == [f"Table {n}" for n in range(7)]
+    assert board.published[0].differs == ["x", "seed 0", "seed 1"]
+    assert len(board.notes) == 5
+    assert "{[}5] published" in latex([board])
+    assert "6] " not in latex([board])
+    write_report(tmp_path / "page.html", groups, [board])
+    assert "all 7 published rows" in Page(tmp_path / "page.html").text
 
 
 def test_csv_has_a_line_for_every_figure(two_recipes):
@@ -160,7 +193,7 @@ def test_the_page_holds_everything(two_recipes, tmp_path):
     assert not [value for _, key, value in found.attributes if key == "src"]
     for words in (
         "2 recipes side by side", "3 runs, 1 to 2 seeds each", "30.0 ± 10.0", "Table 3 & 4",
-        "backbone c3d", "queries 20", "sampler.name", "uniform", "batch_videos: 8",
+        "differs: c3d; x", "queries 20", "sampler.name", "uniform", "batch_videos: 8",
         "vidssl evaluate RUN --data DATA", "2.13.0", "pace.accuracy",
     ):  # fmt: skip
         assert words in found.text, words
@@ -193,7 +226,7 @@ def test_everything_hostile_is_escaped(make_run, made_up_report, tmp_path):
     report = made_up_report(
         0.5, HOSTILE, facts={HOSTILE: HOSTILE}, figures=figures, argv=["vidssl", HOSTILE],
         tables=[{"title": HOSTILE, "columns": [HOSTILE], "rows": [[HOSTILE], [1.5], [None]]}],
-        published=[{"source": HOSTILE, "figures": {"top1": None}, "differs": HOSTILE}],
+        published=[{"source": HOSTILE, "figures": {"top1": None}, "differs": [HOSTILE]}],
     )  # fmt: skip
     report["rows"][1]["weights"] = HOSTILE
     for row in report["rows"]:

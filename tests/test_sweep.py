@@ -39,7 +39,7 @@ def finish(member, state="finished", step="epoch-0001-step-00000009"):
     (member.run / "run.json").write_text(json.dumps({"state": state, "seed": member.seed}))
 
 
-def measure(member, evaluator, data="digest", checkpoint="epoch-0001-step-00000009", **options):
+def measure(member, evaluator, data="digest", trained="epoch-0001-step-00000009", **options):
     from vidssl_cli.hooks import EvaluatorOptions
     from vidssl_cli.recipe_files import load_options
 
@@ -48,7 +48,7 @@ def measure(member, evaluator, data="digest", checkpoint="epoch-0001-step-000000
     folder = member.run / "evaluations" / f"{evaluator}-{len(sets)}"
     folder.mkdir(parents=True)
     report = {"evaluator": evaluator, "options": chosen, "rows": [{"weights": "run", "top1": 0.5}]}
-    report |= {"data": data, "checkpoint": checkpoint}
+    report |= {"data": data, "checkpoint": "last", "trained": trained}
     (folder / "report.json").write_text(json.dumps(report))
 
 
@@ -160,7 +160,7 @@ def test_what_is_done_is_skipped(tmp_path):
 
 @pytest.mark.parametrize(
     "stale",
-    [{"data": "other"}, {"checkpoint": "epoch-0000-step-00000001"}, {"topk": "[2]"}],
+    [{"data": "other"}, {"trained": "epoch-0000-step-00000001"}, {"topk": "[2]"}],
     ids=lambda stale: next(iter(stale)),
 )
 def test_a_report_of_something_else_does_not_count(tmp_path, stale):

@@ -258,7 +258,8 @@ def evaluate(
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
             "data": digest(data),
-            "checkpoint": run and trained(run, checkpoint),
+            "checkpoint": checkpoint,
+            "trained": run and trained(run, checkpoint),
             "argv": sys.argv,
         }
         atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")

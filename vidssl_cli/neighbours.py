@@ -16,8 +16,8 @@ from vidssl_cli.probe import probe
 from vidssl_cli.videos import Video, read_manifest
 
 if TYPE_CHECKING:
-    from vidssl_cli.comparison import Board
     from vidssl_cli.records import Evaluation
+    from vidssl_cli.scoreboard import Board
 
 
 def galleries(board: Board) -> list[str]:

@@ -48,9 +48,12 @@ class PublishedRow(BaseModel):
     """A row of a paper's table."""
 
     source: str
+    """Paper and table."""
+    name: str = ""
+    """Method and network."""
     figures: dict[str, float | None]
-    differs: list[str] | str = ()  # type: ignore[assignment]
-    """What keeps it from being compared with ours."""
+    differs: list[str]
+    """Settings in which it differs from ours."""
 
 
 class Evaluation(BaseModel):
@@ -66,10 +69,13 @@ class Evaluation(BaseModel):
     tables: list[Table] = []
     figures: Annotated[list[Any], BeforeValidator(_figures)] = []
     published: list[PublishedRow] = []
+    """The closest first."""
     data: str = ""
     """Digest of the videos that it was measured on."""
-    checkpoint: str | None = None
-    """How far the network was trained that was measured."""
+    checkpoint: str = "last"
+    """Of the run: ``last`` or ``best``."""
+    trained: str | None = None
+    """How far that one was trained."""
     argv: list[str] = []
     """The command line."""
 
@@ -195,6 +201,7 @@ class Record:
                 options={},
                 rows=[{"weights": "run"} | {name: last[name] for name in metrics}],
                 chances=dict.fromkeys(metrics, found["chance"]),
+                published=[row for row in found.get("published", []) if "differs" in row],
                 data=str(self.facts.get("data", "")),
             )
         except (ValueError, LookupError, TypeError, StopIteration) as error:
@@ -204,8 +211,7 @@ class Record:
 
     def is_stale(self, evaluation: Evaluation) -> bool:
         """Tell whether the run has been trained on since."""
-        now = {runs.trained(self.folder, name) for name in ("last", "best")}
-        return evaluation.checkpoint is not None and evaluation.checkpoint not in now
+        return evaluation.trained not in (None, runs.trained(self.folder, evaluation.checkpoint))
 
 
 _HINT = "restore it from a copy, or leave this run out"

@@ -20,12 +20,13 @@ from vidssl_cli.neighbours import galleries
 from vidssl_cli.pages import write_page
 from vidssl_cli.recipe_diff import ABSENT, as_text, flat, in_order
 from vidssl_cli.runs import read_rows
+from vidssl_cli.scoreboard import FEW
 from vidssl_cli.table_formats import cells
 from vidssl_cli.training_curves import mean_line, training_curves
 
 if TYPE_CHECKING:
-    from vidssl_cli.comparison import Board, Group
     from vidssl_cli.records import Record
+    from vidssl_cli.scoreboard import Board, Group
 
 
 def write_report(path: Path, groups: Sequence[Group], found: Sequence[Board]) -> None:
@@ -109,12 +110,16 @@ def _is_number(text: str) -> bool:
 def _board(board: Board) -> str:
     """Draw what one protocol found: its table, every run by itself, and its figures."""
     lines = board.lines
-    marks = ["run" if line.is_run else "" for line in lines] + ["paper"] * len(board.published)
+    marks = ["run" if line.is_run else "" for line in lines] + ["paper"] * len(
+        board.published[:FEW]
+    )
     parts = [
         f"<h3>{escape(board.title)}<small>percent</small></h3>",
         table(["", *board.metrics, "seeds"], cells(board), marks),
-        _differing(board),
+        *(f'<p class="note">{escape(note)}</p>' for note in board.notes),
     ]
+    if board.published[FEW:]:
+        parts.append(_all_published(board))
     facts = board.evaluation.facts
     same = {
         key: value
@@ -127,6 +132,20 @@ def _board(board: Board) -> str:
     parts.append(_drawn(board))
     parts.append(_every_run(board))
     return f'<div class="board">{"".join(filter(None, parts))}</div>'
+
+
+def _all_published(board: Board) -> str:
+    rows = [
+        [
+            row.name,
+            *(_percent(row.figures.get(metric)) for metric in board.metrics),
+            row.source,
+            "; ".join(row.differs),
+        ]
+        for row in board.published
+    ]
+    columns = ["", *board.metrics, "source", "differs"]
+    return _details(f"all {len(rows)} published rows", table(columns, rows))
 
 
 def _every_run(board: Board) -> str:
@@ -149,18 +168,6 @@ def _every_run(board: Board) -> str:
         for group, record, each in board.found
     ]
     return _details("every run", "".join([table(["", "seed", *board.metrics], rows), *parts]))
-
-
-def _differing(board: Board) -> str:
-    """Say of every published row what keeps it from being compared."""
-    items = []
-    for row in board.published:
-        words = [row.differs] if isinstance(row.differs, str) else row.differs
-        if said := "; ".join(words):
-            items.append(f"<li>{escape(row.source)}: {escape(said)}</li>")
-    if not items:
-        return ""
-    return f'<div class="note">Not the same setting:<ul>{"".join(items)}</ul></div>'
 
 
 def _drawn(board: Board) -> str:

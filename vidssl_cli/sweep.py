@@ -252,8 +252,10 @@ def _is_measured(run: Path, protocol: Protocol, data: str, digest: Callable[[str
     for path in evaluation_files(run):
         with suppress(DamagedFileError):  # it is made again
             found = read_evaluation(path)
-            asked = (found.evaluator, found.options) == (protocol.name, protocol.options)
-            if asked and found.checkpoint == last and found.data == digest(data):
+            asked = (protocol.name, protocol.options, "last", last)
+            if (found.evaluator, found.options, found.checkpoint, found.trained) == asked and (
+                found.data == digest(data)
+            ):
                 return True
     return False
 

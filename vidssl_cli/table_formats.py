@@ -6,15 +6,17 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
-from vidssl_cli.comparison import Board, Line
-from vidssl_cli.console import emit_table
+from vidssl_cli.console import emit, emit_table
+from vidssl_cli.scoreboard import FEW, Board, Line
 
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "[": "{[}",  # which would be an option of the line break before it
     "±": r"$\pm$",
     "–": "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -22,25 +24,30 @@ _LATEX = {
 
 
 def cells(board: Board) -> list[list[str]]:
-    """Return the lines of a table in percent: name, one cell for each metric, seeds."""
-    return [
+    """Return the lines of a table in percent: name, one cell for each metric, seeds.
+
+    Below them stand the closest published rows, numbered as in the notes of the board.
+    """
+    ours = [
         [
             line.name,
             *(line.figures[m].percent() if m in line.figures else "–" for m in board.metrics),
             _seeds(line),
         ]
         for line in board.lines
-    ] + [
+    ]
+    return ours + [
         [
-            f"published: {row.source}",
-            *(
-                "–" if (value := row.figures.get(metric)) is None else f"{100 * value:.1f}"
-                for metric in board.metrics
-            ),
+            f"[{number}] {row.name or 'published'}",
+            *(_percent(row.figures.get(metric)) for metric in board.metrics),
             "",
         ]
-        for row in board.published
+        for number, row in enumerate(board.published[:FEW], 1)
     ]
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def _seeds(line: Line) -> str:
@@ -58,6 +65,11 @@ def show(boards: Sequence[Board]) -> None:
             title += "" if count == "1" else f" over {count} seeds"
             rows, columns = [row[:-1] for row in rows], columns[:-1]
         emit_table(title, columns, rows)
+        for note in board.notes:
+            for part in wrap(note, 78, initial_indent="  ", subsequent_indent="    "):
+                emit(part)
+        if board.notes:
+            emit("")
 
 
 def markdown(boards: Sequence[Board]) -> str:
@@ -68,7 +80,9 @@ def markdown(boards: Sequence[Board]) -> str:
         rule = ["---", *["---:"] * (len(columns) - 1)]
         rows = [list(map(_in_markdown, row)) for row in [columns, *cells(board)]]
         lines = [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
-        parts.append(f"**{_in_markdown(board.title)}**, percent\n\n" + "\n".join(lines) + "\n")
+        notes = "".join(f"\n{_in_markdown(note)}\n" for note in board.notes)
+        head = f"**{_in_markdown(board.title)}**, percent"
+        parts.append(f"{head}\n\n" + "\n".join(lines) + f"\n{notes}")
     return "\n".join(parts)
 
 
@@ -91,6 +105,7 @@ def latex(boards: Sequence[Board]) -> str:
                     *rows[1:],
                     r"\bottomrule",
                     r"\end{tabular}",
+                    *(f"% {' '.join(note.split())}" for note in board.notes),
                 ]
             )
             + "\n"

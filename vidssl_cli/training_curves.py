@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from vidssl_cli.hooks import Curves
 
 if TYPE_CHECKING:
-    from vidssl_cli.comparison import Group
     from vidssl_cli.records import Record
+    from vidssl_cli.scoreboard import Group
 
 Line = Sequence[tuple[float, float]]
 """Points (x, y) with x ascending."""

@@ -19,14 +19,14 @@ def register(app: typer.Typer) -> None:
 def runs(
     places: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="DIR...", help="Folders to look in; this one if not given."),
+        typer.Argument(metavar="DIR", help="Folders to look in; this one if not given."),
     ] = None,
     sort: Annotated[
         str, typer.Option(help="run, state, epoch, loss, age, or an evaluator: its best first.")
     ] = "run",
     as_json: AsJson = False,
 ) -> None:
-    """List runs: how far they are, and the best that was measured of each.
+    """List runs, how far they are, and their best figures.
 
     A run whose process is gone without a word is `stopped`; --resume goes on with it.
     """
@@ -50,7 +50,7 @@ def runs(
 def report(
     places: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Runs, or folders of runs.", show_default=False),
+        typer.Argument(metavar="RUN", help="Runs, or folders of runs.", show_default=False),
     ],
     out: Annotated[Path | None, typer.Option(metavar="PAGE", help="Page to write (.html).")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables.")] = False,
@@ -69,10 +69,10 @@ def report(
     writes tables, curves, galleries, recipes and commands into one file for any browser.
     """
     from vidssl_cli import table_formats
-    from vidssl_cli.comparison import boards, grouped
     from vidssl_cli.console import emit, emit_json
     from vidssl_cli.errors import UsageError
     from vidssl_cli.records import Record
+    from vidssl_cli.scoreboard import boards, grouped
 
     formats = [
         *([table_formats.markdown] if markdown else []),

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def sweep(
     recipes: Annotated[
-        list[str], typer.Argument(metavar="RECIPE...", help="Names or files.", show_default=False)
+        list[str], typer.Argument(metavar="RECIPE", help="Names or files.", show_default=False)
     ],
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs.")],
@@ -117,10 +117,10 @@ def _look_for(data: Sequence[str], split: int) -> None:
 
 def _show(out: Path, members: Sequence[Member], statuses: dict[Path, int], as_json: bool) -> None:
     """Print what was measured, and fail if a member did."""
-    from vidssl_cli.comparison import boards, grouped
     from vidssl_cli.console import emit_json
     from vidssl_cli.errors import VidsslError
     from vidssl_cli.records import Record
+    from vidssl_cli.scoreboard import boards, grouped
     from vidssl_cli.table_formats import show
 
     trained = [member.run for member in members if (member.run / "run.json").is_file()]

@@ -12,6 +12,9 @@ from typing import Any
 
 from vidssl_cli.records import Evaluation, PublishedRow, Record, as_json
 
+FEW = 5
+"""Published rows that stand beside ours."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -93,10 +96,30 @@ class Board:
 
     @property
     def published(self) -> list[PublishedRow]:
-        """Rows of papers, each once."""
-        return list(
-            {as_json(row.model_dump()): row for *_, e in self.found for row in e.published}.values()
-        )
+        """Rows of papers, each once, the closest first; they differ in what they do for any run."""
+        found: dict[str, PublishedRow] = {}
+        for *_, evaluation in self.found:
+            for row in evaluation.published:
+                key = as_json([row.source, row.name, row.figures])
+                known = found.setdefault(key, row)
+                differs = list(dict.fromkeys([*known.differs, *row.differs]))
+                found[key] = row.model_copy(update={"differs": differs})
+        return list(found.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be known beside the figures: unlike settings, and runs that went on since."""
+        nothing = "nothing that is stated"
+        unlike = [
+            f"[{number}] {row.source}; differs: {'; '.join(row.differs) or nothing}"
+            for number, row in enumerate(self.published[:FEW], 1)
+        ]
+        stale = [
+            f"{group.name}, seed {record.seed}, was trained on after this was measured"
+            for group, record, evaluation in self.found
+            if record.is_stale(evaluation)
+        ]
+        return unlike + stale
 
     def _of_groups(self, weights: str | None) -> list[tuple[Group, dict[str, Tally]]]:
         """Return the figures of each group's weights; None stands for chance."""
@@ -152,16 +175,17 @@ def grouped(records: Iterable[Record]) -> list[Group]:
 
 def boards(groups: Sequence[Group]) -> list[Board]:
     """Put together what was measured alike: by one protocol, with the same options and data."""
-    found: dict[str, list[tuple[Group, Record, Evaluation]]] = {}
+    found: dict[str, dict[Path, tuple[Group, Record, Evaluation]]] = {}
     for group in groups:
         for record in group.records:
             for each in record.evaluations():
-                key = as_json([each.evaluator, each.options, each.data, each.metrics])
-                found.setdefault(key, []).append((group, record, each))
-    titles = _titles([entries[0][2] for entries in found.values()])
+                alike = [each.evaluator, each.options, each.data, each.checkpoint, each.metrics]
+                found.setdefault(as_json(alike), {})[record.folder] = (group, record, each)
+    together = [list(entries.values()) for entries in found.values()]
+    titles = _titles([entries[0][2] for entries in together])
     made = [
         Board(title, entries[0][2].metrics, entries)
-        for title, entries in zip(titles, found.values(), strict=True)
+        for title, entries in zip(titles, together, strict=True)
     ]
     often = Counter(board.title for board in made)
     made = [board if often[board.title] == 1 else _told_apart(board) for board in made]
@@ -183,6 +207,8 @@ def _titles(evaluations: Sequence[Evaluation]) -> list[str]:
         for key, value in one.options.items():
             if any(other.options.get(key) != value for other in others) and value is not None:
                 words.append(f"{key} {value if isinstance(value, str) else as_json(value)}")
+        if any(other.checkpoint != one.checkpoint for other in others):
+            words.append(f"checkpoint {one.checkpoint}")
         if any(other.data != one.data for other in others):
             words.append(f"data {one.data[:8]}")
         titles.append(", ".join(words))
