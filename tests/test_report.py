@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.recipe_files import load, resolved_yaml
 from vidssl_cli.records import Record
 from vidssl_cli.report import command, write_report
 from vidssl_cli.scoreboard import Tally, boards, grouped
@@ -208,9 +209,28 @@ def test_one_run_is_a_report_too(make_run, tmp_path):
     page = tmp_path / "page.html"
     write_report(page, *read(tmp_path))
     text = Page(page).text
-    assert "1 run, 1 seed each" in text
+    assert "1 run, seed 0" in text
     assert "failed: the loss is nan" in text
     assert "Results" not in text
+
+
+def test_what_was_changed_in_the_recipe_that_was_named(make_run, tmp_path):
+    resolved = resolved_yaml(load("small/pace", ["train.epochs=7", "train.seed=3"]))
+    make_run(
+        tmp_path / "a" / "0", recipe=resolved, argv=["vidssl", "pretrain", "small/pace", "--set"]
+    )
+    make_run(
+        tmp_path / "b" / "0", recipe=resolved.replace("epochs: 7", "epochs: 8"), argv=["pretrain"]
+    )
+    page = tmp_path / "page.html"
+    write_report(page, *read(tmp_path / "a"))
+    source = page.read_text()
+    assert "small/pace, as it is now" in source
+    default = load("small/pace").train.epochs
+    assert f'<td>train.epochs</td><td class="number">{default}</td>' in source
+    assert "<td>train.seed</td>" not in source
+    write_report(page, *read(tmp_path))
+    assert "<h3>What differs</h3>" in page.read_text()
 
 
 def test_everything_hostile_is_escaped(make_run, made_up_report, tmp_path):

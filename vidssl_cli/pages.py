@@ -6,7 +6,7 @@ A content policy forbids both. Text must be escaped by whoever writes it; titles
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +40,48 @@ def write_page(
 def data_url(picture: bytes, kind: str) -> str:
     """Return the address of a picture of a kind, such as ``webp``, that lies inside the page."""
     return f"data:image/{kind};base64,{b64encode(picture).decode()}"
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], marks: Sequence[str] = ()
+) -> str:
+    """Return a table as HTML; columns whose cells are numbers, or dashes, are aligned right.
+
+    Args:
+        columns: Headings.
+        rows: Cells; None is a dash.
+        marks: Class of each row.
+    """
+    texts = [["–" if cell is None else str(cell) for cell in row] for row in rows]
+    right = [all(_is_number(row[place]) for row in texts) for place in range(len(columns))]
+
+    def cell(tag: str, text: str, place: int) -> str:
+        name = ' class="number"' if right[place] else ""
+        return f"<{tag}{name}>{escape(text)}</{tag}>"
+
+    head = "".join(cell("th", text, place) for place, text in enumerate(columns))
+    body = []
+    for number, row in enumerate(texts):
+        name = f' class="{marks[number]}"' if marks and marks[number] else ""
+        inside = "".join(cell("td", text, place) for place, text in enumerate(row))
+        body.append(f"<tr{name}>{inside}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.partition(" ± ")[0])
+    except ValueError:
+        return text in ("–", "")
+    return True
+
+
+def details(title: str, content: str) -> str:
+    """Return content (HTML) that is folded away below a title (plain text)."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def _resource(name: str) -> str:

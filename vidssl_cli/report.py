@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from vidssl_cli import charts
 from vidssl_cli.hooks import Confusion, Curves
 from vidssl_cli.neighbours import galleries
-from vidssl_cli.pages import write_page
-from vidssl_cli.recipe_diff import ABSENT, as_text, flat, in_order
+from vidssl_cli.pages import details, table, write_page
+from vidssl_cli.report_recipes import recipes
 from vidssl_cli.runs import read_rows
 from vidssl_cli.scoreboard import FEW
 from vidssl_cli.table_formats import cells
@@ -42,7 +42,7 @@ def write_report(path: Path, groups: Sequence[Group], found: Sequence[Board]) ->
         "Results": [f'<div class="boards">{"".join(map(_board, found))}</div>' if found else ""],
         "Training": [_runs(groups), _charts(training_curves(groups)), _skipped(records)],
         "Nearest neighbours": [text for board in found for text in galleries(board)],
-        "Recipes": [_differences(groups), *map(_recipe, groups)],
+        "Recipes": recipes(groups),
         "Environment": [_environment(records)],
         "Commands": [_commands(records, found)],
     }
@@ -61,6 +61,8 @@ def write_report(path: Path, groups: Sequence[Group], found: Sequence[Board]) ->
 
 
 def _seeds(groups: Sequence[Group]) -> str:
+    if len(groups) == len(groups[0].records) == 1:
+        return f"seed {groups[0].records[0].seed}"
     counts = sorted({len(group.records) for group in groups})
     span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"{span} seed{'s' * (span != '1')} each"
@@ -68,43 +70,6 @@ def _seeds(groups: Sequence[Group]) -> str:
 
 def _anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
-
-
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], marks: Sequence[str] = ()
-) -> str:
-    """Return a table as HTML; columns whose cells are numbers, or dashes, are aligned right.
-
-    Args:
-        columns: Headings.
-        rows: Cells; None is a dash.
-        marks: Class of each row.
-    """
-    texts = [["–" if cell is None else str(cell) for cell in row] for row in rows]
-    right = [all(_is_number(row[place]) for row in texts) for place in range(len(columns))]
-
-    def cell(tag: str, text: str, place: int) -> str:
-        name = ' class="number"' if right[place] else ""
-        return f"<{tag}{name}>{escape(text)}</{tag}>"
-
-    head = "".join(cell("th", text, place) for place, text in enumerate(columns))
-    body = []
-    for number, row in enumerate(texts):
-        name = f' class="{marks[number]}"' if marks and marks[number] else ""
-        inside = "".join(cell("td", text, place) for place, text in enumerate(row))
-        body.append(f"<tr{name}>{inside}</tr>")
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.partition(" ± ")[0])
-    except ValueError:
-        return text in ("–", "")
-    return True
 
 
 def _board(board: Board) -> str:
@@ -145,7 +110,7 @@ def _all_published(board: Board) -> str:
         for row in board.published
     ]
     columns = ["", *board.metrics, "source", "differs"]
-    return _details(f"all {len(rows)} published rows", table(columns, rows))
+    return details(f"all {len(rows)} published rows", table(columns, rows))
 
 
 def _every_run(board: Board) -> str:
@@ -167,7 +132,7 @@ def _every_run(board: Board) -> str:
         [group.name, record.seed, *(_percent(each.figure("run", m)) for m in board.metrics)]
         for group, record, each in board.found
     ]
-    return _details("every run", "".join([table(["", "seed", *board.metrics], rows), *parts]))
+    return details("every run", "".join([table(["", "seed", *board.metrics], rows), *parts]))
 
 
 def _drawn(board: Board) -> str:
@@ -224,29 +189,7 @@ def _skipped(records: Sequence[Record]) -> str:
     if not found:
         return ""
     content = table(["video", "reason"], list(found.items()))
-    return _details(f"{len(found)} videos were skipped", content)
-
-
-def _differences(groups: Sequence[Group]) -> str:
-    """Show the keys in which recipes differ."""
-    flats = [flat(group.recipe) for group in groups]
-    keys = in_order([key for each in flats for key in each])
-    rows = [
-        [key, *(as_text(each.get(key, ABSENT)) for each in flats)]
-        for key in keys
-        if key != "train.seed"
-        and any(each.get(key, ABSENT) != flats[0].get(key, ABSENT) for each in flats)
-    ]
-    if not rows:
-        return ""
-    return "<h3>What differs</h3>" + table(["key", *(group.name for group in groups)], rows)
-
-
-def _recipe(group: Group) -> str:
-    text = (group.records[0].folder / "recipe.yaml").read_text(encoding="utf-8", errors="replace")
-    summary = str(group.recipe.get("summary", ""))
-    about = f"<p>{escape(summary)}</p>" if summary else ""
-    return _details(f"{group.name}: {group.records[0].method}", f"{about}<pre>{escape(text)}</pre>")
+    return details(f"{len(found)} videos were skipped", content)
 
 
 def _environment(records: Sequence[Record]) -> str:
@@ -286,10 +229,6 @@ def command(argv: Sequence[str]) -> str:
     program = Path(argv[0])
     own = program.name == "vidssl" or program.parts[-2:] == ("vidssl_cli", "__main__.py")
     return shlex.join(["vidssl" if own else argv[0], *argv[1:]])
-
-
-def _details(title: str, content: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def _percent(value: float | None) -> str | None:
