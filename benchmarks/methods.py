@@ -1,13 +1,14 @@
 """Every method side by side: its own task, retrieval and a linear probe, over several seeds.
 
     python benchmarks/methods.py --data DATA --out DIR small/pace small/temporal-transforms … \
-        [--seeds 3] [--jobs 2] [--set train.epochs=4] [--json]
+        [--seeds 3] [--jobs 2] [--clips 6400] [--set input.crop=48] [--json]
 
 For each recipe and seed this carries out `vidssl pretrain RECIPE --data DATA --set train.seed=SEED`
 and measures the run on the test split: its own tasks, retrieval (top-1, mean of a video's clips,
 standardised) and a linear probe at two taps, each beside the same network with random weights.
 Members run as processes of their own, `--jobs` at a time; one that is done is not done again, one
-that was interrupted is resumed. The table gives means over the seeds with standard errors.
+that was interrupted is resumed. The table gives means over the seeds with standard errors, and the
+seconds that a processor was at work on the training.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 
 import numpy as np
 
 from vidssl_cli.console import emit_table
+
+if TYPE_CHECKING:
+    from vidssl_cli.recipe import PretrainRecipe
+    from vidssl_cli.videos import Video
 
 TAPS = ("pool4", "pool5")
 RESULT = "result.json"
@@ -50,16 +55,17 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     videos, broken = open_data(arguments.data)
     loaded = load(recipe, [*arguments.overrides, f"train.seed={seed}"])
     assert isinstance(loaded, PretrainRecipe), f"{recipe} is not a recipe for `vidssl pretrain`"
-    began = time.monotonic()
-    pretrain(loaded, training_part(videos), Session(folder, resume=True), broken)
-    seconds = time.monotonic() - began
-    encoder = Encoder.load(folder)
-    study, card = EncoderStudy(encoder, videos, run=folder), encoder.evaluation
+    train = training_part(videos)
+    if arguments.clips:
+        loaded = with_budget(loaded, train, arguments.clips)
+    began = time.process_time()
+    pretrain(loaded, train, Session(folder, resume=True), broken)
+    seconds = time.process_time() - began
+    encoder, store = Encoder.load(folder), Path(arguments.out, "features")
+    study, card = EncoderStudy(encoder, videos, run=folder, store=store), encoder.evaluation
+    windows = Windows(clips=card.clips, stride=card.stride)
     looks = [
-        Look(
-            video,
-            Windows(clips=card.clips, stride=card.stride).of(study.count(video), study.frames),
-        )
+        Look(video, windows.of(study.count(video), study.frames))
         for video in (*study.train, *study.test)
     ]
     for weights in study.weights:  # all taps in one pass
@@ -80,6 +86,18 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     return found
 
 
+def with_budget(recipe: PretrainRecipe, train: Sequence[Video], clips: int) -> PretrainRecipe:
+    """Return the recipe with one epoch that shows about so many clips."""
+    from vidssl_cli.rate import build_sampler
+
+    sampler = build_sampler(recipe.sampler, recipe.input)
+    usable = [video for video in train if sampler.rejects(video) is None]
+    each = sampler.views * sum(sampler.visits(video) for video in usable)
+    repeats = max(1, round(clips / each))
+    section = recipe.train.model_copy(update={"epochs": 1, "repeats": repeats})
+    return recipe.model_copy(update={"train": section})
+
+
 def start(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any] | None:
     """Return a member's figures, from a process of its own unless they are there already."""
     folder = Path(arguments.out, recipe.replace("/", "-"), str(seed))
@@ -88,6 +106,7 @@ def start(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, An
         command = [sys.executable, __file__, recipe, "--data", arguments.data]
         command += ["--out", arguments.out, "--member", str(seed)]
         command += [f"--set={override}" for override in arguments.overrides]
+        command += ["--clips", str(arguments.clips)] if arguments.clips else []
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_suffix(".log").open("w", encoding="utf-8") as log:
             environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
@@ -140,6 +159,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="any DATA with labels and splits")
     parser.add_argument("--out", required=True, help="folder for the runs")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--clips", type=int, help="train each on about so many, not for its epochs")
     parser.add_argument("--jobs", type=int, default=1, help="members at a time")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="of recipes")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
