@@ -8,13 +8,16 @@ dark ground.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from math import ceil, floor, isfinite, log10
+from pathlib import Path
 from textwrap import wrap
 
+from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.hooks import Confusion, Curves
 
 WIDTH, HEIGHT = 480, 300
@@ -33,17 +36,23 @@ _GAP = 26
 """Units between the numbers along the horizontal axis, at least."""
 
 
-def palette(colours: Sequence[str]) -> str:
-    """Return style declarations of ``--c0``, ``--c1``, … for these colours."""
-    return "".join(f"--c{number}:{colour};" for number, colour in enumerate(colours))
+def colour_style(selector: str) -> str:
+    """Return rules that declare ``--c0`` to ``--c5``, the colours of lines, for a selector."""
+
+    def declare(colours: Sequence[str]) -> str:
+        return "".join(f"--c{number}:{colour};" for number, colour in enumerate(colours))
+
+    dark = f"@media (prefers-color-scheme:dark){{{selector}{{{declare(_DARK)}}}}}"
+    return f"{selector}{{{declare(_LIGHT)}}}{dark}"
 
 
 _STYLE = f"""<style>
-.chart{{{palette(_LIGHT)}--text:#1c1c1e;--mute:#6b6b72;--rule:#dddbd5;--ground:#fff;
+{colour_style(".chart")}
+.chart{{--text:#1c1c1e;--mute:#6b6b72;--rule:#dddbd5;--ground:#fff;
 display:block;width:100%;font:13px system-ui,-apple-system,"Segoe UI",Roboto,
 sans-serif}}
 @media (prefers-color-scheme:dark){{
-.chart{{{palette(_DARK)}--text:#ececee;--mute:#9a9aa2;--rule:#38383e;--ground:#1b1b1e}}}}
+.chart{{--text:#ececee;--mute:#9a9aa2;--rule:#38383e;--ground:#1b1b1e}}}}
 .chart:root{{box-sizing:border-box;margin:0 auto;padding:1rem;background:var(--ground)}}
 .chart text{{fill:var(--text)}}
 .chart .mute{{fill:var(--mute);font-size:12px}}
@@ -52,6 +61,19 @@ sans-serif}}
 .chart .line{{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}}
 .chart .on{{fill:var(--ground)}}
 </style>"""
+
+
+def draw_all(folder: Path, figures: Iterable[object]) -> list[Path]:
+    """Draw the curves and confusion matrices among figures, one file each, and return the files."""
+    drawn = []
+    for number, figure in enumerate(figures, 1):
+        if isinstance(figure, Curves | Confusion):
+            slug = re.sub(r"\W+", "-", figure.title.lower()).strip("-")[:60]
+            path = folder / f"figure-{number}-{slug}.svg"
+            svg = curves(figure) if isinstance(figure, Curves) else confusion(figure)
+            atomic_write(path, svg.encode(errors="replace"))
+            drawn.append(path)
+    return drawn
 
 
 def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> str:
@@ -75,30 +97,22 @@ def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> str:
         nothing = f'<text class="mute" x="0" y="{top + 16}">nothing was measured</text>'
         return _svg(figure.title, width, top + 30, [*head, nothing])
     legend, top = _legend(list(lines), width, top) if len(lines) > 1 else ([], top)
-    y = _value_axis([value for _, value in points])
+    first, last = top + 28, top + height - 40
+    y = _value_axis([value for _, value in points], last, first)
     left = _CHARACTER * max(len(_number(tick)) for tick in y.ticks) + 8
-    right, first, last = width - 14, top + 28, top + height - 40
-    x = _x_axis([value for value, _ in points], right - left)
+    x = _x_axis([value for value, _ in points], left, width - 14)
     parts = [*head, *legend, f'<text class="mute" x="0" y="{top + 14}">{escape(figure.y)}</text>']
     for tick in y.ticks:
-        height_of = last - y.share(tick) * (last - first)
-        parts.append(f'<path class="rule" d="M{left:.1f} {height_of:.1f}H{right}"/>')
-        parts.append(_text(_number(tick), left - 6, height_of + 4, "end"))
-    for tick in x.ticks:
-        parts.append(_text(_number(tick), left + x.share(tick) * (right - left), last + 18))
-    parts.append(_text(figure.x, (left + right) / 2, last + 36))
+        parts.append(f'<path class="rule" d="M{left:.1f} {y.at(tick):.1f}H{x.end:.1f}"/>')
+        parts.append(_text(_number(tick), left - 6, y.at(tick) + 4, "end"))
+    parts += [_text(_number(tick), x.at(tick), last + 18) for tick in x.ticks]
+    parts.append(_text(figure.x, (left + x.end) / 2, last + 36))
     for number, (name, line) in enumerate(lines.items()):
-        places = [
-            (left + x.share(a) * (right - left), last - y.share(b) * (last - first))
-            for a, b in line
-        ]
+        places = [(x.at(a), y.at(b)) for a, b in line]
         parts.append(_path(places, number))
         if len(line) <= _FEW:
-            parts += [
-                f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="var(--c{number % COLOURS})">'
-                f"<title>{escape(name)}: {_number(point[0])}, {_number(point[1])}</title></circle>"
-                for (a, b), point in zip(places, line, strict=True)
-            ]
+            said = [f"{name}: {_number(a)}, {_number(b)}" for a, b in line]
+            parts += map(_dot, places, said, [number] * len(line))
     return _svg(figure.title, width, top + height, parts)
 
 
@@ -173,44 +187,53 @@ def _confusion_row(
 class _Axis:
     low: float
     high: float
+    start: float
+    """Units of the drawing at which ``low`` lies."""
+    end: float
     ticks: Sequence[float]
     ratios: bool = False
     """Whether equal ratios are equal distances."""
 
-    def share(self, value: float) -> float:
-        """Return how far along the axis a value lies, from 0 to 1."""
+    def at(self, value: float) -> float:
+        """Return where a value lies, in units of the drawing."""
         low, high = self.low, self.high
         if self.ratios:
             low, high, value = log10(low), log10(high), log10(value)
-        return (value - low) / (high - low)
+        return self.start + (value - low) / (high - low) * (self.end - self.start)
 
 
-def _x_axis(values: Sequence[float], units: float) -> _Axis:
+def _x_axis(values: Sequence[float], start: float, end: float) -> _Axis:
     marks = sorted(set(values))
     low, high = marks[0], marks[-1]
-    if low == high:
-        return _Axis(low - 1, high + 1, marks)
-    axis = _Axis(low, high, marks, ratios=low > 0 and high / low > 10 and len(marks) <= _FEW)
+    if _same(low, high):
+        room = max(1.0, abs(low))
+        return _Axis(low - room, high + room, start, end, marks[:1])
     if len(marks) <= _FEW:
-        places = [axis.share(mark) * units for mark in marks]
-        if all(b - a >= _GAP for a, b in pairwise(places)):
+        ratios = low > 0 and high / low > 10
+        axis = _Axis(low, high, start, end, marks, ratios)
+        if all(axis.at(b) - axis.at(a) >= _GAP for a, b in pairwise(marks)):
             return axis
     step = _step(low, high)
     ticks = [number * step for number in range(ceil(low / step), floor(high / step) + 1)]
-    return _Axis(low, high, ticks)
+    return _Axis(low, high, start, end, ticks)
 
 
-def _value_axis(values: Sequence[float]) -> _Axis:
+def _value_axis(values: Sequence[float], start: float, end: float) -> _Axis:
     """Return an axis that ends at round numbers, and begins at 0 unless that is far away."""
     low, high = min(values), max(values)
-    if 0 < low < high / 2 or low == high > 0:
+    if _same(low, high):
+        low, high = min(low, 0.0), max(high, 0.0) or float(low >= 0)
+    elif 0 < low < high / 2:
         low = 0.0
-    elif low == high:
-        low, high = low - 1, high + 1
     step = _step(low, high)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     ticks = [number * step for number in range(first, last + 1)]
-    return _Axis(ticks[0], ticks[-1], ticks)
+    return _Axis(ticks[0], ticks[-1], start, end, ticks)
+
+
+def _same(low: float, high: float) -> bool:
+    """Tell whether nothing fits between two numbers that would be worth an axis."""
+    return high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-300)
 
 
 def _step(low: float, high: float) -> float:
@@ -235,6 +258,13 @@ def _path(places: Sequence[tuple[float, float]], number: int) -> str:
         shown = ((column / 2, sum(ys) / len(ys)) for column, ys in columns.items())
     line = "L".join(f"{x:.1f} {y:.1f}" for x, y in shown)
     return f'<path class="line" {_stroke(number)} d="M{line}"/>' if line else ""
+
+
+def _dot(place: tuple[float, float], said: str, number: int) -> str:
+    return (
+        f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="3.5" '
+        f'fill="var(--c{number % COLOURS})"><title>{escape(said)}</title></circle>'
+    )
 
 
 def _stroke(number: int) -> str:
