@@ -157,6 +157,18 @@ def test_latex_and_markdown_say_what_names_say(make_run, made_up_report, tmp_pat
     assert r"a\\b & c\_d 5% $x$ #1 {y} ~ ^ \|z\| \<i\>" in markdown(found)
 
 
+def test_what_is_no_number_is_a_dash(make_run, made_up_report, tmp_path):
+    report = made_up_report(float("nan"))
+    for row in report["rows"]:
+        row["top5"] = None if row["weights"] == "run" else 0.25
+    make_run(tmp_path / "0", report)
+    (board,) = read(tmp_path)[1]
+    assert [line.name for line in board.lines] == ["random weights", "chance"]
+    assert "nan" not in comma_separated([board])
+    assert "| random weights | 10.0 | 25.0 |  |" in markdown([board])
+    json.dumps(board.as_document(), allow_nan=False)
+
+
 def test_published_rows_differ_in_what_they_do_for_any_run(make_run, made_up_report, tmp_path):
     for seed in range(2):
         published = [

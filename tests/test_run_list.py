@@ -106,6 +106,7 @@ def test_what_is_damaged_is_named_and_left_out(make_run, made_up_report, tmp_pat
     (torn / "run.json").write_text("{")
     foreign = make_run(tmp_path / "foreign")
     (foreign / "run.json").write_text('["not", "ours"]')
+    make_run(tmp_path / "bare", recipe="sampler: {name: pace}\n")
     half = make_run(tmp_path / "half", made_up_report(0.2))
     next(half.rglob("report.json")).write_text('{"evaluator": 3}')
     assert call(app, ["runs", str(tmp_path), "--json"]) == 0
@@ -113,7 +114,7 @@ def test_what_is_damaged_is_named_and_left_out(make_run, made_up_report, tmp_pat
     found = {row["run"].rpartition("/")[2]: row["best"] for row in json.loads(out)["runs"]}
     assert found.keys() == {"good", "half"}
     assert found["half"] == {}
-    for name in ("torn", "foreign", "half"):
+    for name in ("torn", "foreign", "bare", "half"):
         assert f"{tmp_path / name}" in told
     with pytest.raises(DamagedFileError):
         Record.read(half).evaluations()

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,10 @@ def _row(found: Any) -> Any:
     if not isinstance(found, dict) or not isinstance(found.get("weights"), str):
         raise ValueError("should be a mapping with weights and metrics")
     return found
+
+
+def _finite(value: object) -> float | None:
+    return value if isinstance(value, float) and isfinite(value) else None
 
 
 class PublishedRow(BaseModel):
@@ -87,9 +92,13 @@ class Evaluation(BaseModel):
     def figure(self, weights: str, metric: str) -> float | None:
         """Return what was measured of a set of weights."""
         for row in self.rows:
-            if row["weights"] == weights and isinstance(value := row.get(metric), float):
-                return value
+            if row["weights"] == weights:
+                return _finite(row.get(metric))
         return None
+
+    def chance(self, metric: str) -> float | None:
+        """Return what a guesser would reach."""
+        return _finite(self.chances.get(metric))
 
 
 @dataclass(frozen=True)
@@ -122,11 +131,12 @@ class Record:
                 "is not what vidssl writes", where=str(folder / "run.json"), hint=_HINT
             )
         recipe = located.read(path) if path.is_file() else None
-        if recipe is None or recipe.problems or not isinstance(recipe.data, dict):
+        data = None if recipe is None or recipe.problems else recipe.data
+        if not isinstance(data, dict) or not isinstance(data.get("train"), dict):
             raise DamagedFileError("is damaged or missing", where=str(path), hint=_HINT)
         rows = runs.read_rows(folder / "metrics.jsonl")
         steps = [row for row in rows if isinstance(row, dict) and "step" in row]
-        return cls(folder, facts, runs.state_of(folder, facts), recipe.data, steps)
+        return cls(folder, facts, runs.state_of(folder, facts), data, steps)
 
     @property
     def seed(self) -> int | None:
@@ -136,8 +146,8 @@ class Record:
     @property
     def epochs(self) -> int | None:
         """Epochs that the whole run has."""
-        train = self.recipe.get("train")
-        return train.get("epochs") if isinstance(train, dict) else None
+        epochs: int | None = self.recipe["train"].get("epochs")
+        return epochs
 
     @property
     def epoch(self) -> int:

@@ -75,9 +75,8 @@ def _anchor(title: str) -> str:
 def _board(board: Board) -> str:
     """Draw what one protocol found: its table, every run by itself, and its figures."""
     lines = board.lines
-    marks = ["run" if line.is_run else "" for line in lines] + ["paper"] * len(
-        board.published[:FEW]
-    )
+    marks = ["run" if line.is_run else "" for line in lines]
+    marks += ["paper" for _ in board.published[:FEW]]
     parts = [
         f"<h3>{escape(board.title)}<small>percent</small></h3>",
         table(["", *board.metrics, "seeds"], cells(board), marks),

@@ -150,13 +150,13 @@ def age(passed: timedelta) -> str:
 
 def _best(evaluations: Iterable[Evaluation]) -> dict[str, Best]:
     best: dict[str, Best] = {}
-    for each in evaluations:
+    for each in (each for each in evaluations if each.metrics):
         metric = each.metrics[0]
         value = each.figure("run", metric)
         found = best.get(each.evaluator)
         if value is not None and (found is None or found.value < value):
             best[each.evaluator] = Best(
-                metric, value, each.figure("random", metric), each.chances.get(metric)
+                metric, value, each.figure("random", metric), each.chance(metric)
             )
     return best
 

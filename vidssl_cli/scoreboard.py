@@ -130,8 +130,7 @@ class Board:
             figures = {}
             for metric in self.metrics:
                 values = [
-                    e.chances.get(metric) if weights is None else e.figure(weights, metric)
-                    for e in mine
+                    e.chance(metric) if weights is None else e.figure(weights, metric) for e in mine
                 ]
                 known = [value for value in values if value is not None]
                 if weights is None and len(set(known)) == 1:

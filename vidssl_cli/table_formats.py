@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
-from typing import Any
 
 from vidssl_cli.console import emit, emit_table
 from vidssl_cli.scoreboard import FEW, Board, Line
@@ -121,11 +120,12 @@ def comma_separated(boards: Sequence[Board]) -> str:
     for board in boards:
         for group, record, evaluation in board.found:
             about = [board.title, group.name, record.folder, record.seed]
-            rows: list[Mapping[str, Any]] = [*evaluation.rows]
-            for row in [*rows, {"weights": "chance", **evaluation.chances}]:
-                for metric in board.metrics:
-                    if row.get(metric) is not None:
-                        writer.writerow([*about, row["weights"], metric, row[metric]])
+            weights = dict.fromkeys(str(row["weights"]) for row in evaluation.rows)
+            for metric in board.metrics:
+                figures = {name: evaluation.figure(name, metric) for name in weights}
+                for name, value in {**figures, "chance": evaluation.chance(metric)}.items():
+                    if value is not None:
+                        writer.writerow([*about, name, metric, value])
     return text.getvalue()
 
 
