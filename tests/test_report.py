@@ -157,6 +157,22 @@ def test_latex_and_markdown_say_what_names_say(make_run, made_up_report, tmp_pat
     assert r"a\\b & c\_d 5% $x$ #1 {y} ~ ^ \|z\| \<i\>" in markdown(found)
 
 
+def test_a_model_stands_beside_runs(two_recipes, made_up_report, toy_encoder, capfd):
+    model = two_recipes / "imported"
+    toy_encoder().export(model)
+    (model / "evaluations" / "retrieval-1").mkdir(parents=True)
+    report = json.dumps(made_up_report(0.7))
+    (model / "evaluations" / "retrieval-1" / "report.json").write_text(report)
+    page = two_recipes / "page.html"
+    assert call(app, ["report", str(two_recipes), "--out", str(page), "--markdown"]) == 0
+    assert "| imported | 70.0 | 1 |" in capfd.readouterr().out
+    assert "imported: model" in Page(page).text
+    assert call(app, ["runs", str(two_recipes), "--json"]) == 0
+    assert len(json.loads(capfd.readouterr().out)["runs"]) == 3
+    (model / "model.json").write_text("{}")
+    assert call(app, ["report", str(two_recipes)]) == 4
+
+
 def test_what_is_no_number_is_a_dash(make_run, made_up_report, tmp_path):
     report = made_up_report(float("nan"))
     for row in report["rows"]:

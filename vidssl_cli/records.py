@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -103,14 +103,16 @@ class Evaluation(BaseModel):
 
 @dataclass(frozen=True)
 class Record:
-    """A run directory, read."""
+    """A run directory, read; or an exported model, which nothing is known of but its network."""
 
     folder: Path
     facts: Mapping[str, Any]
     """run.json."""
     state: str
     """``running``, ``stopped`` (its process is gone), ``finished``, ``preempted``,
-    ``interrupted`` or ``failed``."""
+    ``interrupted``, ``failed``, or ``model``."""
+    source: Path
+    """File that holds the recipe."""
     recipe: Mapping[str, Any]
     """Every key, as plain values."""
     rows: list[dict[str, Any]]
@@ -124,6 +126,8 @@ class Record:
             UsageError: The folder is not one.
             DamagedFileError: A file of it cannot be understood.
         """
+        if _is_model(os.listdir(folder)):
+            return cls._of_model(folder)
         facts = runs.read_facts(folder)
         path = folder / "recipe.yaml"
         if not isinstance(facts, dict) or not isinstance(facts.get("state"), str):
@@ -136,7 +140,18 @@ class Record:
             raise DamagedFileError("is damaged or missing", where=str(path), hint=_HINT)
         rows = runs.read_rows(folder / "metrics.jsonl")
         steps = [row for row in rows if isinstance(row, dict) and "step" in row]
-        return cls(folder, facts, runs.state_of(folder, facts), data, steps)
+        return cls(folder, facts, runs.state_of(folder, facts), path, data, steps)
+
+    @classmethod
+    def _of_model(cls, folder: Path) -> Record:
+        path = folder / runs.CARD
+        try:
+            card = json.loads(path.read_bytes())
+            recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
+        except (ValueError, LookupError, TypeError):
+            raise DamagedFileError("is damaged", where=str(path), hint=_HINT) from None
+        recipe |= {"task": "model", "summary": card.get("origin", ""), "train": {}}
+        return cls(folder, {"seed": card.get("seed")}, "model", path, recipe, [])
 
     @property
     def seed(self) -> int | None:
@@ -250,12 +265,22 @@ def read_evaluation(path: Path) -> Evaluation:
         ) from None
 
 
-def find_runs(places: Iterable[Path]) -> Iterator[Path]:
-    """Yield the run directories at or below each of the folders, in the order of their names."""
+def _is_model(files: Collection[str]) -> bool:
+    return runs.CARD in files and "run.json" not in files
+
+
+def find_runs(places: Iterable[Path], *, models: bool = False) -> Iterator[Path]:
+    """Yield the run directories at or below each of the folders, in the order of their names.
+
+    Args:
+        places: The folders.
+        models: Whether to yield exported models as well.
+    """
     for place in places:
         for folder, below, files in os.walk(place):
             below.sort()
-            if {"run.json", "recipe.yaml"} <= set(files):
+            is_model = models and _is_model(files)
+            if is_model or {"run.json", "recipe.yaml"} <= set(files):
                 below.clear()
                 yield Path(folder)
 

@@ -171,7 +171,7 @@ def _runs(groups: Sequence[Group]) -> str:
     for group in groups:
         for record in group.records:
             loss = None if record.loss is None else f"{record.loss:.4f}"
-            epochs = f"{record.epoch}/{record.epochs}"
+            epochs = f"{record.epoch}/{record.epochs}" if record.epochs else None
             reason = record.facts.get("reason")
             state = record.state if not reason else f"{record.state}: {reason}"
             rows.append([group.name, record.seed, state, epochs, record.step, loss])

@@ -35,7 +35,7 @@ def _recipe(group: Group) -> str:
         name, recipe = named
         changed = _differences({f"{name}, as it is now": recipe, group.name: group.recipe})
         parts.append(changed or f"<p>As {escape(name)} is now.</p>")
-    text = (record.folder / "recipe.yaml").read_text(encoding="utf-8", errors="replace")
+    text = record.source.read_text(encoding="utf-8", errors="replace")
     parts.append(f"<pre>{escape(text)}</pre>")
     return details(f"{group.name}: {record.method}", "".join(parts))
 

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
 
+CARD = "model.json"
+"""What the network is; lies in a run directory as in an exported model folder."""
+
+
 class Run:
     """A run directory that this process writes to."""
 

@@ -50,7 +50,9 @@ def runs(
 def report(
     places: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Runs, or folders of runs.", show_default=False),
+        typer.Argument(
+            metavar="RUN", help="Runs, exported models, or folders of them.", show_default=False
+        ),
     ],
     out: Annotated[Path | None, typer.Option(metavar="PAGE", help="Page to write (.html).")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables.")] = False,
@@ -113,7 +115,7 @@ def _runs_at(place: Path) -> list[Path]:
     from vidssl_cli.errors import UsageError
     from vidssl_cli.records import find_runs
 
-    found = list(find_runs([place]))
+    found = list(find_runs([place], models=True))
     if not found:
         raise UsageError(
             f"{place} is no run, and holds none",
