@@ -14,10 +14,15 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
 from vidssl_cli.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
 from vidssl_cli.recipe import PretrainRecipe
-from vidssl_cli.recipe_files import load_as, resolved_yaml
+from vidssl_cli.recipe_files import load, load_as, resolved_yaml
 from vidssl_cli.records import Record
 from vidssl_cli.sweep import LONGEST, Plan, carry_out, line
-from vidssl_cli.videos import write_manifest
+from vidssl_cli.videos import Video, digest, write_manifest
+
+VIDEOS = [Video(f"{number}.mp4", frames=200, fps=25) for number in range(10)]
+
+
+DIGEST = digest(VIDEOS)
 
 
 def never(data):
@@ -39,7 +44,7 @@ def finish(member, state="finished", step="epoch-0001-step-00000009"):
     (member.run / "run.json").write_text(json.dumps({"state": state, "seed": member.seed}))
 
 
-def measure(member, evaluator, data="digest", trained="epoch-0001-step-00000009", **options):
+def measure(member, evaluator, data=DIGEST, trained="epoch-0001-step-00000009", **options):
     from vidssl_cli.hooks import EvaluatorOptions
     from vidssl_cli.recipe_files import load_options
 
@@ -100,6 +105,23 @@ def test_protocols_are_a_grid_too(tmp_path):
     ]  # fmt: skip
 
 
+def test_every_recipe_learns_from_as_many_clips(tmp_path):
+    asked = plan(tmp_path, "share=1/1,1/2", recipes=["small/pace", "small/playback-speed"])
+    members = replace(asked, clips=240).members(lambda data: VIDEOS)
+    found = [
+        [w for w in m.commands[0] if w.startswith(("train.epo", "train.rep"))] for m in members
+    ]
+    views = {name: load(name).sampler.build().views for name in asked.recipes}
+    assert views == {"small/pace": 2, "small/playback-speed": 3}
+    assert found == [
+        ["train.epochs=1", f"train.repeats={240 // (views[name] * videos)}"]
+        for name in asked.recipes
+        for videos in (10, 5)
+    ]
+    with pytest.raises(UsageError, match="what --clips chooses"):
+        plan(tmp_path, "train.epochs=2", clips=9).members(never)
+
+
 def test_long_settings_have_short_folders_of_their_own(tmp_path):
     values = [f"'{'s' * 150}{number}'" for number in range(2)]
     members = plan(tmp_path, f"summary={','.join(values)}").members(never)
@@ -111,7 +133,7 @@ def test_long_settings_have_short_folders_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "more", "kind", "found"),
     [
-        (["train.seed=1,2"], {}, UsageError, "by --seeds"),
+        (["train.seed=1,2"], {}, UsageError, "what --seeds chooses"),
         (["train.epochs=1", "train.epochs=2"], {}, UsageError, "set twice"),
         (["train.epochs=1,1"], {}, UsageError, "two members of the grid"),
         ([], {"recipes": ["small/pace", "small/pace"]}, UsageError, "two members of the grid"),
@@ -152,7 +174,7 @@ def test_what_is_done_is_skipped(tmp_path):
     measure(members[1], "retrieval")
     finish(members[2], state="preempted")
     measure(members[2], "retrieval")
-    done, half, begun = asked.members(lambda data: "digest")
+    done, half, begun = asked.members(lambda data: VIDEOS)
     assert done.commands == ()
     assert [command[5] for command in half.commands] == ["linear"]
     assert begun.commands == members[2].commands
@@ -168,7 +190,7 @@ def test_a_report_of_something_else_does_not_count(tmp_path, stale):
     (member,) = asked.members(never)
     finish(member)
     measure(member, "retrieval", **stale)
-    (left,) = asked.members(lambda data: "digest")
+    (left,) = asked.members(lambda data: VIDEOS)
     assert left.commands == member.commands[1:]
 
 
@@ -178,7 +200,7 @@ def test_a_damaged_report_is_made_again(tmp_path):
     finish(member)
     measure(member, "retrieval")
     next(member.run.rglob("report.json")).write_text("{")
-    (left,) = asked.members(lambda data: "digest")
+    (left,) = asked.members(lambda data: VIDEOS)
     assert left.commands == member.commands[1:]
 
 

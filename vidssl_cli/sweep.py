@@ -29,11 +29,13 @@ from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load, load_as, load_options, names
 from vidssl_cli.records import evaluation_files, read_evaluation
+from vidssl_cli.videos import Video, digest, training_part
 
 LONGEST = 120
 """Characters of a folder's name; longer ones end in a digest."""
 
 SEED = "train.seed"
+BUDGET = ("train.epochs", "train.repeats")
 
 Command = tuple[str, ...]
 """Words after ``vidssl``."""
@@ -77,23 +79,27 @@ class Plan:
     """NAME,NAME… KEY=VALUE,VALUE…, protocols with their options."""
     evaluate_on: str | None = None
     """Other data to measure on."""
+    clips: int | None = None
+    """About how many clips every run learns from; it then has one epoch."""
     everywhere: Command = ()
     """Options of every command."""
     training: Command = ()
     """Options of the trainings."""
 
-    def members(self, digest: Callable[[str], str]) -> list[Member]:
+    def members(self, videos: Callable[[str], Sequence[Video]]) -> list[Member]:
         """Return the members of the grid in the order of their commands: seed after seed.
 
         Args:
-            digest: Identifies the videos of DATA, as reports do.
+            videos: Opens DATA, where it matters what is in it.
 
         Raises:
             RecipeError: Members are not recipes that can run; with all problems of all members.
             UsageError: The grid cannot be understood, or DIR holds other runs.
         """
-        if any(override.partition("=")[0] == SEED for override in self.overrides):
-            raise UsageError(f"--set {SEED}: seeds are counted from 0, by --seeds")
+        chosen = {SEED: "--seeds"} | (dict.fromkeys(BUDGET, "--clips") if self.clips else {})
+        for key in (override.partition("=")[0] for override in self.overrides):
+            if key in chosen:
+                raise UsageError(f"--set {key}: it is what {chosen[key]} chooses")
         fixed, points = grid(self.overrides)
         protocols = [each for text in self.evaluate for each in _protocols(text)]
         places = _folders(self.recipes)
@@ -106,9 +112,12 @@ class Plan:
         folders = [self.out / places[r] / _folder(point) / str(seed) for r, point, seed in asked]
         _refuse_twins(folders)
         settings = [(*fixed, *point, f"{SEED}={seed}") for _, point, seed in asked]
-        recipes = _read_all(
-            [(recipe, sets) for (recipe, *_), sets in zip(asked, settings, strict=True)]
-        )
+        recipes = _read_all([r for r, *_ in asked], settings)
+        if self.clips:
+            data = training_part(videos(self.data))
+            budgets = [_budget(recipe, data, self.clips) for recipe in recipes]
+            settings = [(*sets, *more) for sets, more in zip(settings, budgets, strict=True)]
+            recipes = _read_all([r for r, *_ in asked], settings)
         members = []
         for (recipe, point, seed), run, sets, loaded in zip(
             asked, folders, settings, recipes, strict=True
@@ -118,7 +127,7 @@ class Plan:
             measuring = tuple(
                 self._measure(run, on, protocol)
                 for protocol in protocols
-                if training or not _is_measured(run, protocol, on, digest)
+                if training or not _is_measured(run, protocol, on, videos)
             )
             members.append(Member(recipe, point, seed, run, training + measuring))
         return members
@@ -213,13 +222,13 @@ def _protocols(text: str) -> list[Protocol]:
     return found
 
 
-def _read_all(members: Sequence[tuple[str, Sequence[str]]]) -> list[PretrainRecipe]:
+def _read_all(recipes: Sequence[str], settings: Sequence[Settings]) -> list[PretrainRecipe]:
     """Read the recipe of every member; all that are wrong are told at once."""
     found: list[PretrainRecipe] = []
     failures: list[VidsslError] = []
-    for recipe, settings in members:
+    for recipe, sets in zip(recipes, settings, strict=True):
         try:
-            found.append(load_as(PretrainRecipe, recipe, settings))
+            found.append(load_as(PretrainRecipe, recipe, sets))
         except VidsslError as error:
             failures.append(error)
     if failures:
@@ -227,6 +236,17 @@ def _read_all(members: Sequence[tuple[str, Sequence[str]]]) -> list[PretrainReci
         problems = dict.fromkeys(part for error in failures for part in str(error).splitlines())
         raise type(worst)("\n".join(problems), where=worst.where, hint=worst.hint)
     return found
+
+
+def _budget(recipe: PretrainRecipe, videos: Sequence[Video], clips: int) -> Settings:
+    """Return the settings with which a recipe shows about so many clips, in one epoch."""
+    from vidssl_cli.rate import build_sampler
+
+    sampler = build_sampler(recipe.sampler, recipe.input)
+    usable = [video for video in recipe.taken(videos) if sampler.rejects(video) is None]
+    each = sampler.views * sum(sampler.visits(video) for video in usable)
+    repeats = max(1, round(clips / each)) if each else 1
+    return tuple(f"{key}={value}" for key, value in zip(BUDGET, (1, repeats), strict=True))
 
 
 def _is_finished(run: Path, asked: PretrainRecipe) -> bool:
@@ -246,7 +266,9 @@ def _is_finished(run: Path, asked: PretrainRecipe) -> bool:
     return runs.state_of(run, runs.read_facts(run)) == "finished"
 
 
-def _is_measured(run: Path, protocol: Protocol, data: str, digest: Callable[[str], str]) -> bool:
+def _is_measured(
+    run: Path, protocol: Protocol, data: str, videos: Callable[[str], Sequence[Video]]
+) -> bool:
     """Tell whether a run has a report of its last checkpoint by a protocol on these data."""
     last = runs.trained(run, "last")
     for path in evaluation_files(run):
@@ -254,7 +276,7 @@ def _is_measured(run: Path, protocol: Protocol, data: str, digest: Callable[[str
             found = read_evaluation(path)
             asked = (protocol.name, protocol.options, "last", last)
             if (found.evaluator, found.options, found.checkpoint, found.trained) == asked and (
-                found.data == digest(data)
+                found.data == digest(videos(data))
             ):
                 return True
     return False

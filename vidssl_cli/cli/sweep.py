@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from vidssl_cli.cli.options import AsJson, Data, Device, Split
 
 if TYPE_CHECKING:
     from vidssl_cli.sweep import Member
+    from vidssl_cli.videos import Video
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +35,10 @@ def sweep(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each, from 0.")] = 1,
+    clips: Annotated[
+        int | None,
+        typer.Option(min=1, help="Clips that each learns from, about; sets train.repeats."),
+    ] = None,
     evaluators: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,10 +80,11 @@ def sweep(
         seeds,
         evaluators or (),
         evaluate_on,
+        clips,
         everywhere,
         () if workers is None else ("--workers", str(workers)),
     )
-    members = plan.members(_digests(split))
+    members = plan.members(_opener(split))
     _look_for([data, *([evaluate_on] if evaluate_on else [])], split)
 
     from vidssl_cli.console import emit, emit_json
@@ -94,17 +100,17 @@ def sweep(
     _show(out, members, statuses, as_json)
 
 
-def _digests(split: int) -> Any:
+def _opener(split: int) -> Callable[[str], Sequence[Video]]:
+    """Return a function that opens DATA, once each."""
     from functools import cache
 
     @cache
-    def digest(data: str) -> str:
+    def opened(data: str) -> Sequence[Video]:
         from vidssl_cli.scan import open_data
-        from vidssl_cli.videos import digest as digest_of
 
-        return digest_of(open_data(data, split=split)[0])
+        return open_data(data, split=split)[0]
 
-    return digest
+    return opened
 
 
 def _look_for(data: Sequence[str], split: int) -> None:
