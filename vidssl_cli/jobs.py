@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from types import FrameType
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
@@ -57,7 +57,7 @@ class Crew:
         self.received = 0
         """The number of the signal that stopped the crew, or 0."""
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = Lock()
+        self._lock = RLock()  # a second signal may interrupt what the first one does
 
     def work(self, jobs: Sequence[Job], tell: Callable[[Ended], None]) -> list[Ended]:
         """Carry out jobs in their order; ``tell`` hears of each when it ends, in its thread.
