@@ -7,11 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from types import FrameType
+
+AWAKE = 0.2
+"""Seconds after which a signal is noticed at the latest."""
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
 
@@ -73,7 +76,12 @@ class Crew:
         before = {number: signal.signal(number, self._stop) for number in _WATCHED}
         try:
             with ThreadPoolExecutor(self.at_once, thread_name_prefix="jobs") as pool:
-                return list(pool.map(carry_out, jobs))
+                futures = [pool.submit(carry_out, job) for job in jobs]
+                # Handlers run here, but the system may hand a signal to a thread of a job, which
+                # does not wake this one.
+                while wait(futures, timeout=AWAKE).not_done:
+                    pass
+                return [future.result() for future in futures]
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
