@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -275,3 +276,62 @@ def scored(toy_videos, tmp_path):
         return tmp_path / "scores.jsonl"
 
     return write
+
+
+HAND_MADE = """
+summary: Pace <b>prediction</b>
+train: {epochs: 4, seed: SEED, batch_videos: 8}
+sampler: {name: pace}
+pretext: [{name: pace}, {name: same_context, weight: 0.1}]
+"""
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    """A function that makes a run directory by hand, with reports of evaluations."""
+
+    def make(folder, *reports, seed=0, state="finished", recipe=HAND_MADE, epochs=4, **facts):
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text(recipe.replace("SEED", str(seed)))
+        known = {"task": "pretrain", "seed": seed, "state": state, "argv": ["vidssl", "pretrain"]}
+        known |= {"updated": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2.13.0"}}
+        (folder / "run.json").write_text(json.dumps(known | facts))
+        rows = []
+        for epoch in range(epochs):
+            rows += [{"step": 2 * epoch + step, "epoch": epoch, "loss": 4.0 - epoch / 2 + seed,
+                      "pace.loss": 1.0, "pace.accuracy": 0.25 * epoch, "lr": 0.1}
+                     for step in (1, 2)]  # fmt: skip
+            rows.append(
+                {"step": 2 * epoch + 2, "epoch": epoch, "epoch.loss": 4.0 - epoch / 2 + seed}
+            )
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for number, report in enumerate(reports):
+            place = folder / "evaluations" / f"{report['evaluator']}-{number}"
+            place.mkdir(parents=True)
+            (place / "report.json").write_text(json.dumps(report))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def made_up_report():
+    """A function that returns what `vidssl evaluate --evaluator retrieval` writes."""
+
+    def make(top1, tap="pool5", random=0.1, **more):
+        rows = [{"weights": "run", "top1": top1}, {"weights": "random", "top1": random}]
+        return {
+            "evaluator": "retrieval",
+            "options": {"name": "retrieval", "tap": tap},
+            "chance": 0.05,
+            "chances": {"top1": 0.05},
+            "rows": rows,
+            "facts": {"queries": 20},
+            "tables": [],
+            "figures": [],
+            "data": "d" * 64,
+            "argv": ["/bin/vidssl", "evaluate", "RUN", "--data", "DATA"],
+            **more,
+        }
+
+    return make

@@ -70,6 +70,7 @@ def test_every_commands_help_is_light_and_fits_a_terminal():
     [
         ["recipes", "check", "RECIPE"],
         ["pretrain", "RECIPE", "--data", "nowhere", "--out", "nowhere"],
+        ["sweep", "RECIPE", "--data", "nowhere", "--out", "nowhere"],
         ["finetune", "RECIPE", "--data", "nowhere", "--out", "nowhere", "--from", "nowhere"],
     ],
     ids=lambda words: words[0],

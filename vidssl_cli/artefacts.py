@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 from vidssl_cli.errors import DamagedFileError, VidsslError
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
+"""File in a folder that its writer locks."""
 
 _HINT = "restore the folder from a copy, or make it again"
 _TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[^-]+")
@@ -113,7 +115,7 @@ def locked(folder: Path, maker: str) -> Iterator[None]:
         VidsslError: Another process is writing it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -122,6 +124,18 @@ def locked(folder: Path, maker: str) -> Iterator[None]:
                 hint="wait until it is done and try again",
             ) from None  # fmt: skip
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process is in `locked` with this folder."""
+    try:
+        with (folder / LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def point(link: Path, target: str) -> None:

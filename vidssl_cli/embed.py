@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 Moment = tuple[float, float]
 """Start and end of a part of a video, in seconds."""
 
-CARD = "model.json"
-"""Lies in a run directory as in an exported model folder."""
+CARD = runs.CARD
 
 
 class Card(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -29,6 +30,7 @@ from vidssl_cli.published import Setting
 from vidssl_cli.rate import stored_frames
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load_as
+from vidssl_cli.runs import trained
 from vidssl_cli.transfer import Source, finetuned
 from vidssl_cli.videos import digest, training_part
 
@@ -325,6 +327,9 @@ def evaluate(
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
             "data": digest(data),
+            "checkpoint": checkpoint,
+            "trained": run and trained(run, checkpoint),
+            "argv": sys.argv,
         }
         atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")
         for picture in draw_all(folder, report.figures):

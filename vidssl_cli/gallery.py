@@ -89,15 +89,21 @@ def write_answers(path: Path, answers: Sequence[Answer], index: Index) -> None:
 
 
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
-    """Write a page of queries with their hits.
-
-    A video that cannot be read, or is not where it was, is shown by its name alone.
+    """Write a page of queries with their hits; see `draw`.
 
     Args:
         path: The HTML file.
         title: Its heading.
         subtitle: One line below.
         sections: From top to bottom.
+    """
+    pages.write_page(path, title, subtitle, draw(sections), style="gallery.css")
+
+
+def draw(sections: Sequence[Section]) -> str:
+    """Return queries with their hits as HTML, to be styled by gallery.css.
+
+    A video that cannot be read, or is not where it was, is shown by its name alone.
     """
     cards = {card: "" for section in sections for card in (section.query, *section.hits)}
     with ThreadPoolExecutor(thread_name_prefix="pictures") as pool:
@@ -106,8 +112,7 @@ def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section
             cards[card] = picture
     ratio = median(_ratio(card.video) for card in cards) if cards else 1
     content = "\n".join(_section(section, cards) for section in sections)
-    content = f'<div style="--ratio:{ratio:.3f}">\n{content}\n</div>'
-    pages.write_page(path, title, subtitle, content, style="gallery.css")
+    return f'<div style="--ratio:{ratio:.3f}">\n{content}\n</div>'
 
 
 def _section(section: Section, pictures: Mapping[Card, str]) -> str:

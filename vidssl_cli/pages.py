@@ -6,6 +6,7 @@ A content policy forbids both. Text must be escaped by whoever writes it; titles
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,9 @@ from string import Template
 from vidssl_cli.artefacts import atomic_write
 
 
-def write_page(path: Path, title: str, subtitle: str, content: str, *, style: str) -> None:
+def write_page(
+    path: Path, title: str, subtitle: str, content: str, *, style: str | Sequence[str]
+) -> None:
     """Write a page.
 
     Args:
@@ -22,10 +25,14 @@ def write_page(path: Path, title: str, subtitle: str, content: str, *, style: st
         title: Its heading, plain text.
         subtitle: One line below, plain text.
         content: HTML.
-        style: A style sheet of this package, which is added to what pages share.
+        style: A style sheet of this package, or several, which are added to what pages share.
     """
+    sheets = [style] if isinstance(style, str) else style
     page = Template(_resource("page.html")).substitute(
-        title=escape(title), subtitle=escape(subtitle), style=_resource(style), content=content
+        title=escape(title),
+        subtitle=escape(subtitle),
+        style="".join(map(_resource, sheets)),
+        content=content,
     )
     atomic_write(path, page.encode(errors="replace"))
 
@@ -33,6 +40,48 @@ def write_page(path: Path, title: str, subtitle: str, content: str, *, style: st
 def data_url(picture: bytes, kind: str) -> str:
     """Return the address of a picture of a kind, such as ``webp``, that lies inside the page."""
     return f"data:image/{kind};base64,{b64encode(picture).decode()}"
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], marks: Sequence[str] = ()
+) -> str:
+    """Return a table as HTML; columns whose cells are numbers, or dashes, are aligned right.
+
+    Args:
+        columns: Headings.
+        rows: Cells; None is a dash.
+        marks: Class of each row.
+    """
+    texts = [["–" if cell is None else str(cell) for cell in row] for row in rows]
+    right = [all(_is_number(row[place]) for row in texts) for place in range(len(columns))]
+
+    def cell(tag: str, text: str, place: int) -> str:
+        name = ' class="number"' if right[place] else ""
+        return f"<{tag}{name}>{escape(text)}</{tag}>"
+
+    head = "".join(cell("th", text, place) for place, text in enumerate(columns))
+    body = []
+    for number, row in enumerate(texts):
+        name = f' class="{marks[number]}"' if marks and marks[number] else ""
+        inside = "".join(cell("td", text, place) for place, text in enumerate(row))
+        body.append(f"<tr{name}>{inside}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.partition(" ± ")[0])
+    except ValueError:
+        return text in ("–", "")
+    return True
+
+
+def details(title: str, content: str) -> str:
+    """Return content (HTML) that is folded away below a title (plain text)."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def _resource(name: str) -> str:

@@ -196,34 +196,34 @@ def recorded(
         world.wait()  # until the leader has made the directory
         yield runs.Run(session.out, runs.read_facts(session.out))
         return
-    run = runs.open_run(
-        session.out,
-        recipe,
-        data_digest=videos.digest(loader.videos),
-        order_digest=loader.order.digest(),
-        resume=session.resume,
-        overwrite=session.overwrite,
-        origin=origin,
-    )
-    for error in unusable:
-        run.skip(error)
-    atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
-    corpus = recognise(loader.videos, session.dataset)
-    run.state(
-        "running", videos=len(loader.videos), dataset=corpus and corpus.model_dump(mode="json")
-    )
-    world.wait()
-    try:
-        yield run
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            error = Interrupted("interrupted between two checkpoints")
-        state = error.code if isinstance(error, VidsslError) else "failed"
-        run.state(state, reason=str(error), skipped=len(run.skipped))
-        raise
-    finally:
-        run.close()
-    skipped = len(run.skipped)
-    run.state("finished", skipped=skipped)
-    if skipped:
-        warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")
+    with runs.occupied(session.out, recipe.task):
+        run = runs.open_run(
+            session.out,
+            recipe,
+            data_digest=videos.digest(loader.videos),
+            order_digest=loader.order.digest(),
+            resume=session.resume,
+            overwrite=session.overwrite,
+            origin=origin,
+        )
+        for error in unusable:
+            run.skip(error)
+        atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
+        corpus = recognise(loader.videos, session.dataset)
+        known = corpus and corpus.model_dump(mode="json")
+        run.state("running", videos=len(loader.videos), dataset=known)
+        world.wait()
+        try:
+            yield run
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                error = Interrupted("interrupted between two checkpoints")
+            state = error.code if isinstance(error, VidsslError) else "failed"
+            run.state(state, reason=str(error), skipped=len(run.skipped))
+            raise
+        finally:
+            run.close()
+        skipped = len(run.skipped)
+        run.state("finished", skipped=skipped)
+        if skipped:
+            warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
@@ -35,17 +35,27 @@ class Difference:
 
     def change(self) -> str:
         """Return both values as text, a dash for what a recipe does not have."""
-        return f"{_text(self.old)} → {_text(self.new)}"
+        return f"{as_text(self.old)} → {as_text(self.new)}"
 
 
 def compare(old: Recipe, new: Recipe) -> list[Difference]:
     """Return the keys that differ, in the order of a recipe's sections."""
-    before, after = dict(_flat(document(old))), dict(_flat(document(new)))
-    sections = {section: 0 for key in (*before, *after) for section in _sections(key)}
-    place = {section: number for number, section in enumerate(sections)}
-    keys = sorted(before | after, key=lambda key: [place[section] for section in _sections(key)])
+    before, after = flat(document(old)), flat(document(new))
+    keys = in_order([*before, *after])
     pairs = ((key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys)
     return [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
+
+
+def flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain values of a recipe by their dotted keys."""
+    return dict(_flat(recipe))
+
+
+def in_order(keys: Sequence[str]) -> list[str]:
+    """Return keys, each once, section by section as they first come."""
+    sections = {section: 0 for key in keys for section in _sections(key)}
+    place = {section: number for number, section in enumerate(sections)}
+    return sorted(set(keys), key=lambda key: [place[section] for section in _sections(key)])
 
 
 def _sections(key: str) -> list[str]:
@@ -78,7 +88,8 @@ def _names(value: Any) -> Sequence[str]:
     return names
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a value as people read it, a dash for what a recipe does not have."""
     if value is ABSENT:
         return "–"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

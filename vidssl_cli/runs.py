@@ -6,6 +6,7 @@ metrics.jsonl    one row per training step or evaluation
 bad_media.jsonl  videos that could not be read, with the reason
 events.out.…     the rows of metrics.jsonl for TensorBoard, where it is installed
 checkpoints/     last, best
+.lock            held by the process that trains
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe_files import resolved_yaml
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
     from vidssl_cli.errors import MediaError
     from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
+
+
+CARD = "model.json"
+"""What the network is; lies in a run directory as in an exported model folder."""
 
 
 class Run:
@@ -52,7 +58,7 @@ class Run:
     @property
     def skipped(self) -> set[str]:
         """Paths of the videos that could not be read, by any process of any session."""
-        return {row["path"] for row in _rows(self.folder / "bad_media.jsonl")}
+        return {row["path"] for row in read_rows(self.folder / "bad_media.jsonl")}
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a row, with its ``step``, to metrics.jsonl and to TensorBoard's events."""
@@ -75,7 +81,7 @@ class Run:
         """Forget what was logged after a step, since it will be done again."""
         self._first_step = step + 1
         path = self.folder / "metrics.jsonl"
-        kept = [json.dumps(row) + "\n" for row in _rows(path) if row["step"] <= step]
+        kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
         atomic_write(path, "".join(kept))
 
     def skip(self, error: MediaError) -> None:
@@ -97,7 +103,7 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a file of rows, if it is there; the last row of a killed run may be cut off."""
     if not path.exists():
         return []
@@ -139,7 +145,7 @@ def open_run(
     text = resolved_yaml(recipe)
     if overwrite and out.exists():
         _discard(out)
-    if out.is_dir() and any(out.iterdir()):
+    if _content(out):
         if not resume:
             raise UsageError(
                 f"{out} is not empty",
@@ -190,6 +196,30 @@ def open_run(
     return run
 
 
+@contextmanager
+def occupied(out: Path, task: str) -> Iterator[None]:
+    """Keep other trainings away from a run directory, and tell `state_of` that one is going on.
+
+    Args:
+        out: The directory, which is made if need be.
+        task: The command that trains.
+
+    Raises:
+        VidsslError: Another process trains there.
+    """
+    if _content(out) and not (out / "run.json").is_file():
+        yield  # nothing is left in what is no run directory: `open_run` refuses it
+        return
+    with locked(out, f"vidssl {task}"):
+        yield
+
+
+def state_of(folder: Path, facts: dict[str, Any]) -> str:
+    """Return how a run stands: what run.json says, or ``stopped`` if its process is gone."""
+    state = str(facts["state"])
+    return "stopped" if state == "running" and not is_locked(folder) else state
+
+
 def read_facts(folder: Path) -> dict[str, Any]:
     """Read run.json.
 
@@ -228,6 +258,15 @@ def checkpoint_of(folder: Path, name: str) -> Path:
     return link.resolve()
 
 
+def trained(folder: Path, name: str) -> str | None:
+    """Say how far the checkpoint ``last`` or ``best`` of a run was trained; None if there is none.
+
+    An exported model has none.
+    """
+    link = folder / "checkpoints" / name
+    return link.resolve().name if link.exists() else None
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     names = ("vidssl", "torch", "numpy", "av")
@@ -235,14 +274,20 @@ def versions() -> dict[str, str]:
 
 
 def _discard(out: Path) -> None:
-    """Delete a run directory, and nothing that is not one."""
-    if any(out.iterdir()) and not (out / "run.json").is_file():
+    """Empty a run directory, and nothing that is not one."""
+    if _content(out) and not (out / "run.json").is_file():
         raise UsageError(
             f"{out} holds something else than a run, so --overwrite leaves it alone",
             where=str(out),
             hint="choose another --out",
         )
-    shutil.rmtree(out)
+    for path in _content(out):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _content(out: Path) -> list[Path]:
+    """Return what is in a folder, if it is there, but for the lock."""
+    return [path for path in out.iterdir() if path.name != LOCK] if out.is_dir() else []
 
 
 def _git_commit() -> str | None:

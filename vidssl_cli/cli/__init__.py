@@ -22,7 +22,9 @@ from vidssl_cli.cli import (
     plugins,
     published,
     recipes,
+    results,
     search,
+    sweep,
     train,
     weights,
 )
@@ -64,6 +66,8 @@ for module in (
     train,
     weights,
     evaluate,
+    sweep,
+    results,
     published,
     search,
     pictures,

@@ -1,0 +1,66 @@
+"""Chains of commands: what fails ends its chain alone, and a signal ends them all."""
+
+import signal
+import sys
+
+from vidssl_cli.jobs import Crew, Job, shared_cores
+
+
+def shell(folder, name, *lines):
+    return Job(name, [["sh", "-c", line] for line in lines], folder / f"{name}.log")
+
+
+def test_chains_are_carried_out_and_a_failure_ends_its_own(tmp_path):
+    jobs = [
+        shell(tmp_path, "good", "echo one", "echo two >&2"),
+        shell(tmp_path, "bad", "echo three; exit 3", "echo never"),
+        shell(tmp_path, "killed", "kill -9 $$"),
+        shell(tmp_path, "last", "true"),
+    ]
+    heard = []
+    ended = Crew(2).work(jobs, heard.append)
+    assert [each.status for each in ended] == [0, 3, -9, 0]
+    assert sorted(each.job.name for each in heard) == ["bad", "good", "killed", "last"]
+    assert (tmp_path / "good.log").read_text() == "one\ntwo\n"
+    assert (tmp_path / "bad.log").read_text() == "three\n"
+
+
+def test_logs_grow_and_commands_have_nobody_to_ask(tmp_path):
+    for _ in range(2):
+        Crew(1).work([shell(tmp_path, "job", "cat; echo said")], lambda ended: None)
+    assert (tmp_path / "job.log").read_text() == "said\nsaid\n"
+
+
+def test_sigterm_reaches_the_running_command_and_no_other_begins(tmp_path):
+    script = """
+import os, signal, time
+def end(*_): print("saved", flush=True); raise SystemExit(75)
+signal.signal(signal.SIGTERM, end)
+os.kill(os.getppid(), signal.SIGTERM)
+while True: time.sleep(9)
+"""
+    first = Job("first", [[sys.executable, "-c", script], ["echo", "no"]], tmp_path / "first.log")
+    before = signal.getsignal(signal.SIGTERM)
+    crew = Crew(1)
+    ended = crew.work([first, shell(tmp_path, "second", "echo no")], lambda ended: None)
+    assert crew.received == signal.SIGTERM
+    assert [each.status for each in ended] == [75, None]
+    assert (tmp_path / "first.log").read_text() == "saved\n"
+    assert (tmp_path / "second.log").read_text() == ""
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_ctrl_c_kills_what_does_not_stop(tmp_path):
+    stubborn = "trap 'kill -INT $PPID' TERM; kill -INT $PPID; while :; do sleep 0.05; done"
+    crew = Crew(1)
+    (ended,) = crew.work([shell(tmp_path, "stubborn", stubborn)], lambda ended: None)
+    assert crew.received == signal.SIGINT
+    assert ended.status == -signal.SIGKILL
+
+
+def test_jobs_share_the_cores_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [shared_cores(n)["OMP_NUM_THREADS"] for n in (1, 3, 20)] == ["8", "2", "1"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert shared_cores(2)["OMP_NUM_THREADS"] == "5"

@@ -1,0 +1,299 @@
+"""A grid of runs: which commands there are, which of them are left, and what comes of them."""
+
+import json
+import shlex
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from vidssl_cli.cli import app
+from vidssl_cli.cli.failures import run as call
+from vidssl_cli.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
+from vidssl_cli.recipe import PretrainRecipe
+from vidssl_cli.recipe_files import load, load_as, resolved_yaml
+from vidssl_cli.records import Record
+from vidssl_cli.sweep import LONGEST, Plan, carry_out, line
+from vidssl_cli.videos import Video, digest, write_manifest
+
+VIDEOS = [Video(f"{number}.mp4", frames=200, fps=25) for number in range(10)]
+
+
+DIGEST = digest(VIDEOS)
+
+
+def never(data):
+    raise AssertionError(f"{data} need not be opened")
+
+
+def plan(out, *overrides, recipes=("small/pace",), **more):
+    return Plan("DATA", out, recipes, overrides, **more)
+
+
+def finish(member, state="finished", step="epoch-0001-step-00000009"):
+    """Leave what a training leaves, as far as a sweep looks at it."""
+    words = member.commands[0]
+    sets = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+    (member.run / "checkpoints" / step).mkdir(parents=True)
+    (member.run / "checkpoints" / "last").symlink_to(step)
+    recipe = load_as(PretrainRecipe, member.recipe, sets)
+    (member.run / "recipe.yaml").write_text(resolved_yaml(recipe))
+    (member.run / "run.json").write_text(json.dumps({"state": state, "seed": member.seed}))
+
+
+def measure(member, evaluator, data=DIGEST, trained="epoch-0001-step-00000009", **options):
+    from vidssl_cli.hooks import EvaluatorOptions
+    from vidssl_cli.recipe_files import load_options
+
+    sets = [f"{key}={value}" for key, value in options.items()]
+    chosen = load_options(EvaluatorOptions, evaluator, sets).model_dump(mode="json")
+    folder = member.run / "evaluations" / f"{evaluator}-{len(sets)}"
+    folder.mkdir(parents=True)
+    report = {"evaluator": evaluator, "options": chosen, "rows": [{"weights": "run", "top1": 0.5}]}
+    report |= {"data": data, "checkpoint": "last", "trained": trained}
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+def test_members_are_every_value_with_every_other_seed_after_seed(tmp_path):
+    asked = plan(
+        tmp_path, "backbone.norm.name=bn,tgn", "input.crop=48", seeds=2,
+        recipes=["small/pace", "small/instance"],
+    )  # fmt: skip
+    members = asked.members(never)
+    assert [member.run.relative_to(tmp_path).as_posix() for member in members] == [
+        f"{recipe}/backbone.norm.name={norm}/{seed}"
+        for seed in (0, 1)
+        for recipe in ("small-pace", "small-instance")
+        for norm in ("bn", "tgn")
+    ]
+    assert members[0].commands == (
+        ("pretrain", "small/pace", "--data", "DATA", "--out", str(members[0].run),
+         "--set", "input.crop=48", "--set", "backbone.norm.name=bn", "--set", "train.seed=0",
+         "--resume"),
+    )  # fmt: skip
+
+
+def test_lines_are_for_shells(tmp_path):
+    out = tmp_path / "a folder; rm -rf $HOME"
+    asked = plan(out, "input.resize=[96,128],128", evaluate=["retrieval topk=[1,5]"])
+    member, _ = replace(asked, training=("--workers", "1")).members(never)
+    first, second = line(member).split(" && ")
+    words = shlex.split(first)
+    assert words[0] == "vidssl"
+    assert words[1:] == list(member.commands[0])
+    assert "input.resize=[96,128]" in words
+    assert words[-3:] == ["--resume", "--workers", "1"]
+    assert member.run.parent.name == "input.resize=-96,128-"
+    assert shlex.split(second)[1:] == [
+        "evaluate", str(member.run), "--data", "DATA", "--evaluator", "retrieval",
+        "--set", "topk=[1,5]",
+    ]  # fmt: skip
+
+
+def test_protocols_are_a_grid_too(tmp_path):
+    protocols = ["retrieval,linear tap=pool4,pool5", "pretext"]
+    (member,) = plan(tmp_path, evaluate=protocols, evaluate_on="OTHER").members(never)
+    assert [command[3:] for command in member.commands[1:]] == [
+        ("OTHER", "--evaluator", name, *(("--set", f"tap={tap}") if tap else ()))
+        for name, tap in [
+            ("retrieval", "pool4"), ("retrieval", "pool5"), ("linear", "pool4"),
+            ("linear", "pool5"), ("pretext", None),
+        ]
+    ]  # fmt: skip
+
+
+def test_every_recipe_learns_from_as_many_clips(tmp_path):
+    asked = plan(tmp_path, "share=1/1,1/2", recipes=["small/pace", "small/playback-speed"])
+    members = replace(asked, clips=240).members(lambda data: VIDEOS)
+    found = [
+        [w for w in m.commands[0] if w.startswith(("train.epo", "train.rep"))] for m in members
+    ]
+    views = {name: load(name).sampler.build().views for name in asked.recipes}
+    assert views == {"small/pace": 2, "small/playback-speed": 3}
+    assert found == [
+        ["train.epochs=1", f"train.repeats={240 // (views[name] * videos)}"]
+        for name in asked.recipes
+        for videos in (10, 5)
+    ]
+    with pytest.raises(UsageError, match="what --clips chooses"):
+        plan(tmp_path, "train.epochs=2", clips=9).members(never)
+
+
+def test_long_settings_have_short_folders_of_their_own(tmp_path):
+    values = [f"'{'s' * 150}{number}'" for number in range(2)]
+    members = plan(tmp_path, f"summary={','.join(values)}").members(never)
+    names = [member.run.parent.name for member in members]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) == LONGEST
+
+
+@pytest.mark.parametrize(
+    ("overrides", "more", "kind", "found"),
+    [
+        (["train.seed=1,2"], {}, UsageError, "what --seeds chooses"),
+        (["train.epochs=1", "train.epochs=2"], {}, UsageError, "set twice"),
+        (["train.epochs=1,1"], {}, UsageError, "two members of the grid"),
+        ([], {"recipes": ["small/pace", "small/pace"]}, UsageError, "two members of the grid"),
+        ([], {"recipes": ["small/pase"]}, UsageError, "small/pace"),
+        ([], {"recipes": ["finetune"]}, RecipeError, "vidssl finetune"),
+        ([], {"evaluate": ["retrival"]}, (RecipeError, PluginError), "retrieval"),
+        ([], {"evaluate": ["retrieval tap="]}, UsageError, "found no KEY=VALUE"),
+        ([], {"evaluate": ["linear tpa=pool4"]}, RecipeError, "'tap'"),
+        ([], {"evaluate": [""]}, UsageError, "such as"),
+        ([], {"evaluate": ["'linear"]}, UsageError, "quotation"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_told_before_anything_runs(
+    tmp_path, overrides, more, kind, found
+):
+    with pytest.raises(kind) as caught:
+        plan(tmp_path, *overrides, **more).members(never)
+    assert found in f"{caught.value} {caught.value.hint}"
+
+
+def test_all_wrong_members_are_told_at_once(tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        plan(tmp_path, "train.epochs=0,x", "sampler.pases=3,4", seeds=2).members(never)
+    assert {each.split(": ")[0] for each in str(caught.value).splitlines()} == {
+        "--set train.epochs=0", "--set train.epochs=x", "--set sampler.pases=3",
+        "--set sampler.pases=4",
+    }  # fmt: skip
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_what_is_done_is_skipped(tmp_path):
+    asked = plan(tmp_path, seeds=3, evaluate=["retrieval", "linear tap=pool4"])
+    members = asked.members(never)
+    finish(members[0])
+    measure(members[0], "retrieval")
+    measure(members[0], "linear", tap="pool4")
+    finish(members[1])
+    measure(members[1], "retrieval")
+    finish(members[2], state="preempted")
+    measure(members[2], "retrieval")
+    done, half, begun = asked.members(lambda data: VIDEOS)
+    assert done.commands == ()
+    assert [command[5] for command in half.commands] == ["linear"]
+    assert begun.commands == members[2].commands
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [{"data": "other"}, {"trained": "epoch-0000-step-00000001"}, {"topk": "[2]"}],
+    ids=lambda stale: next(iter(stale)),
+)
+def test_a_report_of_something_else_does_not_count(tmp_path, stale):
+    asked = plan(tmp_path, evaluate=["retrieval"])
+    (member,) = asked.members(never)
+    finish(member)
+    measure(member, "retrieval", **stale)
+    (left,) = asked.members(lambda data: VIDEOS)
+    assert left.commands == member.commands[1:]
+
+
+def test_a_damaged_report_is_made_again(tmp_path):
+    asked = plan(tmp_path, evaluate=["retrieval"])
+    (member,) = asked.members(never)
+    finish(member)
+    measure(member, "retrieval")
+    next(member.run.rglob("report.json")).write_text("{")
+    (left,) = asked.members(lambda data: VIDEOS)
+    assert left.commands == member.commands[1:]
+
+
+def test_a_folder_with_other_runs_is_refused(tmp_path):
+    (member,) = plan(tmp_path, "train.epochs=3").members(never)
+    finish(member)
+    with pytest.raises(UsageError, match="another recipe, or with other settings"):
+        plan(tmp_path, "train.epochs=4").members(never)
+
+
+FAKE = """
+import os, sys
+from pathlib import Path
+run = Path(sys.argv[6] if sys.argv[1] == "pretrain" else sys.argv[2])
+with open(run.parent / "done", "a") as file:
+    print(sys.argv[1], run.name, file=file)
+if run.name == os.environ.get("FAILS"):
+    sys.exit("error: no luck\\nhint: none")
+"""
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A program that notes what it is asked to do; with the seed FAILS it fails."""
+    path = tmp_path / "fake.py"
+    path.write_text(FAKE)
+    return (sys.executable, "-IS", str(path))
+
+
+def test_a_failed_member_does_not_keep_the_others(tmp_path, fake, capfd, monkeypatch):
+    monkeypatch.setenv("FAILS", "1")
+    members = plan(tmp_path / "out", seeds=3, evaluate=["retrieval"]).members(never)
+    statuses = carry_out(members, 1, fake)
+    assert [statuses[member.run] for member in members] == [0, 1, 0]
+    done = (members[0].run.parent / "done").read_text().splitlines()
+    assert done == ["pretrain 0", "evaluate 0", "pretrain 1", "pretrain 2", "evaluate 2"]
+    told = capfd.readouterr().err
+    assert f"{members[1].run} ended with status 1: error: no luck; see " in told
+    assert str(members[1].run.with_suffix(".log")) in told
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Preempted)]
+)
+def test_a_stopped_sweep_says_how_to_go_on(tmp_path, number, kind):
+    members = plan(tmp_path / "out", seeds=3).members(never)
+    stop = f"kill -{int(number)} $PPID; exec sleep 60"
+    with pytest.raises(kind, match="after 0 of 3 members") as caught:
+        carry_out(members, 2, ("sh", "-c", stop))
+    assert caught.value.hint == "the same command again goes on"
+
+
+def test_printing_runs_nothing(tmp_path, capfd, toy_videos):
+    manifest = tmp_path / "toy.jsonl"
+    write_manifest(manifest, toy_videos)
+    out = tmp_path / "out"
+    words = ["small/pace", "--data", str(manifest), "--out", str(out), "--seeds", "2", "--print"]
+    assert call(app, ["sweep", *words]) == 0
+    printed = capfd.readouterr().out.splitlines()
+    assert len(printed) == 2
+    assert all(each.startswith("vidssl pretrain small/pace --data") for each in printed)
+    assert not out.exists()
+    assert call(app, ["sweep", *words, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"commands": printed}
+    assert call(app, ["sweep", *words, "--split", "2"]) == 2
+    assert call(app, ["sweep", "small/pace", "--data", str(tmp_path / "no"), "--out", "x"]) == 2
+
+
+def test_a_real_sweep_and_the_same_again(tmp_path, toy_videos, toy_recipe, capfd, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    write_manifest(tmp_path / "toy.jsonl", toy_videos)
+    with (tmp_path / "toy.yaml").open("w") as file:
+        YAML().dump(toy_recipe(epochs=1), file)
+    words = [
+        "sweep", str(tmp_path / "toy.yaml"), "--data", str(tmp_path / "toy.jsonl"),
+        "--out", str(tmp_path / "out"), "--device", "cpu", "--evaluate", "retrieval", "--json",
+    ]  # fmt: skip
+    assert call(app, words) == 0
+    document = json.loads(capfd.readouterr().out)
+    run = Path(tmp_path / "out" / "toy" / "0")
+    assert document["members"] == [
+        {"run": str(run), "recipe": words[1], "settings": [], "seed": 0, "status": 0}
+    ]
+    (board,) = document["evaluations"]
+    assert board["evaluator"] == "retrieval"
+    assert [row["name"] for row in board["rows"]] == ["toy", "random weights", "chance"]
+    record = Record.read(run)
+    assert (record.state, record.epoch) == ("finished", 1)
+    assert record.facts["argv"][1] == "pretrain"
+    assert record.evaluations()[0].argv[1] == "evaluate"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert call(app, words) == 0
+    again = capfd.readouterr()
+    assert json.loads(again.out) == document
+    assert "1 members, 0 of them not done" in again.err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before

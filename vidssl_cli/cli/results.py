@@ -1,0 +1,125 @@
+"""`vidssl runs` and `vidssl report`: what runs came to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidssl_cli.cli.options import AsJson
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(runs)
+    app.command()(report)
+
+
+def runs(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="DIR", help="Folders to look in; this one if not given."),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="run, state, epoch, loss, age, or an evaluator: its best first.")
+    ] = "run",
+    as_json: AsJson = False,
+) -> None:
+    """List runs, how far they are, and their best figures.
+
+    A run whose process is gone without a word is `stopped`; --resume goes on with it.
+    """
+    from datetime import UTC, datetime
+
+    from vidssl_cli.console import emit, emit_json, say
+    from vidssl_cli.run_list import lines, standings
+    from vidssl_cli.run_list import sort as in_order
+
+    looked = places or [Path()]
+    found = in_order(standings(looked), sort)
+    if as_json:
+        emit_json({"runs": [standing.as_document() for standing in found]})
+    elif not found:
+        say(f"there is no run in {', '.join(map(str, looked))}")
+    else:
+        for line in lines(found, datetime.now(UTC)):
+            emit(line)
+
+
+def report(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="Runs, exported models, or folders of them.", show_default=False
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="PAGE", help="Page to write (.html).")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="The same for booktabs.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print every figure of every run, a line each.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page that is there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put what was measured of one run or many side by side.
+
+    Runs that differ in nothing but the seed are one line: mean and standard error. --out PAGE
+    writes tables, curves, galleries, recipes and commands into one file for any browser.
+    """
+    from vidssl_cli import table_formats
+    from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.errors import UsageError
+    from vidssl_cli.records import Record
+    from vidssl_cli.scoreboard import boards, grouped
+
+    formats = [
+        *([table_formats.markdown] if markdown else []),
+        *([table_formats.latex] if latex else []),
+        *([table_formats.comma_separated] if csv else []),
+    ]
+    if len(formats) + as_json > 1:
+        raise UsageError("give one of --markdown, --latex, --csv and --json")
+    if out and (out.is_dir() or (out.exists() and not overwrite)):
+        raise UsageError(
+            f"--out {out} is there already", hint="choose another name, or say --overwrite"
+        )
+    folders = dict.fromkeys(folder for place in places for folder in _runs_at(place))
+    groups = grouped(map(Record.read, folders))
+    found = boards(groups)
+    if out:
+        from vidssl_cli.report import write_report
+
+        write_report(out, groups, found)
+    if as_json:
+        rows = [
+            {"name": group.name, "runs": [str(record.folder) for record in group.records]}
+            for group in groups
+        ]
+        evaluations = [board.as_document() for board in found]
+        page = None if out is None else str(out)
+        emit_json({"page": page, "recipes": rows, "evaluations": evaluations})
+    elif formats:
+        emit(formats[0](found).removesuffix("\n"))
+    elif out:
+        emit(str(out))
+    else:
+        table_formats.show(found)
+
+
+def _runs_at(place: Path) -> list[Path]:
+    """Return a run, or the runs in a folder."""
+    from vidssl_cli.errors import UsageError
+    from vidssl_cli.records import find_runs
+
+    found = list(find_runs([place], models=True))
+    if not found:
+        raise UsageError(
+            f"{place} is no run, and holds none",
+            where=str(place),
+            hint="give a folder that --out named in `vidssl pretrain` or `vidssl sweep`",
+        )
+    return found

@@ -1,0 +1,125 @@
+"""Carries out chains of commands, several at a time, each with a log; a signal stops them all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from types import FrameType
+
+AWAKE = 0.2
+"""Seconds after which a signal is noticed at the latest."""
+
+_WATCHED = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Commands that follow one another; one that fails is the last."""
+
+    name: str
+    commands: Sequence[Sequence[str]]
+    log: Path
+    """What they print is added to it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended."""
+
+    job: Job
+    status: int | None
+    """Exit status of the last command, negative if a signal killed it; None if a signal kept the
+    crew from beginning the next one."""
+    seconds: float = 0
+
+
+class Crew:
+    """Carries out jobs.
+
+    Every command is a process in a session of its own, so that Ctrl-C reaches it through the crew
+    alone. SIGTERM and Ctrl-C end all commands by SIGTERM, which training answers with a checkpoint;
+    a second Ctrl-C kills them.
+    """
+
+    def __init__(self, at_once: int, environment: Mapping[str, str] | None = None) -> None:
+        """Prepare.
+
+        Args:
+            at_once: Jobs at a time.
+            environment: Of the commands; that of this process if not given.
+        """
+        self.at_once = at_once
+        self.environment = environment
+        self.received = 0
+        """The number of the signal that stopped the crew, or 0."""
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = RLock()  # a second signal may interrupt what the first one does
+
+    def work(self, jobs: Sequence[Job], tell: Callable[[Ended], None]) -> list[Ended]:
+        """Carry out jobs in their order; ``tell`` hears of each when it ends, in its thread.
+
+        To be called in the main thread, which alone receives signals.
+        """
+
+        def carry_out(job: Job) -> Ended:
+            ended = self._carry_out(job)
+            tell(ended)
+            return ended
+
+        before = {number: signal.signal(number, self._stop) for number in _WATCHED}
+        try:
+            with ThreadPoolExecutor(self.at_once, thread_name_prefix="jobs") as pool:
+                futures = [pool.submit(carry_out, job) for job in jobs]
+                # Handlers run here, but the system may hand a signal to a thread of a job, which
+                # does not wake this one.
+                while wait(futures, timeout=AWAKE).not_done:
+                    pass
+                return [future.result() for future in futures]
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _carry_out(self, job: Job) -> Ended:
+        began, status = time.monotonic(), None
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            for command in job.commands:
+                with self._lock:  # so that none begins unseen while a signal stops the others
+                    if self.received:
+                        status = None
+                        break
+                    process = subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        env=self.environment,
+                        start_new_session=True,
+                    )
+                    self._running.add(process)
+                status = process.wait()
+                with self._lock:
+                    self._running.discard(process)
+                if status:
+                    break
+        return Ended(job, status, time.monotonic() - began)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        again = self.received and number == signal.SIGINT
+        self.received = number
+        with self._lock:
+            for process in self._running:
+                process.kill() if again else process.terminate()
+
+
+def shared_cores(at_once: int) -> dict[str, str]:
+    """Return this process's environment, in which every job has its share of the cores."""
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ}

@@ -1,0 +1,91 @@
+"""The galleries of a report: what a few queries found, right and wrong, as moving pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidssl_cli.errors import MediaError, VidsslError
+from vidssl_cli.gallery import Card, Section, draw
+from vidssl_cli.hooks import Neighbours
+from vidssl_cli.packed import is_packed_set, read_set
+from vidssl_cli.probe import probe
+from vidssl_cli.videos import Video, read_manifest
+
+if TYPE_CHECKING:
+    from vidssl_cli.records import Evaluation
+    from vidssl_cli.scoreboard import Board
+
+
+def galleries(board: Board) -> list[str]:
+    """Return what the first run of every recipe found, as HTML.
+
+    Videos that cannot be read are shown by their names.
+    """
+    found = []
+    seen: set[str] = set()
+    for group, _, evaluation in board.found:
+        figures = [figure for figure in evaluation.figures if isinstance(figure, Neighbours)]
+        if not figures or group.name in seen:
+            continue
+        seen.add(group.name)
+        videos = _videos(_source(evaluation))
+        for figure in figures:
+            title = " · ".join((board.title, group.name, figure.title))
+            found.append(f"<h3>{escape(title)}</h3>\n{_draw(figure, videos)}")
+    return found
+
+
+def _draw(figure: Neighbours, videos: dict[str, Video]) -> str:
+    def card(path: str, label: str, **more: object) -> Card:
+        return Card(_video(path, label, videos), **more)  # type: ignore[arg-type]
+
+    return draw(
+        [
+            Section(
+                card(*query),
+                [
+                    card(path, label, rank=rank, score=score, right=label == query[1])
+                    for rank, (path, label, score) in enumerate(hits, 1)
+                ],
+            )
+            for query, hits in zip(figure.queries, figure.hits, strict=False)
+        ]
+    )
+
+
+def _video(path: str, label: str, videos: dict[str, Video]) -> Video:
+    """Return a video with what its pictures need; one that cannot be read has its name alone."""
+    if known := videos.get(path):
+        return known
+    try:
+        return replace(probe(path), label=label)
+    except MediaError:
+        return Video(path, label=label)
+
+
+def _source(evaluation: Evaluation) -> str | None:
+    """Return the DATA of a command line."""
+    words = [part for word in evaluation.argv for part in word.split("=", 1)]
+    return words[words.index("--data") + 1] if "--data" in words[:-1] else None
+
+
+@cache
+def _videos(source: str | None) -> dict[str, Video]:
+    """Return the videos of a packed set or a manifest, which are read without opening a video."""
+    if source is None:
+        return {}
+    path = Path(source)
+    try:
+        if is_packed_set(path):
+            found = read_set(path)
+        elif path.suffix == ".jsonl" and path.is_file():
+            found = read_manifest(path)
+        else:
+            return {}
+    except VidsslError:  # the files themselves may be there
+        return {}
+    return {video.path: video for video in found}

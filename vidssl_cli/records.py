@@ -1,0 +1,290 @@
+"""What runs left behind: how they stand, what they logged, and what was measured of them.
+
+Nothing here needs the plugins that a run was made with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from vidssl_cli import located, runs
+from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
+
+REPORT = "report.json"
+
+Figure = Curves | Confusion | Neighbours
+
+_FIGURES: Mapping[str, TypeAdapter[Any]] = {
+    kind.__name__.lower(): TypeAdapter(kind) for kind in (Curves, Confusion, Neighbours)
+}
+
+
+def _figures(found: Any) -> Any:
+    """Turn figures into what they were, but for kinds that only another version knows."""
+    if not isinstance(found, list) or not all(isinstance(figure, dict) for figure in found):
+        raise ValueError("should be a list of mappings")
+    return [
+        _FIGURES[figure["kind"]].validate_python(figure)
+        for figure in found
+        if figure.get("kind") in _FIGURES
+    ]
+
+
+def _row(found: Any) -> Any:
+    if not isinstance(found, dict) or not isinstance(found.get("weights"), str):
+        raise ValueError("should be a mapping with weights and metrics")
+    return found
+
+
+def _finite(value: object) -> float | None:
+    return value if isinstance(value, float) and isfinite(value) else None
+
+
+class PublishedRow(BaseModel):
+    """A row of a paper's table."""
+
+    source: str
+    """Paper and table."""
+    name: str = ""
+    """Method and network."""
+    figures: dict[str, float | None]
+    differs: list[str]
+    """Settings in which it differs from ours."""
+
+
+class Evaluation(BaseModel):
+    """What one protocol found about a run: its report.json, docs/json.md."""
+
+    evaluator: str
+    options: dict[str, Any]
+    rows: Annotated[
+        list[Annotated[dict[str, str | float | None], BeforeValidator(_row)]], Field(min_length=1)
+    ]
+    chances: dict[str, float] = {}
+    facts: dict[str, Any] = {}
+    tables: list[Table] = []
+    figures: Annotated[list[Any], BeforeValidator(_figures)] = []
+    published: list[PublishedRow] = []
+    """The closest first."""
+    data: str = ""
+    """Digest of the videos that it was measured on."""
+    checkpoint: str = "last"
+    """Of the run: ``last`` or ``best``."""
+    trained: str | None = None
+    """How far that one was trained."""
+    argv: list[str] = []
+    """The command line."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what was measured, the leading one first."""
+        return [name for name in self.rows[0] if name != "weights"]
+
+    def figure(self, weights: str, metric: str) -> float | None:
+        """Return what was measured of a set of weights."""
+        for row in self.rows:
+            if row["weights"] == weights:
+                return _finite(row.get(metric))
+        return None
+
+    def chance(self, metric: str) -> float | None:
+        """Return what a guesser would reach."""
+        return _finite(self.chances.get(metric))
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run directory, read; or an exported model, which nothing is known of but its network."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    """run.json."""
+    state: str
+    """``running``, ``stopped`` (its process is gone), ``finished``, ``preempted``,
+    ``interrupted``, ``failed``, or ``model``."""
+    source: Path
+    """File that holds the recipe."""
+    recipe: Mapping[str, Any]
+    """Every key, as plain values."""
+    rows: list[dict[str, Any]]
+    """metrics.jsonl."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Read a run directory.
+
+        Raises:
+            UsageError: The folder is not one.
+            DamagedFileError: A file of it cannot be understood.
+        """
+        if _is_model(os.listdir(folder)):
+            return cls._of_model(folder)
+        facts = runs.read_facts(folder)
+        path = folder / "recipe.yaml"
+        if not isinstance(facts, dict) or not isinstance(facts.get("state"), str):
+            raise DamagedFileError(
+                "is not what vidssl writes", where=str(folder / "run.json"), hint=_HINT
+            )
+        recipe = located.read(path) if path.is_file() else None
+        data = None if recipe is None or recipe.problems else recipe.data
+        if not isinstance(data, dict) or not isinstance(data.get("train"), dict):
+            raise DamagedFileError("is damaged or missing", where=str(path), hint=_HINT)
+        rows = runs.read_rows(folder / "metrics.jsonl")
+        steps = [row for row in rows if isinstance(row, dict) and "step" in row]
+        return cls(folder, facts, runs.state_of(folder, facts), path, data, steps)
+
+    @classmethod
+    def _of_model(cls, folder: Path) -> Record:
+        path = folder / runs.CARD
+        try:
+            card = json.loads(path.read_bytes())
+            recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
+        except (ValueError, LookupError, TypeError):
+            raise DamagedFileError("is damaged", where=str(path), hint=_HINT) from None
+        recipe |= {"task": "model", "summary": card.get("origin", ""), "train": {}}
+        return cls(folder, {"seed": card.get("seed")}, "model", path, recipe, [])
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the training."""
+        return self.facts.get("seed")
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs that the whole run has."""
+        epochs: int | None = self.recipe["train"].get("epochs")
+        return epochs
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return sum("epoch.loss" in row for row in self.rows)
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return max((row["step"] for row in self.rows), default=0)
+
+    @property
+    def loss(self) -> float | None:
+        """The last mean loss of an epoch, or of a step where no epoch is done."""
+        for name in ("epoch.loss", "loss"):
+            found = [row[name] for row in self.rows if name in row]
+            if found:
+                return float(found[-1])
+        return None
+
+    @property
+    def method(self) -> str:
+        """The pretext tasks with their weights, or the task where there are none."""
+        found = self.recipe.get("pretext") or []
+        names = []
+        for pretext in found if isinstance(found, list) else [found]:
+            weight = pretext.get("weight", 1)
+            names.append(f"{weight:g} {pretext['name']}" if weight != 1 else pretext["name"])
+        return " + ".join(names) or str(self.recipe.get("task"))
+
+    def evaluations(
+        self, damaged: Callable[[DamagedFileError], None] | None = None
+    ) -> list[Evaluation]:
+        """Read what was measured, by name.
+
+        Args:
+            damaged: Hears of reports that are left out.
+
+        Raises:
+            DamagedFileError: A report is damaged, or is something else, and nobody hears of it.
+        """
+        found = []
+        for path in (self.folder / REPORT, *evaluation_files(self.folder)):
+            read = self._tuned if path.parent == self.folder else read_evaluation
+            try:
+                found += [read(path)] if path.is_file() else []
+            except DamagedFileError as error:
+                if damaged is None:
+                    raise
+                damaged(error)
+        return found
+
+    def _tuned(self, path: Path) -> Evaluation:
+        """Read what `vidssl finetune` measured at its end."""
+        try:
+            found = json.loads(path.read_bytes())
+            last = next(row for row in found["rows"] if row["checkpoint"] == "last")
+            metrics = ("clip_accuracy", "video_accuracy")
+            return Evaluation(
+                evaluator="finetune",
+                options={},
+                rows=[{"weights": "run"} | {name: last[name] for name in metrics}],
+                chances=dict.fromkeys(metrics, found["chance"]),
+                published=[row for row in found.get("published", []) if "differs" in row],
+                data=str(self.facts.get("data", "")),
+            )
+        except (ValueError, LookupError, TypeError, StopIteration) as error:
+            raise DamagedFileError(
+                f"is not a report of `vidssl finetune`: {error}", where=str(path), hint=_HINT
+            ) from None
+
+    def is_stale(self, evaluation: Evaluation) -> bool:
+        """Tell whether the run has been trained on since."""
+        return evaluation.trained not in (None, runs.trained(self.folder, evaluation.checkpoint))
+
+
+_HINT = "restore it from a copy, or leave this run out"
+
+
+def evaluation_files(run: Path) -> list[Path]:
+    """Return the reports of a run."""
+    return sorted(run.glob(f"evaluations/*/{REPORT}"))
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read a report.
+
+    Raises:
+        DamagedFileError: It is damaged, or is something else.
+    """
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise DamagedFileError(
+            f"is not a report of `vidssl evaluate`: {key + ': ' if key else ''}{first['msg']}",
+            where=str(path),
+            hint="delete it, and evaluate again",
+        ) from None
+
+
+def _is_model(files: Collection[str]) -> bool:
+    return runs.CARD in files and "run.json" not in files
+
+
+def find_runs(places: Iterable[Path], *, models: bool = False) -> Iterator[Path]:
+    """Yield the run directories at or below each of the folders, in the order of their names.
+
+    Args:
+        places: The folders.
+        models: Whether to yield exported models as well.
+    """
+    for place in places:
+        for folder, below, files in os.walk(place):
+            below.sort()
+            is_model = models and _is_model(files)
+            if is_model or {"run.json", "recipe.yaml"} <= set(files):
+                below.clear()
+                yield Path(folder)
+
+
+def as_json(value: Any) -> str:
+    """Return a plain value as text that does not depend on the order of keys."""
+    return json.dumps(value, sort_keys=True)

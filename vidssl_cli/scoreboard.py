@@ -1,0 +1,235 @@
+"""Runs side by side: those that differ in nothing but the seed are one line, mean and error."""
+
+from __future__ import annotations
+
+import os.path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from vidssl_cli.records import Evaluation, PublishedRow, Record, as_json
+
+FEW = 5
+"""Published rows that stand beside ours."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What several seeds gave."""
+
+    mean: float
+    error: float | None
+    """Standard error of the mean: the deviation (ddof 1) by the root of the count. None for one."""
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Tally:
+        """Sum up one value or more."""
+        error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+        return cls(fmean(values), error, len(values))
+
+    def percent(self) -> str:
+        """Return it as people read it."""
+        error = "" if self.error is None else f" ± {100 * self.error:.1f}"
+        return f"{100 * self.mean:.1f}{error}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one recipe."""
+
+    name: str
+    records: Sequence[Record]
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """Every key, as plain values, with the seed of the first run."""
+        return self.records[0].recipe
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table of figures."""
+
+    name: str
+    figures: Mapping[str, Tally]
+    """By metric."""
+    is_run: bool = False
+    """Whether trained weights were measured."""
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        figures = {
+            name: {"mean": tally.mean, "error": tally.error, "seeds": tally.count}
+            for name, tally in self.figures.items()
+        }
+        return {"name": self.name, "figures": figures}
+
+
+@dataclass(frozen=True)
+class Board:
+    """What one protocol, on the same data, found about several runs."""
+
+    title: str
+    metrics: Sequence[str]
+    found: Sequence[tuple[Group, Record, Evaluation]]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The first one."""
+        return self.found[0][2]
+
+    @property
+    def lines(self) -> list[Line]:
+        """Trained weights, then what they are compared with, each group by itself where it must."""
+        weights = dict.fromkeys(str(row["weights"]) for *_, e in self.found for row in e.rows)
+        lines = [
+            Line(group.name, figures, is_run=True) for group, figures in self._of_groups("run")
+        ]
+        for other in (name for name in weights if name != "run"):
+            named = "random weights" if other == "random" else other
+            lines += _merged(named, self._of_groups(other))
+        return lines + _merged("chance", self._of_groups(None))
+
+    @property
+    def published(self) -> list[PublishedRow]:
+        """Rows of papers, each once, the closest first; they differ in what they do for any run."""
+        found: dict[str, PublishedRow] = {}
+        for *_, evaluation in self.found:
+            for row in evaluation.published:
+                key = as_json([row.source, row.name, row.figures])
+                known = found.setdefault(key, row)
+                differs = list(dict.fromkeys([*known.differs, *row.differs]))
+                found[key] = row.model_copy(update={"differs": differs})
+        return list(found.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be known beside the figures: unlike settings, and runs that went on since."""
+        nothing = "nothing that is stated"
+        unlike = [
+            f"[{number}] {row.source}; differs: {'; '.join(row.differs) or nothing}"
+            for number, row in enumerate(self.published[:FEW], 1)
+        ]
+        stale = [
+            f"{group.name}, seed {record.seed}, was trained on after this was measured"
+            for group, record, evaluation in self.found
+            if record.is_stale(evaluation)
+        ]
+        return unlike + stale
+
+    def _of_groups(self, weights: str | None) -> list[tuple[Group, dict[str, Tally]]]:
+        """Return the figures of each group's weights; None stands for chance."""
+        groups = list({id(group): group for group, *_ in self.found}.values())
+        tallied = []
+        for group in groups:
+            mine = [evaluation for other, _, evaluation in self.found if other is group]
+            figures = {}
+            for metric in self.metrics:
+                values = [
+                    e.chance(metric) if weights is None else e.figure(weights, metric) for e in mine
+                ]
+                known = [value for value in values if value is not None]
+                if weights is None and len(set(known)) == 1:
+                    known = known[:1]  # chance is known exactly, but for tasks that draw
+                if known:
+                    figures[metric] = Tally.of(known)
+            if figures:
+                tallied.append((group, figures))
+        return tallied
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "title": self.title,
+            "evaluator": self.evaluation.evaluator,
+            "options": self.evaluation.options,
+            "data": self.evaluation.data,
+            "rows": [line.as_document() for line in self.lines],
+            "published": [row.model_dump() for row in self.published],
+        }
+
+
+def _merged(name: str, tallied: Sequence[tuple[Group, dict[str, Tally]]]) -> list[Line]:
+    """Return one line if all groups agree, otherwise one for each."""
+    means = [{metric: tally.mean for metric, tally in figures.items()} for _, figures in tallied]
+    if means and all(each == means[0] for each in means):
+        return [Line(name, tallied[0][1])]
+    return [Line(f"{name}, {group.name}", figures) for group, figures in tallied]
+
+
+def grouped(records: Iterable[Record]) -> list[Group]:
+    """Put runs together that differ in nothing but the seed; name them by their folders."""
+    alike: dict[str, list[Record]] = {}
+    for record in records:
+        train = {key: value for key, value in record.recipe["train"].items() if key != "seed"}
+        scratch = record.facts.get("scratch")
+        alike.setdefault(as_json([{**record.recipe, "train": train}, scratch]), []).append(record)
+    together = list(alike.values())
+    return [Group(name, members) for name, members in zip(_names(together), together, strict=True)]
+
+
+def boards(groups: Sequence[Group]) -> list[Board]:
+    """Put together what was measured alike: by one protocol, with the same options and data."""
+    found: dict[str, dict[Path, tuple[Group, Record, Evaluation]]] = {}
+    for group in groups:
+        for record in group.records:
+            for each in record.evaluations():
+                alike = [each.evaluator, each.options, each.data, each.checkpoint, each.metrics]
+                found.setdefault(as_json(alike), {})[record.folder] = (group, record, each)
+    together = [list(entries.values()) for entries in found.values()]
+    titles = _titles([entries[0][2] for entries in together])
+    made = [
+        Board(title, entries[0][2].metrics, entries)
+        for title, entries in zip(titles, together, strict=True)
+    ]
+    often = Counter(board.title for board in made)
+    made = [board if often[board.title] == 1 else _told_apart(board) for board in made]
+    order = list(dict.fromkeys(board.evaluation.evaluator for board in made))
+    return sorted(made, key=lambda board: order.index(board.evaluation.evaluator))
+
+
+def _told_apart(board: Board) -> Board:
+    names = ", ".join(dict.fromkeys(group.name for group, *_ in board.found))
+    return Board(f"{board.title}, of {names}", board.metrics, board.found)
+
+
+def _titles(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Name each protocol, with the options and the data that tell it from others of its name."""
+    titles = []
+    for one in evaluations:
+        others = [other for other in evaluations if other.evaluator == one.evaluator]
+        words = [one.evaluator]
+        for key, value in one.options.items():
+            if any(other.options.get(key) != value for other in others) and value is not None:
+                words.append(f"{key} {value if isinstance(value, str) else as_json(value)}")
+        if any(other.checkpoint != one.checkpoint for other in others):
+            words.append(f"checkpoint {one.checkpoint}")
+        if any(other.data != one.data for other in others):
+            words.append(f"data {one.data[:8]}")
+        titles.append(", ".join(words))
+    return titles
+
+
+def _names(together: Sequence[Sequence[Record]]) -> list[str]:
+    """Name groups of runs by what their folders share, without what all groups share."""
+    stems = [_stem([record.folder.resolve() for record in members]) for members in together]
+    root = Path(os.path.commonpath([stem.parent for stem in stems])) if stems else Path()
+    names = [stem.relative_to(root).as_posix() for stem in stems]
+    often = Counter(names)
+    return [
+        name if often[name] == 1 else members[0].folder.resolve().relative_to(root).as_posix()
+        for name, members in zip(names, together, strict=True)
+    ]
+
+
+def _stem(folders: Sequence[Path]) -> Path:
+    """Return what folders are called without the seed that some of them end in."""
+    first = folders[0]
+    if first.name.isdecimal():
+        return first.parent
+    name = first.name.rstrip("0123456789").rstrip("-_. ") if len(folders) > 1 else ""
+    return first.with_name(name or first.name)
