@@ -12,12 +12,13 @@ from vidssl_cli import baselines
 from vidssl_cli.charts import curves
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
-from vidssl_cli.evaluate import EncoderStudy, as_json, evaluate, show
+from vidssl_cli.evaluate import as_json, evaluate, show
 from vidssl_cli.held_out import own_task
 from vidssl_cli.hooks import Curves, EvaluatorOptions, Report
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Corpus, PretrainRecipe
+from vidssl_cli.study import EncoderStudy
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
 
 

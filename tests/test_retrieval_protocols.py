@@ -157,7 +157,7 @@ def test_coclr_looks_at_overlapping_clips_and_centres_each_side():
     )
     report = evaluate(study, preset="coclr")
     assert study.asked[-1][0][0].frames[:, 0].tolist() == [0, 15]
-    assert (report.facts["place"], report.facts["hop"]) == ("overlap", 15)
+    assert (report.facts["windows"], report.facts["hop"]) == ("overlap", 15)
     assert report.rows[0]["top1"] == 1
     assert evaluate(study, preset="coclr", standardise=False).rows[0]["top1"] == 0.5
 
@@ -306,7 +306,9 @@ def test_the_page_tells_every_preset_as_it_is():
     assert told.keys() == PROTOCOLS.keys()
     for name, protocol in PROTOCOLS.items():
         clips = (
-            str(protocol.clips) if protocol.place == "uniform" else f"every {protocol.hop}th frame"
+            str(protocol.clips)
+            if protocol.windows == "uniform"
+            else f"every {protocol.hop}th frame"
         )
         layer = f"{protocol.tap}, {protocol.pool}" + ("; pool1 to pool5" if protocol.taps else "")
         scaled = {True: "yes", False: "no"}.get(protocol.standardise, protocol.standardise)

@@ -27,7 +27,7 @@ class Retrieval(EvaluatorOptions):
     level: Level | None = None
     """``video`` averages the features of a video's clips (VCOP's code, most papers since, and what
     is done if nothing is given); ``clip`` looks up every test clip among all training clips."""
-    place: Place | None = None
+    windows: Place | None = None
     """``uniform`` spreads the clips evenly, which is what is done if nothing is given; ``overlap``
     takes one from every hop-th frame on."""
     clips: PositiveInt | None = None

@@ -27,7 +27,7 @@ class Protocol:
     pool: Pool
     standardise: Standardise
     level: Level = "video"
-    place: Place = "uniform"
+    windows: Place = "uniform"
     clips: int = 10
     hop: int | None = None
     crops: Crops = "centre"
@@ -98,7 +98,7 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="pool5",
         pool="gap",
         standardise="centre",
-        place="overlap",
+        windows="overlap",
         hop=15,
     ),
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOPK = (1, 5, 10, 20, 50)
 """What the papers report."""
 
-OTHERWISE = {"level": "video", "place": "uniform", "crops": "centre", "taps": ()}
+OTHERWISE = {"level": "video", "windows": "uniform", "crops": "centre", "taps": ()}
 """What holds where neither the options nor a preset nor the recipe say anything."""
 
 
@@ -102,7 +102,7 @@ class RetrievalEvaluator:
 
     def _settings(self, study: Study) -> Settings:
         settings = settle(self.options, study)
-        if self.options.place == "overlap":
+        if self.options.windows == "overlap":
             hop = self.options.hop or max(1, study.frames // 2)
             windows = Windows("overlap", hop=hop, stride=settings.windows.stride)
             return replace(settings, windows=windows)
@@ -178,9 +178,9 @@ class RetrievalEvaluator:
             "classes": len(set(search.offered.tolist())),
             **settings.facts,
         }
-        if options.place == "overlap":
+        if options.windows == "overlap":
             del facts["clips"]
-            facts |= {"place": "overlap", "hop": settings.windows.hop}
+            facts |= {"windows": "overlap", "hop": settings.windows.hop}
         if options.crops != "centre":
             facts["crops"] = options.crops
         if options.preset:

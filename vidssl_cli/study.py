@@ -1,0 +1,274 @@
+"""What evaluators work on: videos, and what a network says of them; `vidssl_cli.hooks.Study`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidssl_cli.baselines import BASELINES, describe
+from vidssl_cli.console import track
+from vidssl_cli.embed import refuse
+from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.features import Shelf, content_digest, row_name
+from vidssl_cli.held_out import own_task
+from vidssl_cli.hooks import Classified, Look, Reading
+from vidssl_cli.precision import inference_precision
+from vidssl_cli.rate import stored_frames
+from vidssl_cli.recipe import FinetuneRecipe
+from vidssl_cli.recipe_files import load_as
+from vidssl_cli.transfer import Source, finetuned
+from vidssl_cli.videos import training_part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.clips import Windows
+    from vidssl_cli.embed import Encoder
+    from vidssl_cli.hooks import Baseline, Crops, Embedding, OwnTask
+    from vidssl_cli.videos import Video
+
+CALIBRATION_VIDEOS = 64
+"""Training videos whose clips set the norms' statistics of the network with random weights."""
+
+BASELINE_SIDE = 64
+"""Short side in pixels at which whole videos are looked at for hand-made features."""
+
+VIDEOS_A_PART = 256
+"""Embedded before their features are brought to disk; an interruption loses no more."""
+
+Splits = Callable[[int], Sequence["Video"]]
+"""Opens the data once more, with another official split."""
+
+
+class EncoderStudy:
+    """What an evaluator works on; see `vidssl_cli.hooks.Study`."""
+
+    weights: Sequence[str] = ("run", "random")
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        data: Sequence[Video],
+        folder: Path | None = None,
+        run: Path | None = None,
+        checkpoint: str = "last",
+        splits: Splits | None = None,
+        store: Path | None = None,
+    ) -> None:
+        """Gather what evaluators need.
+
+        Args:
+            encoder: What is measured.
+            data: Videos with labels and splits.
+            folder: For files of the evaluator.
+            run: Where the encoder is from.
+            checkpoint: Of the run.
+            splits: Opens the data with another official split.
+            store: Folder in which features are kept for later.
+        """
+        self.data = data
+        self.folder = folder
+        self.run, self.checkpoint = run, checkpoint
+        self.evaluation: Embedding = encoder.evaluation
+        self.taps: Mapping[str, int] = encoder.taps
+        self.frames = encoder.card.frames
+        self.device = str(encoder.device)
+        self.residual = encoder.card.input.mode == "residual"
+        self._splits, self._store = splits, store
+        self._encoders = {"run": encoder}
+        self._digests: dict[str, str] = {}
+        self._shelves: dict[str, Shelf] = {}
+
+    @property
+    def train(self) -> Sequence[Video]:
+        """Labelled videos of the training split."""
+        return self._labelled("train")
+
+    @property
+    def test(self) -> Sequence[Video]:
+        """Labelled videos of the test split."""
+        return self._labelled("test")
+
+    def _labelled(self, split: str) -> Sequence[Video]:
+        part = [video for video in self.data if video.split == split and video.label is not None]
+        if not part:
+            raise UsageError(
+                f"none of the {len(self.data)} videos has a label and the split {split!r}",
+                hint="make a manifest with labels and splits: `vidssl data scan --help`",
+            )
+        return part
+
+    def own_task(self, weights: str) -> OwnTask:
+        """Return how well the run does its pretext tasks on the videos of the test split."""
+        if self.run is None or not (self.run / "recipe.yaml").is_file():
+            raise UsageError(
+                "an exported model has no pretext tasks any more",
+                hint="give the run directory that it was exported from",
+            )
+        held_out = [video for video in self.data if video.split == "test"]
+        if not held_out:
+            raise UsageError(
+                f"none of the {len(self.data)} videos has the split 'test'",
+                hint="make a manifest with splits: `vidssl data scan --help`",
+            )
+        return own_task(
+            self.run,
+            held_out,
+            trained=weights == "run",
+            device=self.device,
+            checkpoint=self.checkpoint,
+        )
+
+    def of_split(self, number: int) -> EncoderStudy:
+        """Return the study of the same network on another official split of the data."""
+        if self._splits is None:
+            raise UsageError(
+                "these data have one split",
+                hint="give a folder of UCF101, HMDB51 or Diving48 with the official lists",
+            )
+        other = EncoderStudy(
+            self._encoders["run"],
+            self._splits(number),
+            self.folder,
+            self.run,
+            self.checkpoint,
+            self._splits,
+            self._store,
+        )
+        other._encoders, other._digests = self._encoders, self._digests
+        other._shelves = self._shelves
+        return other
+
+    def count(self, video: Video) -> int:
+        """Return how many frames a video has at the rate that the network sees it at."""
+        return self._encoders["run"].count(video)
+
+    def features(
+        self,
+        weights: str,
+        looks: Sequence[Look],
+        readings: Sequence[Reading],
+        crops: Crops = "centre",
+    ) -> list[list[NDArray[np.float32]]]:
+        """Return, for each reading and look, (clips x crops, D) features, not normalised.
+
+        A video that cannot be read is an error here: a figure over fewer videos would not be the
+        figure that was asked for.
+        """
+        encoder = self._encoder(weights)
+        shelves = [self._readings(encoder, reading, crops) for reading in readings]
+        fps = encoder.card.input.fps
+        views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
+        unreadable: list[MediaError] = []
+        names = [row_name(self._digest(video, unreadable), frames) for video, frames in views]
+        refuse(unreadable)
+        new = {
+            name: view
+            for name, view in zip(names, views, strict=True)
+            if not all(name in shelf.rows for shelf in shelves)
+        }
+        shown = iter(track(new.items(), f"{weights} weights", len(new)))
+        while part := list(islice(shown, VIDEOS_A_PART)):
+            read = list(encoder.read((view for _, view in part), readings, crops, unreadable))
+            refuse(unreadable)
+            for number, shelf in enumerate(shelves):
+                found = [features[number] for *_, features in read]
+                shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
+        return [[shelf.rows[name] for name in names] for shelf in shelves]
+
+    def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D) hand-made features of whole videos.
+
+        All of them are made when the first is asked for, from one pass over the videos.
+        """
+        kept = {"vidssl": version("vidssl"), "side": BASELINE_SIDE}
+        shelves = {each: self._shelf({**kept, "baseline": each}) for each in BASELINES}
+        unreadable: list[MediaError] = []
+        every = [np.arange(video.frames or 0)[None] for video in videos]
+        names = [
+            row_name(self._digest(video, unreadable), frames)
+            for video, frames in zip(videos, every, strict=True)
+        ]
+        refuse(unreadable)
+        new = {
+            row: video
+            for row, video in zip(names, videos, strict=True)
+            if not all(row in shelf.rows for shelf in shelves.values())
+        }
+        if new:
+            try:
+                made = describe(list(new.values()), BASELINE_SIDE)
+            except MediaError as error:
+                refuse([error])
+            for each, shelf in shelves.items():
+                rows = made[each].astype(np.float32)[:, None]
+                shelf.add(dict(zip(new, rows, strict=True)))
+        return np.concatenate([shelves[name].rows[row] for row in names])
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Return what a fine-tuned network says of the test videos; see `transfer.finetuned`."""
+        chosen = load_as(FinetuneRecipe, recipe, overrides)
+        if self.run is None or self.folder is None:
+            raise UsageError(
+                "fine-tuning needs the run that the network is from, and a folder to train in"
+            )
+        digest = self._encoders["run"].digest
+        source = Source(self.run, self.checkpoint, digest, scratch=weights == "random")
+        classifier = finetuned(self.folder, chosen, self.data, source, self.device)
+        tuned = EncoderStudy(classifier.encoder, self.data, store=self._store)
+        tuned._digests = self._digests
+        looks = [Look(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
+        (features,) = tuned.features("run", looks, [Reading("feat")], crops)
+        probabilities = classifier.learner.judge(features)
+        return Classified(classifier.classes, probabilities, classifier.left_out)
+
+    def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
+        """Return what identifies the content of a video, which is read once for that."""
+        if video.path not in self._digests:
+            try:
+                self._digests[video.path] = content_digest(video)
+            except MediaError as error:
+                unreadable.append(error)
+                self._digests[video.path] = ""
+        return self._digests[video.path]
+
+    def _readings(self, encoder: Encoder, reading: Reading, crops: Crops) -> Shelf:
+        key = {
+            "vidssl": version("vidssl"),
+            "weights": encoder.digest,
+            "backbone": encoder.card.backbone.model_dump(mode="json"),
+            "input": encoder.card.input.model_dump(mode="json"),
+            "device": encoder.device.type,
+            "precision": inference_precision(encoder.device),
+            "crops": crops,
+            **asdict(reading),
+        }
+        return self._shelf(key)
+
+    def _shelf(self, key: Mapping[str, Any]) -> Shelf:
+        name = json.dumps(key, sort_keys=True)
+        if name not in self._shelves:
+            self._shelves[name] = Shelf(self._store, key)
+        return self._shelves[name]
+
+    def _encoder(self, weights: str) -> Encoder:
+        if weights not in self._encoders:
+            random = self._encoders["run"].randomised()
+            train = training_part(self.data) or self.data
+            random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], [])
+            self._encoders[weights] = random
+        return self._encoders[weights]
