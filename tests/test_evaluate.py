@@ -235,7 +235,7 @@ def test_hand_made_features_are_kept_too(run, toy_videos, tmp_path, monkeypatch)
         made.extend(videos)
         return baselines.describe(videos, side)
 
-    monkeypatch.setattr("vidssl_cli.evaluate.describe", describe)
+    monkeypatch.setattr("vidssl_cli.study.describe", describe)
     store = tmp_path / "features"
     encoder = Encoder.load(run, "cpu")
     first = EncoderStudy(encoder, toy_videos, store=store).baseline("colour", toy_videos[:3])
