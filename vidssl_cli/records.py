@@ -243,8 +243,10 @@ _HINT = "restore it from a copy, or leave this run out"
 
 
 def evaluation_files(run: Path) -> list[Path]:
-    """Return the reports of a run."""
-    return sorted(run.glob(f"evaluations/*/{REPORT}"))
+    """Return the reports of a run, in the order in which they were made."""
+    return sorted(
+        run.glob(f"evaluations/*/{REPORT}"), key=lambda path: (path.stat().st_mtime_ns, path)
+    )
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -38,7 +38,12 @@ def training_curves(groups: Sequence[Group]) -> list[Curves]:
             if name not in terms or len(terms) > 1:  # a single term is the loss
                 figures.setdefault(name, {})[group.name] = mean_line(seeds)
     x = "epoch" if by_epoch else "step"
-    return [Curves(name, x, "", lines) for name, lines in figures.items()]
+
+    def title(name: str, lines: dict[str, Line]) -> str:
+        only = len(lines) == 1 and len(groups) > 1
+        return f"{name}, {next(iter(lines))}" if only else name
+
+    return [Curves(title(name, lines), x, "", lines) for name, lines in figures.items()]
 
 
 def mean_line(seeds: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
