@@ -85,6 +85,13 @@ class Evaluation(BaseModel):
     """The command line."""
 
     @property
+    def data_name(self) -> str:
+        """What the videos are called on the command line, or else by their digest."""
+        if "--data" in self.argv[:-1]:
+            return Path(self.argv[self.argv.index("--data") + 1]).name
+        return self.data[:8]
+
+    @property
     def metrics(self) -> list[str]:
         """Names of what was measured, the leading one first."""
         return [name for name in self.rows[0] if name != "weights"]

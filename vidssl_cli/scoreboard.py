@@ -154,11 +154,17 @@ class Board:
 
 
 def _merged(name: str, tallied: Sequence[tuple[Group, dict[str, Tally]]]) -> list[Line]:
-    """Return one line if all groups agree, otherwise one for each."""
-    means = [{metric: tally.mean for metric, tally in figures.items()} for _, figures in tallied]
-    if means and all(each == means[0] for each in means):
+    """Return one line for all groups that agree, named after them unless all do."""
+    alike: dict[str, list[tuple[Group, dict[str, Tally]]]] = {}
+    for group, figures in tallied:
+        means = as_json({metric: tally.mean for metric, tally in figures.items()})
+        alike.setdefault(means, []).append((group, figures))
+    if len(alike) == 1:
         return [Line(name, tallied[0][1])]
-    return [Line(f"{name}, {group.name}", figures) for group, figures in tallied]
+    return [
+        Line(f"{name}, {', '.join(group.name for group, _ in members)}", members[0][1])
+        for members in alike.values()
+    ]
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:
@@ -209,7 +215,7 @@ def _titles(evaluations: Sequence[Evaluation]) -> list[str]:
         if any(other.checkpoint != one.checkpoint for other in others):
             words.append(f"checkpoint {one.checkpoint}")
         if any(other.data != one.data for other in others):
-            words.append(f"data {one.data[:8]}")
+            words.append(f"data {one.data_name}")
         titles.append(", ".join(words))
     return titles
 
