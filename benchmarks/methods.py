@@ -22,17 +22,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 
 import numpy as np
 
 from vidssl_cli.console import emit_table
-
-if TYPE_CHECKING:
-    from vidssl_cli.recipe import PretrainRecipe
-    from vidssl_cli.videos import Video
 
 TAPS = ("pool4", "pool5")
 RESULT = "result.json"
@@ -45,19 +41,20 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     from vidssl_cli.hooks import Look, Reading
     from vidssl_cli.pretrain import Session, pretrain
     from vidssl_cli.recipe import PretrainRecipe
-    from vidssl_cli.recipe_files import load
+    from vidssl_cli.recipe_files import load_as
     from vidssl_cli.scan import open_data
     from vidssl_cli.study import EncoderStudy
+    from vidssl_cli.sweep import budget
     from vidssl_cli.videos import training_part
     from vidssl_plugins.evaluators.hooks import Linear, Retrieval
 
     folder = Path(arguments.out, recipe.replace("/", "-"), str(seed))
     videos, broken = open_data(arguments.data)
-    loaded = load(recipe, [*arguments.overrides, f"train.seed={seed}"])
-    assert isinstance(loaded, PretrainRecipe), f"{recipe} is not a recipe for `vidssl pretrain`"
-    train = training_part(videos)
+    train, overrides = training_part(videos), [*arguments.overrides, f"train.seed={seed}"]
+    loaded = load_as(PretrainRecipe, recipe, overrides)
     if arguments.clips:
-        loaded = with_budget(loaded, train, arguments.clips)
+        overrides += budget(loaded, train, arguments.clips)
+        loaded = load_as(PretrainRecipe, recipe, overrides)
     began = time.process_time()
     pretrain(loaded, train, Session(folder, resume=True), broken)
     seconds = time.process_time() - began
@@ -84,18 +81,6 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
                 found[row["weights"]][f"{name} {tap}"] = figure
     folder.joinpath(RESULT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
-
-
-def with_budget(recipe: PretrainRecipe, train: Sequence[Video], clips: int) -> PretrainRecipe:
-    """Return the recipe with one epoch that shows about so many clips."""
-    from vidssl_cli.rate import build_sampler
-
-    sampler = build_sampler(recipe.sampler, recipe.input)
-    usable = [video for video in train if sampler.rejects(video) is None]
-    each = sampler.views * sum(sampler.visits(video) for video in usable)
-    repeats = max(1, round(clips / each))
-    section = recipe.train.model_copy(update={"epochs": 1, "repeats": repeats})
-    return recipe.model_copy(update={"train": section})
 
 
 def start(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any] | None:

@@ -89,7 +89,7 @@ def write_map(path: Path, index: Index, *, projection: Projection, moving: int) 
     pages.write_page(path, "Map of the index", subtitle, content, style="map.css")
     return Summary(
         str(path), len(videos), len(chosen), len(pictures) - len(broken), projection,
-        plane.variance, [{"path": e.where or "", "reason": str(e)} for e in broken],
+        plane.variance, [error.row for error in broken],
     )  # fmt: skip
 
 

@@ -163,7 +163,8 @@ class EncoderStudy:
         figure that was asked for.
         """
         encoder = self._encoder(weights)
-        shelves = [self._readings(encoder, reading, crops) for reading in readings]
+        weights_digest = encoder.digest  # reads all weights: once for all readings
+        shelves = [self._readings(encoder, weights_digest, each, crops) for each in readings]
         fps = encoder.card.input.fps
         views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
         unreadable: list[MediaError] = []
@@ -246,10 +247,12 @@ class EncoderStudy:
                 self._digests[video.path] = ""
         return self._digests[video.path]
 
-    def _readings(self, encoder: Encoder, reading: Reading, crops: Crops) -> Shelf:
+    def _readings(
+        self, encoder: Encoder, weights_digest: str, reading: Reading, crops: Crops
+    ) -> Shelf:
         key = {
             "vidssl": version("vidssl"),
-            "weights": encoder.digest,
+            "weights": weights_digest,
             "backbone": encoder.card.backbone.model_dump(mode="json"),
             "input": encoder.card.input.model_dump(mode="json"),
             "device": encoder.device.type,

@@ -115,7 +115,7 @@ class Plan:
         recipes = _read_all([r for r, *_ in asked], settings)
         if self.clips:
             data = training_part(videos(self.data))
-            budgets = [_budget(recipe, data, self.clips) for recipe in recipes]
+            budgets = [budget(recipe, data, self.clips) for recipe in recipes]
             settings = [(*sets, *more) for sets, more in zip(settings, budgets, strict=True)]
             recipes = _read_all([r for r, *_ in asked], settings)
         members = []
@@ -238,7 +238,7 @@ def _read_all(recipes: Sequence[str], settings: Sequence[Settings]) -> list[Pret
     return found
 
 
-def _budget(recipe: PretrainRecipe, videos: Sequence[Video], clips: int) -> Settings:
+def budget(recipe: PretrainRecipe, videos: Sequence[Video], clips: int) -> Settings:
     """Return the settings with which a recipe shows about so many clips, in one epoch."""
     from vidssl_cli.rate import build_sampler
 

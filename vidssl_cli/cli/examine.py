@@ -17,7 +17,14 @@ from vidssl_cli.cli.data import (
     Workers,
     data,
 )
-from vidssl_cli.cli.options import AsJson, Overrides, RecipeName, Split, Strict
+from vidssl_cli.cli.options import (
+    AsJson,
+    Overrides,
+    RecipeName,
+    Split,
+    Strict,
+    refuse_existing,
+)
 
 if TYPE_CHECKING:
     from vidssl_cli.check import Finding
@@ -119,16 +126,13 @@ def preview(
 
     That is: every clip with its frame numbers, labels and augmentation, as training has them.
     """
-    from vidssl_cli.errors import SkippedMediaError, UsageError
+    from vidssl_cli.errors import SkippedMediaError
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.recipe_files import load_as
 
     seeds = [] if seed is None else [f"train.seed={seed}"]
     chosen = load_as(PretrainRecipe, recipe, [*(overrides or ()), *seeds])
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise UsageError(
-            f"--out {out} is there already", hint="choose another name, or say --overwrite"
-        )
+    refuse_existing(out, overwrite)
 
     from vidssl_cli.console import emit, emit_json
     from vidssl_cli.preview import preview as draw

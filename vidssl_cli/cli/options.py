@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vidssl_cli.errors import UsageError
 
 RecipeName = Annotated[
     str,
@@ -35,3 +38,15 @@ DataSetName = Annotated[
         help="What DATA is, such as UCF101; told by its classes if not given.",
     ),
 ]
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Refuse to write a page over a file without being told to, or over a folder.
+
+    Raises:
+        UsageError: Something is there.
+    """
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise UsageError(
+            f"--out {out} is there already", hint="choose another name, or say --overwrite"
+        )

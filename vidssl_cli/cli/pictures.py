@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Device, Strict
+from vidssl_cli.cli.options import AsJson, Device, Strict, refuse_existing
 
 
 class Method(StrEnum):
@@ -89,7 +89,7 @@ def visualize(
     )
     page = out / "index.html"
     if as_json:
-        reasons = [{"path": error.where or "", "reason": str(error)} for error in broken]
+        reasons = [error.row for error in broken]
         emit_json(
             {
                 "page": str(page),
@@ -128,12 +128,9 @@ def map_(
     from dataclasses import asdict
 
     from vidssl_cli.console import emit, emit_json
-    from vidssl_cli.errors import SkippedMediaError, UsageError
+    from vidssl_cli.errors import SkippedMediaError
 
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise UsageError(
-            f"--out {out} is there already", hint="choose another name, or say --overwrite"
-        )
+    refuse_existing(out, overwrite)
 
     from vidssl_cli.generations import open_index
     from vidssl_cli.map_page import write_map

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson
+from vidssl_cli.cli.options import AsJson, refuse_existing
 
 
 def register(app: typer.Typer) -> None:
@@ -83,10 +83,8 @@ def report(
     ]
     if len(formats) + as_json > 1:
         raise UsageError("give one of --markdown, --latex, --csv and --json")
-    if out and (out.is_dir() or (out.exists() and not overwrite)):
-        raise UsageError(
-            f"--out {out} is there already", hint="choose another name, or say --overwrite"
-        )
+    if out:
+        refuse_existing(out, overwrite)
     folders = dict.fromkeys(folder for place in places for folder in _runs_at(place))
     groups = grouped(map(Record.read, folders))
     found = boards(groups)

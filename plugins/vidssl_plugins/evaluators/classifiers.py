@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.errors import UsageError
-from vidssl_cli.metrics import cosine_ranking
+from vidssl_cli.metrics import cosine_ranking, unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def nearest(neighbours: int = 1, temperature: float | None = None) -> Classifier
         near = classes[ranking]
         votes = np.ones(near.shape)
         if temperature is not None:
-            cosines = np.einsum("qd,qkd->qk", _unit(others), _unit(train)[ranking])
+            cosines = np.einsum("qd,qkd->qk", unit(others), unit(train)[ranking])
             votes = np.exp((cosines - 1) / temperature)
         same = near[:, :, None] == near[:, None]
         # Rounded, so that equal sums tie in whatever order they were added.
@@ -74,12 +74,6 @@ def nearest(neighbours: int = 1, temperature: float | None = None) -> Classifier
         return chosen
 
     return classify
-
-
-def _unit(features: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    unit: NDArray[np.floating[Any]] = features / np.maximum(lengths, 1e-12)
-    return unit
 
 
 def _searched(model: Any, penalties: Sequence[float]) -> Classifier:
