@@ -1,6 +1,7 @@
 # make demo    the whole story on made-up videos
 # make test    the tests
 # make check   all that a change must pass
+# make torture tries to break every promise of docs/reliability.md, for hours; goes on where it was
 #
 # The first run makes a virtual environment in .venv and installs constraints.txt into it; later
 # runs install nothing. PYTHON=python3.12 picks another interpreter.
@@ -10,7 +11,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test check
+.PHONY: demo test check torture
 
 demo: $(INSTALLED)
 	$(BIN)/vidssl demo --out demo --overwrite
@@ -24,6 +25,10 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2
+
+# ARGS="kill --case 17" runs one case again; see tests/torture.
+torture: $(INSTALLED)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m torture $(ARGS)
 
 # torch comes first, so that nothing drags in another version, and with it the build tools, so that
 # the last line needs no network once everything is there.
