@@ -289,6 +289,15 @@ def test_what_cannot_be_carried_out_is_refused(make, monkeypatch, source, lists,
         find_videos(source, lists)
 
 
+@pytest.mark.parametrize(
+    ("lists", "hint"), [(Lists(split=2), "official splits"), (Lists(folder=Path("l")), "leave it")]
+)
+def test_what_means_nothing_comes_with_a_way_out(make, lists, hint):
+    with pytest.raises(UsageError) as caught:
+        find_videos(make("tree/m.jsonl") / "tree" / "m.jsonl", lists)
+    assert caught.value.hint.startswith(hint)
+
+
 def test_lists_of_another_data_set_are_refused(make, ucf101):
     folder = make("other/run/a.mp4")
     with pytest.raises(UsageError, match="none of the 4 videos"):

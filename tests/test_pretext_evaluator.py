@@ -77,7 +77,7 @@ def test_names_of_classes():
     assert names["rotation.rotation"][1] == "90°"
     wrapped = samplers.Pace(name="pace", paces=["1/3", 2, -3])
     curriculum = samplers.Curriculum(name="curriculum", sampler=wrapped, order="random")
-    assert curriculum.classes() == {"pace": ("1/3", "2", "-3")}
+    assert curriculum.classes() == {"pace": ("1/3x", "2x", "-3x")}
 
 
 def test_a_run_is_counted_over_all_held_out_clips(toy_videos, toy_recipe, tmp_path):
@@ -87,7 +87,7 @@ def test_a_run_is_counted_over_all_held_out_clips(toy_videos, toy_recipe, tmp_pa
     pretrain(recipe, toy_videos[:8], Session(tmp_path / "run", device="cpu"))
     found = own_task(tmp_path / "run", toy_videos[8:], trained=True, device="cpu")
     pace, orders = found.confusions
-    assert (pace.title, list(pace.classes)) == ("pace.pace", ["1", "2", "3"])
+    assert (pace.title, list(pace.classes)) == ("pace.pace", ["1x", "2x", "3x"])
     counts = np.array(pace.counts)
     assert counts.sum() == 2 * 2 * 4  # visits, views, videos
     assert counts.trace() / counts.sum() == pytest.approx(found.values["pace.accuracy"])

@@ -23,13 +23,27 @@ from vidssl_cli.clips import ClipPlan, Draw, View
 from vidssl_cli.colours import NO_CHANGE, affine, draw_colours, steps_of
 from vidssl_cli.encode import encode_png
 from vidssl_cli.errors import UsageError
+from vidssl_cli.hooks import SamplerOptions
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.preview import preview
 from vidssl_cli.recipe import Augment, Colour, Input, PretrainRecipe
-from vidssl_cli.strips import GAIN, describe, motion, pictures, plot, strip, timeline
+from vidssl_cli.strips import (
+    GAIN,
+    describe,
+    flow_pictures,
+    motion,
+    pictures,
+    plot,
+    strip,
+    timeline,
+    wheel,
+)
 from vidssl_cli.videos import write_manifest
+from vidssl_plugins.samplers.hooks import TemporalTransforms
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x}.mp4"""
+CELL = re.compile(r"<dt>(\w+)</dt><dd>([^<]+)(?:<small>(.+?)</small>)?</dd>")
+"""A label: its name, what it is, and its number among how many."""
 TRANSFORMS = {"name": "temporal_transforms", "frames": 8, "speeds": [0, 1]}
 
 
@@ -77,11 +91,16 @@ def numbers(article):
 
 
 def frames(article, count):
-    """Decode the strip of an article into (T, H, W, 4)."""
-    (url,) = re.findall(r'src="data:image/png;base64,([^"]+)"', article)
-    with av.open(io.BytesIO(b64decode(url))) as container:
-        joined = next(container.decode(video=0)).to_ndarray(format="rgba")
-    return joined.reshape(len(joined), count, -1, 4).transpose(1, 0, 2, 3)
+    """Decode the rows of an article into (T, H, W, 4), by what they are."""
+    rows = re.findall(
+        r'<figcaption>(.+?)</figcaption><img src="data:image/png;base64,([^"]+)"', article
+    )
+    shown = {}
+    for what, url in rows:
+        with av.open(io.BytesIO(b64decode(url))) as container:
+            joined = next(container.decode(video=0)).to_ndarray(format="rgba")
+        shown[what] = joined.reshape(len(joined), count, -1, 4).transpose(1, 0, 2, 3)
+    return shown
 
 
 @pytest.mark.parametrize("place", [{}, {"epoch": 2, "step": 1}], ids=str)
@@ -92,14 +111,72 @@ def test_the_page_shows_the_clips_that_training_gets(recipe, train, loader, tmp_
     assert len(shown) == 3 * recipe.sampler.views
     expected = batch.frames[:3].flatten(0, 1).tolist()
     assert [numbers(article) for article in shown] == expected
-    for article, clip in zip(shown, batch.clips[:3].flatten(0, 1), strict=True):
+    in_colour = recipe.model_copy(update={"input": plain(recipe)})
+    colours = next(loader(in_colour, train).epoch(place.get("epoch", 0), place.get("step", 0)))
+    std, mean, side = recipe.input.std, recipe.input.mean, recipe.input.crop
+    for article, clip, whole in zip(
+        shown, batch.clips[:3].flatten(0, 1), colours.clips[:3].flatten(0, 1), strict=True
+    ):
         drawn = frames(article, 8)
-        side = recipe.input.crop
-        assert (drawn[:, :, :side, 3] == 255).all()
-        assert not drawn[:, :, side:, 3].any()
-        differences = clip.permute(1, 2, 3, 0).numpy() * recipe.input.std
-        around_grey = (0.5 + GAIN * differences).clip(0, 1) * 255
-        np.testing.assert_allclose(drawn[:, :, :side, :3], around_grey, atol=0.51)
+        assert drawn.keys() == {"frames", "differences"}
+        for row in drawn.values():
+            assert (row[:, :, :side, 3] == 255).all()
+            assert not row[:, :, side:, 3].any()
+        differences, pixels = (each.permute(1, 2, 3, 0).numpy() * std for each in (clip, whole))
+        expected = {"frames": pixels + mean, "differences": 0.5 + GAIN * differences}
+        for what, values in expected.items():
+            found = drawn[what][:, :, :side, :3]
+            np.testing.assert_allclose(found, values.clip(0, 1) * 255, atol=0.51)
+
+
+def plain(recipe):
+    """Return the recipe's input with frames as they are."""
+    return recipe.input.model_copy(update={"mode": "rgb"})
+
+
+def test_pictures_in_colour_stand_alone(recipe, train, tmp_path):
+    in_colour = recipe.model_copy(update={"input": plain(recipe)})
+    (article, *_) = articles(draw(in_colour, train, tmp_path, videos=1))
+    assert frames(article, 8).keys() == {"frames"}
+
+
+def test_flow_and_the_labels_that_are_made_of_it(toy_recipe, train, loader, tmp_path):
+    changes = {
+        "sampler": {"name": "consecutive", "frames": 8},
+        "pretext": {"name": "statistics", "patterns": [1]},
+    }
+    recipe = PretrainRecipe.model_validate(toy_recipe() | changes)
+    shown = articles(draw(recipe, train, tmp_path, videos=3))
+    batch = next(loader(recipe, train).epoch(0))
+    words = recipe.pretext[0].own_labels(batch)
+    assert len(words) == 4
+    for place, article in enumerate(shown):
+        _, _, (what, row) = frames(article, 8).items()
+        colours, full = flow_pictures(batch.flow[place, 0])
+        assert what == f"optical flow, full colour from {full:.2g} pixels on"
+        assert np.array_equal(row[:7, :, :16, :3], colours)
+        assert not row[7].any()  # nothing comes after the last frame
+        for name, texts in words.items():
+            assert f"<dt>{name}</dt><dd>{texts[place]}</dd>" in article
+
+
+def test_flow_has_the_colour_of_its_direction():
+    flow = torch.zeros(2, 4, 4, 4)
+    flow[0, 1] = 3  # to the right
+    flow[:, 2] = -1.5  # half as fast to the upper left, a bit off green
+    colours, full = flow_pictures(flow)
+    assert full == 3
+    still, right, oblique, _ = colours[:, 0, 0].tolist()
+    assert still == [255] * 3
+    assert right == [255, 64, 64]
+    assert oblique[1] > oblique[2] > oblique[0]
+    assert flow_pictures(flow / 100)[1] == 1  # what hardly moves is not made to look as if it did
+    disc = wheel(9)
+    assert disc[0, 0, 3] == 0
+    assert disc[4, 4].tolist() == [255] * 4
+    assert disc[4, 8, :3].argmax() == 0
+    assert disc[1, 3, :3].argmax() == 1
+    assert disc[7, 3, :3].argmax() == 2
 
 
 def test_a_common_frame_rate_is_that_of_training(recipe, train, loader, tmp_path):
@@ -139,12 +216,32 @@ def test_a_page_goes_on_with_the_next_step_up_to_the_end(recipe, train, loader, 
 def test_labels_are_shown_with_a_dash_where_they_do_not_apply(transforms, train, loader, tmp_path):
     page = draw(transforms, train, tmp_path, videos=1)
     ((_, _, plan),) = loader(transforms, train).plan(0, 0)[:1]
-    speed = str(plan.labels["speed"][0])
-    cell = re.compile(r"<dt>(\w+)</dt><dd>([^<]+)(?:<small>(.+?)</small>)?</dd>")
-    assert [cell.findall(article) for article in articles(page)] == [
-        [("transform", str(view), "of 0–3"), ("speed", told, "of 0–1" if told != "–" else "")]
-        for view, told in enumerate([speed, "–", speed, "–"])
+    speed = int(plan.labels["speed"][0])
+    told = ("speed", ["1x", "2x"][speed], f"{speed} of 0–1")
+    silent = ("speed", "–", "")
+    assert [CELL.findall(article) for article in articles(page)] == [
+        [("transform", "speed", "0 of 0–3"), told],
+        [("transform", "random", "1 of 0–3"), silent],
+        [("transform", "periodic", "2 of 0–3"), told],
+        [("transform", "warp", "3 of 0–3"), silent],
     ]
+
+
+def test_classes_without_names_are_numbered(transforms, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(TemporalTransforms, "classes", SamplerOptions.classes)
+    page = draw(transforms, train, tmp_path, videos=1)
+    assert [CELL.findall(article)[0] for article in articles(page)] == [
+        ("transform", str(number), "of 0–3") for number in range(4)
+    ]
+
+
+def test_quantities_are_numbers(toy_recipe, train, loader, tmp_path):
+    changes = {"sampler": {"name": "time_equivariant", "frames": 8}}
+    changes["pretext"] = {"name": "equivariance"}
+    recipe = PretrainRecipe.model_validate(toy_recipe() | changes)
+    page = draw(recipe, train, tmp_path, videos=1)
+    ((_, _, plan),) = loader(recipe, train).plan(0, 0)[:1]
+    assert ("relation", str(plan.labels["relation"]), "") in CELL.findall(page)
 
 
 def test_the_same_seed_gives_the_same_page(recipe, train, tmp_path):
@@ -213,7 +310,7 @@ def test_what_cannot_be_drawn(transforms, train, tmp_path, change, place, messag
 def test_how_frames_follow_one_another(frames, said, marks):
     frames = np.array(frames)
     assert motion(frames, 9) == said
-    drawn = strip(torch.zeros(3, 3, 4, 4), frames, Input())
+    drawn = strip({"frames": np.zeros((3, 4, 4, 3), np.uint8)}, frames)
     assert re.findall(r'<li(?: class="(\w+)")?>', drawn) == marks
 
 

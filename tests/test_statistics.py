@@ -1,5 +1,7 @@
 """Learning spatio-temporal statistics: the loss, what can be left out, and consecutive clips."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from vidssl_cli.testing import check_pretext
 from vidssl_cli.videos import Video
 from vidssl_plugins.backbones.hooks import R3D, C3DLight
 from vidssl_plugins.pretexts.hooks import Statistics
+from vidssl_plugins.pretexts.statistics import labels as labels_of
 from vidssl_plugins.pretexts.statistics import regression
 from vidssl_plugins.samplers.hooks import Consecutive
 
@@ -61,10 +64,12 @@ def test_the_two_forms_of_the_loss():
 def test_terms_are_weighted_and_right_answers_are_counted():
     one = batch(videos=1)
     built = pretext()
-    labels = {signal: built.labels(signal, one)[0] for signal in ("motion", "appearance")}
-    assert (labels["motion"].shape, labels["appearance"].shape) == ((14,), (13,))
+    motion, appearance = (
+        labels_of(signal, one, built.options)[0] for signal in ("motion", "appearance")
+    )
+    assert (motion.shape, appearance.shape) == ((14,), (13,))
     features = {"feat": torch.zeros(1, 1, 6)}
-    answer(built, motion=labels["motion"] + 0.3, appearance=labels["appearance"] - 2)
+    answer(built, motion=motion + 0.3, appearance=appearance - 2)
     terms, metrics = built(features, one)
     assert terms["motion"].item() == pytest.approx(0.09, abs=1e-5)
     assert terms["appearance"].item() == pytest.approx(0.1 * 4, abs=1e-5)
@@ -77,7 +82,7 @@ def test_terms_are_weighted_and_right_answers_are_counted():
 def test_each_group_counts_its_own_labels():
     one = batch(videos=1)
     built = pretext(patterns=(1, 3))
-    wrong = built.labels("motion", one)[0]
+    wrong = labels_of("motion", one, built.options)[0]
     wrong[[1, 7]] += 1  # two of four orientations
     wrong[9] += 1  # one of two moments
     answer(built, motion=wrong)
@@ -86,6 +91,27 @@ def test_each_group_counts_its_own_labels():
         metrics[f"motion_{group}_accuracy"].item() for group in ("location", "orientation", "time")
     ]
     assert found == [1, 0.5, 0.5]
+
+
+def test_labels_in_words():
+    two = batch(videos=2)
+    two.flow[:] = 0
+    two.flow[1, 0, 0, 2, 4:8, 8:12] = 3  # the third block of the second row moves to the right
+    two.pixels[:] = 255
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1, 1)
+    two.pixels[1, 0, :, :, :4, 4:8] = red
+    two.pixels[1, 0, :, 2, :4, 4:8] = 0  # and is black for a moment
+    said = Statistics(name="statistics", patterns=[1]).own_labels(two)
+    still, moves = said["motion, pattern 1"]
+    assert still == "horizontal nowhere; vertical nowhere"
+    assert re.fullmatch(r"horizontal in block 7, (\d+)–(\d+)°; vertical nowhere", moves)
+    never, then = said["motion, whole"]
+    assert never == "horizontal never; vertical never"
+    assert then == "horizontal at field 3; vertical never"
+    assert said["appearance, pattern 1"][1] == (
+        "changes most in block 2, red; least in block 1, white"
+    )
+    assert said["appearance, whole"] == ["mostly white"] * 2
 
 
 @pytest.mark.parametrize(
@@ -214,7 +240,7 @@ def test_where_motion_is_can_be_learned():
         optimizer.step()
         losses.append(terms["motion"].item())
         scores.append(metrics["motion_location_accuracy"].item())
-    labels = torch.cat([head.labels("motion", squares(step)) for step in range(20)])
+    labels = torch.cat([labels_of("motion", squares(step), head.options) for step in range(20)])
     of_a_constant = labels.var(0).mean().item()
     assert np.mean(losses[-10:]) < 0.6 * of_a_constant
     assert np.mean(scores[-10:]) > 0.7

@@ -107,7 +107,7 @@ class SamplerOptions(Options):
         return {}
 
     def classes(self) -> Mapping[str, Sequence[str]]:
-        """Name the classes of labels, for tables; those of others are numbered."""
+        """Name the classes of labels, for tables and pages; those of others are numbered."""
         return {}
 
 
@@ -133,6 +133,16 @@ class PretextOptions(Options):
     def streams(self) -> frozenset[Stream]:
         """Name what the batch must hold beside clips."""
         return frozenset()
+
+    def own_labels(self, batch: Batch) -> Mapping[str, Sequence[str]]:
+        """Put labels that it makes of clips into words, for pages.
+
+        Labels of the sampler need none; `SamplerOptions.classes` names them.
+
+        Returns:
+            By name, words for each of the B V clips.
+        """
+        return {}
 
     def build(self, context: PretextContext) -> Pretext:
         """Build heads and state, randomly initialised."""

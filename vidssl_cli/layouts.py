@@ -139,7 +139,11 @@ def _refuse_all(what: str, lists: Lists) -> None:
 def _refuse(what: object, **options: object) -> None:
     """Refuse options that would have no effect."""
     if given := [f"--{name.replace('_', '-')}" for name, value in options.items() if value]:
-        raise UsageError(f"{' and '.join(given)} means nothing for {what}")
+        official = "official splits are those of UCF101, HMDB51 and Diving48, with their lists"
+        raise UsageError(
+            f"{' and '.join(given)} means nothing for {what}",
+            hint=official if options.get("split") else "leave it out",
+        )
 
 
 def _from_tree(source: Path) -> list[Video]:

@@ -18,13 +18,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from vidssl_cli.augment import prepare
 from vidssl_cli.clips import ABSENT
 from vidssl_cli.console import warn
 from vidssl_cli.devices import World
-from vidssl_cli.pages import write_page
+from vidssl_cli.encode import encode_png
+from vidssl_cli.pages import data_url, write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
 from vidssl_cli.rate import build_sampler
-from vidssl_cli.strips import GAIN, describe, motion, plot, strip, timeline
+from vidssl_cli.strips import (
+    GAIN,
+    describe,
+    flow_pictures,
+    motion,
+    pictures,
+    plot,
+    strip,
+    timeline,
+    wheel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +46,13 @@ if TYPE_CHECKING:
 
     from vidssl_cli.batches import Loader
     from vidssl_cli.errors import MediaError
-    from vidssl_cli.recipe import PretrainRecipe
+    from vidssl_cli.hooks import Options, SamplerOptions
+    from vidssl_cli.recipe import Input, PretrainRecipe
     from vidssl_cli.samples import Sample
     from vidssl_cli.videos import Video
 
     Label = NDArray[np.int64] | NDArray[np.float32] | np.int64 | np.float32
+    """Of a view, or of the video."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,10 @@ class Visit:
     sample: Sample
     clips: Tensor
     """(V, 3, T, S, S), what the network gets."""
+    flow: Tensor | None
+    """(V, 2, T - 1, S, S), what pretext tasks get, if one of them asks for it."""
+    made: Sequence[tuple[str, Sequence[str]]]
+    """Labels that pretext tasks make of clips: a name, and words for each view."""
 
 
 def preview(
@@ -93,7 +111,7 @@ def preview(
         left_out.append(error)
 
     loader.on_skip = skip
-    visits = list(_visits(loader, epoch, step, videos))
+    visits = list(_visits(loader, recipe, epoch, step, videos))
     subtitle = (
         f"{len(visits)} samples of a training on {len(used)} videos: "
         f"seed {recipe.train.seed}, epoch {epoch}, from step {step} on"
@@ -105,38 +123,68 @@ def preview(
     return len(visits), left_out
 
 
-def _visits(loader: Loader, epoch: int, step: int, videos: int) -> Iterator[Visit]:
+def _visits(
+    loader: Loader, recipe: PretrainRecipe, epoch: int, step: int, videos: int
+) -> Iterator[Visit]:
     """Yield what can be read of the next videos in the epoch."""
     steps = range(step, max(step + 1, loader.steps))  # the first one even where there is none
     for number, drawn in zip(steps, range(0, videos, loader.batch_videos), strict=False):
         samples, batch = loader.peek(epoch, number, videos - drawn)
-        for sample, clips in zip(samples, batch.clips, strict=True):
-            yield Visit(loader.videos[sample.video], sample, clips)
+        made = [pair for task in recipe.pretext for pair in task.own_labels(batch).items()]
+        for place, sample in enumerate(samples):
+            rows = slice(place * len(sample.plan.views), (place + 1) * len(sample.plan.views))
+            yield Visit(
+                loader.videos[sample.video],
+                sample,
+                batch.clips[place],
+                None if batch.flow is None else batch.flow[place],
+                [(name, words[rows]) for name, words in made],
+            )
 
 
 def _introduction(recipe: PretrainRecipe) -> str:
-    """Say what the sampler does, and how to read the page."""
-    said = re.sub(
-        "``(.+?)``", r"<code>\1</code>", escape(inspect.getdoc(type(recipe.sampler)) or "")
-    )
-    paragraphs = "".join(f"<p>{text}</p>" for text in said.split("\n\n"))
-    options = recipe.sampler.model_dump(mode="json", exclude={"name"})
-    chosen = " · ".join(f"{key} {_option(value)}" for key, value in options.items())
-    pixels = (
-        f"Pictures are differences of consecutive frames, drawn {GAIN} times as strong around "
-        "mid-grey; the last one stands twice."
-        if recipe.input.mode == "residual"
-        else "Pictures have the colours that the network gets."
-    )
+    """Say what is shown and to be told, and how to read the page."""
+    told = "".join(_plugin("Pretext task", task) for task in recipe.pretext)
     return (
-        f'<section class="about"><div><div class="kicker">Sampler {escape(recipe.sampler.name)}'
-        f'</div>{paragraphs}<p class="faint">{escape(chosen)}</p></div>'
+        f'<section class="about"><div>{_plugin("Sampler", recipe.sampler)}{told}</div>'
         '<div><div class="kicker">How to read this page</div>'
-        f"<p>Every row is a clip. {pixels} Below them stand frame numbers, from 0: "
+        f"<p>Every box is a clip. {_pictures_explained(recipe)} Numbers of frames count from 0: "
         '<b class="back">backwards</b> and <b class="again">repeated</b> ones are marked. '
         "The plot shows frame number against position in the clip, the bar where in the video its "
-        "frames lie. A label of – does not apply.</p></div></section>"
+        "frames lie. Beside the name of a class stands its number; a label of – does not apply."
+        "</p></div></section>"
     )
+
+
+def _plugin(kind: str, options: Options) -> str:
+    """Say what a plugin does, and with what options."""
+    said = re.sub("``(.+?)``", r"<code>\1</code>", escape(inspect.getdoc(type(options)) or ""))
+    paragraphs = "".join(f"<p>{text}</p>" for text in said.split("\n\n"))
+    values = options.model_dump(mode="json", exclude={"name"})
+    chosen = " · ".join(f"{key} {_option(value)}" for key, value in values.items())
+    return (
+        f'<div class="kicker">{kind} {escape(options.name)}</div>{paragraphs}'
+        f'<p class="faint">{escape(chosen)}</p>'
+    )
+
+
+def _pictures_explained(recipe: PretrainRecipe) -> str:
+    """Say what the pictures of a clip are, as HTML."""
+    if recipe.input.mode == "residual":
+        said = (
+            "The network does not get its frames, but the differences from each frame to the next, "
+            f"which are drawn {GAIN} times as strong around mid-grey; the last one stands twice."
+        )
+    else:
+        said = "Frames have the colours that the network gets."
+    if "flow" in recipe.streams():
+        disc = data_url(encode_png(wheel()), "png")
+        said += (
+            " Optical flow from each frame to the next, from which labels are made, has the colour "
+            f'of its direction <img class="wheel" src="{disc}" alt="red to the right, green to the '
+            'upper left, blue to the lower left">, and is white where nothing moves.'
+        )
+    return said
 
 
 def _section(visit: Visit, recipe: PretrainRecipe) -> str:
@@ -150,54 +198,80 @@ def _section(visit: Visit, recipe: PretrainRecipe) -> str:
         facts.insert(1, f"{(video.frames or 0) / video.fps:.1f} s at {video.fps:.4g} per second")
     if plan.geometry and plan.geometry.video != visit.sample.video:
         facts.append(f"crop and mirroring of video #{plan.geometry.video}")
-    classes = recipe.sampler.labels()
     shared = {name: value for name, value in plan.labels.items() if not np.ndim(value)}
-    rows = "\n".join(_row(visit, number, recipe, classes) for number in range(len(plan.views)))
+    rows = "\n".join(_row(visit, number, recipe) for number in range(len(plan.views)))
     label = f'<span class="label">{escape(video.label)}</span>' if video.label else ""
     return (
         f'<section><header><div class="kicker">Video #{visit.sample.video}</div>'
         f"<h2>{escape(Path(video.path).name)}{label}</h2>"
         f'<div class="faint">{" · ".join(facts)}</div>'
-        f'<div class="path">{escape(video.path)}</div>{_labels(shared, classes)}</header>\n'
+        f'<div class="path">{escape(video.path)}</div>{_labels(shared, recipe.sampler)}</header>\n'
         f"{rows}\n</section>"
     )
 
 
-def _row(visit: Visit, number: int, recipe: PretrainRecipe, classes: Mapping[str, int]) -> str:
+def _row(visit: Visit, number: int, recipe: PretrainRecipe) -> str:
     """Draw one clip of a video."""
     plan, count = visit.sample.plan, visit.video.frames or 1
-    view = plan.views[number]
+    view, parameters = plan.views[number], visit.sample.parameters[number : number + 1]
     own = {name: value[number] for name, value in plan.labels.items() if np.ndim(value)}
     height, width = visit.sample.pictures.shape[-2:]
-    augmentation = describe(visit.sample.parameters[number : number + 1], view, (height, width))
+    augmentation = describe(parameters, view, (height, width))
+    made = [_cell(name, words[number]) for name, words in visit.made]
     return (
         f'<article><div class="facts"><div class="kicker">View {number + 1}</div>'
-        f"{_labels(own, classes)}{plot(view.frames)}</div>"
-        f"<div>{strip(visit.clips[number], view.frames, recipe.input)}"
+        f"{_labels(own, recipe.sampler)}{plot(view.frames)}</div>"
+        f"<div>{strip(_pictures(visit, number, recipe.input), view.frames)}"
         f"{timeline(view.frames, count)}"
         f'<div class="faint">{motion(view.frames, count)}</div>'
-        f'<div class="faint">{escape(" · ".join(augmentation))}</div></div></article>'
+        f'<div class="faint">{escape(" · ".join(augmentation))}</div>{_list(made, "labels made")}'
+        "</div></article>"
     )
 
 
-def _labels(labels: Mapping[str, Label], classes: Mapping[str, int]) -> str:
-    """List labels with their values, and how many classes the sampler says there are."""
+def _pictures(visit: Visit, number: int, settings: Input) -> dict[str, NDArray[np.uint8]]:
+    """Return the rows of pictures of a clip by what they are."""
+    clip = visit.clips[number]
+    rows = {"frames": pictures(clip, settings)}
+    if settings.mode == "residual":
+        plain = settings.model_copy(update={"mode": "rgb"})
+        parameters = visit.sample.parameters[number : number + 1]
+        frames = prepare([visit.sample.pictures[number]], parameters, plain)[0]
+        rows = {"frames": pictures(frames, plain), "differences": pictures(clip, settings)}
+    if visit.flow is not None:
+        drawn, full = flow_pictures(visit.flow[number])
+        rows[f"optical flow, full colour from {full:.2g} pixels on"] = drawn
+    return rows
+
+
+def _labels(labels: Mapping[str, Label], sampler: SamplerOptions) -> str:
+    """List labels with what they mean; classes that nobody names are numbered."""
+    counts, names = sampler.labels(), sampler.classes()
 
     def cell(name: str, value: Label) -> str:
-        count = classes.get(name, 0)
-        range_ = f"<small>of 0–{count - 1}</small>" if count and (value != ABSENT).all() else ""
-        return f"<div><dt>{escape(name)}</dt><dd>{escape(_value(value))}{range_}</dd></div>"
+        if value == ABSENT:
+            return _cell(name, "–")
+        number = f"{value:.4g}" if np.issubdtype(value.dtype, np.floating) else str(value)
+        if not (count := counts.get(name, 0)):
+            return _cell(name, number)
+        if int(value) < len(named := names.get(name, ())):
+            return _cell(name, named[int(value)], f"{number} of 0–{count - 1}")
+        return _cell(name, number, f"of 0–{count - 1}")
 
-    cells = "".join(cell(name, value) for name, value in labels.items())
-    return f'<dl class="labels">{cells}</dl>' if cells else ""
+    return _list([cell(name, value) for name, value in labels.items()])
 
 
-def _value(value: Label) -> str:
-    return ", ".join("–" if each == ABSENT else f"{each:.6g}" for each in np.ravel(value))
+def _cell(name: str, value: str, more: str = "") -> str:
+    faint = f"<small>{escape(more)}</small>" if more else ""
+    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{faint}</dd></div>"
+
+
+def _list(cells: Sequence[str], style: str = "labels") -> str:
+    return f'<dl class="{style}">{"".join(cells)}</dl>' if cells else ""
 
 
 def _option(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         return ", ".join(map(_option, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

@@ -21,8 +21,6 @@ from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
 
 REPORT = "report.json"
 
-Figure = Curves | Confusion | Neighbours
-
 _FIGURES: Mapping[str, TypeAdapter[Any]] = {
     kind.__name__.lower(): TypeAdapter(kind) for kind in (Curves, Confusion, Neighbours)
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from vidssl_cli.encode import encode_png
 from vidssl_cli.pages import data_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -27,46 +30,91 @@ GAIN = 2
 """Factor on differences of frames, most of which are small."""
 
 
-def strip(clip: Tensor, frames: NDArray[np.int64], settings: Input) -> str:
-    """Return the frames side by side, with their numbers below.
+def strip(rows: Mapping[str, NDArray[np.uint8]], frames: NDArray[np.int64]) -> str:
+    """Return rows of pictures below one another, with the frame numbers of their columns.
 
     Numbers say by their class how they follow the one before: ``back`` or ``again``.
 
     Args:
-        clip: (3, T, S, S), what the network gets.
+        rows: (F, H, W, 3) pictures by what they are, plain text; F is T, or less for what lies
+            between frames.
         frames: (T,) frame numbers.
-        settings: the network's input.
     """
-    picture = data_url(encode_png(_side_by_side(pictures(clip, settings))), "png")
+    drawn = "".join(
+        f"<figure><figcaption>{escape(what)}</figcaption>"
+        f'<img src="{data_url(encode_png(_side_by_side(row, len(frames))), "png")}" alt="" '
+        'loading="lazy"></figure>'
+        for what, row in rows.items()
+    )
     follows = np.sign(np.diff(frames, prepend=frames[0] - 1)).tolist()
     names = {1: "<li>", 0: '<li class="again">', -1: '<li class="back">'}
     cells = "".join(
         f"{names[sign]}{number}</li>" for sign, number in zip(follows, frames.tolist(), strict=True)
     )
-    return (
-        f'<div class="strip"><div style="--frames:{len(frames)}">'
-        f'<img src="{picture}" alt="" loading="lazy"><ol>{cells}</ol></div></div>'
-    )
+    inside = f'<div style="--frames:{len(frames)}">{drawn}<ol>{cells}</ol></div>'
+    return f'<div class="strip">{inside}</div>'
 
 
 def pictures(clip: Tensor, settings: Input) -> NDArray[np.uint8]:
     """Return the (T, H, W, 3) pictures of a clip (3, T, S, S); differences lie around mid-grey."""
     values = clip.permute(1, 2, 3, 0).cpu().numpy() * np.array(settings.std, np.float32)
     values = values * GAIN + 0.5 if settings.mode == "residual" else values + settings.mean
+    return _shown(values)
+
+
+def flow_pictures(flow: Tensor) -> tuple[NDArray[np.uint8], float]:
+    """Draw optical flow (2, F, S, S), right and down.
+
+    Returns:
+        (F, H, W, 3) pictures in the colours of `wheel`, and the length from which on colours are
+        full: that of all but the longest hundredth of the vectors, and not less than a pixel.
+    """
+    right, down = flow.cpu().numpy()
+    full = max(1.0, float(np.quantile(np.hypot(right, down), 0.99)))
+    return _shown(_directions(right / full, down / full)), full
+
+
+def wheel(side: int = 64) -> NDArray[np.uint8]:
+    """Return a disc (S, S, 4) of the colours of flow that points from its centre to each place."""
+    along = (2 * np.arange(side, dtype=np.float32) + 1 - side) / side
+    right, down = np.meshgrid(along, along)
+    opacity = np.hypot(right, down)[..., None] <= 1
+    return _bytes(np.concatenate([_directions(right, down), opacity], -1))
+
+
+def _directions(right: NDArray[np.floating], down: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return colours (…, 3) from 0 to 1: white for no motion, full where it is 1 or more."""
+    thirds = np.arange(3, dtype=np.float32) * (2 * np.pi / 3)
+    hue = 0.5 + 0.5 * np.cos(np.arctan2(-down, right)[..., None] - thirds)
+    length = np.hypot(right, down).clip(max=1)[..., None]
+    colours: NDArray[np.floating] = 1 - length * (1 - hue)
+    return colours
+
+
+def _shown(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return pictures (T, H, W, 3) of values (T, S, S, 3) from 0 to 1, shrunk where large."""
     shrink = ceil(values.shape[1] / LARGEST)
     side = values.shape[1] // shrink
     values = values[:, : side * shrink, : side * shrink]
     values = values.reshape(len(values), side, shrink, side, shrink, 3).mean((2, 4))
-    shown: NDArray[np.uint8] = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
-    return shown
+    return _bytes(values)
 
 
-def _side_by_side(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Join (T, H, W, 3) into one picture (H, T (W + G), 4), each followed by a transparent gap."""
+def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return values from 0 to 1 as bytes."""
+    drawn: NDArray[np.uint8] = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+    return drawn
+
+
+def _side_by_side(frames: NDArray[np.uint8], places: int) -> NDArray[np.uint8]:
+    """Join (F, H, W, 3) into one picture (H, places (W + G), 4), each followed by a gap.
+
+    Gaps, and places that there are no frames for, are transparent.
+    """
     count, height, width, _ = frames.shape
-    joined = np.zeros((height, count, width + ceil(width / GAP), 4), np.uint8)
-    joined[:, :, :width, :3] = frames.transpose(1, 0, 2, 3)
-    joined[:, :, :width, 3] = 255
+    joined = np.zeros((height, places, width + ceil(width / GAP), 4), np.uint8)
+    joined[:, :count, :width, :3] = frames.transpose(1, 0, 2, 3)
+    joined[:, :count, :width, 3] = 255
     return joined.reshape(height, -1, 4)
 
 

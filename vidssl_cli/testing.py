@@ -236,6 +236,10 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     assert isinstance(twin, nn.Module)
     twin.load_state_dict(pretext.state_dict())
 
+    for name, words in options.own_labels(batch).items():
+        clips = len(batch.video) * views
+        assert len(words) == clips, f"{len(words)} words for the label {name} of {clips} clips"
+
     features = _noise_features(batch)
     torch.manual_seed(1)  # training addresses what dropout draws by the step
     terms, metrics = pretext(features, batch)

@@ -49,32 +49,32 @@ class StatisticsPretext(nn.Module):
         vectors = clip_vectors(features, self.options.tap).flatten(0, 1)
         terms, metrics = {}, {}
         for signal, head in self.heads.items():
-            answers, labels = head(vectors), self.labels(signal, batch)
-            terms[signal] = self.weights[signal] * regression(answers, labels, self.options.loss)
-            right = (answers.detach().round() == labels).float().mean(0)
+            answers, true = head(vectors), labels(signal, batch, self.options)
+            terms[signal] = self.weights[signal] * regression(answers, true, self.options.loss)
+            right = (answers.detach().round() == true).float().mean(0)
             for group in sorted(set(self.groups[signal])):
                 members = [i for i, name in enumerate(self.groups[signal]) if name == group]
                 metrics[f"{signal}_{group}_accuracy"] = right[members].mean()
         return terms, metrics
 
-    @torch.no_grad()
-    def labels(self, signal: str, batch: Batch) -> Tensor:
-        """Return the labels (B V, L) of a signal, from uncoloured pixels or from flow."""
-        options = self.options
-        if signal == "motion":
-            assert batch.flow is not None
-            flow = batch.flow.flatten(0, 1)
-            return motion_labels(
-                flow, options.patterns, whole=options.whole, soft_bins=options.soft_bins
-            )
-        assert batch.pixels is not None
-        return appearance_labels(
-            batch.pixels.flatten(0, 1),
-            options.patterns,
-            whole=options.whole,
-            bins=options.bins,
-            joint=options.iou == "joint8",
+
+@torch.no_grad()
+def labels(signal: str, batch: Batch, options: Statistics) -> Tensor:
+    """Return the labels (B V, L) of a signal, from uncoloured pixels or from flow."""
+    if signal == "motion":
+        assert batch.flow is not None
+        flow = batch.flow.flatten(0, 1)
+        return motion_labels(
+            flow, options.patterns, whole=options.whole, soft_bins=options.soft_bins
         )
+    assert batch.pixels is not None
+    return appearance_labels(
+        batch.pixels.flatten(0, 1),
+        options.patterns,
+        whole=options.whole,
+        bins=options.bins,
+        joint=options.iou == "joint8",
+    )
 
 
 def regression(answers: Tensor, labels: Tensor, loss: str) -> Tensor:

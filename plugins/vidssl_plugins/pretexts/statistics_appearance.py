@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from vidssl_plugins.pretexts.partitions import Pattern
 
-OCTANTS = 8
-"""Of the colour cube: blue, cyan, magenta, white, black, green, red, yellow, from 0."""
+OCTANTS = ("blue", "cyan", "magenta", "white", "black", "green", "red", "yellow")
+"""Of the colour cube, from 0."""
 
 
 def octants(pixels: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def _of_clip(
 ) -> Tensor:
     """Return the labels of one clip (3, T, H, W)."""
     cell, member = cells(patterns, *clip.shape[2:], clip.device)
-    colours = _count(octants(clip)[None], cell, OCTANTS)
+    colours = _count(octants(clip)[None], cell, len(OCTANTS))
     histograms = colours if joint else _count(clip.long() * bins // 256, cell, bins)
     per_block = torch.einsum("ktcb,cn->tknb", histograms, member)
     constant = constancy(per_block).mean(0)

@@ -9,6 +9,9 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, mode
 from vidssl_cli.hooks import PretextContext, PretextOptions, Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vidssl_cli.clips import Batch
     from vidssl_cli.hooks import Pretext
 
 
@@ -63,6 +66,12 @@ class Statistics(PretextOptions):
         """Ask for flow and for pixels, where their labels count."""
         asked: dict[Stream, float] = {"flow": self.motion, "pixels": self.appearance}
         return frozenset(stream for stream, weight in asked.items() if weight)
+
+    def own_labels(self, batch: Batch) -> Mapping[str, Sequence[str]]:
+        """Say where clips move and change colour most, by pattern."""
+        from vidssl_plugins.pretexts.statistics_words import words
+
+        return words(self, batch)
 
     def build(self, context: PretextContext) -> Pretext:
         """Build the heads."""

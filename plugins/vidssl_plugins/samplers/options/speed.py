@@ -109,7 +109,7 @@ class Pace(SamplerOptions):
 
     def classes(self) -> Mapping[str, Sequence[str]]:
         """Name the classes of the label."""
-        return {"pace": tuple(map(str, self.paces))}
+        return {"pace": tuple(f"{pace}x" for pace in self.paces)}
 
 
 MOST_CLIPS = 7
