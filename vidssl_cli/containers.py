@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import BinaryIO
 
 from vidssl_cli.errors import MediaError
+from vidssl_cli.limits import FRAMES
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _SIMPLE_BLOCK, _BLOCK_GROUP = 0xA3, 0xA0
@@ -24,24 +26,26 @@ _KNOWN = {
 
 _BARE = {"h264", "hevc", "m4v", "mjpeg", "mpegvideo"}
 """Formats of pictures without a container, which FFmpeg finds also where a container is broken."""
+_BUFFER = 1 << 13
+"""Bytes read at a time: many small blocks, or little of a large one."""
 _CONTAINERS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 
-def check_container(path: str, form: str, *, fragmented: bool, most: int | None) -> None:
+def check_container(path: str, form: str, *, fragmented: bool, most: int) -> None:
     """Walk over the sizes that a file is made of.
 
     Args:
         path: the file.
         form: the format's name in FFmpeg.
         fragmented: whether an MP4 file has no table of all its frames.
-        most: more blocks than so many are refused, if a Matroska file has them.
+        most: more blocks than so many are refused, if a Matroska file has them; most of them frames.
 
     Raises:
         MediaError: something is missing or broken.
     """
     if form in _BARE and path.lower().endswith(_CONTAINERS):
         raise MediaError("is damaged: its beginning is missing", where=path)
-    walk: Callable[[str, int, int], None]
+    walk: Callable[[str, BinaryIO, int], None]
     if "matroska" in form:
         walk = partial(_walk_matroska, most=most)
     elif form == "avi":
@@ -50,15 +54,16 @@ def check_container(path: str, form: str, *, fragmented: bool, most: int | None)
         walk = _walk_boxes
     else:
         return
-    with open(path, "rb", buffering=0) as file:
-        walk(path, file.fileno(), os.path.getsize(path))
+    with open(path, "rb", buffering=_BUFFER) as file:
+        walk(path, file, os.path.getsize(path))
 
 
-def _walk_matroska(path: str, file: int, size: int, *, most: int | None) -> None:
+def _walk_matroska(path: str, file: BinaryIO, size: int, *, most: int) -> None:
     """Step from element to element, into the segment and its clusters."""
     position, end, blocks = 0, size, 0
     while position < end:
-        head = os.pread(file, 12, position)
+        file.seek(position)
+        head = file.read(12)
         wide = 9 - head[0].bit_length()  # bytes of the identifier
         element = int.from_bytes(head[:wide])
         if element not in _KNOWN or len(head) <= wide or not head[wide]:
@@ -77,25 +82,30 @@ def _walk_matroska(path: str, file: int, size: int, *, most: int | None) -> None
         elif element != _CLUSTER:
             position += length
         blocks += element in (_SIMPLE_BLOCK, _BLOCK_GROUP)
-        if most and blocks > most:
-            raise MediaError(f"has more than {most} blocks of pictures", where=path)
+        if blocks > most:
+            raise MediaError(
+                f"has more than {most} blocks of pictures and sound; {FRAMES} raises the limit",
+                where=path,
+            )
 
 
-def _walk_riff(path: str, file: int, size: int) -> None:
+def _walk_riff(path: str, file: BinaryIO, size: int) -> None:
     """Step over the one or, from a gigabyte on, several RIFF chunks of an AVI file."""
     position = 0
-    while (head := os.pread(file, 8, position)).startswith(b"RIFF"):
+    while (head := file.read(8)).startswith(b"RIFF"):
         length = int.from_bytes(head[4:], "little")
         position += 8 + length
         _refuse_cut(path, position, size)
         position += length % 2
+        file.seek(position)
 
 
-def _walk_boxes(path: str, file: int, size: int) -> None:
+def _walk_boxes(path: str, file: BinaryIO, size: int) -> None:
     """Step over the boxes of an MP4 file."""
     position = 0
     while position < size:
-        head = os.pread(file, 16, position)
+        file.seek(position)
+        head = file.read(16)
         length, kind = int.from_bytes(head[:4]), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:])
