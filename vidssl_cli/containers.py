@@ -38,7 +38,7 @@ def check_container(path: str, form: str, *, fragmented: bool, most: int) -> Non
         path: the file.
         form: the format's name in FFmpeg.
         fragmented: whether an MP4 file has no table of all its frames.
-        most: more blocks than so many are refused, if a Matroska file has them; most of them frames.
+        most: more blocks than so many, of pictures and sound, are refused in a Matroska file.
 
     Raises:
         MediaError: something is missing or broken.
