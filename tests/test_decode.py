@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -179,6 +180,11 @@ def list_of_files(path):
     path.write_text("ffconcat version 1.0\nfile other.mp4\n")
 
 
+def listening(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))  # the name of a socket may not be long
+
+
 def only_sound(path):
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=8000)
@@ -192,14 +198,16 @@ def only_sound(path):
     ("make", "message"),
     [
         (lambda path: None, "No such file"),
-        (lambda path: path.mkdir(), "not a regular file"),
-        (os.mkfifo, "not a regular file"),
+        (lambda path: path.mkdir(), "is a folder, not a regular file"),
+        (os.mkfifo, "is a pipe, not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a regular file"),
+        (listening, "is a socket, not a regular file"),
         (lambda path: path.touch(), "is empty"),
         (lambda path: path.write_text("hello"), "no video of a known format"),
         (lfs_pointer, "Git LFS pointer"),
         (resource_fork, "macOS"),
-        (playlist, "no video of a known format"),
-        (list_of_files, "no video of a known format"),
+        (playlist, "is a playlist"),
+        (list_of_files, "is a playlist"),
         (only_sound, "no video stream"),
     ],
 )
@@ -246,8 +254,9 @@ def test_truncated_files_are_refused_or_counted_right(tmp_path, make_video):
 
 
 def test_a_picture_that_would_fill_the_memory_is_refused(make_video, monkeypatch):
-    monkeypatch.setattr(decode, "MAX_PIXELS", 1000)
-    assert "has pictures of 64x48" in reason(probe, str(make_video()))
+    monkeypatch.setenv("VIDSSL_MAX_PIXELS", "1000")
+    message = reason(probe, str(make_video()))
+    assert message == "has pictures of 64x48 pixels, more than 1000, which VIDSSL_MAX_PIXELS raises"
 
 
 def test_asking_past_the_end_names_both_numbers(make_video):
@@ -263,6 +272,25 @@ def test_another_file_in_the_place_of_the_scanned_one_is_noticed(tmp_path, make_
     video = probe(str(path))
     make_video(path, frames=60, options={"g": "250", "sc_threshold": "0"})
     assert "scan it again" in reason(read_frames, video, [50], 32)
+
+
+def test_a_file_of_another_size_than_the_scanned_one_is_refused(tmp_path, make_video):
+    path = make_video(tmp_path / "a.mp4", frames=60)
+    video = probe(str(path))
+    make_video(path, frames=70)
+    message = reason(read_frames, video, [0], 32)
+    assert f"had {video.bytes} when it was scanned; scan it again" in message
+
+
+def test_a_frame_that_decodes_damaged_is_never_read(tmp_path, make_video):
+    path = make_video(tmp_path / "a.avi", frames=60, codec="mpeg4", options={"g": "12"})
+    video = probe(str(path))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"movi00dc") + 300  # in the first picture
+    content[start : start + 60] = b"\xff" * 60
+    path.write_bytes(content)
+    assert "is damaged" in reason(probe, str(path))
+    assert "is damaged: a part of frame" in reason(read_frames, video, range(60), 32)
 
 
 @pytest.mark.parametrize("frames", [[], [3, 2], [1, 1]])

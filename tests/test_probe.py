@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import av
 import pytest
 
 from vidssl_cli import probe as module
-from vidssl_cli.errors import MediaError
+from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.probe import probe
 
 
@@ -61,11 +62,27 @@ def test_a_seek_that_gives_other_pictures_makes_no_seek_point(make_video, monkey
 
 
 def test_too_many_frames_are_refused(make_video, monkeypatch):
-    monkeypatch.setattr(module, "MAX_FRAMES", 20)
-    with pytest.raises(MediaError, match="declares 24 frames, more than 20"):
+    monkeypatch.setenv("VIDSSL_MAX_FRAMES", "20")
+    with pytest.raises(MediaError, match="declares 24 frames, more than 20, which VIDSSL_MAX_FR"):
         probe(str(make_video()))
-    with pytest.raises(MediaError, match="more than 20"):
+    with pytest.raises(MediaError, match="more than 20 blocks"):
         probe(str(make_video(suffix=".mkv")))  # declares nothing
+    with pytest.raises(MediaError, match="more than 20, which"):
+        probe(str(make_video(suffix=".ts")))
+    monkeypatch.setenv("VIDSSL_MAX_FRAMES", "24")
+    assert probe(str(make_video())).frames == 24
+    monkeypatch.setenv("VIDSSL_MAX_FRAMES", "many")
+    with pytest.raises(UsageError, match="VIDSSL_MAX_FRAMES is 'many'"):
+        probe(str(make_video()))
+
+
+def test_a_video_of_days_is_refused(make_video, monkeypatch):
+    times = [number * 25 * 60 for number in range(70)]
+    path = str(make_video(frames=70, times=times, suffix=".mkv"))
+    assert probe(path).duration == pytest.approx(70 * 60)
+    monkeypatch.setenv("VIDSSL_MAX_HOURS", "1")
+    with pytest.raises(MediaError, match=r"lasts 1\.2 hours, more than 1, which VIDSSL_MAX_HOURS"):
+        probe(path)
 
 
 def test_decoding_that_stops_says_where(real_data):
@@ -76,3 +93,88 @@ def test_decoding_that_stops_says_where(real_data):
 def test_decoded_frames_count_where_the_header_says_more(real_data):
     video = probe(str(real_data / "torchvision9" / "RATRACE_wave_f_nm_np1_fr_goo_37.avi"))
     assert (video.frames, video.declared, video.timing) == (72, 73, "out of order")
+
+
+def damaged(tmp_path, source, change):
+    """Write a changed copy of a file."""
+    path = tmp_path / f"damaged{source.suffix}"
+    content = bytearray(source.read_bytes())
+    path.write_bytes(change(content) or content)
+    return str(path)
+
+
+def zero(*places):
+    def change(content):
+        start, stop = (int(place * len(content)) for place in places)
+        content[start:stop] = bytes(stop - start)
+
+    return change
+
+
+def without(*places):
+    def change(content):
+        del content[slice(*(int(place * len(content)) for place in places))]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "change", "reason"),
+    [
+        (".mp4", "libx264", zero(0.4, 0.42), "decoding stops after|part of frame"),
+        (".mkv", "libx264", lambda content: content[:-600], "is cut short: it should have"),
+        (".mkv", "libx264", zero(0.4, 0.6), "its blocks break off at byte"),
+        (".webm", "libvpx", without(0.4, 0.6), "its blocks break off at byte|is cut short"),
+        (".avi", "mpeg4", lambda content: content[:-1500], "is cut short: it should have"),
+        (".avi", "mjpeg", lambda content: content[2000:], "its beginning is missing"),
+    ],
+)
+def test_what_decoders_pass_over_is_damage(make_video, tmp_path, suffix, codec, change, reason):
+    options = {"g": "8"} if codec != "mjpeg" else {"color_range": "pc", "strict": "unofficial"}
+    source = make_video(frames=40, suffix=suffix, codec=codec, options=options)
+    assert probe(str(source)).frames == 40
+    with pytest.raises(MediaError, match=reason):
+        probe(damaged(tmp_path, source, change))
+
+
+def test_an_mp4_in_fragments_is_whole_or_refused(make_video, tmp_path):
+    source, path = make_video(frames=40, options={"g": "10"}), tmp_path / "fragments.mp4"
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    with av.open(str(source)) as old, av.open(str(path), "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in (packet for packet in old.demux() if packet.size):
+            packet.stream = stream
+            new.mux(packet)
+    assert probe(str(path)).frames == 40
+    content = path.read_bytes()
+    second = content.index(b"moof", content.index(b"moof") + 4) - 4
+    path.write_bytes(content[:second] + bytes(8) + content[second + 8 :])
+    with pytest.raises(MediaError, match="its boxes break off at byte"):
+        probe(str(path))
+
+
+def test_frames_that_an_edit_list_hides_are_not_missing(make_video, tmp_path):
+    source, path = make_video(frames=40), tmp_path / "cut.mp4"
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        early = round(5 / 25 / stream.time_base) if stream.time_base else 2560
+        for packet in (packet for packet in old.demux() if packet.size):
+            packet.pts, packet.dts = packet.pts - early, packet.dts - early
+            packet.stream = stream
+            new.mux(packet)
+    video = probe(str(path))
+    assert (video.frames, video.declared) == (35, 40)
+
+
+def test_a_file_that_is_still_being_written_is_refused(make_video, tmp_path, monkeypatch):
+    path = make_video(tmp_path / "growing.mp4")
+    honest = module._seek_points
+
+    def slowly(*arguments):
+        with path.open("ab") as file:
+            file.write(b"more")
+        return honest(*arguments)
+
+    monkeypatch.setattr(module, "_seek_points", slowly)
+    with pytest.raises(MediaError, match="changed while it was scanned"):
+        probe(str(path))

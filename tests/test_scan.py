@@ -127,6 +127,7 @@ ODD = {
     "decord_corrupted.mp4": "stops after 28 of 50 frames",
     "gitlfs_pointer.mpg": "Git LFS pointer",
     "macos_._FrontView.avi": "macOS",
+    "streamio_weird_aspect.small.mpg": "a part of frame 34 is missing",
 }
 
 

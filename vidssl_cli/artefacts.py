@@ -7,6 +7,7 @@ Parsers of weights and indexes accept damaged bytes without a word, so nothing i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -164,7 +165,13 @@ def sweep(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or the like, which could keep us waiting for ever.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

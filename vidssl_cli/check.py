@@ -156,7 +156,7 @@ def _duplicates(videos: Sequence[Video]) -> Iterator[tuple[str, str]]:
     """Yield test videos whose bytes are those of a training video."""
     sizes: dict[int, list[Video]] = defaultdict(list)
     for video in videos:
-        if video.split and os.path.exists(video.path):  # a manifest's facts outlive its files
+        if video.split and os.path.isfile(video.path):  # a manifest's facts outlive its files
             sizes[os.path.getsize(video.path)].append(video)
     alike = [group for group in sizes.values() if len({video.split for video in group}) > 1]
     originals: dict[str, str] = {}

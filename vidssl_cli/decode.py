@@ -17,7 +17,7 @@ from __future__ import annotations
 import bisect
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,8 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 
-from vidssl_cli.errors import MediaError
+from vidssl_cli.errors import MediaError, VidsslError
+from vidssl_cli.limits import PIXELS, limit, raised_by
 from vidssl_cli.scale import Scaler, target_size
 from vidssl_cli.unpack import read_packed
 from vidssl_cli.videos import Video
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-MAX_PIXELS = 40_000_000
-"""Largest picture that is decoded; 8K is 33 million. A small file can ask for gigabytes."""
-
 FORMATS = (
     "asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,ogg,"
     "rm,webm,wtv"
@@ -48,6 +46,7 @@ FORMATS = (
 
 WORTH_A_SEEK = 8
 """Frames between seek points, and how far ahead one must be to be worth a jump."""
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD")
 _LEADING = 16
 """Frames that may come out before the keyframe that was sought (open groups of pictures)."""
 
@@ -103,7 +102,7 @@ def stream_planes(
 
     Every picture is overwritten by the next.
     """
-    with opened(video.path) as (container, stream):
+    with opened(video.path, video.bytes) as (container, stream):
         scaler = Scaler()
         picture: NDArray[np.uint8] | None = None
         for frame in _pick(video, container, stream, frames):
@@ -114,45 +113,77 @@ def stream_planes(
 
 
 @contextmanager
-def opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file's main video stream; whatever goes wrong inside comes out as MediaError."""
-    _refuse_special(path)
+def opened(path: str, size: int | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file's main video stream; whatever goes wrong inside comes out as MediaError.
+
+    Args:
+        path: the file.
+        size: bytes that it had when it was scanned, if that is known.
+    """
+    _refuse_special(path, size)
+    pixels = limit(PIXELS)
     try:
         with av.open(
             os.path.abspath(path),  # a bare name like `concat:a.mp4` would be taken for a protocol
             "r",
             metadata_errors="surrogateescape",  # tags that are not UTF-8 are common in old avi
-            options={"format_whitelist": FORMATS, "max_pixels": str(MAX_PIXELS)},
+            options={"format_whitelist": FORMATS, "max_pixels": str(pixels)},
         ) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise MediaError("has no video stream", where=path)
-            if stream.width * stream.height > MAX_PIXELS:
-                size = f"{stream.width}x{stream.height}"
+            if stream.codec_context is None:
+                raise MediaError("has pictures in a format that FFmpeg does not know", where=path)
+            if stream.width * stream.height > pixels:
                 raise MediaError(
-                    f"has pictures of {size}, more than {MAX_PIXELS} pixels", where=path
+                    f"has pictures of {stream.width}x{stream.height} pixels, {raised_by(PIXELS)}",
+                    where=path,
                 )
             # Frame threads hide damage, and threads across files are faster than within one.
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            stream.codec_context.options = {"max_pixels": str(pixels)}
             yield container, stream
-    except MediaError:
+    except VidsslError:
         raise
     except Exception as error:  # av raises half a dozen families, MemoryError among them
         raise MediaError(_reason(path, error), where=path) from error
 
 
-def _refuse_special(path: str) -> None:
-    """Refuse what would hang or mislead a reader before it is opened."""
+def stamp(path: str) -> tuple[int, int]:
+    """Return a file's size in bytes and the time of its last change in nanoseconds.
+
+    Raises:
+        MediaError: it is not there, or nothing that may be read like a file.
+    """
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
         raise MediaError(_reason(path, error), where=path) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError("is not a regular file", where=path)
-    if status.st_size == 0:
+    for is_kind, name in _SPECIAL.items():
+        if is_kind(status.st_mode):
+            raise MediaError(f"is {name}, not a regular file", where=path)
+    return status.st_size, status.st_mtime_ns
+
+
+_SPECIAL: dict[Callable[[int], bool], str] = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
+
+
+def _refuse_special(path: str, scanned: int | None) -> None:
+    """Refuse what would hang or mislead a reader before it is opened."""
+    size, _ = stamp(path)
+    if size == 0:
         raise MediaError("is empty", where=path)
+    if scanned not in (None, size):
+        raise MediaError(
+            f"has {size} bytes, but had {scanned} when it was scanned; scan it again", where=path
+        )
 
 
 def _reason(path: str, error: Exception) -> str:
@@ -164,10 +195,30 @@ def _reason(path: str, error: Exception) -> str:
             return "is a Git LFS pointer, not the video itself; `git lfs pull` fetches that"
         if head.startswith(b"\x00\x05\x16\x07"):
             return "is a macOS `._` resource file, not a video"
+        if head.lstrip().startswith(_PLAYLISTS):
+            return "is a playlist, which points to other files; name those"
         return f"is damaged, or no video of a known format ({error.strerror})"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror}"
-    return f"cannot be read: {error or type(error).__name__}"
+    if "://" in path:
+        return "is a URL; download the file and name that"
+    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"cannot be read: {told}"
+
+
+def undamaged(frames: Iterable[VideoFrame], path: str, first: int = 0) -> Iterator[VideoFrame]:
+    """Yield frames up to the first of which the decoder says that it had to make up a part.
+
+    Args:
+        frames: as they are decoded.
+        path: of the file.
+        first: number of the first one.
+
+    Raises:
+        MediaError: there is such a frame.
+    """
+    for number, frame in enumerate(frames, first):
+        if frame.is_corrupt:
+            raise MediaError(f"is damaged: a part of frame {number} is missing", where=path)
+        yield frame
 
 
 def decode_from(
@@ -189,14 +240,14 @@ def _pick(
     video: Video, container: InputContainer, stream: VideoStream, numbers: Sequence[int]
 ) -> Iterator[VideoFrame]:
     """Decode forwards, jumping to seek points where that saves something."""
-    decoded = container.decode(stream)
+    decoded = undamaged(container.decode(stream), video.path)
     upcoming = 0  # the number of the frame that comes out next
     starts = [number for number, _ in video.keyframes]
     for number in numbers:
         point = bisect.bisect_right(starts, number) - 1
         if point >= 0 and starts[point] - upcoming >= WORTH_A_SEEK:
             upcoming, timestamp = video.keyframes[point]
-            decoded = decode_from(container, stream, timestamp)
+            decoded = undamaged(decode_from(container, stream, timestamp), video.path, upcoming)
         frame = next(islice(decoded, number - upcoming, None), None)
         if frame is None:
             said = f"; its manifest says {video.frames} frames" if video.frames else ""

@@ -76,6 +76,8 @@ def find_videos(source: str | Path, lists: Lists = Lists()) -> list[Video]:
     place = Path(os.path.abspath(source))
     if not place.exists():
         raise UsageError(f"DATA {source} does not exist")
+    if not place.is_dir() and not place.is_file():
+        raise UsageError(f"DATA {source} is neither a file nor a folder, but a pipe or the like")
     videos = _from_folder(place, lists) if place.is_dir() else _from_file(place, lists)
     if not videos:
         raise UsageError(f"DATA {source} holds no video", hint="docs/data.md says what DATA may be")

@@ -79,4 +79,4 @@ def is_changed(video: Video) -> bool:
         return False
     if (status.st_size, status.st_mtime_ns) == (packed.source_bytes, packed.source_mtime_ns):
         return False
-    return sha256(Path(video.path)) != packed.source_sha256
+    return not os.path.isfile(video.path) or sha256(Path(video.path)) != packed.source_sha256

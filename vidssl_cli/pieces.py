@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.artefacts import sha256
-from vidssl_cli.decode import stream_planes
+from vidssl_cli.decode import stamp, stream_planes
 from vidssl_cli.encode import JpegEncoder
 from vidssl_cli.errors import MediaError
 from vidssl_cli.flow import FlowEstimator, grey
@@ -74,7 +74,7 @@ class VideoCoder:
 def write_video(video: Video, file: BinaryIO, path: Path, settings: Settings) -> Packed:
     """Append a video's pictures, and its flow if wanted; on failure the file is as it was."""
     start = file.tell()
-    before = _status(video.path)
+    before = stamp(video.path)
     size = settings.size(video)
     try:
         with SpooledTemporaryFile(_MEMORY) as aside:
@@ -94,7 +94,7 @@ def write_video(video: Video, file: BinaryIO, path: Path, settings: Settings) ->
                 aside.seek(0)
                 shutil.copyfileobj(aside, file)
         source = sha256(Path(video.path))
-        if _status(video.path) != before:
+        if stamp(video.path) != before:
             raise MediaError("changed while it was packed", where=video.path)
     except MediaError:
         file.seek(start)
@@ -134,11 +134,3 @@ class Pieces:
             self.add(np.array(self._ends, OFFSET).tobytes())
         size = self._file.tell() - self._start
         return {"offset": self._start, "bytes": size, "sha256": self._state.hexdigest()}
-
-
-def _status(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}", where=path) from error
-    return status.st_size, status.st_mtime_ns

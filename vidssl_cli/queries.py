@@ -76,6 +76,8 @@ def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
         if item >= len(gallery):
             raise MediaError(f"the gallery's items are #0 to #{len(gallery) - 1}", where=target)
         return item, gallery[item]
+    if "://" in target:
+        raise MediaError("is a URL; download the file and name that", where=target)
     path = os.path.abspath(target)
     same = next((item for item, video in enumerate(gallery) if video.path == path), None)
     if os.path.exists(target):

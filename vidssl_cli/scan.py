@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from vidssl_cli.console import track, warn
+from vidssl_cli.console import say, track, warn
 from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.layouts import Lists, find_videos
 from vidssl_cli.packed import is_changed
@@ -62,7 +62,22 @@ def open_data(
             f"none of the {len(found)} videos of {source} can be read",
             hint="the warnings above say why",
         )
+    _tell_short(videos)
     return videos, broken
+
+
+def _tell_short(videos: Sequence[Video]) -> None:
+    """Say how many videos have fewer frames than they declare, though nothing else is wrong.
+
+    Edit lists make such files, and XviD's packed frames do.
+    """
+    short = [video for video in videos if (video.declared or 0) > (video.frames or 0)]
+    if short:
+        first = short[0]
+        say(
+            f"{len(short)} of {len(videos)} videos declare more frames than decode, the first "
+            f"{first.path}: {first.frames} of {first.declared}; `vidssl data check` names them"
+        )
 
 
 def _probed(videos: Sequence[Video], workers: int) -> Iterator[Video | MediaError]:

@@ -272,6 +272,8 @@ class EncoderStudy:
         if weights not in self._encoders:
             random = self._encoders["run"].randomised()
             train = training_part(self.data) or self.data
-            random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], [])
+            unreadable: list[MediaError] = []
+            random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], unreadable)
+            refuse(unreadable)
             self._encoders[weights] = random
         return self._encoders[weights]

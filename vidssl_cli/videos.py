@@ -123,6 +123,8 @@ class Video:
     """Seconds."""
     declared: PositiveInt | None = None
     """Frames that the header declares."""
+    bytes: PositiveInt | None = None
+    """Size of the file when it was scanned; one of another size is another file."""
     timing: str | None = None
     """``steady``, ``variable``, ``out of order`` or ``missing``: what the timestamps are like."""
     keyframes: tuple[tuple[NonNegativeInt, int], ...] = ()

@@ -1,0 +1,98 @@
+"""Sizes that a container is made of tell where a part of the file is missing."""
+
+import pytest
+
+from vidssl_cli.containers import check_container
+from vidssl_cli.errors import MediaError
+
+
+def element(name, content, long=1):
+    """An element of Matroska, with its length in so many bytes."""
+    length = (1 << 7 * long) | len(content)
+    return bytes.fromhex(name) + length.to_bytes(long) + content
+
+
+HEADER = element("1A45DFA3", b"\x42\x86\x81\x01")
+BLOCK = element("A3", b"picture")
+UNKNOWN = b"\xff"
+
+
+def segment(*clusters):
+    return HEADER + element("18538067", b"".join(clusters), long=8)
+
+
+def check(tmp_path, content, form="matroska,webm", most=100, name="a.mkv"):
+    path = tmp_path / name
+    path.write_bytes(content)
+    check_container(str(path), form, fragmented=True, most=most)
+
+
+def test_whole_files_pass(tmp_path):
+    cluster = element("1F43B675", element("E7", b"\0") + BLOCK + BLOCK, long=2)
+    tags = element("1254C367", b"anything at all")
+    check(tmp_path, segment(cluster, element("EC", bytes(5)), cluster, tags) + b"behind the end")
+
+
+def test_a_live_recording_that_knows_no_lengths_passes(tmp_path):
+    live = bytes.fromhex("1F43B675") + UNKNOWN + element("E7", b"\0") + BLOCK
+    check(tmp_path, HEADER + bytes.fromhex("18538067") + b"\x01" + b"\xff" * 7 + live + live)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: content[:-3], "is cut short: it should have"),
+        (lambda content: content.replace(BLOCK, bytes(len(BLOCK)), 1), "break off at byte"),
+        (lambda content: content.replace(BLOCK, BLOCK[2:], 1), "break off|cut short"),
+        (lambda content: content.replace(BLOCK, b"\xa3" + UNKNOWN + BLOCK[2:], 1), "break off"),
+    ],
+)
+def test_a_part_of_matroska_that_is_missing_is_noticed(tmp_path, change, reason):
+    content = segment(element("1F43B675", BLOCK * 3), element("1F43B675", BLOCK * 3))
+    check(tmp_path, content)
+    with pytest.raises(MediaError, match=reason):
+        check(tmp_path, change(content))
+
+
+def test_more_blocks_than_allowed_are_refused(tmp_path):
+    content = segment(element("1F43B675", BLOCK * 3))
+    check(tmp_path, content, most=3)
+    with pytest.raises(MediaError, match="more than 2 blocks"):
+        check(tmp_path, content, most=2)
+
+
+def test_an_avi_may_have_several_chunks_none_of_them_cut(tmp_path):
+    chunk = b"RIFF" + (7).to_bytes(4, "little") + b"content"  # an odd length is padded
+    check(tmp_path, chunk + b"\0" + chunk, "avi")
+    with pytest.raises(MediaError, match="should have 31 bytes or more, but has 30"):
+        check(tmp_path, chunk + b"\0" + chunk[:-1], "avi")
+
+
+def box(kind, content):
+    return (8 + len(content)).to_bytes(4) + kind + content
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        (b"", None),
+        (b"\0\0\0\0mdat to the end", None),
+        (b"\0\0\0\1mdat" + (20).to_bytes(8) + b"long", None),
+        (box(b"mdat", b"content")[:-1], "cut short"),
+        (bytes(16), "its boxes break off"),
+        (b"\0\0\0\4moof", "its boxes break off"),
+    ],
+)
+def test_boxes_of_fragments_are_whole_or_refused(tmp_path, tail, reason):
+    content = box(b"ftyp", b"isom") + box(b"moof", b"table") + tail
+    if reason is None:
+        check(tmp_path, content, "mov,mp4,m4a,3gp,3g2,mj2")
+    else:
+        with pytest.raises(MediaError, match=reason):
+            check(tmp_path, content, "mov,mp4,m4a,3gp,3g2,mj2")
+
+
+def test_pictures_without_the_container_of_their_name_have_lost_their_beginning(tmp_path):
+    check(tmp_path, b"anything", "mjpeg", name="a.mjpeg")
+    with pytest.raises(MediaError, match="its beginning is missing"):
+        check(tmp_path, b"anything", "mjpeg", name="a.AVI")

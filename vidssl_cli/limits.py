@@ -1,0 +1,35 @@
+"""How much one video file may ask for, so that a small file cannot take hours or all memory.
+
+Environment variables raise or lower the limits, for the rare file that is as large as it says.
+"""
+
+from __future__ import annotations
+
+import os
+
+from vidssl_cli.errors import UsageError
+
+PIXELS, FRAMES, HOURS = "VIDSSL_MAX_PIXELS", "VIDSSL_MAX_FRAMES", "VIDSSL_MAX_HOURS"
+
+_DEFAULTS = {
+    PIXELS: 40_000_000,  # of one picture; 8K is 33 million
+    FRAMES: 500_000,  # five hours and a half at 25 frames per second
+    HOURS: 48,  # by its timestamps, that is also where frames are few
+}
+
+
+def limit(name: str) -> int:
+    """Return a limit by the name of the environment variable that changes it.
+
+    Raises:
+        UsageError: the variable holds something else than a whole number from 1 on.
+    """
+    text = os.environ.get(name) or str(_DEFAULTS[name])
+    if not text.isascii() or not text.isdecimal() or not int(text):
+        raise UsageError(f"{name} is {text!r}", hint="set it to a whole number from 1 on")
+    return int(text)
+
+
+def raised_by(name: str) -> str:
+    """Say what a refused user can do, for the end of a message."""
+    return f"more than {limit(name)}, which {name} raises"
