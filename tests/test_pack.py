@@ -23,7 +23,7 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
-from vidssl_cli.errors import DamagedFileError, MediaError, UsageError, VidsslError
+from vidssl_cli.errors import DamagedFileError, MediaError, NoRoomError, UsageError, VidsslError
 from vidssl_cli.pack import pack
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
@@ -327,7 +327,7 @@ def test_what_cannot_be_packed_is_refused(sources, tmp_path):
 def test_a_disk_that_is_too_small_is_noticed_first(sources, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UsageError, match="room for"):
+    with pytest.raises(NoRoomError, match=r"the set; .* bytes are needed, and 1,000 are free"):
         pack(sources, tmp_path / "set", resize=SIZE)
     assert not list((tmp_path / "set").glob("part-*"))
 

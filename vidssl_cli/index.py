@@ -20,6 +20,7 @@ from vidssl_cli.generations import (
     is_index,
     open_index,
     publish_generation,
+    require_room_for,
 )
 from vidssl_cli.videos import Video
 
@@ -92,7 +93,7 @@ def build_index(
         old = open_index(out) if is_index(out) and not overwrite else None
         facts = _facts(encoder, old.facts if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}
-        entries = _update(encoder, known, data, skipped)
+        entries = _update(encoder, known, data, out, skipped)
         for error in skipped:
             warn(f"{error.where}: {error}; it is left out")
         if not entries:
@@ -165,9 +166,14 @@ def _update(
     encoder: Encoder,
     known: Mapping[str, _Entry],
     data: Sequence[Video],
+    out: Path,
     skipped: list[MediaError],
 ) -> dict[str, _Entry]:
-    """Return the entries by path: those known in their old order, then the new ones."""
+    """Return the entries by path: those known in their old order, then the new ones.
+
+    Raises:
+        NoRoomError: So many would not fit into the index; known when the first is embedded.
+    """
     videos = {video.path: video for video in data}
     stamps = {path: _stamp(path) for path in videos}
     stale = {p: v for p, v in videos.items() if p not in known or known[p].stamp != stamps[p]}
@@ -175,7 +181,13 @@ def _update(
     for path in videos.keys() - stale.keys():
         if entries[path].video != videos[path]:  # its label, say
             entries[path] = replace(entries[path], video=videos[path])
+    foretold = False
     for item in embed(encoder, list(stale.values()), skipped=skipped, label="indexing"):
+        if not foretold:
+            clips, dimension = item.features.shape
+            total = len(entries) + len(stale)
+            require_room_for(out, total, total * clips, dimension, encoder)
+            foretold = True
         if not np.isfinite(item.features).all():
             raise VidsslError(
                 "the network answers with numbers that are not finite",

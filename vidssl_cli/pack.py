@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from typing import Any
 
 import av
 
-from vidssl_cli.artefacts import atomic_write, locked, sha256, sweep
+from vidssl_cli.artefacts import atomic_write, locked, require_room, sha256, sweep
 from vidssl_cli.console import say, track
 from vidssl_cli.decode import stream_planes
 from vidssl_cli.errors import MediaError, UsageError
@@ -74,7 +73,8 @@ def pack(
         workers: Videos decoded at a time; one per core if None.
 
     Raises:
-        UsageError: ``out`` holds something else, the disk is too small, or OpenCV is missing.
+        UsageError: ``out`` holds something else, or OpenCV is missing.
+        NoRoomError: The disk is too small.
         VidsslError: Another process is writing this set.
     """
     if any(video.packed for video in data):
@@ -185,13 +185,7 @@ def _foretell(videos: Sequence[Video], of: int, out: Path, settings: Settings) -
     total = sum((v.frames or 1) * settings.size(v)[0] * settings.size(v)[1] for v in videos)
     size = round(total * written / max(1, pixels))
     say(f"{len(videos)} of {of} videos to pack, which will take about {size / 1e9:.2f} GB")
-    free = shutil.disk_usage(out).free
-    if size > free:
-        raise UsageError(
-            f"{out} has room for {free / 1e9:.1f} GB, but the set needs about {size / 1e9:.1f}",
-            where=str(out),
-            hint="choose another place, a smaller size, or --format compact",
-        )
+    require_room(out, size, "the set; another place, a smaller size or --format compact may do")
 
 
 def _finish(out: Path, settings: Settings, rows: Sequence[Video]) -> None:

@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked
+from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked, room_for
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe_files import resolved_yaml
 
@@ -99,8 +99,9 @@ class Run:
         atomic_write(self.folder / "run.json", json.dumps(self.facts, indent=2) + "\n")
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        path, line = self.folder / name, json.dumps(row) + "\n"
+        with room_for(path, len(line)), path.open("a", encoding="utf-8") as file:
+            file.write(line)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -207,7 +208,7 @@ def occupied(out: Path, task: str) -> Iterator[None]:
     Raises:
         VidsslError: Another process trains there.
     """
-    if _content(out) and not (out / "run.json").is_file():
+    if _content(out) and not (out / "run.json").is_file() and not (out / LOCK).exists():
         yield  # nothing is left in what is no run directory: `open_run` refuses it
         return
     with locked(out, f"vidssl {task}"):
