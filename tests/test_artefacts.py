@@ -149,6 +149,31 @@ artefacts.publish(Path({str(tmp_path)!r}) / "thing", write)
     assert list(tmp_path.iterdir()) == []
 
 
+KILLED_BETWEEN = """
+import os, signal, sys
+from pathlib import Path
+from vidssl_cli import artefacts
+
+rename = os.rename
+
+def until(source, target):
+    if Path(target) == Path(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+
+os.rename = until
+artefacts.publish(Path(sys.argv[1]), lambda into: (into / "other").write_text("x"))
+"""
+
+
+def test_a_folder_whose_replacement_was_killed_is_put_back(published):
+    subprocess.run([sys.executable, "-c", KILLED_BETWEEN, str(published)])
+    assert not published.exists()
+    artefacts.sweep(published.parent)
+    assert set(artefacts.verify(published)) == {"weights", "sub/notes.json"}
+    assert [path.name for path in published.parent.iterdir()] == ["thing"]
+
+
 def _rewrite(path, times):
     for number in range(times):
         artefacts.atomic_write(path, bytes([number % 256]) * 100_000)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vidssl_cli.checkpoint import Progress, load_weights, restore, save
+from vidssl_cli.artefacts import point
+from vidssl_cli.checkpoint import Progress, load_weights, restore, save, tidy
 from vidssl_cli.errors import DamagedFileError, NoRoomError
 
 
@@ -55,6 +56,26 @@ def test_last_and_best_are_kept_and_nothing_else(tmp_path):
     assert found == {"epoch-0000-step-00000002", "epoch-0000-step-00000004"}
     assert (tmp_path / "best").resolve().name.endswith("2")
     assert (tmp_path / "last").resolve().name.endswith("4")
+
+
+def test_what_a_killed_process_left_undone_is_made_up_for(tmp_path):
+    model, optimizer = trained()
+    progress = Progress()
+    first = save(tmp_path, model, optimizer, progress, best=True)
+    progress.step = 1
+    second = save(tmp_path, model, optimizer, progress, best=True)
+    assert not first.exists()
+    # As after a kill behind the link `last`: neither is the other link there, nor anything deleted.
+    progress.step = 2
+    save(tmp_path, model, optimizer, progress, best=False)
+    point(tmp_path / "best", "epoch-0000-step-00000002")
+    (tmp_path / "epoch-0000-step-00000003").mkdir()
+    found = restore((tmp_path / "last").resolve(), model, optimizer)
+    tidy(tmp_path, found)
+    assert (tmp_path / "best").resolve() == second
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "last", "best", second.name, "epoch-0000-step-00000002"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])

@@ -34,6 +34,8 @@ LOCK = ".lock"
 """File in a folder that its writer locks."""
 
 _HINT = "restore the folder from a copy, or make it again"
+_OLD = "old"
+"""Folder of a draft for what is about to be replaced."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PATIENCE = 10
 """Tries to learn who has a lock, a tenth of a second apart."""
@@ -43,8 +45,9 @@ def publish(folder: Path, write: Callable[[Path], None], *, size: int = 0) -> No
     """Make a folder appear whole: let ``write`` fill a temporary one, seal it, rename it.
 
     After a crash at any moment there is the folder as it was before, or the new one, never a part.
-    A folder that is there already is replaced; between the two renames of that there is none, so
-    readers that must never meet the gap go through `point` or a pointer file instead.
+    A folder that is there already is replaced; between the two renames of that there is none (after
+    a crash until `sweep`), so readers that must never meet the gap go through `point` or a pointer
+    file instead.
 
     Args:
         folder: Where the files shall be; its parent is made if need be.
@@ -214,11 +217,17 @@ def point(link: Path, target: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes of this machine that are gone left half written in a folder."""
+    """Remove what processes of this machine that are gone left half written in a folder.
+
+    A folder that was about to be replaced is put back.
+    """
     for draft in folder.glob(f".tmp-{socket.gethostname()}-*"):
         # A lock rather than a process id: ids are used again, and containers have their own.
         with suppress(OSError), (draft / LOCK).open("a") as file:
             if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, or_else=False):
+                for old in draft.glob(f"{_OLD}/*/*"):
+                    if not (folder / old.name).exists():
+                        os.rename(old, folder / old.name)
                 shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -319,8 +328,10 @@ def _replace_folder(fresh: Path, folder: Path, draft: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+            aside = draft / _OLD / uuid.uuid4().hex
+            aside.mkdir(parents=True)
             with suppress(FileNotFoundError):  # another process was faster
-                os.rename(folder, draft / uuid.uuid4().hex)
+                os.rename(folder, aside / folder.name)
         else:
             _sync_folder(folder.parent)
             return

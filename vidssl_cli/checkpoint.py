@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vidssl_cli.artefacts import discard, held, point, publish, require_room, verify
+from vidssl_cli.artefacts import discard, held, point, publish, require_room, sweep, verify
 from vidssl_cli.errors import DamagedFileError, VidsslError
 from vidssl_cli.runs import checkpoint_of
 
@@ -49,6 +49,8 @@ class Progress:
     """Sums of loss and metrics over the steps of the epoch under way."""
     best: float | None = None
     """Highest score so far."""
+    best_checkpoint: str | None = None
+    """Name of the checkpoint that has it."""
 
 
 def save(
@@ -56,12 +58,15 @@ def save(
 ) -> Path:
     """Write a checkpoint, make it the last (and the best), and delete those that are neither.
 
+    The link ``last`` decides; `tidy` makes up for whatever a process that is killed leaves undone.
+
     Raises:
         NoRoomError, OSError: it could not be written; earlier checkpoints are untouched.
     """
     # Epoch and step together: the last checkpoint is never replaced by one of the same name.
     folder = checkpoints / f"epoch-{progress.epoch:04d}-step-{progress.step:08d}"
-
+    if best:
+        progress.best_checkpoint = folder.name
     weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
 
     def write(draft: Path) -> None:
@@ -71,13 +76,24 @@ def save(
 
     publish(folder, write, size=_bytes(weights) + _bytes(slots))
     point(checkpoints / "last", folder.name)
-    if best:
-        point(checkpoints / "best", folder.name)
-    kept = {(checkpoints / name).resolve() for name in ("last", "best")}
-    for old in checkpoints.glob("epoch-*"):
-        if old.resolve() not in kept:
-            discard(old)
+    tidy(checkpoints, progress)
     return folder
+
+
+def tidy(checkpoints: Path, progress: Progress) -> None:
+    """Point to the best checkpoint, and delete those that are neither the last nor the best.
+
+    Args:
+        checkpoints: the folder of checkpoints.
+        progress: that of the last one.
+    """
+    sweep(checkpoints)
+    last, best = (checkpoints / name for name in ("last", "best"))
+    if progress.best_checkpoint and best.resolve().name != progress.best_checkpoint:
+        point(best, progress.best_checkpoint)
+    for folder in checkpoints.glob("epoch-*"):
+        if folder.resolve() not in (last.resolve(), best.resolve()):
+            discard(folder)
 
 
 def require_room_for(checkpoints: Path, model: nn.Module, optimizer: Optimizer) -> None:

@@ -40,6 +40,7 @@ from vidssl_cli.artefacts import (
     publish,
     require_room,
     sha256,
+    sweep,
     verify,
 )
 from vidssl_cli.errors import DamagedFileError, UsageError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 Level = Literal["video", "clip"]
 LEVELS: tuple[Level, Level] = ("video", "clip")
 POINTER = "CURRENT"
+_GENERATIONS = "generation-[0-9]*"
 
 
 class Facts(Section):
@@ -191,7 +193,7 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
         UsageError: FAISS cannot build such an index over this gallery.
         NoRoomError: It does not fit; the index is as it was.
     """
-    name, previous = _next_name(folder)
+    name = _next_name(folder)
 
     def write(draft: Path) -> None:
         (draft / "index.json").write_text(facts.model_dump_json(indent=2) + "\n")
@@ -208,10 +210,21 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
     publish(folder / name, write, size=_size(len(gallery.videos), clips, dimension, encoder))
     pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
     atomic_write(folder / POINTER, json.dumps(pointer) + "\n")
-    for old in folder.glob("generation-*"):
-        if old.name not in {name, previous}:
-            discard(old)
+    tidy(folder)
     return folder / name
+
+
+def tidy(folder: Path) -> None:
+    """Delete what no reader of an index can be at: all but the newest generation and its elder.
+
+    Raises:
+        UsageError, DamagedFileError: There is no pointer to the newest, or it is damaged.
+    """
+    sweep(folder)
+    newest = _number(_read_pointer(folder)[0])
+    for path in folder.glob(_GENERATIONS):
+        if _number(path.name) not in (newest - 1, newest):
+            discard(path)
 
 
 def require_room_for(
@@ -234,6 +247,12 @@ def _size(videos: int, clips: int, dimension: int, encoder: Encoder) -> int:
 def is_index(folder: Path) -> bool:
     """Tell whether a folder holds an index."""
     return (folder / POINTER).is_file()
+
+
+def is_foreign(folder: Path) -> bool:
+    """Tell whether a folder holds something else than an index, or one that was never finished."""
+    found = {path.name for path in folder.glob("[!.]*")}
+    return POINTER not in found and not found <= {path.name for path in folder.glob(_GENERATIONS)}
 
 
 def _read_pointer(folder: Path) -> tuple[str, str]:
@@ -263,14 +282,17 @@ def _damaged_pointer(folder: Path) -> DamagedFileError:
     )
 
 
-def _next_name(folder: Path) -> tuple[str, str | None]:
-    """Name the next generation, and the one that readers may be at."""
+def _next_name(folder: Path) -> str:
+    """Name the next generation; one of that name, whose builder was killed, nobody points to."""
     try:
-        previous = _read_pointer(folder)[0]
+        newest = _number(_read_pointer(folder)[0])
     except (UsageError, DamagedFileError):
-        previous = None
-    numbers = [int(path.name.rpartition("-")[2]) for path in folder.glob("generation-*")]
-    return f"generation-{max(numbers, default=0) + 1:06d}", previous
+        newest = 0
+    return f"generation-{newest + 1:06d}"
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
 
 
 def _write_searchable(draft: Path, facts: Facts) -> None:

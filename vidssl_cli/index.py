@@ -17,10 +17,12 @@ from vidssl_cli.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.generations import (
     Facts,
     Gallery,
+    is_foreign,
     is_index,
     open_index,
     publish_generation,
     require_room_for,
+    tidy,
 )
 from vidssl_cli.videos import Video
 
@@ -91,6 +93,8 @@ def build_index(
     skipped: list[MediaError] = []
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
+        if old:
+            tidy(out)
         facts = _facts(encoder, old.facts if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}
         entries = _update(encoder, known, data, out, skipped)
@@ -139,7 +143,7 @@ def unchanged_videos(out: Path) -> dict[str, Video]:
 
 def _refuse_foreign(out: Path) -> None:
     """Leave folders alone that hold something else."""
-    if out.exists() and not is_index(out) and any(out.glob("[!.]*")):
+    if is_foreign(out):
         raise UsageError(
             f"{out} holds something else than an index", where=str(out), hint="choose another --out"
         )

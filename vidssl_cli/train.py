@@ -62,7 +62,8 @@ def fit(
     if (last := run.checkpoints / "last").exists():
         progress = checkpoint.restore(last.resolve(), learner, optimizer)
     if world.leads:
-        run.rewind(progress.step)
+        checkpoint.tidy(run.checkpoints, progress)
+        run.rewind(progress.epoch, progress.step)
         checkpoint.require_room_for(run.checkpoints, learner, optimizer)
     precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
     if world.leads:
