@@ -157,7 +157,7 @@ from vidssl_cli import artefacts
 rename = os.rename
 
 def until(source, target):
-    if Path(target) == Path(sys.argv[1]):
+    if target == Path(sys.argv[1]) and not target.exists():
         os.kill(os.getpid(), signal.SIGKILL)
     rename(source, target)
 

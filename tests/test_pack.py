@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidssl_cli import pieces, unpack
+from vidssl_cli import parts, pieces, unpack
 from vidssl_cli.artefacts import locked
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
@@ -214,6 +214,36 @@ def test_a_killed_packer_is_followed_by_one_that_goes_on(sources, tmp_path, monk
     assert [video.path for video in made.videos] == [video.path for video in sources]
     assert not list(out.glob(".tmp-*"))
     assert len(list(out.glob("part-*"))) == 3
+
+
+def test_parts_are_the_same_whichever_were_finished_before(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr("vidssl_cli.parts.PART_FRAMES", 30)
+    lost = replace(sources[1], path=str(tmp_path / "lost.mp4"), frames=9)
+    data = [sources[0], lost, *sources[2:]]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+
+    def content(out):
+        return {path.name: path.read_bytes() for path in out.glob("[!.]*")}
+
+    pack(data, whole, resize=SIZE)
+    assert "part-00001.bin" in content(whole)
+    write_video = parts.write_video
+
+    def failing_at(stop):
+        def write(video, file, path, settings):
+            if video is stop:
+                raise KeyError
+            return write_video(video, file, path, settings)
+
+        return write
+
+    for stop in (data[2], data[3]):
+        monkeypatch.setattr(parts, "write_video", failing_at(stop))
+        with pytest.raises(KeyError):
+            pack(data, cut, resize=SIZE, workers=1)
+    monkeypatch.setattr(parts, "write_video", write_video)
+    pack(data, cut, resize=SIZE)
+    assert content(cut) == content(whole)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -115,8 +115,10 @@ def _run(
 
 
 def _main() -> None:
+    from vidssl_cli import parts
     from vidssl_cli.cli import main
 
+    parts.PART_FRAMES = 60  # so that small sets have parts as well
     main()
 
 
