@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -236,6 +237,37 @@ def test_a_damaged_pointer_leads_nowhere(encoder, videos, tmp_path, position):
     with pytest.raises(DamagedFileError) as caught:
         open_index(folder)
     assert caught.value.where == str(folder / "CURRENT")
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_builder_that_was_killed_before_it_could_point_is_made_up_for(
+    encoder, videos, tmp_path, before
+):
+    folder, whole = tmp_path / "index", tmp_path / "whole"
+    for place in (folder, whole):
+        for count in range(1, before + 1):
+            build_index(encoder, videos[:count], place)
+        build_index(encoder, videos[:3], place)
+    if before:  # as it was, but for a generation that nobody points to
+        digest = sha256(folder / f"generation-{before:06d}" / "manifest.json")
+        pointer = {"generation": f"generation-{before:06d}", "manifest": digest}
+        (folder / "CURRENT").write_text(json.dumps(pointer) + "\n")
+    else:
+        (folder / "CURRENT").unlink()
+    build_index(encoder, videos[:3], folder)
+    assert generations(folder) == generations(whole)
+    assert (folder / "CURRENT").read_bytes() == (whole / "CURRENT").read_bytes()
+
+
+def test_what_a_killed_builder_did_not_delete_is_deleted_by_the_next(encoder, videos, tmp_path):
+    folder = tmp_path / "index"
+    for count in (1, 2, 3):
+        build_index(encoder, videos[:count], folder)
+    (folder / "generation-000001").mkdir()
+    (folder / f".tmp-{socket.gethostname()}-1-dead").mkdir()
+    build_index(encoder, videos[:3], folder)
+    assert generations(folder) == ["generation-000002", "generation-000003"]
+    assert not list(folder.glob(".tmp-*"))
 
 
 def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):

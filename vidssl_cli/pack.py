@@ -90,8 +90,8 @@ def pack(
         missing = [video for video in data if video.path not in rows]
         if missing:
             _foretell(missing, len(data), out, settings)
-        kept = {row.path for row in finished if row.path in rows}
-        wanted = [video for video in data if video.path not in kept]
+        unchanged = {row.path for row in finished if row.path in rows}
+        wanted = [video for video in data if video.path not in unchanged]
         numbers = [number_of(Path(row.packed.path)) for row in finished if row.packed]
         first = max(numbers, default=-1) + 1
         broken = write_parts(wanted, rows, out, settings, workers or os.cpu_count() or 1, first)

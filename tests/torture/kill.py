@@ -53,7 +53,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "curriculum": {
         "sampler": {
             "name": "curriculum",
-            "scores": "scores.jsonl",
+            "scores": "SHARED/scores.jsonl",
             "sampler": {"name": "consecutive", "start": "pieces"},
             "pacing": {"name": "single", "start": 0.5},
         },
@@ -134,7 +134,8 @@ def prepare(shared: Path) -> None:
         "train": TRAIN,
     }
     for name, recipe in recipes.items():
-        (shared / f"{name}.json").write_text(json.dumps(recipe))
+        text = json.dumps(recipe).replace("SHARED", str(shared))
+        (shared / f"{name}.json").write_text(text)
     base = ["pretrain", "bank.json", "--data", "videos.jsonl", "--out", "base", "--device", "cpu"]
     _finish(start(base, shared))
 
