@@ -24,8 +24,8 @@ from vidssl_cli.probe import probe
 from vidssl_cli.scores import identify, write_scores
 from vidssl_cli.videos import write_manifest
 
-PATIENCE = 120
-"""Seconds that a command of a second may take on a busy machine."""
+PATIENCE = 600
+"""Seconds that a command of a second may take on a machine that is busy with other things."""
 
 TRAIN = {
     "epochs": 2,
@@ -278,8 +278,9 @@ def _summary(facts: Sequence[Facts]) -> str:
 SUITE = Suite(
     promise="a command that is killed at any moment goes on to the result of one that was let be",
     cases=200,
-    share=(0, 6, 7),
+    share=(0, 7),
     run=run,
     prepare=prepare,
     summary=_summary,
+    limit=6 * PATIENCE,
 )

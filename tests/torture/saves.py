@@ -163,7 +163,7 @@ SUITE = Suite(
     promise="of checkpoints that were acknowledged none is lost, none that is seen is damaged, "
     "and nothing else is left",
     cases=200,
-    share=(0, 1),
+    share=(0,),
     run=run,
     summary=_summary,
 )
