@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -108,45 +107,51 @@ def test_files_that_the_manifest_does_not_name_are_ignored(published):
     artefacts.verify(published)
 
 
-def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(tmp_path):
-    host = socket.gethostname()
-    # Process ids tell nothing: the first is taken by another process, the second by a writer in a
-    # container with the same host name.
-    dead = tmp_path / f".tmp-{host}-{os.getpid()}-abc"
-    dead.mkdir()
-    (dead / "weights").write_text("half")
-    (dead / ".lock").touch()
-    unlocked = tmp_path / f".tmp-{host}-{os.getpid()}-def"
-    unlocked.mkdir()
-    alive = tmp_path / f".tmp-{host}-{2**22 + 1}-abc"
-    elsewhere = tmp_path / ".tmp-another-host-1-abc"
-    foreign = tmp_path / ".tmp-notes"
-    for path in (alive, elsewhere, foreign):
-        path.mkdir()
-    with (alive / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        artefacts.atomic_write(tmp_path / "file", "x")
-    kept = {"file", alive.name, elsewhere.name, foreign.name}
-    assert {path.name for path in tmp_path.iterdir()} == kept
-
-
-def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path):
-    script = f"""
-import os, signal
+BUSY = """
+import sys, time
 from pathlib import Path
 from vidssl_cli import artefacts
 
-def write(folder):
-    (folder / "half").write_text("x")
-    os.kill(os.getpid(), signal.SIGKILL)
+def write(into):
+    (into / "half").write_text("x")
+    print("busy", flush=True)
+    time.sleep(100)
 
-artefacts.publish(Path({str(tmp_path)!r}) / "thing", write)
+artefacts.publish(Path(sys.argv[1]), write)
 """
-    child = subprocess.run([sys.executable, "-c", script])
-    assert child.returncode == -signal.SIGKILL
-    assert [path.name[:5] for path in tmp_path.iterdir()] == [".tmp-"]
-    artefacts.sweep(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """A function that starts a process which is in the middle of publishing a folder."""
+    processes = []
+
+    def start(name):
+        command = [sys.executable, "-c", BUSY, str(tmp_path / name)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert processes[-1].stdout.readline() == "busy\n"
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(busy, tmp_path):
+    dead, _ = busy("dead"), busy("alive")
+    assert len(list(tmp_path.glob(".tmp-*/fresh/half"))) == 2
+    dead.kill()
+    dead.wait()
+    host = socket.gethostname()
+    (tmp_path / f".tmp-vidssl-{host}-empty").mkdir()  # its maker was killed before it could lock it
+    (tmp_path / ".tmp-vidssl-elsewhere-x").mkdir()  # another machine's
+    (tmp_path / ".tmp-notes").mkdir()
+    artefacts.atomic_write(tmp_path / "file", "x")
+    visible = {path.name for path in tmp_path.iterdir()}
+    assert {"file", ".tmp-notes", ".tmp-vidssl-elsewhere-x"} < visible
+    assert len(visible) == 4
+    assert len(list(tmp_path.glob(".tmp-*/fresh/half"))) == 1
 
 
 KILLED_BETWEEN = """
@@ -157,7 +162,7 @@ from vidssl_cli import artefacts
 rename = os.rename
 
 def until(source, target):
-    if target == Path(sys.argv[1]) and not target.exists():
+    if Path(target) == Path(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
     rename(source, target)
 
@@ -172,6 +177,11 @@ def test_a_folder_whose_replacement_was_killed_is_put_back(published):
     artefacts.sweep(published.parent)
     assert set(artefacts.verify(published)) == {"weights", "sub/notes.json"}
     assert [path.name for path in published.parent.iterdir()] == ["thing"]
+
+
+def test_a_folder_is_discarded_in_one_step(published):
+    artefacts.discard(published)
+    assert not list(published.parent.iterdir())
 
 
 def _rewrite(path, times):
@@ -312,7 +322,7 @@ def test_without_locks_of_the_file_system_nothing_is_refused_and_nothing_swept(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    other = tmp_path / f".tmp-{socket.gethostname()}-1-abc"
+    other = tmp_path / f".tmp-vidssl-{socket.gethostname()}-abc"
     other.mkdir()
     with artefacts.locked(tmp_path, "x"):
         assert not artefacts.is_locked(tmp_path)

@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
@@ -217,18 +218,15 @@ def point(link: Path, target: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes of this machine that are gone left half written in a folder.
+    """Clear away what processes of this machine that were killed left half done in a folder.
 
     A folder that was about to be replaced is put back.
     """
-    for draft in folder.glob(f".tmp-{socket.gethostname()}-*"):
+    for draft in folder.glob(f"{_prefix()}*"):
         # A lock rather than a process id: ids are used again, and containers have their own.
         with suppress(OSError), (draft / LOCK).open("a") as file:
             if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, or_else=False):
-                for old in draft.glob(f"{_OLD}/*/*"):
-                    if not (folder / old.name).exists():
-                        os.rename(old, folder / old.name)
-                shutil.rmtree(draft, ignore_errors=True)
+                _clear(draft)
 
 
 @contextmanager
@@ -241,12 +239,15 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def discard(folder: Path) -> None:
-    """Delete a published folder, unless somebody holds it; then it is for a later call."""
+    """Delete a published folder in one step, unless somebody holds it: a later call does then.
+
+    Nobody meets the half of it, also after a crash.
+    """
     try:
         with (folder / MANIFEST).open("r+b") as file:
             if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                _remove(folder)  # in one step: whoever waits for the lock finds nothing to read
-    except FileNotFoundError:  # what a killed process left of it
+                _remove(folder)  # whoever waits for the lock finds nothing to read
+    except FileNotFoundError:  # it was never published
         _remove(folder)
 
 
@@ -322,19 +323,19 @@ def _remove(folder: Path) -> None:
 
 def _replace_folder(fresh: Path, folder: Path, draft: Path) -> None:
     """Rename a folder; the last of several processes that do so at a time wins."""
-    while True:
+    for number in count():
+        old = draft / _OLD / str(number)
+        old.mkdir(parents=True)
+        with suppress(FileNotFoundError):
+            os.rename(folder, old / folder.name)
         try:
             os.rename(fresh, folder)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            aside = draft / _OLD / uuid.uuid4().hex
-            aside.mkdir(parents=True)
-            with suppress(FileNotFoundError):  # another process was faster
-                os.rename(folder, aside / folder.name)
         else:
-            _sync_folder(folder.parent)
-            return
+            break
+    _sync_folder(folder.parent)
 
 
 @contextmanager
@@ -371,8 +372,21 @@ def _bench(target: Path) -> Iterator[Path]:
     try:
         yield draft
     finally:
+        _clear(draft)
         lock.close()
-        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _prefix() -> str:
+    """Return what the names of this machine's drafts begin with."""
+    return f".tmp-vidssl-{socket.gethostname()}-"
+
+
+def _clear(draft: Path) -> None:
+    """Remove a draft that is locked; what was about to be replaced, and was not, is put back."""
+    for old in draft.glob(f"{_OLD}/*/*"):
+        if not (draft.parent / old.name).exists():
+            os.rename(old, draft.parent / old.name)
+    shutil.rmtree(draft, ignore_errors=True)
 
 
 def _make(folder: Path) -> None:
@@ -387,7 +401,7 @@ def _make(folder: Path) -> None:
 def _claim(parent: Path) -> tuple[Path, IO[str]]:
     """Make a hidden folder; return it with its lock."""
     while True:
-        draft = parent / f".tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+        draft = parent / f"{_prefix()}{uuid.uuid4().hex}"
         draft.mkdir()
         with suppress(FileNotFoundError), ExitStack() as opened:
             lock = opened.enter_context((draft / LOCK).open("a"))

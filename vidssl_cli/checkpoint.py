@@ -69,6 +69,8 @@ def save(
         progress.best_checkpoint = folder.name
     weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
 
+    weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
+
     def write(draft: Path) -> None:
         write_tensors(draft / MODEL, weights)
         write_tensors(draft / OPTIMIZER, slots)
