@@ -160,7 +160,9 @@ def require_writable(path: Path) -> None:
     Raises:
         OSError: Nothing can be written there.
     """
-    place = _existing(path.parent)
+    place = _existing(path)
+    if place == path and not path.is_dir():
+        place = path.absolute().parent
     if not place.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if not os.access(place, os.W_OK | os.X_OK):
