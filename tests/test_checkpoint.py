@@ -1,13 +1,24 @@
 """Checkpoints come back bit for bit, or are refused."""
 
 import resource
+import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
 from vidssl_cli.artefacts import point
-from vidssl_cli.checkpoint import Progress, load_weights, restore, save, tidy
+from vidssl_cli.checkpoint import (
+    Progress,
+    load_weights,
+    read_newest,
+    read_tensors,
+    require_room_for,
+    restore,
+    save,
+    tidy,
+)
 from vidssl_cli.errors import DamagedFileError, NoRoomError
 
 
@@ -113,3 +124,37 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, "last"]
     restore(tmp_path / "last", model, optimizer)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_checkpoint_can_be_read_while_its_run_goes_on(gone, tmp_path):
+    (tmp_path / "run.json").write_text('{"state": "running"}')
+    model, optimizer = trained()
+    checkpoints = tmp_path / "checkpoints"
+    first = save(checkpoints, model, optimizer, Progress(step=1), best=True)
+
+    def read(folder):
+        if folder == first:
+            for step in (2, 3):
+                save(checkpoints, model, optimizer, Progress(step=step), best=True)
+            if gone:  # as on a file system without locks
+                shutil.rmtree(first)
+        return read_tensors(folder)
+
+    folder, tensors = read_newest(tmp_path, "last", read)
+    assert folder.name.endswith("3" if gone else "1")
+    assert tensors.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "plain"])
+def test_too_small_a_disk_is_refused_before_training(kind, tmp_path, monkeypatch):
+    model, optimizer = trained(kind)
+    saved = save(tmp_path, model, optimizer, Progress(), best=True)
+    size = sum(file.stat().st_size for file in saved.glob("*.safetensors"))
+    for path in tmp_path.iterdir():
+        path.unlink() if path.is_symlink() else shutil.rmtree(path)
+    usage = shutil.disk_usage(tmp_path)
+    for free, refused in ((3 * size, False), (size, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: usage._replace(free=free))
+        with pytest.raises(NoRoomError, match="a new one") if refused else nullcontext():
+            require_room_for(tmp_path, model, optimizer)

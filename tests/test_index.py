@@ -1,5 +1,6 @@
 """Building indexes from small videos by a small network: whole, in parts, moved, damaged."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.generations import LEVELS, open_index
 from vidssl_cli.index import build_index, unchanged_videos
 from vidssl_cli.metrics import standardise
+from vidssl_cli.retrieve import retrieve
 from vidssl_cli.videos import read_manifest
 
 
@@ -342,3 +344,19 @@ def test_the_command_prints_one_document(encoder, videos, tmp_path, capsys):
     assert run(app, command) == 0
     assert "12 videos" in capsys.readouterr().out
     assert run(app, [*command, "--part", "train"]) == 2
+
+
+def test_a_generation_that_is_open_stays_until_it_is_not(encoder, videos, tmp_path):
+    out = tmp_path / "index"
+    build_index(encoder, videos[:2], out)
+    reading = open_index(out)
+    for factory in ("Flat", "HNSW", "Flat"):
+        build_index(encoder, videos[:2], out, factory=factory, overwrite=True)
+    assert reading.folder.is_dir()
+    assert reading.engine("video", "cpu")(reading.vectors("video", np.array([0])), 1) == [[0]]
+    (answer,), _ = retrieve(reading, [videos[0].path], device="cpu")
+    assert answer.hits[0].path == videos[0].path
+    del reading
+    gc.collect()
+    build_index(encoder, videos[:2], out, factory="HNSW")
+    assert len(list(out.glob("generation-*"))) == 2
