@@ -22,7 +22,7 @@ from torture._commands import forks
 from torture._media import write_media
 from torture.harness import Broken, Case, Facts, Suite
 
-SECONDS, SHORT = 60, 4
+SECONDS, SHORT = 60, 2
 """How long builders and readers are at it in the first case, and in the others of their kind."""
 BUILDERS, READERS = 2, 4
 VIDEOS, CLIPS, DIMENSION = 40, 3, 16
