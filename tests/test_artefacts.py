@@ -144,12 +144,12 @@ def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(busy, tm
     dead.kill()
     dead.wait()
     host = socket.gethostname()
-    (tmp_path / f".tmp-vidssl-{host}-empty").mkdir()  # its maker was killed before it could lock it
-    (tmp_path / ".tmp-vidssl-elsewhere-x").mkdir()  # another machine's
+    (tmp_path / f".tmp-{host}-empty").mkdir()  # its maker was killed before it could lock it
+    (tmp_path / ".tmp-elsewhere-x").mkdir()  # another machine's
     (tmp_path / ".tmp-notes").mkdir()
     artefacts.atomic_write(tmp_path / "file", "x")
     visible = {path.name for path in tmp_path.iterdir()}
-    assert {"file", ".tmp-notes", ".tmp-vidssl-elsewhere-x"} < visible
+    assert {"file", ".tmp-notes", ".tmp-elsewhere-x"} < visible
     assert len(visible) == 4
     assert len(list(tmp_path.glob(".tmp-*/fresh/half"))) == 1
 
@@ -322,7 +322,7 @@ def test_without_locks_of_the_file_system_nothing_is_refused_and_nothing_swept(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    other = tmp_path / f".tmp-vidssl-{socket.gethostname()}-abc"
+    other = tmp_path / f".tmp-{socket.gethostname()}-abc"
     other.mkdir()
     with artefacts.locked(tmp_path, "x"):
         assert not artefacts.is_locked(tmp_path)

@@ -380,7 +380,7 @@ def _bench(target: Path) -> Iterator[Path]:
 
 def _prefix() -> str:
     """Return what the names of this machine's drafts begin with."""
-    return f".tmp-vidssl-{socket.gethostname()}-"
+    return f".tmp-{socket.gethostname()}-"
 
 
 def _clear(draft: Path) -> None:
