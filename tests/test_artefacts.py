@@ -1,13 +1,20 @@
+import errno
+import fcntl
+import json
 import multiprocessing
 import os
+import resource
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 
 from vidssl_cli import artefacts
-from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.errors import DamagedFileError, NoRoomError, VidsslError
 
 
 @pytest.fixture
@@ -100,27 +107,81 @@ def test_files_that_the_manifest_does_not_name_are_ignored(published):
     artefacts.verify(published)
 
 
-def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
+BUSY = """
+import sys, time
+from pathlib import Path
+from vidssl_cli import artefacts
+
+def write(into):
+    (into / "half").write_text("x")
+    print("busy", flush=True)
+    time.sleep(100)
+
+artefacts.publish(Path(sys.argv[1]), write)
+"""
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """A function that starts a process which is in the middle of publishing a folder."""
+    processes = []
+
+    def start(name):
+        command = [sys.executable, "-c", BUSY, str(tmp_path / name)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert processes[-1].stdout.readline() == "busy\n"
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(busy, tmp_path):
+    dead, _ = busy("dead"), busy("alive")
+    assert len(list(tmp_path.glob(".tmp-*/fresh/half"))) == 2
+    dead.kill()
+    dead.wait()
     host = socket.gethostname()
-    dead = tmp_path / f".tmp-{host}-{child.pid}-abc"
-    dead.mkdir()
-    (dead / "weights").write_text("half")
-    dead_file = tmp_path / f".tmp-{host}-{child.pid}-def"
-    dead_file.write_text("half")
-    alive = tmp_path / f".tmp-{host}-{os.getpid()}-abc"
-    elsewhere = tmp_path / ".tmp-another-host-1-abc"
-    foreign = tmp_path / ".tmp-notes"
-    for path in (alive, elsewhere, foreign):
-        path.mkdir()
+    (tmp_path / f".tmp-{host}-empty").mkdir()  # its maker was killed before it could lock it
+    (tmp_path / ".tmp-elsewhere-x").mkdir()  # another machine's
+    (tmp_path / ".tmp-notes").mkdir()
     artefacts.atomic_write(tmp_path / "file", "x")
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "file",
-        alive.name,
-        elsewhere.name,
-        foreign.name,
-    }
+    visible = {path.name for path in tmp_path.iterdir()}
+    assert {"file", ".tmp-notes", ".tmp-elsewhere-x"} < visible
+    assert len(visible) == 4
+    assert len(list(tmp_path.glob(".tmp-*/fresh/half"))) == 1
+
+
+KILLED_BETWEEN = """
+import os, signal, sys
+from pathlib import Path
+from vidssl_cli import artefacts
+
+rename = os.rename
+
+def until(source, target):
+    if Path(target) == Path(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+
+os.rename = until
+artefacts.publish(Path(sys.argv[1]), lambda into: (into / "other").write_text("x"))
+"""
+
+
+def test_a_folder_whose_replacement_was_killed_is_put_back(published):
+    subprocess.run([sys.executable, "-c", KILLED_BETWEEN, str(published)])
+    assert not published.exists()
+    artefacts.sweep(published.parent)
+    assert set(artefacts.verify(published)) == {"weights", "sub/notes.json"}
+    assert [path.name for path in published.parent.iterdir()] == ["thing"]
+
+
+def test_a_folder_is_discarded_in_one_step(published):
+    artefacts.discard(published)
+    assert not list(published.parent.iterdir())
 
 
 def _rewrite(path, times):
@@ -148,3 +209,151 @@ def test_point_swings_a_link(tmp_path):
         artefacts.point(tmp_path / "last", name)
         assert (tmp_path / "last" / "name").read_text() == name
     assert os.readlink(tmp_path / "last") == "two"
+
+
+@pytest.fixture
+def small_files():
+    """Let no file grow beyond 4,096 bytes: the nearest to a full disk that needs no mount."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_what_does_not_fit_is_told_with_its_size_and_changes_nothing(tmp_path, small_files):
+    path = tmp_path / "file"
+    artefacts.atomic_write(path, "old")
+    with pytest.raises(NoRoomError, match=r"too large: at least 5,000 bytes are needed") as caught:
+        artefacts.atomic_write(path, bytes(5000))
+    assert caught.value.where == str(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_does_not_fit_is_told_by_its_own_name(tmp_path, small_files):
+    def write(into):
+        artefacts.publish(into / "inner", lambda inner: (inner / "file").write_bytes(bytes(5000)))
+
+    with pytest.raises(NoRoomError) as caught:
+        artefacts.publish(tmp_path / "outer", write, size=7000)
+    assert caught.value.where == str(tmp_path / "outer")
+    assert "7,000 bytes" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["ret == size failed: No space left on device", "os error 28"])
+def test_libraries_that_only_tell_in_words_are_understood(tmp_path, words):
+    def write(into):
+        raise RuntimeError(words)
+
+    full = os.strerror(errno.ENOSPC) in words
+    with pytest.raises(NoRoomError if full else RuntimeError):
+        artefacts.publish(tmp_path / "thing", write)
+
+
+def test_numpy_that_only_tells_how_much_was_written_is_understood(tmp_path, small_files):
+    np.save(tmp_path / "small.npy", np.zeros(10))
+    with pytest.raises(NoRoomError, match="needed"):
+        artefacts.publish(tmp_path / "a", lambda into: np.save(into / "a.npy", np.zeros(9999)))
+
+
+def test_what_cannot_fit_is_not_begun(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(NoRoomError, match=r"1,001 bytes are needed, and 1,000 are free"):
+        artefacts.publish(tmp_path / "thing", pytest.fail, size=1001)
+    artefacts.require_room(tmp_path / "no" / "such" / "folder", 1000)
+
+
+def test_a_place_that_cannot_be_written_is_told_by_the_name_that_was_given(tmp_path):
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "below"
+    for attempt in (artefacts.require_writable, lambda path: artefacts.atomic_write(path, "x")):
+        with pytest.raises(NotADirectoryError) as caught:
+            attempt(place)
+        assert caught.value.filename == str(place)
+    artefacts.require_writable(tmp_path / "no" / "such" / "folder")
+
+
+def test_a_lock_says_who_has_it(tmp_path):
+    told = f"another `x` is writing here: process {os.getpid()} on {socket.gethostname()} since 2"
+    with (
+        artefacts.locked(tmp_path, "x"),
+        pytest.raises(VidsslError, match=told),
+        artefacts.locked(tmp_path, "x"),
+    ):
+        pass
+    with artefacts.locked(tmp_path, "x"):
+        pass
+
+
+def test_a_lock_of_a_dead_process_blocks_nobody_and_is_not_named(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    left = {"pid": child.pid, "host": socket.gethostname(), "since": "then", "argv": ["vidssl"]}
+    (tmp_path / ".lock").write_text(json.dumps(left))
+    with artefacts.locked(tmp_path, "x"):
+        pass
+    (tmp_path / ".lock").write_text(json.dumps(left))
+    with (tmp_path / ".lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with (
+            pytest.raises(VidsslError, match=r"another `x` is writing here$"),
+            artefacts.locked(tmp_path, "x"),
+        ):
+            pass
+
+
+def test_looking_whether_a_folder_is_locked_keeps_nobody_from_locking_it(tmp_path):
+    (tmp_path / ".lock").touch()
+    looker = (tmp_path / ".lock").open()
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    timer = threading.Timer(0.2, looker.close)
+    timer.start()
+    with artefacts.locked(tmp_path, "x"):
+        assert artefacts.is_locked(tmp_path)
+    timer.join()
+
+
+def test_without_locks_of_the_file_system_nothing_is_refused_and_nothing_swept(
+    tmp_path, monkeypatch
+):
+    def none(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    other = tmp_path / f".tmp-{socket.gethostname()}-abc"
+    other.mkdir()
+    with artefacts.locked(tmp_path, "x"):
+        assert not artefacts.is_locked(tmp_path)
+        artefacts.atomic_write(tmp_path / "file", "x")
+    assert other.exists()
+
+
+def test_a_folder_that_is_held_is_not_discarded(published):
+    with artefacts.held(published):
+        artefacts.discard(published)
+        artefacts.verify(published)
+    artefacts.discard(published)
+    assert not published.exists()
+    assert list(published.parent.iterdir()) == []
+
+
+def _publish_often(folder, content):
+    for _ in range(30):
+        artefacts.publish(folder, lambda into: (into / "file").write_text(content))
+
+
+def test_several_that_publish_one_folder_do_not_fail(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [
+        context.Process(target=_publish_often, args=(tmp_path / "thing", str(number)))
+        for number in range(3)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    artefacts.verify(tmp_path / "thing")
+    assert [path.name for path in tmp_path.iterdir()] == ["thing"]

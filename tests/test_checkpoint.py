@@ -1,13 +1,25 @@
 """Checkpoints come back bit for bit, or are refused."""
 
 import resource
+import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
-from vidssl_cli.checkpoint import Progress, load_weights, restore, save
-from vidssl_cli.errors import DamagedFileError, VidsslError
+from vidssl_cli.artefacts import point
+from vidssl_cli.checkpoint import (
+    Progress,
+    load_weights,
+    read_newest,
+    read_tensors,
+    require_room_for,
+    restore,
+    save,
+    tidy,
+)
+from vidssl_cli.errors import DamagedFileError, NoRoomError
 
 
 def trained(kind="adamw", seed=0):
@@ -57,6 +69,26 @@ def test_last_and_best_are_kept_and_nothing_else(tmp_path):
     assert (tmp_path / "last").resolve().name.endswith("4")
 
 
+def test_what_a_killed_process_left_undone_is_made_up_for(tmp_path):
+    model, optimizer = trained()
+    progress = Progress()
+    first = save(tmp_path, model, optimizer, progress, best=True)
+    progress.step = 1
+    second = save(tmp_path, model, optimizer, progress, best=True)
+    assert not first.exists()
+    # As after a kill behind the link `last`: neither is the other link there, nor anything deleted.
+    progress.step = 2
+    save(tmp_path, model, optimizer, progress, best=False)
+    point(tmp_path / "best", "epoch-0000-step-00000002")
+    (tmp_path / "epoch-0000-step-00000003").mkdir()
+    found = restore((tmp_path / "last").resolve(), model, optimizer)
+    tidy(tmp_path, found)
+    assert (tmp_path / "best").resolve() == second
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "last", "best", second.name, "epoch-0000-step-00000002"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_one_changed_byte_is_refused(name, tmp_path):
     model, optimizer = trained()
@@ -86,9 +118,43 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
     try:
-        with pytest.raises(VidsslError, match=r"model.safetensors cannot be written: .*too large"):
+        with pytest.raises(NoRoomError, match=r"too large: at least [\d,]+ bytes are needed"):
             save(tmp_path, model, optimizer, Progress(step=1), best=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, "last"]
     restore(tmp_path / "last", model, optimizer)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_checkpoint_can_be_read_while_its_run_goes_on(gone, tmp_path):
+    (tmp_path / "run.json").write_text('{"state": "running"}')
+    model, optimizer = trained()
+    checkpoints = tmp_path / "checkpoints"
+    first = save(checkpoints, model, optimizer, Progress(step=1), best=True)
+
+    def read(folder):
+        if folder == first:
+            for step in (2, 3):
+                save(checkpoints, model, optimizer, Progress(step=step), best=True)
+            if gone:  # as on a file system without locks
+                shutil.rmtree(first)
+        return read_tensors(folder)
+
+    folder, tensors = read_newest(tmp_path, "last", read)
+    assert folder.name.endswith("3" if gone else "1")
+    assert tensors.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "plain"])
+def test_too_small_a_disk_is_refused_before_training(kind, tmp_path, monkeypatch):
+    model, optimizer = trained(kind)
+    saved = save(tmp_path, model, optimizer, Progress(), best=True)
+    size = sum(file.stat().st_size for file in saved.glob("*.safetensors"))
+    for path in tmp_path.iterdir():
+        path.unlink() if path.is_symlink() else shutil.rmtree(path)
+    usage = shutil.disk_usage(tmp_path)
+    for free, refused in ((3 * size, False), (size, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: usage._replace(free=free))
+        with pytest.raises(NoRoomError, match="a new one") if refused else nullcontext():
+            require_room_for(tmp_path, model, optimizer)

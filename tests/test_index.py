@@ -1,9 +1,11 @@
 """Building indexes from small videos by a small network: whole, in parts, moved, damaged."""
 
+import gc
 import json
 import multiprocessing
 import os
 import shutil
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.generations import LEVELS, open_index
 from vidssl_cli.index import build_index, unchanged_videos
 from vidssl_cli.metrics import standardise
+from vidssl_cli.retrieve import retrieve
 from vidssl_cli.videos import read_manifest
 
 
@@ -239,6 +242,37 @@ def test_a_damaged_pointer_leads_nowhere(encoder, videos, tmp_path, position):
     assert caught.value.where == str(folder / "CURRENT")
 
 
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_builder_that_was_killed_before_it_could_point_is_made_up_for(
+    encoder, videos, tmp_path, before
+):
+    folder, whole = tmp_path / "index", tmp_path / "whole"
+    for place in (folder, whole):
+        for count in range(1, before + 1):
+            build_index(encoder, videos[:count], place)
+        build_index(encoder, videos[:3], place)
+    if before:  # as it was, but for a generation that nobody points to
+        digest = sha256(folder / f"generation-{before:06d}" / "manifest.json")
+        pointer = {"generation": f"generation-{before:06d}", "manifest": digest}
+        (folder / "CURRENT").write_text(json.dumps(pointer) + "\n")
+    else:
+        (folder / "CURRENT").unlink()
+    build_index(encoder, videos[:3], folder)
+    assert generations(folder) == generations(whole)
+    assert (folder / "CURRENT").read_bytes() == (whole / "CURRENT").read_bytes()
+
+
+def test_what_a_killed_builder_did_not_delete_is_deleted_by_the_next(encoder, videos, tmp_path):
+    folder = tmp_path / "index"
+    for count in (1, 2, 3):
+        build_index(encoder, videos[:count], folder)
+    (folder / "generation-000001").mkdir()
+    (folder / f".tmp-{socket.gethostname()}-1-dead").mkdir()
+    build_index(encoder, videos[:3], folder)
+    assert generations(folder) == ["generation-000002", "generation-000003"]
+    assert not list(folder.glob(".tmp-*"))
+
+
 def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
     from vidssl_cli.artefacts import MANIFEST, atomic_write, publish
 
@@ -311,3 +345,19 @@ def test_the_command_prints_one_document(encoder, videos, tmp_path, capsys):
     assert run(app, command) == 0
     assert "12 videos" in capsys.readouterr().out
     assert run(app, [*command, "--part", "train"]) == 2
+
+
+def test_a_generation_that_is_open_stays_until_it_is_not(encoder, videos, tmp_path):
+    out = tmp_path / "index"
+    build_index(encoder, videos[:2], out)
+    reading = open_index(out)
+    for factory in ("Flat", "HNSW", "Flat"):
+        build_index(encoder, videos[:2], out, factory=factory, overwrite=True)
+    assert reading.folder.is_dir()
+    assert reading.engine("video", "cpu")(reading.vectors("video", np.array([0])), 1) == [[0]]
+    (answer,), _ = retrieve(reading, [videos[0].path], device="cpu")
+    assert answer.hits[0].path == videos[0].path
+    del reading
+    gc.collect()
+    build_index(encoder, videos[:2], out, factory="HNSW")
+    assert len(list(out.glob("generation-*"))) == 2

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidssl_cli import pieces, unpack
+from vidssl_cli import parts, pieces, unpack
 from vidssl_cli.artefacts import locked
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
-from vidssl_cli.errors import DamagedFileError, MediaError, UsageError, VidsslError
+from vidssl_cli.errors import DamagedFileError, MediaError, NoRoomError, UsageError, VidsslError
 from vidssl_cli.pack import pack
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
@@ -216,6 +216,36 @@ def test_a_killed_packer_is_followed_by_one_that_goes_on(sources, tmp_path, monk
     assert len(list(out.glob("part-*"))) == 3
 
 
+def test_parts_are_the_same_whichever_were_finished_before(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr("vidssl_cli.parts.PART_FRAMES", 30)
+    lost = replace(sources[1], path=str(tmp_path / "lost.mp4"), frames=9)
+    data = [sources[0], lost, *sources[2:]]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+
+    def content(out):
+        return {path.name: path.read_bytes() for path in out.glob("[!.]*")}
+
+    pack(data, whole, resize=SIZE)
+    assert "part-00001.bin" in content(whole)
+    write_video = parts.write_video
+
+    def failing_at(stop):
+        def write(video, file, path, settings):
+            if video is stop:
+                raise KeyError
+            return write_video(video, file, path, settings)
+
+        return write
+
+    for stop in (data[2], data[3]):
+        monkeypatch.setattr(parts, "write_video", failing_at(stop))
+        with pytest.raises(KeyError):
+            pack(data, cut, resize=SIZE, workers=1)
+    monkeypatch.setattr(parts, "write_video", write_video)
+    pack(data, cut, resize=SIZE)
+    assert content(cut) == content(whole)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_damage_is_refused_and_repaired(sources, tmp_path, form, harm):
@@ -327,7 +357,7 @@ def test_what_cannot_be_packed_is_refused(sources, tmp_path):
 def test_a_disk_that_is_too_small_is_noticed_first(sources, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UsageError, match="room for"):
+    with pytest.raises(NoRoomError, match=r"the set; .* bytes are needed, and 1,000 are free"):
         pack(sources, tmp_path / "set", resize=SIZE)
     assert not list((tmp_path / "set").glob("part-*"))
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -308,6 +309,57 @@ def test_a_run_that_ended_before_its_first_checkpoint_logs_every_step_once(
         file.write('{"step": 99, "lo')  # killed while it wrote
     pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
     assert rows(out) == rows(whole)
+
+
+@pytest.mark.parametrize("left", [(), ("run.json",)], ids=["before it said so", "after"])
+def test_a_run_that_was_killed_at_its_very_beginning_can_be_resumed(
+    left, whole, recipe, toy_videos, tmp_path
+):
+    out = tmp_path / "run"
+    half = out / f".tmp-{socket.gethostname()}-1-dead" / "fresh"
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
+    for name in left:
+        shutil.copyfile(whole / name, out / name)
+    pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
+    assert rows(out) == rows(whole)
+    assert (out / "recipe.yaml").read_bytes() == (whole / "recipe.yaml").read_bytes()
+    assert not list(out.glob(".tmp-*"))
+
+
+def test_what_makes_a_folder_a_run_is_removed_last(whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out, symlinks=True)
+    removed = []
+
+    def remove(path, **options):
+        if path.parent == out:
+            removed.append(path.name)
+
+    monkeypatch.setattr(runs.Path, "unlink", remove)
+    monkeypatch.setattr(runs.shutil, "rmtree", remove)
+    runs._discard(out)
+    assert removed[-1] == "run.json"
+
+
+def test_rows_of_an_epoch_are_forgotten_with_the_epoch(tmp_path):
+    """Stopped by a signal after its last step, then killed after its row."""
+    run = runs.Run(tmp_path, {})
+    steps = [{"step": step, "epoch": (step - 1) // 2} for step in (1, 2, 3, 4, 5)]
+    epochs = [{"step": 2 * epoch + 2, "epoch": epoch, "epoch.loss": 1.0} for epoch in (0, 1)]
+    for row in (*steps[:2], epochs[0], *steps[2:4], epochs[1], steps[4]):
+        run.log(row)
+    run.rewind(1, 4)
+    assert rows(tmp_path) == [*steps[:2], epochs[0], *steps[2:4]]
+
+
+def test_a_row_that_was_cut_short_does_not_spoil_the_next(recipe, toy_videos, tmp_path):
+    out = tmp_path / "run"
+    pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    (out / "bad_media.jsonl").write_text('{"path": "a.mp4", "reason": "is empty"}\n{"path": "b.')
+    broken = [MediaError("is empty", where="b.mp4")]
+    outcome = pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True), broken)
+    assert outcome.skipped == 2
 
 
 def test_a_run_names_what_it_skipped_once_and_forgets_why_it_stopped(recipe, toy_videos, tmp_path):

@@ -11,22 +11,24 @@ A checkpoint appears whole or not at all, and no byte of it is parsed before its
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vidssl_cli.artefacts import point, publish, verify
+from vidssl_cli.artefacts import discard, held, point, publish, require_room, sweep, verify
 from vidssl_cli.errors import DamagedFileError, VidsslError
+from vidssl_cli.runs import checkpoint_of
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
+
+T = TypeVar("T")
 
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -47,6 +49,8 @@ class Progress:
     """Sums of loss and metrics over the steps of the epoch under way."""
     best: float | None = None
     """Highest score so far."""
+    best_checkpoint: str | None = None
+    """Name of the checkpoint that has it."""
 
 
 def save(
@@ -54,26 +58,61 @@ def save(
 ) -> Path:
     """Write a checkpoint, make it the last (and the best), and delete those that are neither.
 
+    The link ``last`` decides; `tidy` makes up for whatever a process that is killed leaves undone.
+
     Raises:
-        VidsslError, OSError: it could not be written; earlier checkpoints are untouched.
+        NoRoomError, OSError: it could not be written; earlier checkpoints are untouched.
     """
     # Epoch and step together: the last checkpoint is never replaced by one of the same name.
     folder = checkpoints / f"epoch-{progress.epoch:04d}-step-{progress.step:08d}"
+    if best:
+        progress.best_checkpoint = folder.name
+    weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
+
+    weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
 
     def write(draft: Path) -> None:
-        write_tensors(draft / MODEL, model.state_dict())
-        write_tensors(draft / OPTIMIZER, _optimizer_tensors(model, optimizer))
+        write_tensors(draft / MODEL, weights)
+        write_tensors(draft / OPTIMIZER, slots)
         (draft / STATE).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
 
-    publish(folder, write)
+    publish(folder, write, size=_bytes(weights) + _bytes(slots))
     point(checkpoints / "last", folder.name)
-    if best:
-        point(checkpoints / "best", folder.name)
-    kept = {(checkpoints / name).resolve() for name in ("last", "best")}
-    for old in checkpoints.glob("epoch-*"):
-        if old.resolve() not in kept:
-            shutil.rmtree(old)
+    tidy(checkpoints, progress)
     return folder
+
+
+def tidy(checkpoints: Path, progress: Progress) -> None:
+    """Point to the best checkpoint, and delete those that are neither the last nor the best.
+
+    Args:
+        checkpoints: the folder of checkpoints.
+        progress: that of the last one.
+    """
+    sweep(checkpoints)
+    last, best = (checkpoints / name for name in ("last", "best"))
+    if progress.best_checkpoint and best.resolve().name != progress.best_checkpoint:
+        point(best, progress.best_checkpoint)
+    for folder in checkpoints.glob("epoch-*"):
+        if folder.resolve() not in (last.resolve(), best.resolve()):
+            discard(folder)
+
+
+def require_room_for(checkpoints: Path, model: nn.Module, optimizer: Optimizer) -> None:
+    """Refuse to train what could not be saved: the last checkpoint, the best, and a new one.
+
+    Raises:
+        NoRoomError: the disk has less room than what is missing of the three.
+    """
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    slots = 2 if "betas" in optimizer.defaults else int(bool(optimizer.defaults["momentum"]))
+    size = _bytes(model.state_dict()) + slots * sum(parameter.nbytes for parameter in trained)
+    there = sum(path.stat().st_size for path in checkpoints.glob("epoch-*/*"))
+    require_room(checkpoints, 3 * size - there, "the last checkpoint, the best, and a new one")
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
@@ -101,11 +140,32 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file(_contiguous(tensors), path)
     except SafetensorError as error:
-        raise VidsslError(
-            f"{path.name} cannot be written: {error}",
-            where=str(path.parent.parent),
-            hint="make room on the disk",
-        ) from error
+        raise VidsslError(f"{path.name} cannot be written: {error}", where=str(path)) from error
+
+
+def read_newest(run: Path, name: str, read: Callable[[Path], T]) -> tuple[Path, T]:
+    """Read a run's checkpoint ``last`` or ``best``, also while it is trained.
+
+    Args:
+        run: its directory.
+        name: of the checkpoint.
+        read: reads its folder; once more where another checkpoint has taken its place meanwhile.
+
+    Returns:
+        The folder, and what was read.
+
+    Raises:
+        UsageError: it is not a run directory, or has no such checkpoint yet.
+        DamagedFileError: a file is damaged.
+    """
+    while True:
+        folder = checkpoint_of(run, name)
+        try:
+            with held(folder):
+                return folder, read(folder)
+        except (DamagedFileError, FileNotFoundError):
+            if checkpoint_of(run, name) == folder:
+                raise
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:

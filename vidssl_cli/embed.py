@@ -19,7 +19,14 @@ from torch import nn
 from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import publish
 from vidssl_cli.batches import PREFETCH
-from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
+from vidssl_cli.checkpoint import (
+    MODEL,
+    backbone_tensors,
+    load_weights,
+    read_newest,
+    read_tensors,
+    write_tensors,
+)
 from vidssl_cli.clips import Windows, known_frames
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
@@ -83,6 +90,8 @@ class Encoder:
         self.backbone = cast(nn.Module, backbone)
         self.taps = backbone.taps
         self.device = device
+        self.trained: str | None = None
+        """Name of the checkpoint that it was loaded from, if it was."""
         place(self.backbone, device)
         self.backbone.eval()
 
@@ -117,12 +126,13 @@ class Encoder:
         if (folder / MODEL).is_file():
             source, tensors = folder, read_tensors(folder)
         else:
-            source = runs.checkpoint_of(folder, checkpoint)
-            tensors = backbone_tensors(source)
+            source, tensors = read_newest(folder, checkpoint, backbone_tensors)
         card = _read_card(folder / CARD)
         backbone = card.backbone.build()
         load_weights(cast(nn.Module, backbone), tensors, source)
-        return cls(card, backbone, chosen)
+        encoder = cls(card, backbone, chosen)
+        encoder.trained = None if source == folder else source.name
+        return encoder
 
     def export(self, folder: Path) -> None:
         """Write a folder that holds the model and nothing else: weights, card, manifest."""

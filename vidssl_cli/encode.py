@@ -12,6 +12,8 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from vidssl_cli.artefacts import room_for
+
 
 def write_mp4(
     path: Path,
@@ -36,8 +38,10 @@ def write_mp4(
     # Without cpu-independent, x264's choices can differ by a rounding, even between two runs.
     options = {"crf": str(crf), "preset": preset, "g": str(gop)}
     options["x264-params"] = "cpu-independent=1"
-    with path.open("wb") as file:
-        _encode(file, "mp4", "libx264", frames, fps, options)
+    file = io.BytesIO()
+    _encode(file, "mp4", "libx264", frames, fps, options)
+    with room_for(path, file.tell()):
+        path.write_bytes(file.getvalue())
 
 
 def encode_webp(frames: NDArray[np.uint8], fps: float, *, quality: int = 55) -> bytes:

@@ -22,6 +22,10 @@ class VidsslError(Exception):
         """What the user can do about it, one line."""
 
 
+class NoRoomError(VidsslError):
+    """A file that does not fit on its disk; what was there before is as it was: exit status 1."""
+
+
 class UsageError(VidsslError):
     """A command line that cannot be carried out: exit status 2."""
 

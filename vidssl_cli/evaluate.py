@@ -16,7 +16,6 @@ from vidssl_cli.comparison import Measured, beside, seen, splits
 from vidssl_cli.comparison import show as show_published
 from vidssl_cli.console import emit_table, say
 from vidssl_cli.published import Setting
-from vidssl_cli.runs import trained
 from vidssl_cli.study import EncoderStudy, Splits
 from vidssl_cli.videos import digest
 
@@ -68,7 +67,7 @@ def evaluate(
             "network": encoder.card.model_dump(mode="json"),
             "data": digest(data),
             "checkpoint": checkpoint,
-            "trained": run and trained(run, checkpoint),
+            "trained": encoder.trained,  # the run may have gone on since
             "argv": sys.argv,
         }
         atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vidssl_cli import runs, saliency
-from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.devices import place
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import UsageError
@@ -148,6 +148,6 @@ def _classifier(
         return None, ()
     names = runs.read_facts(run)["classes"]
     learner = FinetuneLearner(cast(Any, encoder.backbone), len(names), recipe)
-    source = runs.checkpoint_of(run, checkpoint)
-    load_weights(learner, read_tensors(source), source)
+    source, tensors = read_newest(run, checkpoint, read_tensors)
+    load_weights(learner, tensors, source)
     return learner, names

@@ -3,13 +3,14 @@
 A *shelf* holds what one network says in one way: its key is the digest of everything that a feature
 depends on but the video. A row's name is the digest of a video's content and of the frames that
 were looked at. A shelf is a folder of published parts, each written once by the pass that computed
-it; two processes can fill one shelf without knowing of each other.
+it under a name of its own; two processes can fill one shelf without knowing of each other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,8 @@ class Shelf:
             (draft / _ROWS).write_text(json.dumps(list(rows)), encoding="utf-8")
             (draft / _KEY).write_text(self._key, encoding="utf-8")
 
-        name = hashlib.sha256("".join(rows).encode()).hexdigest()[:32]
-        publish(self._folder / name, write)
+        size = sum(features.nbytes for features in rows.values())
+        publish(self._folder / uuid.uuid4().hex, write, size=size)
 
     def _read(self, part: Path) -> dict[str, NDArray[np.float32]]:
         verify(part)

@@ -20,8 +20,9 @@ generations whatever a builder does meanwhile.
 from __future__ import annotations
 
 import json
-import shutil
+import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,7 +32,17 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vidssl_cli import search
-from vidssl_cli.artefacts import MANIFEST, atomic_write, publish, sha256, verify
+from vidssl_cli.artefacts import (
+    MANIFEST,
+    atomic_write,
+    discard,
+    held,
+    publish,
+    require_room,
+    sha256,
+    sweep,
+    verify,
+)
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe import Evaluation, Section
 from vidssl_cli.videos import Video, read_manifest, write_manifest
@@ -42,6 +53,7 @@ if TYPE_CHECKING:
 Level = Literal["video", "clip"]
 LEVELS: tuple[Level, Level] = ("video", "clip")
 POINTER = "CURRENT"
+_GENERATIONS = "generation-[0-9]*"
 
 
 class Facts(Section):
@@ -84,9 +96,23 @@ class Gallery:
 
 
 class Index:
-    """One generation, open for searching; features are read from disk as they are needed."""
+    """One generation, open for searching; features are read from disk as they are needed.
 
-    def __init__(self, folder: Path) -> None:
+    Builders keep the generation as long as this lives.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        """Open a generation.
+
+        Raises:
+            DamagedFileError: A file is damaged, or the manifest has not this SHA-256.
+        """
+        reading = ExitStack()
+        reading.enter_context(held(folder))
+        weakref.finalize(self, reading.close)
+        verify(folder)
+        if sha256(folder / MANIFEST) != digest:
+            raise _damaged_pointer(folder.parent)
         self.folder = folder
         self.facts = Facts.model_validate_json((folder / "index.json").read_bytes())
         self.gallery = Gallery(
@@ -144,10 +170,7 @@ def open_index(folder: Path) -> Index:
     while True:
         name, digest = _read_pointer(folder)
         try:
-            verify(folder / name)
-            if sha256(folder / name / MANIFEST) != digest:
-                raise _damaged_pointer(folder)
-            return Index(folder / name)
+            return Index(folder / name, digest)
         except ValidationError as error:
             raise DamagedFileError(
                 f"the index was made by another version of vidssl ({error.error_count()} "
@@ -158,6 +181,8 @@ def open_index(folder: Path) -> Index:
         except (DamagedFileError, FileNotFoundError):
             # Builders delete old generations: was this one replaced while it was being read?
             if _read_pointer(folder) == (name, digest):
+                if not (folder / name).is_dir():
+                    raise _damaged_pointer(folder) from None
                 raise
 
 
@@ -166,8 +191,9 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
 
     Raises:
         UsageError: FAISS cannot build such an index over this gallery.
+        NoRoomError: It does not fit; the index is as it was.
     """
-    name, previous = _next_name(folder)
+    name = _next_name(folder)
 
     def write(draft: Path) -> None:
         (draft / "index.json").write_text(facts.model_dump_json(indent=2) + "\n")
@@ -180,18 +206,53 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
         _write_searchable(draft, facts)
         encoder.export(draft / "encoder")
 
-    publish(folder / name, write)
+    clips, dimension = gallery.features.shape
+    publish(folder / name, write, size=_size(len(gallery.videos), clips, dimension, encoder))
     pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
     atomic_write(folder / POINTER, json.dumps(pointer) + "\n")
-    for old in folder.glob("generation-*"):
-        if old.name not in {name, previous}:
-            shutil.rmtree(old)
+    tidy(folder)
     return folder / name
+
+
+def tidy(folder: Path) -> None:
+    """Delete what no reader of an index can be at: all but the newest generation and its elder.
+
+    Raises:
+        UsageError, DamagedFileError: There is no pointer to the newest, or it is damaged.
+    """
+    sweep(folder)
+    newest = _number(_read_pointer(folder)[0])
+    for path in folder.glob(_GENERATIONS):
+        if _number(path.name) not in (newest - 1, newest):
+            discard(path)
+
+
+def require_room_for(
+    folder: Path, videos: int, clips: int, dimension: int, encoder: Encoder
+) -> None:
+    """Refuse to embed what could not be written.
+
+    Raises:
+        NoRoomError: An index of so many videos and clips does not fit beside what is there.
+    """
+    require_room(folder, _size(videos, clips, dimension, encoder), "the index")
+
+
+def _size(videos: int, clips: int, dimension: int, encoder: Encoder) -> int:
+    """Return the bytes of features and weights; FAISS indexes come on top."""
+    weights: int = sum(tensor.nbytes for tensor in encoder.backbone.state_dict().values())
+    return 4 * dimension * (videos + clips) + weights
 
 
 def is_index(folder: Path) -> bool:
     """Tell whether a folder holds an index."""
     return (folder / POINTER).is_file()
+
+
+def is_foreign(folder: Path) -> bool:
+    """Tell whether a folder holds something else than an index, or one that was never finished."""
+    found = {path.name for path in folder.glob("[!.]*")}
+    return POINTER not in found and not found <= {path.name for path in folder.glob(_GENERATIONS)}
 
 
 def _read_pointer(folder: Path) -> tuple[str, str]:
@@ -205,7 +266,7 @@ def _read_pointer(folder: Path) -> tuple[str, str]:
     try:
         pointer = json.loads(path.read_bytes())
         name, digest = pointer["generation"], pointer["manifest"]
-        known = (folder / name).parent == folder and (folder / name).is_dir()
+        known = (folder / name).parent == folder
     except (ValueError, LookupError, TypeError):
         known = False
     if not known:
@@ -221,14 +282,17 @@ def _damaged_pointer(folder: Path) -> DamagedFileError:
     )
 
 
-def _next_name(folder: Path) -> tuple[str, str | None]:
-    """Name the next generation, and the one that readers may be at."""
+def _next_name(folder: Path) -> str:
+    """Name the next generation; one of that name, whose builder was killed, nobody points to."""
     try:
-        previous = _read_pointer(folder)[0]
+        newest = _number(_read_pointer(folder)[0])
     except (UsageError, DamagedFileError):
-        previous = None
-    numbers = [int(path.name.rpartition("-")[2]) for path in folder.glob("generation-*")]
-    return f"generation-{max(numbers, default=0) + 1:06d}", previous
+        newest = 0
+    return f"generation-{newest + 1:06d}"
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
 
 
 def _write_searchable(draft: Path, facts: Facts) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from vidssl_cli import runs
 from vidssl_cli.batches import Loader
-from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.clips import ABSENT
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
@@ -60,8 +60,8 @@ def own_task(
     torch.manual_seed(recipe.train.seed)
     learner = PretrainLearner(recipe, facts["videos"])
     if trained:
-        source = runs.checkpoint_of(run, checkpoint)
-        load_weights(learner, read_tensors(source), source)
+        source, tensors = read_newest(run, checkpoint, read_tensors)
+        load_weights(learner, tensors, source)
     chosen = choose_device(device)
     size = min(recipe.train.batch_videos, len(usable))
     place(learner, chosen)

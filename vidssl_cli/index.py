@@ -17,9 +17,12 @@ from vidssl_cli.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.generations import (
     Facts,
     Gallery,
+    is_foreign,
     is_index,
     open_index,
     publish_generation,
+    require_room_for,
+    tidy,
 )
 from vidssl_cli.videos import Video
 
@@ -90,9 +93,11 @@ def build_index(
     skipped: list[MediaError] = []
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
+        if old:
+            tidy(out)
         facts = _facts(encoder, old.facts if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}
-        entries = _update(encoder, known, data, skipped)
+        entries = _update(encoder, known, data, out, skipped)
         for error in skipped:
             warn(f"{error.where}: {error}; it is left out")
         if not entries:
@@ -138,7 +143,7 @@ def unchanged_videos(out: Path) -> dict[str, Video]:
 
 def _refuse_foreign(out: Path) -> None:
     """Leave folders alone that hold something else."""
-    if out.exists() and not is_index(out) and any(out.glob("[!.]*")):
+    if is_foreign(out):
         raise UsageError(
             f"{out} holds something else than an index", where=str(out), hint="choose another --out"
         )
@@ -165,9 +170,14 @@ def _update(
     encoder: Encoder,
     known: Mapping[str, _Entry],
     data: Sequence[Video],
+    out: Path,
     skipped: list[MediaError],
 ) -> dict[str, _Entry]:
-    """Return the entries by path: those known in their old order, then the new ones."""
+    """Return the entries by path: those known in their old order, then the new ones.
+
+    Raises:
+        NoRoomError: So many would not fit into the index; known when the first is embedded.
+    """
     videos = {video.path: video for video in data}
     stamps = {path: _stamp(path) for path in videos}
     stale = {p: v for p, v in videos.items() if p not in known or known[p].stamp != stamps[p]}
@@ -175,7 +185,13 @@ def _update(
     for path in videos.keys() - stale.keys():
         if entries[path].video != videos[path]:  # its label, say
             entries[path] = replace(entries[path], video=videos[path])
+    foretold = False
     for item in embed(encoder, list(stale.values()), skipped=skipped, label="indexing"):
+        if not foretold:
+            clips, dimension = item.features.shape
+            total = len(entries) + len(stale)
+            require_room_for(out, total, total * clips, dimension, encoder)
+            foretold = True
         if not np.isfinite(item.features).all():
             raise VidsslError(
                 "the network answers with numbers that are not finite",

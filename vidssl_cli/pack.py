@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -17,13 +16,13 @@ from typing import Any
 
 import av
 
-from vidssl_cli.artefacts import atomic_write, locked, sha256, sweep
+from vidssl_cli.artefacts import atomic_write, locked, require_room, sha256, sweep
 from vidssl_cli.console import say, track
 from vidssl_cli.decode import stream_planes
 from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.flow import opencv
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
-from vidssl_cli.parts import write_parts
+from vidssl_cli.parts import number_of, write_parts
 from vidssl_cli.pieces import Format, Settings
 from vidssl_cli.unpack import digest_of
 from vidssl_cli.videos import FlowMethod, Packed, Video, digest, read_manifest, write_manifest
@@ -74,7 +73,8 @@ def pack(
         workers: Videos decoded at a time; one per core if None.
 
     Raises:
-        UsageError: ``out`` holds something else, the disk is too small, or OpenCV is missing.
+        UsageError: ``out`` holds something else, or OpenCV is missing.
+        NoRoomError: The disk is too small.
         VidsslError: Another process is writing this set.
     """
     if any(video.packed for video in data):
@@ -85,12 +85,16 @@ def pack(
         opencv()
     settings = Settings(resize, form, QUALITY if form == "compact" else None, flow)
     with locked(out, "vidssl data pack"):
-        known = _resume(out, settings)
-        rows = {row.path: row for row in track(known, "checking") if _is_intact(row)}
+        finished, begun = _resume(out, settings)
+        rows = {row.path: row for row in track(finished + begun, "checking") if _is_intact(row)}
         missing = [video for video in data if video.path not in rows]
         if missing:
             _foretell(missing, len(data), out, settings)
-        broken = write_parts(missing, rows, out, settings, workers or os.cpu_count() or 1)
+        unchanged = {row.path for row in finished if row.path in rows}
+        wanted = [video for video in data if video.path not in unchanged]
+        numbers = [number_of(Path(row.packed.path)) for row in finished if row.packed]
+        first = max(numbers, default=-1) + 1
+        broken = write_parts(wanted, rows, out, settings, workers or os.cpu_count() or 1, first)
         kept = [_named_like(rows[video.path], video) for video in data if video.path in rows]
         if not kept:
             raise UsageError("none of the videos could be packed", hint="the warnings say why")
@@ -113,8 +117,8 @@ def _named_like(row: Video, video: Video) -> Video:
     return replace(row, label=video.label, split=video.split, group=video.group)
 
 
-def _resume(out: Path, settings: Settings) -> list[Video]:
-    """Return the rows that earlier runs have finished."""
+def _resume(out: Path, settings: Settings) -> tuple[list[Video], list[Video]]:
+    """Return the rows of the set, and those of parts that an interrupted run has added to it."""
     sweep(out)
     if not is_packed_set(out):
         _describe(out, settings, None)
@@ -125,10 +129,11 @@ def _resume(out: Path, settings: Settings) -> list[Video]:
             where=str(out),
             hint="choose another --out, or delete that folder",
         )
-    tables = [out / VIDEOS, *sorted(out.glob("part-*.jsonl"))]
-    rows = [row for table in tables if table.is_file() for row in read_manifest(table)]
-    _delete_unused(out, rows)
-    return rows
+    finished = read_manifest(out / VIDEOS) if (out / VIDEOS).is_file() else []
+    journals = sorted(out.glob("part-*.jsonl"))
+    begun = [row for journal in journals for row in read_manifest(journal)]
+    _delete_unused(out, finished + begun)
+    return finished, begun
 
 
 def _told(settings: dict[str, Any]) -> str:
@@ -185,13 +190,7 @@ def _foretell(videos: Sequence[Video], of: int, out: Path, settings: Settings) -
     total = sum((v.frames or 1) * settings.size(v)[0] * settings.size(v)[1] for v in videos)
     size = round(total * written / max(1, pixels))
     say(f"{len(videos)} of {of} videos to pack, which will take about {size / 1e9:.2f} GB")
-    free = shutil.disk_usage(out).free
-    if size > free:
-        raise UsageError(
-            f"{out} has room for {free / 1e9:.1f} GB, but the set needs about {size / 1e9:.1f}",
-            where=str(out),
-            hint="choose another place, a smaller size, or --format compact",
-        )
+    require_room(out, size, "the set; another place, a smaller size or --format compact may do")
 
 
 def _finish(out: Path, settings: Settings, rows: Sequence[Video]) -> None:

@@ -6,9 +6,10 @@ process that dies leaves finished parts behind and the next goes on from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
@@ -29,24 +30,51 @@ def write_parts(
     out: Path,
     settings: Settings,
     workers: int,
+    first: int,
 ) -> list[MediaError]:
-    """Pack the videos, enter them into ``rows``, and return what is wrong with the others."""
-    taken = [int(part.stem.removeprefix("part-")) for part in out.glob("part-*.bin")]
+    """Pack what is not among ``rows`` yet, enter it there, and return what is wrong with others.
+
+    The same videos always make the same parts, so that a set that was begun several times ends as
+    one that was begun once.
+
+    Args:
+        videos: What is cut into parts.
+        rows: Packed videos by their paths.
+        out: Folder of the set.
+        settings: How to pack.
+        workers: Videos decoded at a time.
+        first: Number of the first part.
+    """
+    cut = list(_cut(videos))
+    left = [[video for video in part if video.path not in rows] for part in cut]
+    spare = count(first + len(cut))
     done: SimpleQueue[Exception | None] = SimpleQueue()
     stop = Event()
     pool = ThreadPoolExecutor(workers, "pack")
     try:
         parts = [
-            pool.submit(_write_part, part, out / f"part-{number:05}.bin", settings, done, stop)
-            for number, part in enumerate(_cut(videos), max(taken, default=-1) + 1)
+            pool.submit(_write_part, part, _free(out, chain([number], spare)), settings, done, stop)
+            for number, part in enumerate(left, first)
+            if part
         ]
-        broken = list(_troubles(done, len(videos)))
+        broken = list(_troubles(done, sum(map(len, left))))
         for part in parts:
             rows |= {row.path: row for row in part.result()}
     finally:  # also when Ctrl-C ends the wait
         stop.set()
         pool.shutdown(cancel_futures=True)
     return broken
+
+
+def number_of(part: Path) -> int:
+    """Return the number of a part."""
+    return int(part.stem.removeprefix("part-"))
+
+
+def _free(out: Path, numbers: Iterable[int]) -> Path:
+    """Return the first part that is not there; one that is may have been left incomplete."""
+    paths = (out / f"part-{number:05}.bin" for number in numbers)
+    return next(path for path in paths if not path.exists())
 
 
 def _cut(videos: Sequence[Video]) -> Iterator[list[Video]]:

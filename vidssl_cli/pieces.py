@@ -77,7 +77,7 @@ def write_video(video: Video, file: BinaryIO, path: Path, settings: Settings) ->
     before = stamp(video.path)
     size = settings.size(video)
     try:
-        with SpooledTemporaryFile(_MEMORY) as aside:
+        with SpooledTemporaryFile(_MEMORY, dir=str(path.parent)) as aside:
             pictures, flow = Pieces(file), Pieces(aside)
             coder = settings.coder(size)
             for picture in stream_planes(video, range(video.frames or 0), size):

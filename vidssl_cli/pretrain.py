@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from vidssl_cli.console import say, warn
 from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
-from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
+from vidssl_cli.errors import Interrupted, MediaError, NoRoomError, UsageError, VidsslError
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
@@ -219,7 +219,8 @@ def recorded(
             if isinstance(error, KeyboardInterrupt):
                 error = Interrupted("interrupted between two checkpoints")
             state = error.code if isinstance(error, VidsslError) else "failed"
-            run.state(state, reason=str(error), skipped=len(run.skipped))
+            with suppress(NoRoomError):  # run.json then says "running", which no lock confirms
+                run.state(state, reason=str(error), skipped=len(run.skipped))
             raise
         finally:
             run.close()

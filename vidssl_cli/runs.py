@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked
+from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked, room_for
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe_files import resolved_yaml
 
@@ -77,11 +77,15 @@ class Run:
         if self._events is not None:
             self._events.close()
 
-    def rewind(self, step: int) -> None:
-        """Forget what was logged after a step, since it will be done again."""
+    def rewind(self, epoch: int, step: int) -> None:
+        """Forget what was logged later than so many epochs and steps: it will be done again."""
         self._first_step = step + 1
         path = self.folder / "metrics.jsonl"
-        kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
+        kept = [
+            json.dumps(row) + "\n"
+            for row in read_rows(path)
+            if (row["epoch"] < epoch if "epoch.loss" in row else row["step"] <= step)
+        ]
         atomic_write(path, "".join(kept))
 
     def skip(self, error: MediaError) -> None:
@@ -99,8 +103,9 @@ class Run:
         atomic_write(self.folder / "run.json", json.dumps(self.facts, indent=2) + "\n")
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        path, line = self.folder / name, json.dumps(row) + "\n"
+        with room_for(path, len(line)), path.open("a", encoding="utf-8") as file:
+            file.write(line)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -142,7 +147,7 @@ def open_run(
         raise UsageError(
             "--resume would go on with what --overwrite throws away", hint="give one of the two"
         )
-    text = resolved_yaml(recipe)
+    recipe_file, text = out / "recipe.yaml", resolved_yaml(recipe)
     if overwrite and out.exists():
         _discard(out)
     if _content(out):
@@ -153,11 +158,11 @@ def open_run(
                 hint="go on with it by --resume, or throw it away by --overwrite",
             )
         facts = read_facts(out)
-        if (out / "recipe.yaml").read_text(encoding="utf-8") != text:
+        if recipe_file.exists() and recipe_file.read_text(encoding="utf-8") != text:
             raise UsageError(
                 f"{out} was made by another recipe",
-                where=str(out / "recipe.yaml"),
-                hint=f"compare with `vidssl recipes show {out / 'recipe.yaml'}`",
+                where=str(recipe_file),
+                hint=f"compare with `vidssl recipes show {recipe_file}`",
             )
         if facts["data"] != data_digest:
             raise UsageError(
@@ -177,6 +182,9 @@ def open_run(
                 where=str(out),
                 hint="give the same --from (and --scratch), or start a new run",
             )
+        if not recipe_file.exists():  # killed before it was there
+            atomic_write(recipe_file, text)
+        _drop_half_row(out / "bad_media.jsonl")
         return Run(out, facts)
     facts = {
         "task": recipe.task,
@@ -191,9 +199,17 @@ def open_run(
     }
     out.mkdir(parents=True, exist_ok=True)
     run = Run(out, facts)
-    atomic_write(out / "recipe.yaml", text)
-    run.state("running")
+    run.state("running")  # comes first, since it makes the folder one that can be gone on with
+    atomic_write(recipe_file, text)
     return run
+
+
+def _drop_half_row(path: Path) -> None:
+    """Drop a row that was cut short when its process was killed, so that the next has its line."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        atomic_write(path, whole)
 
 
 @contextmanager
@@ -207,7 +223,7 @@ def occupied(out: Path, task: str) -> Iterator[None]:
     Raises:
         VidsslError: Another process trains there.
     """
-    if _content(out) and not (out / "run.json").is_file():
+    if _content(out) and not (out / "run.json").is_file() and not (out / LOCK).exists():
         yield  # nothing is left in what is no run directory: `open_run` refuses it
         return
     with locked(out, f"vidssl {task}"):
@@ -281,13 +297,14 @@ def _discard(out: Path) -> None:
             where=str(out),
             hint="choose another --out",
         )
-    for path in _content(out):
+    # What makes it a run comes last, so that the command can be given again if it is killed.
+    for path in sorted(_content(out), key=lambda path: path.name == "run.json"):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _content(out: Path) -> list[Path]:
-    """Return what is in a folder, if it is there, but for the lock."""
-    return [path for path in out.iterdir() if path.name != LOCK] if out.is_dir() else []
+    """Return what is in a folder, if it is there, but for the lock and what was half written."""
+    return list(out.glob("[!.]*")) if out.is_dir() else []
 
 
 def _git_commit() -> str | None:

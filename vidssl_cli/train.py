@@ -54,6 +54,7 @@ def fit(
     Raises:
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
         VidsslError: the loss is not finite.
+        NoRoomError: the disk is too small for checkpoints; those that are there are as they were.
     """
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
@@ -61,7 +62,9 @@ def fit(
     if (last := run.checkpoints / "last").exists():
         progress = checkpoint.restore(last.resolve(), learner, optimizer)
     if world.leads:
-        run.rewind(progress.step)
+        checkpoint.tidy(run.checkpoints, progress)
+        run.rewind(progress.epoch, progress.step)
+        checkpoint.require_room_for(run.checkpoints, learner, optimizer)
     precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
     if world.leads:
         run.state("running", precision=precision)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from vidssl_cli.checkpoint import load_weights, read_tensors
+from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.embed import Encoder
 from vidssl_cli.finetune import finetune
 from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pretrain import Session
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load
-from vidssl_cli.runs import checkpoint_of, read_facts
+from vidssl_cli.runs import read_facts
 from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Classifier:
         classes = facts["classes"]
         encoder = Encoder.load(run, device)
         learner = FinetuneLearner(cast(Any, encoder.backbone), len(classes), recipe)
-        last = checkpoint_of(run, "last")
-        load_weights(learner, read_tensors(last), last)
+        last, tensors = read_newest(run, "last", read_tensors)
+        load_weights(learner, tensors, last)
         learner.to(encoder.device).eval()
         return cls(encoder, learner, classes, facts["skipped"])
 

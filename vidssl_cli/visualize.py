@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from vidssl_cli import augment, heat, pages
+from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.clips import Windows
 from vidssl_cli.console import track, warn
 from vidssl_cli.embed import Encoder
@@ -185,14 +186,14 @@ def _write(
     """Write the files of a clip."""
     rows = list(pictures.values())
     sheet, movie = out / f"{clip.name}.png", out / f"{clip.name}.mp4"
-    sheet.write_bytes(encode_png(heat.sheet(rows)))
+    atomic_write(sheet, encode_png(heat.sheet(rows)))
     write_mp4(movie, heat.side_by_side(rows), RATE, crf=18)
     if singles:
         (out / clip.name).mkdir(exist_ok=True)
         for kind, sequence in pictures.items():
             for number, picture in enumerate(sequence):
                 path = out / clip.name / f"{number:03d}-{kind}.png"
-                path.write_bytes(encode_png(picture))
+                atomic_write(path, encode_png(picture))
     video = clip.query.video
     return Drawing(video.path, video.label, clip.frames.tolist(), shown, str(sheet), str(movie))
 

@@ -64,9 +64,11 @@ def scan(
     if out.suffix != ".jsonl" or out.is_dir():
         raise UsageError(f"--out {out} is not a name for a manifest", hint="it ends in .jsonl")
 
+    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.scan import open_data
     from vidssl_cli.videos import write_manifest
 
+    require_writable(out)
     videos, broken = open_data(
         source,
         split=split,
@@ -140,9 +142,11 @@ def pack(
 
     resize = short_side or _parse_size(size)
 
+    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.pack import pack as make
     from vidssl_cli.scan import open_data
 
+    require_writable(out)
     videos, broken = open_data(
         source,
         split=split,
@@ -202,9 +206,11 @@ def scores(
 
     resize = short_side or _parse_size(size)
 
+    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.scan import open_data
     from vidssl_cli.scoring import Scoring, score_videos
 
+    require_writable(out)
     videos, broken = open_data(
         source,
         split=split,

@@ -46,7 +46,8 @@ def evaluate(
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.artefacts import require_writable
+    from vidssl_cli.console import emit_json, warn
     from vidssl_cli.corpora import recognise
     from vidssl_cli.embed import Encoder
     from vidssl_cli.evaluate import as_json as report_as_json
@@ -55,6 +56,13 @@ def evaluate(
     from vidssl_cli.published import rows
     from vidssl_cli.scan import open_data
 
+    require_writable(out or run)
+    store: Path | None = run / "features"
+    try:
+        require_writable(run / "features")
+    except OSError as error:
+        warn(f"{error.strerror}: {run}; what the network says of the videos is not kept")
+        store = None
     rows()  # a file that cannot be read is no surprise at the end
     encoder = Encoder.load(run, device, checkpoint)
     videos, _ = open_data(data, split=split)
@@ -67,7 +75,7 @@ def evaluate(
         run,
         checkpoint,
         splits=lambda number: open_data(data, split=number, known=known)[0],
-        store=run / "features",
+        store=store,
         dataset=recognise(videos, dataset),
         split=split,
     )

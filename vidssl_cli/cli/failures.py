@@ -7,6 +7,7 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -100,7 +101,8 @@ def _tell(error: VidsslError, *, as_json: bool) -> int:
         console.stderr.print(f"hint: {error.hint}", markup=False, soft_wrap=True)
     if as_json:
         document = {"code": error.code, "message": str(error), "where": error.where}
-        console.emit_json({"error": document})
+        with suppress(OSError):  # where stdout is a full disk, stderr has told it
+            console.emit_json({"error": document})
     return error.status
 
 

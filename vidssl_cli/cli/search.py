@@ -72,12 +72,14 @@ def index(
     """
     from dataclasses import asdict
 
+    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.console import emit_json
     from vidssl_cli.embed import Encoder
     from vidssl_cli.errors import SkippedMediaError, UsageError
     from vidssl_cli.index import build_index, unchanged_videos
     from vidssl_cli.scan import open_data
 
+    require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)
     known = {} if overwrite else unchanged_videos(out)
     found, broken = open_data(data, split=split, known=known)
@@ -133,12 +135,15 @@ def retrieve(
 
     Likeness is cosine similarity of what the network makes of them.
     """
+    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.console import emit_json, say
     from vidssl_cli.errors import SkippedMediaError
     from vidssl_cli.generations import open_index
     from vidssl_cli.retrieve import as_json as answers_as_json
     from vidssl_cli.retrieve import retrieve as carry_out
 
+    if page:
+        require_writable(page)
     index = open_index(folder)
     answers, broken = carry_out(
         index, queries, top=top, level=level.value, exclude_self=exclude_self, device=device

@@ -87,6 +87,7 @@ def sweep(
     members = plan.members(_opener(split))
     _look_for([data, *([evaluate_on] if evaluate_on else [])], split)
 
+    from vidssl_cli.artefacts import locked
     from vidssl_cli.console import emit, emit_json
 
     lines = [line(member) for member in members if member.commands]
@@ -96,7 +97,8 @@ def sweep(
         for each in () if as_json else lines:
             emit(each)
         return
-    statuses = carry_out(members, jobs)
+    with locked(out, "vidssl sweep"):
+        statuses = carry_out(members, jobs)
     _show(out, members, statuses, as_json)
 
 

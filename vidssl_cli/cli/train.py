@@ -63,6 +63,7 @@ def pretrain(
 
     from dataclasses import asdict
 
+    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.console import emit, emit_json, say
     from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
@@ -70,6 +71,8 @@ def pretrain(
     from vidssl_cli.scan import open_data
     from vidssl_cli.videos import training_part
 
+    if not dry_run:
+        require_writable(out)
     videos, broken = open_data(data, split=split)
     train = training_part(videos)
     say(f"learning from {len(train)} of {len(videos)} videos")
@@ -111,11 +114,13 @@ def finetune(
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
+    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.console import emit_json
     from vidssl_cli.finetune import finetune as carry_out
     from vidssl_cli.pretrain import Session
     from vidssl_cli.scan import open_data
 
+    require_writable(out)
     videos, broken = open_data(data, split=split)
     session = Session(out, resume, overwrite, device, workers, dataset=dataset, split=split)
     report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)

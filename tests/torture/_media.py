@@ -1,0 +1,44 @@
+"""What commands need to be tried: videos of moving noise, and a recipe of a second."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vidssl_cli.encode import write_mp4
+from vidssl_cli.probe import probe
+from vidssl_cli.videos import write_manifest
+
+RECIPE = {
+    "input": {"resize": [24, 32], "crop": 16},
+    "backbone": {"name": "r3d", "depth": 10, "width": 4},
+    "sampler": {"name": "pace", "frames": 4, "paces": [1, 2]},
+    "pretext": [{"name": "pace"}],
+    "evaluation": {"clips": 2},
+    "train": {
+        "epochs": 3,
+        "batch_videos": 4,
+        "precision": "fp32",
+        "optimizer": {"name": "adamw", "lr": 1e-3},
+        "schedule": {"name": "constant"},
+    },
+}
+
+
+def write_media(shared: Path) -> None:
+    """Write ``videos/*.mp4``, their ``videos.jsonl`` (four of eight to train), ``recipe.json``."""
+    videos = []
+    (shared / "videos").mkdir()
+    for number in range(8):
+        draws = np.random.default_rng(number)
+        texture = draws.integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        frames = [np.roll(texture, step * (1 + number % 2), axis=1) for step in range(16)]
+        path = shared / "videos" / f"{number}.mp4"
+        write_mp4(path, np.stack(frames), 25)
+        split = "train" if number < 4 else "test"
+        videos.append(replace(probe(str(path)), label=f"class {number % 2}", split=split))
+    write_manifest(shared / "videos.jsonl", videos)
+    (shared / "recipe.json").write_text(json.dumps(RECIPE))
