@@ -19,9 +19,8 @@ generations whatever a builder does meanwhile.
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from vidssl_cli import search
+from vidssl_cli import sealed, search
 from vidssl_cli.artefacts import MANIFEST, atomic_write, publish, sha256, verify
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe import Evaluation, Section
@@ -42,6 +41,12 @@ if TYPE_CHECKING:
 Level = Literal["video", "clip"]
 LEVELS: tuple[Level, Level] = ("video", "clip")
 POINTER = "CURRENT"
+FACTS, GALLERY = "index.json", "gallery.jsonl"
+ARRAYS = ("clip", "video", "clips", "spans", "stamps", "scaling")
+FILES = (FACTS, GALLERY, *(f"{name}.npy" for name in ARRAYS))
+"""What is read of every generation."""
+
+_HINT = "restore the index from a copy, or index the data again with --overwrite"
 
 
 class Facts(Section):
@@ -86,8 +91,15 @@ class Gallery:
 class Index:
     """One generation, open for searching; features are read from disk as they are needed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Collection[str]) -> None:
+        """Open a generation.
+
+        Args:
+            folder: Where it is.
+            files: Names of the files in it that were verified; no other is read.
+        """
         self.folder = folder
+        self._files = files
         self.facts = Facts.model_validate_json((folder / "index.json").read_bytes())
         self.gallery = Gallery(
             read_manifest(folder / "gallery.jsonl"),
@@ -117,21 +129,35 @@ class Index:
         """Return the vectors (n, D) of some entries of a level."""
         return self.unit(level, self._raw[level][ids])
 
-    def engine(self, level: Level, device: str) -> search.Engine:
+    def engine(self, level: Level, device: str, foreign: Path | None = None) -> search.Engine:
         """Return what searches a level.
+
+        Args:
+            level: ``video`` or ``clip``.
+            device: To search on.
+            foreign: A FAISS index of the same vectors to search instead, which vidssl did not
+                write.
 
         Raises:
             VidsslError: The index needs FAISS, which is not installed.
+            DamagedFileError: The foreign one is no index of these vectors.
         """
+        if foreign:
+            size, dimension = self._raw[level].shape
+            return search.foreign_engine(foreign, size, dimension, device)
         faiss = search.load_faiss()
-        path = self.folder / f"{level}.faiss"
+        name = f"{level}.faiss"
         exact = self.facts.factory == search.EXACT
         by_torch = faiss is None or (device.startswith("cuda") and not search.has_gpu(faiss))
-        if exact and (by_torch or not path.is_file()):
+        if exact and (by_torch or name not in self._files):
             vectors = self.unit(level, self._raw[level]).astype(np.float32)
             return search.torch_engine(vectors, device)
         faiss = search.require_faiss(self.facts.factory)
-        return search.faiss_engine(faiss.read_index(str(path)), device)
+        if name not in self._files:
+            raise DamagedFileError(
+                f"the manifest does not name {name}", where=str(self.folder / MANIFEST), hint=_HINT
+            )
+        return search.faiss_engine(faiss.read_index(str(self.folder / name)), device)
 
 
 def open_index(folder: Path) -> Index:
@@ -144,10 +170,15 @@ def open_index(folder: Path) -> Index:
     while True:
         name, digest = _read_pointer(folder)
         try:
-            verify(folder / name)
-            if sha256(folder / name / MANIFEST) != digest:
-                raise _damaged_pointer(folder)
-            return Index(folder / name)
+            manifest = folder / name / MANIFEST
+            if manifest.is_file() and (found := sha256(manifest)) != digest:
+                raise DamagedFileError(
+                    f"the manifest is not the one that {POINTER} means: its SHA-256 is {found}, "
+                    f"not {digest}",
+                    where=str(manifest),
+                    hint=_HINT,
+                )
+            return Index(folder / name, verify(folder / name, *FILES))
         except ValidationError as error:
             raise DamagedFileError(
                 f"the index was made by another version of vidssl ({error.error_count()} "
@@ -182,7 +213,7 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
 
     publish(folder / name, write)
     pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
-    atomic_write(folder / POINTER, json.dumps(pointer) + "\n")
+    atomic_write(folder / POINTER, sealed.render(pointer))
     for old in folder.glob("generation-*"):
         if old.name not in {name, previous}:
             shutil.rmtree(old)
@@ -196,29 +227,22 @@ def is_index(folder: Path) -> bool:
 
 def _read_pointer(folder: Path) -> tuple[str, str]:
     path = folder / POINTER
-    if not path.is_file():
+    if not path.is_file() and not any(folder.glob("generation-*")):
         raise UsageError(
             f"{folder} is not an index: it has no {POINTER}",
             where=str(folder),
             hint="give the folder that --out named in `vidssl index`",
         )
-    try:
-        pointer = json.loads(path.read_bytes())
-        name, digest = pointer["generation"], pointer["manifest"]
-        known = (folder / name).parent == folder and (folder / name).is_dir()
-    except (ValueError, LookupError, TypeError):
-        known = False
-    if not known:
-        raise _damaged_pointer(folder)
+    pointer = sealed.read(path, _HINT)
+    name: str = pointer["generation"]
+    digest: str = pointer["manifest"]
+    if (folder / name).parent != folder or not (folder / name).is_dir():
+        raise DamagedFileError(
+            f"there is no {name}, whose manifest had the SHA-256 {digest}",
+            where=str(path),
+            hint=_HINT,
+        )
     return name, digest
-
-
-def _damaged_pointer(folder: Path) -> DamagedFileError:
-    return DamagedFileError(
-        "the file does not name a whole generation of this index",
-        where=str(folder / POINTER),
-        hint="restore the index from a copy, or index the data again with --overwrite",
-    )
 
 
 def _next_name(folder: Path) -> tuple[str, str | None]:
