@@ -19,6 +19,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from vidssl_cli import sealed
+from vidssl_cli.artefacts import sha256
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.probe import probe
 
@@ -293,9 +295,11 @@ def make_run():
     def make(folder, *reports, seed=0, state="finished", recipe=HAND_MADE, epochs=4, **facts):
         folder.mkdir(parents=True)
         (folder / "recipe.yaml").write_text(recipe.replace("SEED", str(seed)))
+        digests = {"recipe.yaml": sha256(folder / "recipe.yaml")}
         known = {"task": "pretrain", "seed": seed, "state": state, "argv": ["vidssl", "pretrain"]}
         known |= {"updated": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2.13.0"}}
-        (folder / "run.json").write_text(json.dumps(known | facts))
+        known |= {"files": digests}
+        (folder / "run.json").write_bytes(sealed.render(known | facts))
         rows = []
         for epoch in range(epochs):
             rows += [{"step": 2 * epoch + step, "epoch": epoch, "loss": 4.0 - epoch / 2 + seed,
@@ -308,7 +312,7 @@ def make_run():
         for number, report in enumerate(reports):
             place = folder / "evaluations" / f"{report['evaluator']}-{number}"
             place.mkdir(parents=True)
-            (place / "report.json").write_text(json.dumps(report))
+            (place / "report.json").write_bytes(sealed.render(report))
         return folder
 
     return make

@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 
-from vidssl_cli import artefacts
+from vidssl_cli import artefacts, sealed
 from vidssl_cli.errors import DamagedFileError, NoRoomError, VidsslError
 
 
@@ -96,10 +96,53 @@ def test_a_truncated_file_is_refused_by_its_size(published):
 
 
 def test_a_manifest_cannot_name_files_outside(published):
-    content = artefacts._render_manifest({"../secret": {"size": 1, "sha256": "0"}})
-    (published / "manifest.json").write_bytes(content)
+    files = {"../secret": {"size": 1, "sha256": "0"}}
+    (published / "manifest.json").write_bytes(sealed.render({"files": files}))
     with pytest.raises(DamagedFileError, match="outside"):
         artefacts.verify(published)
+
+
+def test_what_is_needed_must_be_in_the_manifest(published):
+    assert artefacts.intact(published, "weights") == published / "weights"
+    (published / "weights").write_bytes(b"damaged")
+    assert artefacts.intact(published, "sub/notes.json").is_file()  # looks at no other file
+    with pytest.raises(DamagedFileError, match="damaged"):
+        artefacts.intact(published, "weights")
+    (published / "added").write_text("not sealed")
+    for check in (artefacts.verify, artefacts.intact):
+        with pytest.raises(DamagedFileError, match="does not name added"):
+            check(published, "added")
+
+
+def test_a_noted_file_is_refused_once_it_differs_and_taken_without_its_note(tmp_path):
+    path = tmp_path / "caf\udce9.jsonl"
+    artefacts.write_noted(path, b"one\n")
+    assert artefacts.read_noted(path) == b"one\n"
+    note = artefacts.note_of(path)
+    command = ["sha256sum", "--check", "--status", note.name]
+    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+    artefacts.write_noted(path, b"two\n")
+    assert artefacts.read_noted(path) == b"two\n"
+    path.write_bytes(b"mine\n")
+    with pytest.raises(DamagedFileError, match="is not what") as caught:
+        artefacts.read_noted(path)
+    assert caught.value.where == str(path)
+    assert str(note) in caught.value.hint
+    note.unlink()
+    assert artefacts.read_noted(path) == b"mine\n"
+
+
+def test_a_crash_leaves_no_note_of_another_content(tmp_path, monkeypatch):
+    path = tmp_path / "m.jsonl"
+    artefacts.write_noted(path, b"one\n")
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artefacts, "atomic_write", crash)
+    with pytest.raises(KeyboardInterrupt):
+        artefacts.write_noted(path, b"two\n")
+    assert artefacts.read_noted(path) == b"one\n"
 
 
 def test_files_that_the_manifest_does_not_name_are_ignored(published):

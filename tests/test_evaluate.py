@@ -13,6 +13,7 @@ from vidssl_cli.charts import curves
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.evaluate import as_json, evaluate, show
+from vidssl_cli.features import Shelf
 from vidssl_cli.held_out import own_task
 from vidssl_cli.hooks import Curves, EvaluatorOptions, Report
 from vidssl_cli.pretrain import Session, pretrain
@@ -215,6 +216,19 @@ def test_damaged_features_are_refused_before_they_are_read(run, toy_videos, tmp_
     values.write_bytes(content)
     with pytest.raises(DamagedFileError, match="SHA-256"):
         measure(run, toy_videos, store)
+
+
+def test_features_that_another_network_made_are_refused(tmp_path):
+    key = {"weights": "mine"}
+    Shelf(tmp_path, key).add({"row": np.ones((1, 2), np.float32)})
+    (part,) = tmp_path.glob("*/*")
+    Shelf(tmp_path, {"weights": "other"}).add({"row": np.zeros((1, 2), np.float32)})
+    (other,) = set(tmp_path.glob("*/*")) - {part}
+    shutil.rmtree(part)
+    shutil.copytree(other, part)
+    with pytest.raises(DamagedFileError, match="made in another way") as caught:
+        Shelf(tmp_path, key)
+    assert caught.value.where == str(part)
 
 
 def test_other_splits_are_opened_by_number(encoder, toy_videos):

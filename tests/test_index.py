@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli import search
+from vidssl_cli import sealed, search
 from vidssl_cli.artefacts import locked, sha256
 from vidssl_cli.cli.failures import run
 from vidssl_cli.embed import Encoder
@@ -212,7 +212,7 @@ def test_every_file_is_checked_before_it_is_read(encoder, videos, tmp_path, caps
     folder = tmp_path / "index"
     build_index(encoder, videos, folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    assert len(files) == 15
+    assert len(files) == 16
     for path in files:
         whole = path.read_bytes()
         damaged = bytearray(whole)
@@ -289,9 +289,64 @@ def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
     publish(folder / "generation-000002", write)
     digest = sha256(folder / "generation-000002" / MANIFEST)
     pointer = {"generation": "generation-000002", "manifest": digest}
-    atomic_write(folder / "CURRENT", json.dumps(pointer))
+    atomic_write(folder / "CURRENT", sealed.render(pointer))
     with pytest.raises(DamagedFileError, match="another version"):
         open_index(folder)
+
+
+def test_a_faiss_file_that_nobody_sealed_is_not_read(encoder, videos, tmp_path, monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    with monkeypatch.context() as without:
+        without.setattr(search, "load_faiss", lambda: None)
+        build_index(encoder, videos, tmp_path / "index")
+    index = open_index(tmp_path / "index")
+    (index.folder / "video.faiss").write_bytes(b"crafted")
+    monkeypatch.setattr(faiss, "read_index", lambda *_: pytest.fail("read"))
+    query = index.vectors("video", np.arange(1)).astype(np.float32)
+    assert index.engine("video", "cpu")(query, 1).tolist() == [[0]]
+
+
+def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, tmp_path, capsys):
+    from vidssl_cli.cli import app
+
+    faiss = pytest.importorskip("faiss")
+    build_index(encoder, videos, tmp_path / "index")
+    index = open_index(tmp_path / "index")
+    vectors = index.vectors("video", np.arange(len(videos))).astype(np.float32)
+    numbered = faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1]))
+    numbered.add_with_ids(vectors, np.arange(len(videos)) + 7)
+    fewer = search.build_faiss(vectors[1:], "Flat")
+    whole = search.build_faiss(vectors, "SQ8")
+    for name, foreign in (("numbered", numbered), ("fewer", fewer), ("whole", whole)):
+        faiss.write_index(foreign, str(tmp_path / name))
+    (tmp_path / "noise").write_bytes(b"IxFI" + bytes(range(99)))
+    words = ["retrieve", str(tmp_path / "index"), "#1", "--json"]
+    assert run(app, words) == 0
+    answers = capsys.readouterr().out
+    assert run(app, [*words, "--foreign-faiss", str(tmp_path / "whole")]) == 0
+    told = capsys.readouterr()
+    assert told.out == answers
+    assert "FAISS checks little of what it reads" in told.err
+    for name, problem in (
+        ("numbered", "answers with the number"),
+        ("fewer", "vectors of"),
+        ("noise", "FAISS cannot read it"),
+    ):
+        assert run(app, [*words[:3], "--foreign-faiss", str(tmp_path / name)]) == 4
+        told = capsys.readouterr().err
+        assert problem in told
+        assert str(tmp_path / name) in told
+    assert run(app, [*words[:3], "--foreign-faiss", str(tmp_path / "none")]) == 2
+
+
+@pytest.mark.parametrize("lost", ["CURRENT", "generation-000001"])
+def test_an_index_that_lost_a_part_is_damaged_not_foreign(encoder, videos, tmp_path, lost):
+    build_index(encoder, videos[:2], tmp_path / "index")
+    part = tmp_path / "index" / lost
+    part.unlink() if part.is_file() else shutil.rmtree(part)
+    with pytest.raises((DamagedFileError, UsageError)) as caught:
+        open_index(tmp_path / "index")
+    assert caught.value.status == 4
 
 
 def test_a_folder_that_is_no_index_is_told(tmp_path):

@@ -285,6 +285,57 @@ def test_a_table_that_was_edited_is_refused(sources, tmp_path):
         open_data(tmp_path / "set")
 
 
+def test_a_damaged_table_is_made_anew_and_not_believed(sources, tmp_path, capsys):
+    out = tmp_path / "set"
+    made = pack(sources, out, resize=SIZE).videos
+    table = out / "videos.jsonl"
+    table.write_text(table.read_text().replace('"frames": 9', '"frames": 8'))
+    again = pack(sources, out, resize=SIZE).videos
+    assert [video.frames for video in again] == [video.frames for video in made]
+    assert "packed anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("harm", ["appended", "cut", "gone"])
+def test_a_part_of_another_size_is_refused_when_the_set_is_opened(sources, tmp_path, harm):
+    pack(sources, tmp_path / "set", resize=SIZE)
+    (part,) = (tmp_path / "set").glob("*.bin")
+    content = part.read_bytes()
+    part.unlink()
+    if harm != "gone":
+        part.write_bytes(content + b"\0" if harm == "appended" else content[:-1])
+    with pytest.raises(DamagedFileError, match="bytes") as caught:
+        open_data(tmp_path / "set")
+    assert caught.value.where == str(part)
+
+
+def test_a_set_without_its_description_is_damaged(sources, tmp_path):
+    pack(sources, tmp_path / "set", resize=SIZE)
+    (tmp_path / "set" / "pack.json").unlink()
+    with pytest.raises(DamagedFileError, match="missing"):
+        open_data(tmp_path / "set")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_row_that_claims_more_frames_reads_no_other_videos_bytes(sources, tmp_path, form):
+    video = pack(sources, tmp_path / "set", resize=SIZE, form=form).videos[0]
+    with pytest.raises(DamagedFileError):
+        read_frames(replace(video, frames=video.frames + 1), [video.frames], SIZE)
+
+
+@pytest.mark.parametrize("place", ["pictures", "flow"])
+def test_every_byte_of_a_set_can_be_checked(sources, tmp_path, place):
+    video = pack(sources[:1], tmp_path / "set", resize=SIZE, flow="dis").videos[0]
+    unpack.verify_packed(video)
+    kept = video.packed if place == "pictures" else video.packed.flow
+    part = Path(video.packed.path)
+    content = bytearray(part.read_bytes())
+    content[kept.offset + kept.bytes // 2] ^= 1
+    part.write_bytes(content)
+    unpack._intact.clear()
+    with pytest.raises(DamagedFileError, match=kept.sha256):
+        unpack.verify_packed(video)
+
+
 def test_a_changed_source_is_noticed(sources, tmp_path, make_video):
     out = tmp_path / "set"
     pack(sources, out, resize=SIZE)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidssl_cli import sealed
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
 from vidssl_cli.recipe_files import load, resolved_yaml
@@ -161,8 +162,8 @@ def test_a_model_stands_beside_runs(two_recipes, made_up_report, toy_encoder, ca
     model = two_recipes / "imported"
     toy_encoder().export(model)
     (model / "evaluations" / "retrieval-1").mkdir(parents=True)
-    report = json.dumps(made_up_report(0.7))
-    (model / "evaluations" / "retrieval-1" / "report.json").write_text(report)
+    report = sealed.render(made_up_report(0.7))
+    (model / "evaluations" / "retrieval-1" / "report.json").write_bytes(report)
     page = two_recipes / "page.html"
     assert call(app, ["report", str(two_recipes), "--out", str(page), "--markdown"]) == 0
     assert "| imported | 70.0 | 1 |" in capfd.readouterr().out
@@ -384,23 +385,17 @@ def test_the_command_writes_what_it_is_asked_for(two_recipes, tmp_path, capfd):
     assert call(app, ["report", str(tmp_path / "empty")]) == 2
 
 
-ROWS = '{"evaluator": "x", "options": {}, "rows": '
-
-
 @pytest.mark.parametrize(
     "content",
     [
-        "{",
-        "[]",
-        '{"evaluator": "x"}',
-        f"{ROWS}[]}}",
-        f'{ROWS}[{{"top1": 0.5}}]}}',
-        f'{ROWS}[{{"weights": "run"}}], "figures": [{{"kind": "curves"}}]}}',
+        {"rows": []},
+        {"rows": [{"top1": 0.5}]},
+        {"rows": [{"weights": "run"}], "figures": [{"kind": "curves"}]},
     ],
 )
 def test_a_foreign_report_is_refused_by_name(two_recipes, content, capfd):
     path = next(two_recipes.rglob("report.json"))
-    path.write_text(content)
+    path.write_bytes(sealed.render({"evaluator": "x", "options": {}} | content))
     assert call(app, ["report", str(two_recipes)]) == 4
     told = capfd.readouterr().err
     assert f"error: {path}: is not a report of `vidssl evaluate`" in told

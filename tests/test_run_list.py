@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vidssl_cli import runs
+from vidssl_cli import runs, sealed
+from vidssl_cli.artefacts import verify
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
-from vidssl_cli.records import Record
+from vidssl_cli.records import Record, find_runs
 from vidssl_cli.run_list import age, lines, sort, standings
 
 
@@ -105,7 +106,7 @@ def test_what_is_damaged_is_named_and_left_out(make_run, made_up_report, tmp_pat
     torn = make_run(tmp_path / "torn")
     (torn / "run.json").write_text("{")
     foreign = make_run(tmp_path / "foreign")
-    (foreign / "run.json").write_text('["not", "ours"]')
+    (foreign / "run.json").write_text('{"not": "ours"}')
     make_run(tmp_path / "bare", recipe="sampler: {name: pace}\n")
     half = make_run(tmp_path / "half", made_up_report(0.2))
     next(half.rglob("report.json")).write_text('{"evaluator": 3}')
@@ -120,16 +121,53 @@ def test_what_is_damaged_is_named_and_left_out(make_run, made_up_report, tmp_pat
         Record.read(half).evaluations()
 
 
+def test_a_report_of_another_run_is_refused(make_run, made_up_report, tmp_path):
+    one, other = (make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    for folder in (one, other):
+        report = made_up_report(0.2) | {"run": runs.identity(one)}
+        place = folder / "evaluations" / "retrieval-1" / "report.json"
+        place.parent.mkdir(parents=True)
+        place.write_bytes(sealed.render(report))
+    assert len(Record.read(one).evaluations()) == 1
+    with pytest.raises(DamagedFileError, match="is of another run"):
+        Record.read(other).evaluations()
+
+
+@pytest.mark.parametrize("name", ["run.json", "recipe.yaml"])
+@pytest.mark.parametrize("harm", ["edited", "gone"])
+def test_files_of_a_run_are_checked_before_they_are_read(make_run, tmp_path, name, harm):
+    folder = make_run(tmp_path / "run")
+    (folder / "checkpoints").mkdir()
+    (folder / "model.json").write_text("{}")
+    if harm == "gone":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text((folder / name).read_text().replace("4", "5", 1))
+    assert [*find_runs([tmp_path])] == [folder] or name == "run.json"
+    with pytest.raises(DamagedFileError):
+        runs.intact(folder, "recipe.yaml")
+
+
+def test_a_checkpoint_that_is_gone_is_damage_not_a_fresh_start(make_run, tmp_path):
+    folder = make_run(tmp_path / "run")
+    (folder / "checkpoints").mkdir()
+    with pytest.raises(UsageError, match="has no checkpoint"):
+        runs.checkpoint_of(folder, "last")
+    (folder / "checkpoints" / "last").symlink_to("epoch-0001-step-00000009")
+    with pytest.raises(DamagedFileError):
+        verify(runs.checkpoint_of(folder, "last"))
+
+
 def test_a_finetuning_has_its_own_figures(make_run, tmp_path):
     folder = make_run(tmp_path / "tuned", recipe="task: finetune\ntrain: {epochs: 1}\n")
     rows = [{"checkpoint": name, "clip_accuracy": 0.25, "video_accuracy": 0.5}
             for name in ("last", "best")]  # fmt: skip
-    (folder / "report.json").write_text(json.dumps({"rows": rows, "chance": 0.1}))
+    (folder / "report.json").write_bytes(sealed.render({"rows": rows, "chance": 0.1}))
     (evaluation,) = Record.read(folder).evaluations()
     assert evaluation.figure("run", "video_accuracy") == 0.5
     assert evaluation.chances == {"clip_accuracy": 0.1, "video_accuracy": 0.1}
     assert Record.read(folder).method == "finetune"
-    (folder / "report.json").write_text(json.dumps({"rows": []}))
+    (folder / "report.json").write_bytes(sealed.render({"rows": []}))
     with pytest.raises(DamagedFileError, match="vidssl finetune"):
         Record.read(folder).evaluations()
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidssl_cli.artefacts import note_of
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.encode import write_mp4
@@ -151,6 +152,7 @@ def test_missing_and_stale_scores_are_told(toy_videos, tmp_path, scored, harm, c
         lines = path.read_text().splitlines()
         row = json.loads(lines[-1]) | {"bytes": 1, "sha256": "0" * 64}
         path.write_text("\n".join([*lines[:-1], json.dumps(row)]))
+        note_of(path).unlink()
     with pytest.raises(UsageError, match=complaint) as caught:
         scores_of(path, toy_videos)
     assert caught.value.where == str(path)
@@ -170,6 +172,7 @@ def test_touched_and_packed_videos_keep_their_scores(toy_videos, tmp_path, score
     path = scored([0.3, 0.4])
     lines = path.read_text().splitlines()
     path.write_text(lines[0] + "\n" + json.dumps(json.loads(lines[1]) | {"mtime_ns": 5}))
+    note_of(path).unlink()
     packed = pack(toy_videos[:1], tmp_path / "set", resize=(24, 32)).videos
     for videos in (toy_videos[:1], packed):
         assert scores_of(path, videos) == (16, [(0.3, 0.4)])

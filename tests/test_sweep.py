@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from vidssl_cli import sealed
+from vidssl_cli.artefacts import sha256
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
 from vidssl_cli.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
@@ -41,7 +43,9 @@ def finish(member, state="finished", step="epoch-0001-step-00000009"):
     (member.run / "checkpoints" / "last").symlink_to(step)
     recipe = load_as(PretrainRecipe, member.recipe, sets)
     (member.run / "recipe.yaml").write_text(resolved_yaml(recipe))
-    (member.run / "run.json").write_text(json.dumps({"state": state, "seed": member.seed}))
+    digests = {"recipe.yaml": sha256(member.run / "recipe.yaml")}
+    facts = {"state": state, "seed": member.seed, "files": digests}
+    (member.run / "run.json").write_bytes(sealed.render(facts))
 
 
 def measure(member, evaluator, data=DIGEST, trained="epoch-0001-step-00000009", **options):
@@ -54,7 +58,7 @@ def measure(member, evaluator, data=DIGEST, trained="epoch-0001-step-00000009", 
     folder.mkdir(parents=True)
     report = {"evaluator": evaluator, "options": chosen, "rows": [{"weights": "run", "top1": 0.5}]}
     report |= {"data": data, "checkpoint": "last", "trained": trained}
-    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "report.json").write_bytes(sealed.render(report))
 
 
 def test_members_are_every_value_with_every_other_seed_after_seed(tmp_path):

@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli import runs
+from vidssl_cli import runs, sealed
+from vidssl_cli.artefacts import note_of
 from vidssl_cli.clips import Batch
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import MediaError, Preempted, UsageError
@@ -394,9 +395,9 @@ def test_a_resumed_run_keeps_the_precision_it_began_with(toy_recipe, toy_videos,
     recipe = PretrainRecipe.model_validate(toy_recipe(precision="auto", epochs=1))
     out = tmp_path / "run"
     pretrain(recipe, toy_videos, Session(out, device="cpu"))
-    facts = json.loads((out / "run.json").read_text())
+    facts = runs.read_facts(out)
     other = {"fp32": "bf16", "bf16": "fp32"}[facts["precision"]]
-    (out / "run.json").write_text(json.dumps(facts | {"precision": other}))
+    (out / "run.json").write_bytes(sealed.render(facts | {"precision": other}))
     pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
     assert json.loads((out / "run.json").read_text())["precision"] == other
 
@@ -417,6 +418,7 @@ def test_strict_tells_the_result_and_exits_with_5(on_disk, tmp_path, capsys):
     recipe_file, manifest = on_disk
     with manifest.open("a") as rows:
         rows.write(json.dumps({"path": "lost.mp4", "frames": 40, "fps": 25}) + "\n")
+    note_of(manifest).unlink()
     out = tmp_path / "run"
     command = ["pretrain", str(recipe_file), "--data", str(manifest), "--out", str(out), "--json"]
     assert run(app, [*command, "--device", "cpu", "--strict"]) == 5

@@ -6,6 +6,9 @@ Parsers of weights and indexes accept damaged bytes without a word, so nothing i
 
 Whatever is written begins in a *draft*: a hidden neighbour of its place, whose lock is held as long
 as its process lives. So any process can tell what a dead one left, whatever their process ids are.
+
+A *noted file* is one that people may change too. Its SHA-256 lies beside it, in the form that
+``sha256sum --check`` takes; whoever changes the file on purpose deletes the note.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
+from vidssl_cli import sealed
 from vidssl_cli.errors import DamagedFileError, NoRoomError, VidsslError
 
 MANIFEST = "manifest.json"
@@ -66,31 +70,37 @@ def publish(folder: Path, write: Callable[[Path], None], *, size: int = 0) -> No
         _replace_folder(fresh, folder, draft)
 
 
-def verify(folder: Path) -> dict[str, str]:
+def verify(folder: Path, *needed: str) -> dict[str, str]:
     """Check every file of a published folder against its manifest.
 
-    Files that the manifest does not name are ignored: nobody reads them.
+    Files that the manifest does not name are ignored: nobody may read them.
 
     Args:
         folder: A folder made by `publish`.
+        needed: Names of files that are going to be read.
 
     Returns:
         SHA-256 of each file by its name, which is relative to the folder, with forward slashes.
 
     Raises:
-        DamagedFileError: A file is missing or is not the one that was written.
+        DamagedFileError: A file is missing or is not the one that was written, or the manifest
+            does not name one that is needed.
     """
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise DamagedFileError(
-            f"there is no {MANIFEST}, so nothing says what belongs here",
-            where=str(folder),
-            hint=_HINT,
-        )
+    files = _read_manifest(folder, needed)
     return {
-        name: _check(folder / name, entry["size"], entry["sha256"])
-        for name, entry in _read_manifest(path).items()
+        name: _check(folder / name, entry["size"], entry["sha256"]) for name, entry in files.items()
     }
+
+
+def intact(folder: Path, name: str) -> Path:
+    """Return the path of one file of a published folder, after checking it and no other.
+
+    Raises:
+        DamagedFileError: It is missing or is not the one that was written.
+    """
+    entry = _read_manifest(folder, [name])[name]
+    _check(folder / name, entry["size"], entry["sha256"])
+    return folder / name
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -102,6 +112,40 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     content = content.encode() if isinstance(content, str) else content
     with replacing(path, size=len(content)) as file:
         file.write(content)
+
+
+def write_noted(path: Path, content: bytes) -> None:
+    """Replace a file in one step, and note its SHA-256 beside it.
+
+    After a crash the file may lack its note, but never has that of another one.
+    """
+    note = note_of(path)
+    note.unlink(missing_ok=True)
+    atomic_write(path, content)
+    atomic_write(note, _note(path, content))
+
+
+def read_noted(path: Path) -> bytes:
+    """Read a file, and compare it with the note of its SHA-256 if there is one.
+
+    Raises:
+        DamagedFileError: The file is not the one that was noted.
+    """
+    content = path.read_bytes()
+    note = note_of(path)
+    if note.is_file() and note.read_bytes() != _note(path, content):
+        raise DamagedFileError(
+            f"the file's SHA-256 is {hashlib.sha256(content).hexdigest()}, which is not what "
+            f"{note.name} says",
+            where=str(path),
+            hint=f"restore it from a copy; if it was changed on purpose, delete {note}",
+        )
+    return content
+
+
+def note_of(path: Path) -> Path:
+    """Return where the SHA-256 of a file is noted."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 @contextmanager
@@ -272,7 +316,7 @@ def _seal(folder: Path) -> None:
         if path.is_file():
             name = path.relative_to(folder).as_posix()
             files[name] = {"size": path.stat().st_size, "sha256": sha256(path)}
-    (folder / MANIFEST).write_bytes(_render_manifest(files))
+    (folder / MANIFEST).write_bytes(sealed.render({"files": files}))
     mode = (folder / MANIFEST).stat().st_mode
     for name in files:
         (folder / name).chmod(mode)  # safetensors hides its files from everybody else
@@ -280,37 +324,42 @@ def _seal(folder: Path) -> None:
         _sync_folder(path) if path.is_dir() else _sync_file(path)
 
 
-def _render_manifest(files: dict[str, Any]) -> bytes:
-    # The digest of the listing tells a damaged manifest from a damaged file.
-    listing = json.dumps(files, sort_keys=True).encode()
-    document = {"files": files, "sha256": hashlib.sha256(listing).hexdigest()}
-    return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"
+def _note(path: Path, content: bytes) -> bytes:
+    """Return a line as ``sha256sum`` writes it."""
+    return f"{hashlib.sha256(content).hexdigest()}  ".encode() + os.fsencode(path.name) + b"\n"
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    try:
-        files: dict[str, Any] = json.loads(content)["files"]
-        whole = _render_manifest(files) == content
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        raise DamagedFileError("the manifest is damaged", where=str(path), hint=_HINT)
+def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DamagedFileError(
+            f"there is no {MANIFEST}, so nothing says what belongs here",
+            where=str(folder),
+            hint=_HINT,
+        )
+    files: dict[str, Any] = sealed.read(path, _HINT)["files"]
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DamagedFileError(
                 f"the manifest names {name!r}, which is outside of the folder", where=str(path),
                 hint="do not use this folder: somebody tampered with it",
             )  # fmt: skip
+    if missing := [name for name in needed if name not in files]:
+        raise DamagedFileError(
+            f"the manifest does not name {missing[0]}", where=str(path), hint=_HINT
+        )
     return files
 
 
 def _check(path: Path, size: int, digest: str) -> str:
     if not path.is_file():
-        raise DamagedFileError("the file is missing", where=str(path), hint=_HINT)
+        raise DamagedFileError(
+            f"the file is missing; its SHA-256 was {digest}", where=str(path), hint=_HINT
+        )
     if path.stat().st_size != size:
         raise DamagedFileError(
-            f"the file has {path.stat().st_size} bytes, not the {size} of the manifest",
+            f"the file is damaged: it has {path.stat().st_size} bytes, not the {size} with the "
+            f"SHA-256 {digest}",
             where=str(path),
             hint=_HINT,
         )

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidssl_cli.artefacts import sha256
+from vidssl_cli.console import track
 from vidssl_cli.errors import MediaError
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
+from vidssl_cli.unpack import verify_packed
 from vidssl_cli.videos import Video, training_part
 
 IMBALANCE = 5
@@ -43,7 +45,12 @@ def check(
 
     Returns:
         How many videos the recipe can train on, and the findings.
+
+    Raises:
+        DamagedFileError: A packed set is damaged, whatever part of it the recipe reads.
     """
+    for video in track([video for video in videos if video.packed], "checking"):
+        verify_packed(video)
     settings, learned = Input(), training_part(videos)
     if isinstance(recipe, PretrainRecipe):  # fine-tuning takes the input of the weights
         settings, learned = recipe.input, recipe.taken(learned)

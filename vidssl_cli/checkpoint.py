@@ -121,7 +121,7 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
     Raises:
         DamagedFileError: a file is damaged, or belongs to another model.
     """
-    load_weights(model, read_tensors(folder), folder)
+    load_weights(model, read_tensors(folder, OPTIMIZER, STATE), folder)
     parameters = dict(model.named_parameters())
     for key, value in load_file(folder / OPTIMIZER).items():
         name, _, slot = key.rpartition("|")
@@ -168,13 +168,17 @@ def read_newest(run: Path, name: str, read: Callable[[Path], T]) -> tuple[Path, 
                 raise
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
+def read_tensors(folder: Path, *also: str) -> dict[str, Tensor]:
     """Read the model's tensors from a checkpoint or an exported model folder.
 
+    Args:
+        folder: either.
+        also: names of other files of it that will be read.
+
     Raises:
-        DamagedFileError: a file is damaged.
+        DamagedFileError: any file of the folder is damaged.
     """
-    verify(folder)
+    verify(folder, MODEL, *also)
     return load_file(folder / MODEL)
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from vidssl_cli import augment, runs
-from vidssl_cli.artefacts import publish
+from vidssl_cli.artefacts import MANIFEST, publish
 from vidssl_cli.batches import PREFETCH
 from vidssl_cli.checkpoint import (
     MODEL,
@@ -123,11 +123,12 @@ class Encoder:
             DamagedFileError: a file is damaged, or the weights do not fit the backbone.
         """
         chosen = choose_device(device)
-        if (folder / MODEL).is_file():
-            source, tensors = folder, read_tensors(folder)
+        if (folder / MODEL).is_file() or (folder / MANIFEST).is_file():
+            source, tensors = folder, read_tensors(folder, CARD)
+            card = _read_card(folder / CARD)
         else:
+            card = _read_card(runs.intact(folder, CARD))
             source, tensors = read_newest(folder, checkpoint, backbone_tensors)
-        card = _read_card(folder / CARD)
         backbone = card.backbone.build()
         load_weights(cast(nn.Module, backbone), tensors, source)
         encoder = cls(card, backbone, chosen)

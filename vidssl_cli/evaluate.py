@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidssl_cli import sealed
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.charts import draw_all
 from vidssl_cli.comparison import Measured, beside, seen, splits
 from vidssl_cli.comparison import show as show_published
 from vidssl_cli.console import emit_table, say
 from vidssl_cli.published import Setting
+from vidssl_cli.runs import REPORT, identity
 from vidssl_cli.study import EncoderStudy, Splits
 from vidssl_cli.videos import digest
 
@@ -66,11 +68,12 @@ def evaluate(
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
             "data": digest(data),
+            "run": run and identity(run),
             "checkpoint": checkpoint,
             "trained": encoder.trained,  # the run may have gone on since
             "argv": sys.argv,
         }
-        atomic_write(folder / "report.json", json.dumps(document, indent=2) + "\n")
+        atomic_write(folder / REPORT, sealed.render(document))
         for picture in draw_all(folder, report.figures):
             say(f"picture: {picture}")
     return report

@@ -131,7 +131,7 @@ def open_eyes(
     learner, names = _classifier(run, encoder, checkpoint)
     untrained = None
     if learner:
-        recipe = load(run / "recipe.yaml")
+        recipe = load(runs.intact(run, runs.RECIPE))
         assert isinstance(recipe, FinetuneRecipe)
         untrained = FinetuneLearner(cast(Any, random.backbone), len(names), recipe)
     return {"run": Eye(encoder, learner, names), "random": Eye(random, untrained, names)}
@@ -141,9 +141,9 @@ def _classifier(
     run: Path, encoder: Encoder, checkpoint: str
 ) -> tuple[FinetuneLearner | None, Sequence[str]]:
     """Return the classifier of a fine-tuned run, on the encoder's backbone, and its classes."""
-    if not (run / "recipe.yaml").is_file():
+    if not (run / runs.FACTS).is_file():
         return None, ()
-    recipe = load(run / "recipe.yaml")
+    recipe = load(runs.intact(run, runs.RECIPE))
     if not isinstance(recipe, FinetuneRecipe):
         return None, ()
     names = runs.read_facts(run)["classes"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from vidssl_cli.videos import Video
 
+_HINT = "delete it; what was in it is computed again"
 _KEY, _ROWS, _VALUES = "key.json", "rows.json", "values.safetensors"
 
 
@@ -68,7 +69,11 @@ class Shelf:
         publish(self._folder / uuid.uuid4().hex, write, size=size)
 
     def _read(self, part: Path) -> dict[str, NDArray[np.float32]]:
-        verify(part)
+        verify(part, _KEY, _ROWS, _VALUES)
+        if (key := (part / _KEY).read_text(encoding="utf-8")) != self._key:
+            raise DamagedFileError(
+                f"holds features that were made in another way: {key}", where=str(part), hint=_HINT
+            )
         try:
             names = json.loads((part / _ROWS).read_text(encoding="utf-8"))
             tensors = load_file(part / _VALUES)
@@ -78,7 +83,7 @@ class Shelf:
             raise DamagedFileError(
                 f"is not a part of the features that vidssl keeps: {error}",
                 where=str(part),
-                hint="delete it; what was in it is computed again",
+                hint=_HINT,
             ) from None
 
 

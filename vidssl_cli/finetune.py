@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from vidssl_cli import sealed
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.checkpoint import load_weights, read_tensors
 from vidssl_cli.clips import Windows
@@ -33,6 +33,7 @@ from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.pretrain import Session, build_loader, recorded, usable
 from vidssl_cli.rate import build_sampler
+from vidssl_cli.runs import REPORT, identity
 from vidssl_cli.train import fit
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ def finetune(
                 "published": _published(recipe, card, data, session),
             }
             if world.leads:
-                atomic_write(run.folder / "report.json", json.dumps(report, indent=2) + "\n")
+                document = report | {"run": identity(run.folder)}
+                atomic_write(run.folder / REPORT, sealed.render(document))
     return report
 
 

@@ -19,7 +19,6 @@ generations whatever a builder does meanwhile.
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -31,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from vidssl_cli import search
+from vidssl_cli import sealed, search
 from vidssl_cli.artefacts import (
     MANIFEST,
     atomic_write,
@@ -53,7 +52,13 @@ if TYPE_CHECKING:
 Level = Literal["video", "clip"]
 LEVELS: tuple[Level, Level] = ("video", "clip")
 POINTER = "CURRENT"
+FACTS, GALLERY = "index.json", "gallery.jsonl"
+ARRAYS = ("clip", "video", "clips", "spans", "stamps", "scaling")
+FILES = (FACTS, GALLERY, *(f"{name}.npy" for name in ARRAYS))
+"""What is read of every generation."""
+
 _GENERATIONS = "generation-[0-9]*"
+_HINT = "restore the index from a copy, or index the data again with --overwrite"
 
 
 class Facts(Section):
@@ -110,10 +115,17 @@ class Index:
         reading = ExitStack()
         reading.enter_context(held(folder))
         weakref.finalize(self, reading.close)
-        verify(folder)
-        if sha256(folder / MANIFEST) != digest:
-            raise _damaged_pointer(folder.parent)
+        manifest = folder / MANIFEST
+        if manifest.is_file() and (found := sha256(manifest)) != digest:
+            raise DamagedFileError(
+                f"the manifest is not the one that {POINTER} means: its SHA-256 is {found}, "
+                f"not {digest}",
+                where=str(manifest),
+                hint=_HINT,
+            )
+        files = verify(folder, *FILES)
         self.folder = folder
+        self._files = files
         self.facts = Facts.model_validate_json((folder / "index.json").read_bytes())
         self.gallery = Gallery(
             read_manifest(folder / "gallery.jsonl"),
@@ -143,21 +155,35 @@ class Index:
         """Return the vectors (n, D) of some entries of a level."""
         return self.unit(level, self._raw[level][ids])
 
-    def engine(self, level: Level, device: str) -> search.Engine:
+    def engine(self, level: Level, device: str, foreign: Path | None = None) -> search.Engine:
         """Return what searches a level.
+
+        Args:
+            level: ``video`` or ``clip``.
+            device: To search on.
+            foreign: A FAISS index of the same vectors to search instead, which vidssl did not
+                write.
 
         Raises:
             VidsslError: The index needs FAISS, which is not installed.
+            DamagedFileError: The foreign one is no index of these vectors.
         """
+        if foreign:
+            size, dimension = self._raw[level].shape
+            return search.foreign_engine(foreign, size, dimension, device)
         faiss = search.load_faiss()
-        path = self.folder / f"{level}.faiss"
+        name = f"{level}.faiss"
         exact = self.facts.factory == search.EXACT
         by_torch = faiss is None or (device.startswith("cuda") and not search.has_gpu(faiss))
-        if exact and (by_torch or not path.is_file()):
+        if exact and (by_torch or name not in self._files):
             vectors = self.unit(level, self._raw[level]).astype(np.float32)
             return search.torch_engine(vectors, device)
         faiss = search.require_faiss(self.facts.factory)
-        return search.faiss_engine(faiss.read_index(str(path)), device)
+        if name not in self._files:
+            raise DamagedFileError(
+                f"the manifest does not name {name}", where=str(self.folder / MANIFEST), hint=_HINT
+            )
+        return search.faiss_engine(faiss.read_index(str(self.folder / name)), device)
 
 
 def open_index(folder: Path) -> Index:
@@ -182,7 +208,7 @@ def open_index(folder: Path) -> Index:
             # Builders delete old generations: was this one replaced while it was being read?
             if _read_pointer(folder) == (name, digest):
                 if not (folder / name).is_dir():
-                    raise _damaged_pointer(folder) from None
+                    raise _missing_generation(folder, name, digest) from None
                 raise
 
 
@@ -209,7 +235,7 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
     clips, dimension = gallery.features.shape
     publish(folder / name, write, size=_size(len(gallery.videos), clips, dimension, encoder))
     pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
-    atomic_write(folder / POINTER, json.dumps(pointer) + "\n")
+    atomic_write(folder / POINTER, sealed.render(pointer))
     tidy(folder)
     return folder / name
 
@@ -257,28 +283,25 @@ def is_foreign(folder: Path) -> bool:
 
 def _read_pointer(folder: Path) -> tuple[str, str]:
     path = folder / POINTER
-    if not path.is_file():
+    if not path.is_file() and not any(folder.glob("generation-*")):
         raise UsageError(
             f"{folder} is not an index: it has no {POINTER}",
             where=str(folder),
             hint="give the folder that --out named in `vidssl index`",
         )
-    try:
-        pointer = json.loads(path.read_bytes())
-        name, digest = pointer["generation"], pointer["manifest"]
-        known = (folder / name).parent == folder
-    except (ValueError, LookupError, TypeError):
-        known = False
-    if not known:
-        raise _damaged_pointer(folder)
+    pointer = sealed.read(path, _HINT)
+    name: str = pointer["generation"]
+    digest: str = pointer["manifest"]
+    if (folder / name).parent != folder:
+        raise _missing_generation(folder, name, digest)
     return name, digest
 
 
-def _damaged_pointer(folder: Path) -> DamagedFileError:
+def _missing_generation(folder: Path, name: str, digest: str) -> DamagedFileError:
     return DamagedFileError(
-        "the file does not name a whole generation of this index",
+        f"there is no {name}, whose manifest had the SHA-256 {digest}",
         where=str(folder / POINTER),
-        hint="restore the index from a copy, or index the data again with --overwrite",
+        hint=_HINT,
     )
 
 

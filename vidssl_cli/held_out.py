@@ -50,7 +50,7 @@ def own_task(
         MediaError: a video cannot be read.
     """
     facts = runs.read_facts(run)
-    recipe = load(run / "recipe.yaml")
+    recipe = load(runs.intact(run, runs.RECIPE))
     if not isinstance(recipe, PretrainRecipe):
         raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
     sampler = build_sampler(recipe.sampler, recipe.input)

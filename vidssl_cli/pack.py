@@ -6,7 +6,6 @@ all videos makes it a set.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +15,11 @@ from typing import Any
 
 import av
 
-from vidssl_cli.artefacts import atomic_write, locked, require_room, sha256, sweep
-from vidssl_cli.console import say, track
+from vidssl_cli import sealed
+from vidssl_cli.artefacts import atomic_write, locked, note_of, require_room, sha256, sweep
+from vidssl_cli.console import say, track, warn
 from vidssl_cli.decode import stream_planes
-from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.flow import opencv
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
 from vidssl_cli.parts import number_of, write_parts
@@ -129,11 +129,19 @@ def _resume(out: Path, settings: Settings) -> tuple[list[Video], list[Video]]:
             where=str(out),
             hint="choose another --out, or delete that folder",
         )
-    finished = read_manifest(out / VIDEOS) if (out / VIDEOS).is_file() else []
-    journals = sorted(out.glob("part-*.jsonl"))
-    begun = [row for journal in journals for row in read_manifest(journal)]
+    finished = _intact_rows(out / VIDEOS) if (out / VIDEOS).is_file() else []
+    begun = [row for journal in sorted(out.glob("part-*.jsonl")) for row in _intact_rows(journal)]
     _delete_unused(out, finished + begun)
     return finished, begun
+
+
+def _intact_rows(table: Path) -> list[Video]:
+    """Return the rows of a table, or none if it is damaged."""
+    try:
+        return read_manifest(table)
+    except DamagedFileError as error:
+        warn(f"{table}: {error}; its videos are packed anew")
+        return []
 
 
 def _told(settings: dict[str, Any]) -> str:
@@ -145,12 +153,14 @@ def _describe(out: Path, settings: Settings, rows: Sequence[Video] | None) -> No
     about: dict[str, Any] = {"settings": settings.as_document(), "videos": None}
     if rows is not None:
         about["videos"] = sha256(out / VIDEOS)
+        parts = {Path(row.packed.path) for row in rows if row.packed}
+        about["parts"] = {part.name: part.stat().st_size for part in sorted(parts)}
         about["source"] = digest([replace(row, packed=None) for row in rows])
     about["made_by"] = {name: version(name) for name in ("vidssl", "av")}
     if settings.flow:
         about["made_by"]["opencv"] = opencv().__version__
     about["made_by"] |= {name: av.library_versions[name] for name in ("libavcodec", "libswscale")}
-    atomic_write(out / ABOUT, json.dumps(about, indent=2) + "\n")
+    atomic_write(out / ABOUT, sealed.render(about))
 
 
 def _delete_unused(out: Path, rows: Sequence[Video]) -> None:
@@ -199,4 +209,5 @@ def _finish(out: Path, settings: Settings, rows: Sequence[Video]) -> None:
     _describe(out, settings, rows)
     for journal in out.glob("part-*.jsonl"):
         journal.unlink()
+        note_of(journal).unlink(missing_ok=True)
     _delete_unused(out, rows)

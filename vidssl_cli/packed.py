@@ -2,8 +2,9 @@
 
 A packed set is a folder that `vidssl data pack` makes:
 
-    pack.json      what it holds and how it was made
-    videos.jsonl   a manifest; every row says where the video's pictures are
+    pack.json      what it holds and how it was made; the SHA-256 of videos.jsonl, the size of
+                   every part, and its own SHA-256
+    videos.jsonl   a manifest; every row says where the video's pictures are, and their SHA-256
     part-*.bin     the pictures, video after video: (T, 3, H, W) uint8 in the raw format;
                    T JPEGs, then the table of their T + 1 offsets, in the compact one;
                    then, if asked for, optical flow: T - 1 fields, then the table of T offsets
@@ -11,11 +12,11 @@ A packed set is a folder that `vidssl data pack` makes:
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.videos import Video, read_manifest
@@ -27,23 +28,19 @@ REPAIR = "the `vidssl data pack` that made the set makes it anew"
 
 
 def is_packed_set(folder: Path) -> bool:
-    """Tell whether a folder is a packed set, finished or not."""
-    return (folder / ABOUT).is_file()
+    """Tell whether a folder is a packed set, finished or not, perhaps damaged."""
+    parts = folder.glob("part-*.bin")
+    return (folder / ABOUT).is_file() or ((folder / VIDEOS).is_file() and any(parts))
 
 
 def read_about(folder: Path) -> dict[str, Any]:
     """Return what a packed set says of itself.
 
     Raises:
-        DamagedFileError: It cannot be read.
+        DamagedFileError: It is damaged or missing.
     """
-    path = folder / ABOUT
-    try:
-        about: dict[str, Any] = json.loads(path.read_bytes())
-        about["settings"], about["videos"]  # fail here if there are none
-    except (ValueError, LookupError, TypeError) as error:
-        raise DamagedFileError("is damaged", where=str(path), hint=REPAIR) from error
-    return about
+    hint = "delete the folder; the `vidssl data pack` that made it makes it anew"
+    return sealed.read(folder / ABOUT, hint)
 
 
 def read_set(folder: Path) -> list[Video]:
@@ -53,19 +50,28 @@ def read_set(folder: Path) -> list[Video]:
         UsageError: Packing has not finished.
         DamagedFileError: The set's table is not the one that was written, or a file is missing.
     """
-    digest = read_about(folder)["videos"]
-    if digest is None:
+    about = read_about(folder)
+    if about["videos"] is None:
         raise UsageError(
             f"packing {folder} has not finished",
             where=str(folder),
             hint="the same `vidssl data pack` again goes on where it stopped",
         )
     table = folder / VIDEOS
-    if not table.is_file() or sha256(table) != digest:
+    found = sha256(table) if table.is_file() else "missing"
+    if found != about["videos"]:
         raise DamagedFileError(
-            "is not the table that was written", where=str(table),
+            f"is not the table that was written: its SHA-256 is {found}, not {about['videos']}",
+            where=str(table),
             hint=f"{REPAIR}; rows of your own go into a copy",
-        )  # fmt: skip
+        )
+    for name, size in about["parts"].items():
+        part = folder / name
+        if not part.is_file() or part.stat().st_size != size:
+            there = f"{part.stat().st_size} bytes" if part.is_file() else "missing"
+            raise DamagedFileError(
+                f"is damaged: it is {there}, not {size} bytes", where=str(part), hint=REPAIR
+            )
     return read_manifest(table)
 
 

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from vidssl_cli import runs, videos
-from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.batches import Loader
 from vidssl_cli.console import say, warn
 from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
-from vidssl_cli.embed import CARD, Card
+from vidssl_cli.embed import Card
 from vidssl_cli.errors import Interrupted, MediaError, NoRoomError, UsageError, VidsslError
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
@@ -200,6 +199,7 @@ def recorded(
         run = runs.open_run(
             session.out,
             recipe,
+            card.model_dump_json(indent=2) + "\n",
             data_digest=videos.digest(loader.videos),
             order_digest=loader.order.digest(),
             resume=session.resume,
@@ -208,7 +208,6 @@ def recorded(
         )
         for error in unusable:
             run.skip(error)
-        atomic_write(session.out / CARD, card.model_dump_json(indent=2) + "\n")
         corpus = recognise(loader.videos, session.dataset)
         known = corpus and corpus.model_dump(mode="json")
         run.state("running", videos=len(loader.videos), dataset=known)

@@ -15,11 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from vidssl_cli import located, runs
+from vidssl_cli import artefacts, located, runs, sealed
 from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
-
-REPORT = "report.json"
 
 _FIGURES: Mapping[str, TypeAdapter[Any]] = {
     kind.__name__.lower(): TypeAdapter(kind) for kind in (Curves, Confusion, Neighbours)
@@ -75,6 +73,8 @@ class Evaluation(BaseModel):
     """The closest first."""
     data: str = ""
     """Digest of the videos that it was measured on."""
+    run: str | None = None
+    """Which run it is of: `runs.identity`."""
     checkpoint: str = "last"
     """Of the run: ``last`` or ``best``."""
     trained: str | None = None
@@ -134,27 +134,19 @@ class Record:
         if _is_model(os.listdir(folder)):
             return cls._of_model(folder)
         facts = runs.read_facts(folder)
-        path = folder / "recipe.yaml"
-        if not isinstance(facts, dict) or not isinstance(facts.get("state"), str):
-            raise DamagedFileError(
-                "is not what vidssl writes", where=str(folder / "run.json"), hint=_HINT
-            )
-        recipe = located.read(path) if path.is_file() else None
-        data = None if recipe is None or recipe.problems else recipe.data
+        path = runs.intact(folder, runs.RECIPE)
+        data = located.read(path).data
         if not isinstance(data, dict) or not isinstance(data.get("train"), dict):
-            raise DamagedFileError("is damaged or missing", where=str(path), hint=_HINT)
+            raise DamagedFileError("is not what vidssl writes", where=str(path), hint=_HINT)
         rows = runs.read_rows(folder / "metrics.jsonl")
         steps = [row for row in rows if isinstance(row, dict) and "step" in row]
         return cls(folder, facts, runs.state_of(folder, facts), path, data, steps)
 
     @classmethod
     def _of_model(cls, folder: Path) -> Record:
-        path = folder / runs.CARD
-        try:
-            card = json.loads(path.read_bytes())
-            recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
-        except (ValueError, LookupError, TypeError):
-            raise DamagedFileError("is damaged", where=str(path), hint=_HINT) from None
+        path = artefacts.intact(folder, runs.CARD)
+        card = json.loads(path.read_bytes())
+        recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
         recipe |= {"task": "model", "summary": card.get("origin", ""), "train": {}}
         return cls(folder, {"seed": card.get("seed")}, "model", path, recipe, [])
 
@@ -210,20 +202,31 @@ class Record:
             DamagedFileError: A report is damaged, or is something else, and nobody hears of it.
         """
         found = []
-        for path in (self.folder / REPORT, *evaluation_files(self.folder)):
+        for path in (self.folder / runs.REPORT, *evaluation_files(self.folder)):
             read = self._tuned if path.parent == self.folder else read_evaluation
             try:
-                found += [read(path)] if path.is_file() else []
+                found += [self._own(read(path), path)] if path.is_file() else []
             except DamagedFileError as error:
                 if damaged is None:
                     raise
                 damaged(error)
         return found
 
+    def _own(self, evaluation: Evaluation, path: Path) -> Evaluation:
+        """Refuse a report of another run."""
+        own = runs.identity(self.folder)
+        if evaluation.run not in (None, own):
+            raise DamagedFileError(
+                f"is of another run, whose recipe has the SHA-256 {evaluation.run}, not {own}",
+                where=str(path),
+                hint=_AGAIN,
+            )
+        return evaluation
+
     def _tuned(self, path: Path) -> Evaluation:
         """Read what `vidssl finetune` measured at its end."""
         try:
-            found = json.loads(path.read_bytes())
+            found = sealed.read(path, _HINT)
             last = next(row for row in found["rows"] if row["checkpoint"] == "last")
             metrics = ("clip_accuracy", "video_accuracy")
             return Evaluation(
@@ -233,6 +236,7 @@ class Record:
                 chances=dict.fromkeys(metrics, found["chance"]),
                 published=[row for row in found.get("published", []) if "differs" in row],
                 data=str(self.facts.get("data", "")),
+                run=found.get("run"),
             )
         except (ValueError, LookupError, TypeError, StopIteration) as error:
             raise DamagedFileError(
@@ -245,12 +249,13 @@ class Record:
 
 
 _HINT = "restore it from a copy, or leave this run out"
+_AGAIN = "delete it, and evaluate again"
 
 
 def evaluation_files(run: Path) -> list[Path]:
     """Return the reports of a run, in the order in which they were made."""
     return sorted(
-        run.glob(f"evaluations/*/{REPORT}"), key=lambda path: (path.stat().st_mtime_ns, path)
+        run.glob(f"evaluations/*/{runs.REPORT}"), key=lambda path: (path.stat().st_mtime_ns, path)
     )
 
 
@@ -261,19 +266,19 @@ def read_evaluation(path: Path) -> Evaluation:
         DamagedFileError: It is damaged, or is something else.
     """
     try:
-        return Evaluation.model_validate_json(path.read_bytes())
+        return Evaluation.model_validate(sealed.read(path, _AGAIN))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise DamagedFileError(
             f"is not a report of `vidssl evaluate`: {key + ': ' if key else ''}{first['msg']}",
             where=str(path),
-            hint="delete it, and evaluate again",
+            hint=_AGAIN,
         ) from None
 
 
 def _is_model(files: Collection[str]) -> bool:
-    return runs.CARD in files and "run.json" not in files
+    return runs.CARD in files and runs.FACTS not in files
 
 
 def find_runs(places: Iterable[Path], *, models: bool = False) -> Iterator[Path]:
@@ -287,7 +292,7 @@ def find_runs(places: Iterable[Path], *, models: bool = False) -> Iterator[Path]
         for folder, below, files in os.walk(place):
             below.sort()
             is_model = models and _is_model(files)
-            if is_model or {"run.json", "recipe.yaml"} <= set(files):
+            if is_model or (runs.FACTS in files and {runs.CARD, runs.RECIPE} & set(files)):
                 below.clear()
                 yield Path(folder)
 

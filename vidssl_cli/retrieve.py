@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ def retrieve(
     level: Level = "video",
     exclude_self: bool | None = None,
     device: str = "auto",
+    foreign: Path | None = None,
 ) -> tuple[list[Answer], list[MediaError]]:
     """Answer queries.
 
@@ -68,6 +70,7 @@ def retrieve(
         exclude_self: Leave out the query's own video where the gallery has it; None leaves it out
             when the query is an item, and not when it is a file.
         device: Where to embed and search.
+        foreign: A FAISS index to search, see `Index.engine`.
 
     Returns:
         Answers in the order of the queries, and an error for each query that has none, which has
@@ -92,7 +95,7 @@ def retrieve(
     own = [_own_item(index, query, exclude_self) for query, _ in asked]
     spare = max(0 if item is None else index.entries_of(level, item) for item in own)
     found = nearest(
-        index.engine(level, str(choose_device(device))),
+        index.engine(level, str(choose_device(device)), foreign),
         lambda ids: index.vectors(level, ids),
         index.size(level),
         index.unit(level, np.stack([mean for _, mean in asked])),

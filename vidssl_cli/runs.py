@@ -1,7 +1,9 @@
 """The run directory: what was asked for, how it went, and where its checkpoints are.
 
+run.json         state, versions, seed, git, argv, digest of the data and which data set it is; the
+                 SHA-256 of the next two, and its own
 recipe.yaml      the resolved recipe; itself a valid recipe
-run.json         state, versions, seed, git, argv, digest of the data and which data set it is
+model.json       what the network is
 metrics.jsonl    one row per training step or evaluation
 bad_media.jsonl  videos that could not be read, with the reason
 events.out.…     the rows of metrics.jsonl for TensorBoard, where it is installed
@@ -11,7 +13,9 @@ checkpoints/     last, best
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -25,7 +29,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked, room_for
+from vidssl_cli import sealed
+from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked, room_for, sha256
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe_files import resolved_yaml
 
@@ -38,6 +43,9 @@ if TYPE_CHECKING:
 
 CARD = "model.json"
 """What the network is; lies in a run directory as in an exported model folder."""
+FACTS, RECIPE, REPORT, CHECKPOINTS = "run.json", "recipe.yaml", "report.json", "checkpoints"
+
+_RESTORE = "restore it from a copy of the run"
 
 
 class Run:
@@ -53,7 +61,7 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINTS
 
     @property
     def skipped(self) -> set[str]:
@@ -100,7 +108,7 @@ class Run:
         """Record how the run stands: running, finished, preempted, interrupted or failed."""
         self.facts.pop("reason", None)  # that of an earlier session
         self.facts |= {"state": state, "updated": _now(), **facts}
-        atomic_write(self.folder / "run.json", json.dumps(self.facts, indent=2) + "\n")
+        atomic_write(self.folder / FACTS, sealed.render(self.facts))
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         path, line = self.folder / name, json.dumps(row) + "\n"
@@ -122,6 +130,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def open_run(
     out: Path,
     recipe: PretrainRecipe | FinetuneRecipe,
+    card: str,
     *,
     data_digest: str,
     order_digest: str,
@@ -134,6 +143,7 @@ def open_run(
     Args:
         out: the directory.
         recipe: what to train.
+        card: what the network is, for `CARD`.
         data_digest: identifies the videos and their facts.
         order_digest: identifies what training draws on, and when.
         resume: go on with the run if there is one.
@@ -142,12 +152,14 @@ def open_run(
 
     Raises:
         UsageError: something is there already, or what is there is another run.
+        DamagedFileError: what is there is damaged.
     """
     if resume and overwrite:
         raise UsageError(
             "--resume would go on with what --overwrite throws away", hint="give one of the two"
         )
-    recipe_file, text = out / "recipe.yaml", resolved_yaml(recipe)
+    texts = {RECIPE: resolved_yaml(recipe), CARD: card}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     if overwrite and out.exists():
         _discard(out)
     if _content(out):
@@ -158,11 +170,15 @@ def open_run(
                 hint="go on with it by --resume, or throw it away by --overwrite",
             )
         facts = read_facts(out)
-        if recipe_file.exists() and recipe_file.read_text(encoding="utf-8") != text:
+        for name, text in texts.items():
+            if not (out / name).exists() and facts["files"][name] == digests[name]:
+                atomic_write(out / name, text)  # killed before it was written
+            intact(out, name)
+        if facts["files"][RECIPE] != digests[RECIPE]:
             raise UsageError(
                 f"{out} was made by another recipe",
-                where=str(recipe_file),
-                hint=f"compare with `vidssl recipes show {recipe_file}`",
+                where=str(out / RECIPE),
+                hint=f"compare with `vidssl recipes show {out / RECIPE}`",
             )
         if facts["data"] != data_digest:
             raise UsageError(
@@ -182,8 +198,6 @@ def open_run(
                 where=str(out),
                 hint="give the same --from (and --scratch), or start a new run",
             )
-        if not recipe_file.exists():  # killed before it was there
-            atomic_write(recipe_file, text)
         _drop_half_row(out / "bad_media.jsonl")
         return Run(out, facts)
     facts = {
@@ -194,13 +208,15 @@ def open_run(
         "argv": sys.argv,
         "git": _git_commit(),
         "versions": versions(),
+        "files": digests,
         "started": _now(),
         **(origin or {}),
     }
     out.mkdir(parents=True, exist_ok=True)
     run = Run(out, facts)
     run.state("running")  # comes first, since it makes the folder one that can be gone on with
-    atomic_write(recipe_file, text)
+    for name, text in texts.items():
+        atomic_write(out / name, text)
     return run
 
 
@@ -223,7 +239,7 @@ def occupied(out: Path, task: str) -> Iterator[None]:
     Raises:
         VidsslError: Another process trains there.
     """
-    if _content(out) and not (out / "run.json").is_file() and not (out / LOCK).exists():
+    if _content(out) and not (out / FACTS).is_file() and not (out / LOCK).exists():
         yield  # nothing is left in what is no run directory: `open_run` refuses it
         return
     with locked(out, f"vidssl {task}"):
@@ -241,20 +257,42 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: the folder is not a run directory.
-        DamagedFileError: run.json cannot be parsed.
+        DamagedFileError: run.json is damaged.
     """
-    path = folder / "run.json"
-    if not path.is_file():
+    path = folder / FACTS
+    if not path.is_file() and not (folder / CHECKPOINTS).is_dir():
         raise UsageError(
             f"{folder} is not a run directory: it has no run.json",
             where=str(folder),
             hint="give the folder that --out named in `vidssl pretrain` or `vidssl finetune`",
         )
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedFileError(f"{path} is not JSON: {error}", where=str(path)) from None
-    return facts
+    return sealed.read(path, _RESTORE)
+
+
+def intact(folder: Path, name: str) -> Path:
+    """Return the path of a run's recipe or card, after checking it.
+
+    Raises:
+        UsageError: the folder is not a run directory.
+        DamagedFileError: the file is missing, or not the one that was written.
+    """
+    path, digest = folder / name, read_facts(folder)["files"][name]
+    found = sha256(path) if path.is_file() else "missing"
+    if found != digest:
+        raise DamagedFileError(
+            f"the file is damaged: its SHA-256 is {found}, not {digest}",
+            where=str(path),
+            hint=f"{_RESTORE}; to train with other settings, begin another run",
+        )
+    return path
+
+
+def identity(folder: Path) -> str:
+    """Return what a report says it is of: the SHA-256 of a run's recipe, or of a model's card."""
+    if (folder / FACTS).is_file():
+        recipe: str = read_facts(folder)["files"][RECIPE]
+        return recipe
+    return sha256(folder / CARD)
 
 
 def checkpoint_of(folder: Path, name: str) -> Path:
@@ -264,8 +302,8 @@ def checkpoint_of(folder: Path, name: str) -> Path:
         UsageError: the folder is not a run directory, or has no such checkpoint yet.
     """
     facts = read_facts(folder)
-    link = folder / "checkpoints" / name
-    if not link.exists():
+    link = folder / CHECKPOINTS / name
+    if not os.path.lexists(link):
         raise UsageError(
             f"{folder} has no checkpoint {name!r} yet; its state is {facts['state']!r}",
             where=str(link),
@@ -279,7 +317,7 @@ def trained(folder: Path, name: str) -> str | None:
 
     An exported model has none.
     """
-    link = folder / "checkpoints" / name
+    link = folder / CHECKPOINTS / name
     return link.resolve().name if link.exists() else None
 
 
@@ -291,7 +329,7 @@ def versions() -> dict[str, str]:
 
 def _discard(out: Path) -> None:
     """Empty a run directory, and nothing that is not one."""
-    if _content(out) and not (out / "run.json").is_file():
+    if _content(out) and not (out / FACTS).is_file():
         raise UsageError(
             f"{out} holds something else than a run, so --overwrite leaves it alone",
             where=str(out),

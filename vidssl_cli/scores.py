@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli.artefacts import atomic_write, sha256
+from vidssl_cli.artefacts import read_noted, sha256, write_noted
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.videos import Video
 
@@ -66,7 +66,7 @@ def identify(video: Video) -> Scored:
 
 
 def write_scores(path: Path, settings: Mapping[str, Any], rows: Sequence[Scored]) -> None:
-    """Write a file of scores in one step."""
+    """Write a file of scores and the note of its SHA-256."""
     folder = os.path.abspath(path.parent)
     lines: list[dict[str, Any]] = [{"settings": dict(settings)}]
     for row in rows:
@@ -74,7 +74,7 @@ def write_scores(path: Path, settings: Mapping[str, Any], rows: Sequence[Scored]
         name = os.path.relpath(row.path, folder) if below else row.path
         lines.append(asdict(row) | {"path": name})
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    atomic_write(path, text.encode(errors="backslashreplace"))
+    write_noted(path, text.encode(errors="backslashreplace"))
 
 
 def read_scores(path: Path) -> tuple[dict[str, Any], dict[str, Scored]]:
@@ -82,11 +82,11 @@ def read_scores(path: Path) -> tuple[dict[str, Any], dict[str, Scored]]:
 
     Raises:
         UsageError: There is no such file.
-        DamagedFileError: It is not what `write_scores` writes.
+        DamagedFileError: It is not what its note says, or not what `write_scores` writes.
     """
     folder = os.path.abspath(path.parent)
     try:
-        first, *lines = map(json.loads, path.read_bytes().splitlines())
+        first, *lines = map(json.loads, read_noted(path).splitlines())
         rows = [Scored(**line) for line in lines]
         rows = [
             replace(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.console import warn
-from vidssl_cli.errors import UsageError, VidsslError
+from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 
 Vectors = NDArray[np.float32] | NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -139,6 +139,49 @@ def faiss_engine(index: Any, device: str = "cpu") -> Engine:
     return search
 
 
+def foreign_engine(path: Path, size: int, dimension: int, device: str = "cpu") -> Engine:
+    """Search by a FAISS index that vidssl did not write, after a warning.
+
+    Args:
+        path: The file.
+        size: N, how many vectors it should hold, by their numbers.
+        dimension: D.
+        device: As for `faiss_engine`.
+
+    Raises:
+        VidsslError: FAISS is not installed.
+        DamagedFileError: FAISS cannot read it, or it holds something else.
+    """
+    faiss = require_faiss("foreign")
+    warn(
+        f"{path} is read as it is: FAISS checks little of what it reads, so that a file that was "
+        "made to harm can do so; take it only from people whose programs you would run"
+    )
+    try:
+        index = faiss.read_index(str(path))
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedFileError(f"FAISS cannot read it: {reason}", where=str(path)) from None
+    hint = "build it over the vectors of this index: docs/retrieval.md"
+    if (index.ntotal, index.d) != (size, dimension):
+        raise DamagedFileError(
+            f"it holds {index.ntotal} vectors of {index.d} dimensions, not {size} of {dimension}",
+            where=str(path), hint=hint,
+        )  # fmt: skip
+    engine = faiss_engine(index, device)
+
+    def search(queries: NDArray[np.float32], k: int) -> Ids:
+        ids = engine(queries, k)
+        if ids.max(initial=-1) >= size:
+            raise DamagedFileError(
+                f"it answers with the number {ids.max()}, but there are {size} vectors",
+                where=str(path), hint=hint,
+            )  # fmt: skip
+        return ids
+
+    return search
+
+
 def has_gpu(faiss: Any) -> bool:
     """Tell whether this FAISS can search on a GPU of this machine."""
     return bool(getattr(faiss, "get_num_gpus", int)())
@@ -194,7 +237,7 @@ def _settle(
     """Rank candidates by their true cosines, after making sure that all who may tie are there."""
     while True:
         fetched = len(found)
-        ids = np.sort(found[found >= 0])
+        ids = np.unique(found[found >= 0])
         products = (vectors_of(ids).astype(np.float64) * query).sum(1)
         scores = np.clip(products, -1, 1).astype(np.float32)
         order = np.argsort(-scores, kind="stable")

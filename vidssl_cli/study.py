@@ -23,6 +23,7 @@ from vidssl_cli.precision import inference_precision
 from vidssl_cli.rate import stored_frames
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load_as
+from vidssl_cli.runs import FACTS
 from vidssl_cli.transfer import Source, finetuned
 from vidssl_cli.videos import training_part
 
@@ -107,7 +108,7 @@ class EncoderStudy:
 
     def own_task(self, weights: str) -> OwnTask:
         """Return how well the run does its pretext tasks on the videos of the test split."""
-        if self.run is None or not (self.run / "recipe.yaml").is_file():
+        if self.run is None or not (self.run / FACTS).is_file():
             raise UsageError(
                 "an exported model has no pretext tasks any more",
                 hint="give the run directory that it was exported from",

@@ -255,12 +255,12 @@ def _is_finished(run: Path, asked: PretrainRecipe) -> bool:
     Raises:
         UsageError: There is another run.
     """
-    if not (run / "run.json").is_file():
+    if not (run / runs.FACTS).is_file():
         return False
-    if load(run / "recipe.yaml") != asked:
+    if load(runs.intact(run, runs.RECIPE)) != asked:
         raise UsageError(
             f"{run} was made by another recipe, or with other settings",
-            where=str(run / "recipe.yaml"),
+            where=str(run / runs.RECIPE),
             hint="choose another --out, or give the settings that the runs there have",
         )
     return runs.state_of(run, runs.read_facts(run)) == "finished"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -59,7 +60,7 @@ def fit(
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
     progress = Progress()
-    if (last := run.checkpoints / "last").exists():
+    if os.path.lexists(last := run.checkpoints / "last"):  # if it leads nowhere, that is an error
         progress = checkpoint.restore(last.resolve(), learner, optimizer)
     if world.leads:
         checkpoint.tidy(run.checkpoints, progress)

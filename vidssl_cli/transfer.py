@@ -15,7 +15,7 @@ from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pretrain import Session
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load
-from vidssl_cli.runs import read_facts
+from vidssl_cli.runs import FACTS, RECIPE, intact, read_facts
 from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Classifier:
     @classmethod
     def load(cls, run: Path, device: str) -> Classifier:
         """Load the last checkpoint of a run of `vidssl finetune`."""
-        recipe = load(run / "recipe.yaml")
+        recipe = load(intact(run, RECIPE))
         assert isinstance(recipe, FinetuneRecipe)
         facts = read_facts(run)
         classes = facts["classes"]
@@ -75,7 +75,7 @@ def finetuned(
     asked = [recipe.model_dump(mode="json"), digest(data), source.weights, source.scratch]
     name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
     run = folder / f"{'scratch' if source.scratch else 'finetuned'}-{name}"
-    if not (run / "run.json").is_file() or read_facts(run)["state"] != "finished":
+    if not (run / FACTS).is_file() or read_facts(run)["state"] != "finished":
         finetune(
             recipe,
             data,

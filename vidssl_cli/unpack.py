@@ -68,7 +68,7 @@ def read_packed(
             _check(video, packed, packed, file)
             read = _read_raw if packed.format == "raw" else _read_compact
             read(packed, file.fileno(), frames, total, pictures)
-    except (OSError, av.FFmpegError) as error:
+    except (OSError, ValueError, av.FFmpegError) as error:
         raise _damaged(video, packed, str(error)) from error
     return pictures
 
@@ -77,6 +77,8 @@ def _read_raw(
     packed: Packed, file: int, frames: Sequence[int], total: int, pictures: NDArray[np.uint8]
 ) -> None:
     stored = np.empty((3, packed.height, packed.width), np.uint8)
+    if total * stored.nbytes != packed.bytes:
+        raise ValueError(f"{packed.bytes} bytes are not {total} pictures")
     as_packed = pictures.shape[1:] == stored.shape
     scaler = Scaler()
     for picture, number in zip(pictures, frames, strict=True):
@@ -138,6 +140,23 @@ def read_packed_flow(video: Video, frames: Sequence[int]) -> NDArray[np.int8]:
     return fields
 
 
+def verify_packed(video: Video) -> None:
+    """Compare all bytes that were packed of a video with their digests.
+
+    Raises:
+        DamagedFileError: The set is damaged.
+    """
+    packed = video.packed
+    assert packed
+    try:
+        with open(packed.path, "rb", buffering=0) as file:
+            for kept in (packed, packed.flow):
+                if kept:
+                    _check(video, packed, kept, file)
+    except OSError as error:
+        raise _damaged(video, packed, str(error)) from error
+
+
 def encode_flow(field: NDArray[np.float32]) -> bytes:
     """Return the bytes that keep a flow field (2, H, W) in pixels."""
     units = np.rint(field / np.float32(FLOW_SCALE)).clip(-127, 127).astype(np.int8)
@@ -145,9 +164,15 @@ def encode_flow(field: NDArray[np.float32]) -> bytes:
 
 
 def _ends(kept: Packed | PackedFlow, file: int, pieces: int) -> NDArray[np.uint64]:
-    """Read the table behind the pieces."""
+    """Read the table behind the pieces, which says where each begins and the last one ends."""
     table = OFFSET.itemsize * (pieces + 1)
-    return np.frombuffer(_piece(file, kept.offset + kept.bytes - table, table), OFFSET)
+    room = kept.bytes - table
+    if room < 0:
+        raise ValueError(f"{kept.bytes} bytes hold no table of {pieces} pieces")
+    ends = np.frombuffer(_piece(file, kept.offset + room, table), OFFSET)
+    if ends[0] != 0 or ends[-1] != room or (ends[1:] < ends[:-1]).any():
+        raise ValueError(f"the table is not one of {pieces} pieces")
+    return ends
 
 
 def _piece(file: int, start: int, size: int) -> bytes:
@@ -172,8 +197,8 @@ def _check(video: Video, packed: Packed, kept: Packed | PackedFlow, file: Binary
     """Compare a video's bytes with their digest, once in a process."""
     if (packed.path, kept) in _intact:
         return
-    if digest_of(kept, file) != kept.sha256:
-        raise _damaged(video, packed, "its bytes are not those that were written")
+    if (found := digest_of(kept, file)) != kept.sha256:
+        raise _damaged(video, packed, f"their SHA-256 is {found}, not {kept.sha256}")
     _intact.add((packed.path, kept))
 
 

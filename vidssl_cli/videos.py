@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -27,7 +28,7 @@ from pydantic import (
     ValidationError,
 )
 
-from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.artefacts import read_noted, write_noted
 from vidssl_cli.errors import DamagedFileError
 
 if TYPE_CHECKING:
@@ -139,20 +140,21 @@ def read_manifest(path: Path) -> list[Video]:
     Keys that begin with an underscore are the user's own and are passed over.
 
     Raises:
-        DamagedFileError: every problem, one ``file:line: problem`` each.
+        DamagedFileError: it is not what its note says, or cannot be understood: every problem, one
+            ``file:line: problem`` each.
     """
     folder = os.path.abspath(path.parent)
     videos: list[Video] = []
     problems: list[str] = []
     # Names of files need not be UTF-8; surrogateescape carries them through.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                videos.append(_parse(line, folder))
-            except ValueError as error:
-                problems.extend(f"{path}:{number}: {problem}" for problem in _told(error))
+    lines = TextIOWrapper(BytesIO(read_noted(path)), "utf-8-sig", "surrogateescape")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            videos.append(_parse(line, folder))
+        except ValueError as error:
+            problems.extend(f"{path}:{number}: {problem}" for problem in _told(error))
     if problems:
         raise DamagedFileError(
             "\n".join(problems), where=str(path), hint="docs/data.md says what a row may hold"
@@ -161,10 +163,10 @@ def read_manifest(path: Path) -> list[Video]:
 
 
 def write_manifest(path: Path, videos: Sequence[Video]) -> None:
-    """Write a manifest in one step; paths below its folder become relative to it."""
+    """Write a manifest and the note of its SHA-256; paths below its folder become relative."""
     folder = os.path.abspath(path.parent)
     rows = "".join(json.dumps(_row(video, folder), ensure_ascii=False) + "\n" for video in videos)
-    atomic_write(path, rows.encode(errors="backslashreplace"))  # JSON reads that back
+    write_noted(path, rows.encode(errors="backslashreplace"))  # JSON reads that back
 
 
 def training_part(videos: Sequence[Video]) -> list[Video]:

@@ -53,6 +53,7 @@ def check(
     """Report what would hurt a recipe on given data.
 
     That is: videos that are too short or damaged, splits that leak, classes that are lopsided.
+    Every byte of a packed set is read, and compared with its SHA-256.
     """
     from vidssl_cli.recipe_files import load
 

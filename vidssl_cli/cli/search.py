@@ -127,6 +127,16 @@ def retrieve(
         Path | None,
         typer.Option("--gallery", metavar="FILE.html", help="Write a page of moving pictures."),
     ] = None,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            "--foreign-faiss",
+            metavar="FILE",
+            help="Search this FAISS index of the same vectors; FAISS trusts what it reads.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     device: Device = "auto",
     strict: Strict = False,
     as_json: AsJson = False,
@@ -146,8 +156,9 @@ def retrieve(
         require_writable(page)
     index = open_index(folder)
     answers, broken = carry_out(
-        index, queries, top=top, level=level.value, exclude_self=exclude_self, device=device
-    )
+        index, queries, top=top, level=level.value, exclude_self=exclude_self, device=device,
+        foreign=foreign,
+    )  # fmt: skip
     if page:
         from vidssl_cli.gallery import write_answers
 

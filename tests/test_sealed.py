@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+from vidssl_cli import sealed
+from vidssl_cli.errors import DamagedFileError
+
+DOCUMENT = {"state": "finished", "nested": {"sha256": "mine", "list": [1, 2.5, None, "é"]}}
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "it.json").write_bytes(sealed.render(DOCUMENT))
+    return tmp_path / "it.json"
+
+
+def test_a_sealed_document_reads_back_and_is_plain_json(path):
+    assert sealed.read(path, "") == DOCUMENT
+    plain = json.loads(path.read_bytes())
+    assert len(plain.pop("sha256")) == 64
+    assert plain == DOCUMENT
+
+
+def test_every_flipped_cut_or_added_byte_is_refused_before_it_is_parsed(path, monkeypatch):
+    whole = path.read_bytes()
+    monkeypatch.setattr(json, "loads", lambda *_: pytest.fail("parsed"))
+    damaged = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(len(whole))]
+    damaged += [whole[:at] for at in range(len(whole))]
+    damaged += [whole + more for more in (b" ", b"\n", b"\0", whole)]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match=r"SHA-256 of its content is [0-9a-f]{64}"):
+            sealed.read(path, "")
+
+
+def test_a_missing_document_is_damage(tmp_path):
+    with pytest.raises(DamagedFileError, match="missing") as caught:
+        sealed.read(tmp_path / "none.json", "make it again")
+    assert caught.value.hint == "make it again"
