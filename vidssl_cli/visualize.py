@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -22,6 +21,7 @@ from vidssl_cli.console import track, warn
 from vidssl_cli.embed import Encoder
 from vidssl_cli.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.escaping import escape
 from vidssl_cli.eyes import Settings, open_eyes
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.queries import Query, read_query
