@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from vidssl_cli.documents import parse_json
 from vidssl_cli.errors import DamagedFileError, VidsslError
 
 MANIFEST = "manifest.json"
@@ -194,7 +195,7 @@ def _render_manifest(files: dict[str, Any]) -> bytes:
 def _read_manifest(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     try:
-        files: dict[str, Any] = json.loads(content)["files"]
+        files: dict[str, Any] = parse_json(content)["files"]
         whole = _render_manifest(files) == content
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         whole = False

@@ -11,13 +11,15 @@ A packed set is a folder that `vidssl data pack` makes:
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from vidssl_cli.artefacts import sha256
+from vidssl_cli.documents import read_json
 from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.roots import HINT, Root
 from vidssl_cli.videos import Video, read_manifest
 
 ABOUT = "pack.json"
@@ -39,19 +41,24 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     path = folder / ABOUT
     try:
-        about: dict[str, Any] = json.loads(path.read_bytes())
+        about: dict[str, Any] = read_json(path)
         about["settings"], about["videos"]  # fail here if there are none
     except (ValueError, LookupError, TypeError) as error:
         raise DamagedFileError("is damaged", where=str(path), hint=REPAIR) from error
     return about
 
 
-def read_set(folder: Path) -> list[Video]:
+def read_set(folder: Path, root: Root | None = None) -> list[Video]:
     """Return the videos of a packed set.
+
+    Args:
+        folder: The set.
+        root: What its files must lie in: the set itself if not given.
 
     Raises:
         UsageError: Packing has not finished.
-        DamagedFileError: The set's table is not the one that was written, or a file is missing.
+        DamagedFileError: The set's table is not the one that was written, or names pictures
+            elsewhere.
     """
     digest = read_about(folder)["videos"]
     if digest is None:
@@ -66,7 +73,11 @@ def read_set(folder: Path) -> list[Video]:
             "is not the table that was written", where=str(table),
             hint=f"{REPAIR}; rows of your own go into a copy",
         )  # fmt: skip
-    return read_manifest(table)
+    videos, bounds = read_manifest(table), root or Root(folder)
+    for path in {video.packed.path for video in videos if video.packed}:
+        if not bounds.holds(path):
+            raise DamagedFileError(f"names {path}, out of {bounds}", where=str(table), hint=HINT)
+    return videos
 
 
 def is_changed(video: Video) -> bool:
@@ -77,6 +88,8 @@ def is_changed(video: Video) -> bool:
         status = os.stat(video.path)
     except OSError:  # a packed set needs no sources
         return False
+    if not stat.S_ISREG(status.st_mode):
+        return True
     if (status.st_size, status.st_mtime_ns) == (packed.source_bytes, packed.source_mtime_ns):
         return False
     return sha256(Path(video.path)) != packed.source_sha256

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from vidssl_cli import located, runs
+from vidssl_cli.documents import read_json
 from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
 
@@ -151,7 +152,7 @@ class Record:
     def _of_model(cls, folder: Path) -> Record:
         path = folder / runs.CARD
         try:
-            card = json.loads(path.read_bytes())
+            card = read_json(path)
             recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
         except (ValueError, LookupError, TypeError):
             raise DamagedFileError("is damaged", where=str(path), hint=_HINT) from None
@@ -223,7 +224,7 @@ class Record:
     def _tuned(self, path: Path) -> Evaluation:
         """Read what `vidssl finetune` measured at its end."""
         try:
-            found = json.loads(path.read_bytes())
+            found = read_json(path)
             last = next(row for row in found["rows"] if row["checkpoint"] == "last")
             metrics = ("clip_accuracy", "video_accuracy")
             return Evaluation(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ def retrieve(
     level: Level = "video",
     exclude_self: bool | None = None,
     device: str = "auto",
+    root: Path | None = None,
 ) -> tuple[list[Answer], list[MediaError]]:
     """Answer queries.
 
@@ -68,6 +70,7 @@ def retrieve(
         exclude_self: Leave out the query's own video where the gallery has it; None leaves it out
             when the query is an item, and not when it is a file.
         device: Where to embed and search.
+        root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
         Answers in the order of the queries, and an error for each query that has none, which has
@@ -80,7 +83,7 @@ def retrieve(
     queries: list[Query] = []
     for text in texts:
         try:
-            queries += read_query(text, index.gallery.videos, broken)
+            queries += read_query(text, index.gallery.videos, broken, root)
         except MediaError as error:
             _leave_out(error, broken)
     features = _features(index, queries, device, broken)

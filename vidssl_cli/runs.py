@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked
+from vidssl_cli.documents import parse_json, read_json, read_lines
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe_files import resolved_yaml
 
@@ -108,9 +109,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for _, line in read_lines(path):
         with suppress(ValueError):
-            rows.append(json.loads(line))
+            rows.append(parse_json(line))
     return rows
 
 
@@ -235,9 +236,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
             hint="give the folder that --out named in `vidssl pretrain` or `vidssl finetune`",
         )
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        facts: dict[str, Any] = read_json(path)
     except ValueError as error:
         raise DamagedFileError(f"{path} is not JSON: {error}", where=str(path)) from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("state"), str):
+        raise DamagedFileError("is not what vidssl writes", where=str(path))
     return facts
 
 

@@ -61,6 +61,7 @@ def visualize(
     checkpoint: str = "last",
     device: str = "auto",
     overwrite: bool = False,
+    root: Path | None = None,
 ) -> tuple[list[Drawing], list[MediaError]]:
     """Draw where a network looks in some videos: pictures, videos, and a page of all of it.
 
@@ -72,6 +73,7 @@ def visualize(
         checkpoint: Of a run, ``last`` or ``best``.
         device: Where to compute.
         overwrite: Write into a folder that holds something.
+        root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
         What was drawn, and an error for each video that cannot be read, which was told on stderr.
@@ -88,7 +90,7 @@ def visualize(
     if settings.tap:
         check_tap(encoder.card.backbone.name, encoder.taps, settings.tap)
     broken: list[MediaError] = []
-    clips = _read(encoder, texts, settings, broken)
+    clips = _read(encoder, texts, settings, broken, root)
     if not clips:
         raise VidsslError(
             f"none of {len(broken)} videos can be read", hint="see the warnings above"
@@ -144,14 +146,18 @@ class Clip:
 
 
 def _read(
-    encoder: Encoder, texts: Sequence[str], settings: Settings, broken: list[MediaError]
+    encoder: Encoder,
+    texts: Sequence[str],
+    settings: Settings,
+    broken: list[MediaError],
+    root: Path | None,
 ) -> list[Clip]:
     """Read the clips of all videos; those that cannot be read are told and left out."""
     queries: list[Query] = []
     clips: list[Clip] = []
     for text in texts:
         try:
-            queries += read_query(text, (), broken)
+            queries += read_query(text, (), broken, root)
         except MediaError as error:
             _leave_out(error, broken)
     windows = Windows(clips=settings.clips, stride=encoder.evaluation.stride)
