@@ -19,7 +19,14 @@ from torch import nn
 from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import publish
 from vidssl_cli.batches import PREFETCH
-from vidssl_cli.checkpoint import MODEL, backbone_tensors, load_weights, read_tensors, write_tensors
+from vidssl_cli.checkpoint import (
+    MODEL,
+    Room,
+    backbone_tensors,
+    load_weights,
+    read_tensors,
+    write_tensors,
+)
 from vidssl_cli.clips import Windows, known_frames
 from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
@@ -120,7 +127,8 @@ class Encoder:
             source = runs.checkpoint_of(folder, checkpoint)
             tensors = backbone_tensors(source)
         card = _read_card(folder / CARD)
-        backbone = card.backbone.build()
+        with Room(tensors, folder / CARD):
+            backbone = card.backbone.build()
         load_weights(cast(nn.Module, backbone), tensors, source)
         return cls(card, backbone, chosen)
 
@@ -306,7 +314,13 @@ def _decode_ahead(
 def _read_card(path: Path) -> Card:
     try:
         return Card.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedFileError(f"cannot be read: {error}", where=str(path)) from None
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors(include_url=False)
+        ]
         raise DamagedFileError(
-            f"{path} does not describe a model: {error}", where=str(path)
+            f"does not describe a model: {'; '.join(problems)}", where=str(path)
         ) from None

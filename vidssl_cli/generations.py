@@ -20,6 +20,7 @@ generations whatever a builder does meanwhile.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from pydantic import ValidationError
 
 from vidssl_cli import search
 from vidssl_cli.artefacts import MANIFEST, atomic_write, publish, sha256, verify
+from vidssl_cli.documents import read_json, understood
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe import Evaluation, Section
 from vidssl_cli.videos import Video, read_manifest, write_manifest
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 Level = Literal["video", "clip"]
 LEVELS: tuple[Level, Level] = ("video", "clip")
 POINTER = "CURRENT"
+_NAME = re.compile(r"generation-\d+")
 
 
 class Facts(Section):
@@ -89,17 +92,38 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.facts = Facts.model_validate_json((folder / "index.json").read_bytes())
-        self.gallery = Gallery(
-            read_manifest(folder / "gallery.jsonl"),
-            np.load(folder / "stamps.npy"),
-            np.load(folder / "clips.npy"),
-            np.load(folder / "clip.npy", "r"),
-            np.load(folder / "spans.npy"),
-        )
-        self._raw = {"clip": self.gallery.features, "video": np.load(folder / "video.npy", "r")}
-        self._scaling = dict(zip(LEVELS, np.load(folder / "scaling.npy"), strict=True))
+        with understood(folder):
+            self.gallery = Gallery(
+                read_manifest(folder / "gallery.jsonl"),
+                np.load(folder / "stamps.npy"),
+                np.load(folder / "clips.npy"),
+                np.load(folder / "clip.npy", "r"),
+                np.load(folder / "spans.npy"),
+            )
+            video = np.load(folder / "video.npy", "r")
+            self._raw = {"clip": self.gallery.features, "video": video}
+            scaling = np.load(folder / "scaling.npy")
+            self._refuse_mixture(scaling)
+            self._scaling = dict(zip(LEVELS, scaling, strict=True))
         self.items = {video.path: item for item, video in enumerate(self.gallery.videos)}
         """Numbers of the videos by their paths."""
+
+    def _refuse_mixture(self, scaling: NDArray[np.float64]) -> None:
+        """Refuse arrays that do not belong together."""
+        gallery, (entries, dimension) = self.gallery, self.gallery.features.shape
+        videos = len(gallery.videos)
+        expected = {
+            "video.npy": (self._raw["video"], (videos, dimension)),
+            "clips.npy": (gallery.clips, (videos,)),
+            "spans.npy": (gallery.spans, (entries, 2)),
+            "stamps.npy": (gallery.stamps, (videos, 2)),
+            "scaling.npy": (scaling, (len(LEVELS), 2, dimension)),
+        }
+        for name, (array, shape) in expected.items():
+            if array.shape != shape or array.dtype.kind not in "if":
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, not numbers {shape}")
+        if (gallery.clips < 1).any() or gallery.clips.sum() != entries:
+            raise ValueError(f"clips.npy does not count {entries} clips")
 
     def entries_of(self, level: Level, item: int) -> int:
         """Return how many entries of a level are of one video."""
@@ -203,9 +227,9 @@ def _read_pointer(folder: Path) -> tuple[str, str]:
             hint="give the folder that --out named in `vidssl index`",
         )
     try:
-        pointer = json.loads(path.read_bytes())
+        pointer = read_json(path)
         name, digest = pointer["generation"], pointer["manifest"]
-        known = (folder / name).parent == folder and (folder / name).is_dir()
+        known = _NAME.fullmatch(name) and (folder / name).is_dir()
     except (ValueError, LookupError, TypeError):
         known = False
     if not known:

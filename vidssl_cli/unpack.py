@@ -76,6 +76,8 @@ def read_packed(
 def _read_raw(
     packed: Packed, file: int, frames: Sequence[int], total: int, pictures: NDArray[np.uint8]
 ) -> None:
+    if packed.bytes != 3 * packed.height * packed.width * total:
+        raise OSError(_CUT)
     stored = np.empty((3, packed.height, packed.width), np.uint8)
     as_packed = pictures.shape[1:] == stored.shape
     scaler = Scaler()
@@ -95,6 +97,8 @@ def _read_compact(
     ends = _ends(packed, file, total)
     decoder: Any = av.CodecContext.create("mjpeg", "r")
     decoder.thread_type, decoder.thread_count = "NONE", 1
+    # Blocks of 16 pixels hang over the edges.
+    decoder.options = {"max_pixels": str((packed.height + 15) * (packed.width + 15))}
     scaler = Scaler()
     for picture, number in zip(pictures, frames, strict=True):
         start, end = ends[number : number + 2].tolist()
@@ -132,7 +136,8 @@ def read_packed_flow(video: Video, frames: Sequence[int]) -> NDArray[np.int8]:
             for field, number in zip(fields, frames, strict=True):
                 start, end = ends[number : number + 2].tolist()
                 piece = _piece(file.fileno(), packed.flow.offset + start, end - start)
-                field.ravel()[:] = np.frombuffer(zlib.decompress(piece), np.int8)
+                whole = zlib.decompressobj().decompress(piece, field.nbytes + 1)
+                field.ravel()[:] = np.frombuffer(whole, np.int8)
     except (OSError, ValueError, zlib.error) as error:
         raise _damaged(video, packed, str(error)) from error
     return fields
@@ -147,7 +152,12 @@ def encode_flow(field: NDArray[np.float32]) -> bytes:
 def _ends(kept: Packed | PackedFlow, file: int, pieces: int) -> NDArray[np.uint64]:
     """Read the table behind the pieces."""
     table = OFFSET.itemsize * (pieces + 1)
-    return np.frombuffer(_piece(file, kept.offset + kept.bytes - table, table), OFFSET)
+    if table > kept.bytes:
+        raise OSError(_CUT)
+    ends = np.frombuffer(_piece(file, kept.offset + kept.bytes - table, table), OFFSET)
+    if (ends[1:] < ends[:-1]).any() or ends[-1] > kept.bytes - table:
+        raise OSError("its table points elsewhere")
+    return ends
 
 
 def _piece(file: int, start: int, size: int) -> bytes:
