@@ -1,5 +1,6 @@
 """Checkpoints come back bit for bit, or are refused."""
 
+import pickle
 import resource
 import shutil
 from contextlib import nullcontext
@@ -8,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from vidssl_cli.artefacts import point
+from vidssl_cli.artefacts import point, publish
 from vidssl_cli.checkpoint import (
     Progress,
+    Room,
     load_weights,
     read_newest,
     read_tensors,
@@ -57,6 +59,34 @@ def test_going_on_from_a_checkpoint_is_going_on(kind, tmp_path):
         step(*pair)
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_pickle_with_the_right_digest_is_refused(name, tmp_path):
+    model, optimizer = trained()
+    folder = save(tmp_path, model, optimizer, Progress(), best=False)
+    files = {each.name: each.read_bytes() for each in folder.iterdir()}
+    files[name] = pickle.dumps({"epoch": 1})
+    del files["manifest.json"]
+
+    def write(draft):
+        for name, content in files.items():
+            (draft / name).write_bytes(content)
+
+    publish(folder, write)
+    with pytest.raises(DamagedFileError, match="is not what vidssl writes"):
+        restore(folder, *trained())
+
+
+def test_a_network_is_not_much_larger_than_its_weights(tmp_path):
+    model, _ = trained()
+    with Room(model.state_dict(), tmp_path):
+        nn.Conv3d(3, 4, 3)
+    with (
+        pytest.raises(DamagedFileError, match="much larger than its weights"),
+        Room(model.state_dict(), tmp_path),
+    ):
+        nn.Linear(10**8, 10**8)
 
 
 def test_last_and_best_are_kept_and_nothing_else(tmp_path):

@@ -153,9 +153,9 @@ def test_latex_and_markdown_say_what_names_say(make_run, made_up_report, tmp_pat
     found = read(tmp_path)[1]
     assert (
         r"a\textbackslash{}b \& c\_d 5\% \$x\$ \#1 \{y\} \textasciitilde{} "
-        r"\textasciicircum{} |z| <i>"
+        r"\textasciicircum{} \textbar{}z\textbar{} \textless{}i\textgreater{}"
     ) in latex(found)
-    assert r"a\\b & c\_d 5% $x$ #1 {y} ~ ^ \|z\| \<i\>" in markdown(found)
+    assert r"a\\b & c\_d 5% \$x\$ #1 {y} \~ ^ \|z\| \<i\>" in markdown(found)
 
 
 def test_a_model_stands_beside_runs(two_recipes, made_up_report, toy_encoder, capfd):

@@ -32,6 +32,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from vidssl_cli import sealed
+from vidssl_cli.documents import understood
 from vidssl_cli.errors import DamagedFileError, NoRoomError, VidsslError
 
 MANIFEST = "manifest.json"
@@ -87,9 +88,7 @@ def verify(folder: Path, *needed: str) -> dict[str, str]:
             does not name one that is needed.
     """
     files = _read_manifest(folder, needed)
-    return {
-        name: _check(folder / name, entry["size"], entry["sha256"]) for name, entry in files.items()
-    }
+    return {name: _check(folder / name, size, digest) for name, (size, digest) in files.items()}
 
 
 def intact(folder: Path, name: str) -> Path:
@@ -98,8 +97,8 @@ def intact(folder: Path, name: str) -> Path:
     Raises:
         DamagedFileError: It is missing or is not the one that was written.
     """
-    entry = _read_manifest(folder, [name])[name]
-    _check(folder / name, entry["size"], entry["sha256"])
+    size, digest = _read_manifest(folder, [name])[name]
+    _check(folder / name, size, digest)
     return folder / name
 
 
@@ -131,14 +130,16 @@ def read_noted(path: Path) -> bytes:
     Raises:
         DamagedFileError: The file is not the one that was noted.
     """
+    note = _read_note(path)
     content = path.read_bytes()
-    note = note_of(path)
-    if note.is_file() and note.read_bytes() != _note(path, content):
+    while (now := _read_note(path)) != note:  # it was written anew meanwhile
+        note, content = now, path.read_bytes()
+    if note is not None and note != _note(path, content):
         raise DamagedFileError(
             f"the file's SHA-256 is {hashlib.sha256(content).hexdigest()}, which is not what "
-            f"{note.name} says",
+            f"{note_of(path).name} says",
             where=str(path),
-            hint=f"restore it from a copy; if it was changed on purpose, delete {note}",
+            hint=f"restore it from a copy; if it was changed on purpose, delete {note_of(path)}",
         )
     return content
 
@@ -324,12 +325,20 @@ def _seal(folder: Path) -> None:
         _sync_folder(path) if path.is_dir() else _sync_file(path)
 
 
+def _read_note(path: Path) -> bytes | None:
+    try:
+        return note_of(path).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _note(path: Path, content: bytes) -> bytes:
     """Return a line as ``sha256sum`` writes it."""
     return f"{hashlib.sha256(content).hexdigest()}  ".encode() + os.fsencode(path.name) + b"\n"
 
 
-def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
+def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of each file by its name."""
     path = folder / MANIFEST
     if not path.is_file():
         raise DamagedFileError(
@@ -337,7 +346,9 @@ def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
             where=str(folder),
             hint=_HINT,
         )
-    files: dict[str, Any] = sealed.read(path, _HINT)["files"]
+    with understood(path):
+        rows = sealed.read(path, _HINT)["files"].items()
+        files = {name: (int(row["size"]), str(row["sha256"])) for name, row in rows}
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DamagedFileError(

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from pathlib import Path
 from textwrap import wrap
 
 from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.escaping import escape
 from vidssl_cli.hooks import Confusion, Curves
 
 WIDTH, HEIGHT = 480, 300

@@ -11,17 +11,20 @@ A checkpoint appears whole or not at all, and no byte of it is parsed before its
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vidssl_cli.artefacts import discard, held, point, publish, require_room, sweep, verify
+from vidssl_cli.documents import read_json, understood
 from vidssl_cli.errors import DamagedFileError, VidsslError
 from vidssl_cli.runs import checkpoint_of
 
@@ -123,12 +126,13 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
     """
     load_weights(model, read_tensors(folder, OPTIMIZER, STATE), folder)
     parameters = dict(model.named_parameters())
-    for key, value in load_file(folder / OPTIMIZER).items():
-        name, _, slot = key.rpartition("|")
-        parameter = parameters[name]
-        like = parameter if value.shape == parameter.shape else value
-        optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
-    return Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
+    with understood(folder):
+        for key, value in load_file(folder / OPTIMIZER).items():
+            name, _, slot = key.rpartition("|")
+            parameter = parameters[name]
+            like = parameter if value.shape == parameter.shape else value
+            optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
+        return Progress(**read_json(folder / STATE))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -179,7 +183,8 @@ def read_tensors(folder: Path, *also: str) -> dict[str, Tensor]:
         DamagedFileError: any file of the folder is damaged.
     """
     verify(folder, MODEL, *also)
-    return load_file(folder / MODEL)
+    with understood(folder / MODEL):
+        return load_file(folder / MODEL)
 
 
 def backbone_tensors(folder: Path) -> dict[str, Tensor]:
@@ -219,6 +224,36 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) 
             hint="the weights were made by another backbone, or another version of it",
         )
     model.load_state_dict(tensors)
+
+
+class Room(TorchFunctionMode):
+    """Lets a network be built that is about as large as its weights, and none larger.
+
+    A file that describes a network can ask for more than all memory; weights are as large as they
+    are. What is built inside may take four times as much.
+
+    Raises:
+        DamagedFileError: A network asks for more.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], source: Path) -> None:
+        """Measure the weights of what `source` describes."""
+        super().__init__()
+        self._left = 4 * sum(tensor.numel() for tensor in tensors.values()) + (1 << 24)
+        self._source = source
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Count the numbers of tensors before they are made."""
+        if function in (torch.empty, torch.ones, torch.zeros) and args:
+            self._left -= prod(args if isinstance(args[0], int) else args[0])
+            if self._left < 0:
+                raise DamagedFileError(
+                    "describes a network that is much larger than its weights",
+                    where=str(self._source),
+                )
+        return function(*args, **(kwargs or {}))
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ Of the processes that torchrun starts only the first one talks; of errors they a
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -13,9 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
+
+from vidssl_cli.escaping import json_text, visible
 
 T = TypeVar("T")
 
@@ -28,8 +29,8 @@ class _Console(Console):
         raise  # rich would end the process with status 1; `vidssl_cli.cli` knows better
 
 
-stdout = _Console(highlight=False)
-stderr = _Console(stderr=True, highlight=False)
+stdout = _Console(highlight=False, emoji=False)
+stderr = _Console(stderr=True, highlight=False, emoji=False)
 
 
 documents = 0
@@ -44,46 +45,42 @@ def _talks() -> bool:
 def say(message: str) -> None:
     """Tell how things are going, on stderr."""
     if _talks():
-        stderr.print(escape(message), soft_wrap=True)
+        stderr.print(Text(visible(message)), soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Tell what went wrong without ending the command, on stderr."""
     if _talks():
-        stderr.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+        stderr.print("[yellow]warning:[/]", Text(visible(message)), soft_wrap=True)
 
 
 def emit_json(document: Any) -> None:
     """Print a command's one JSON document on stdout."""
     global documents
-    emit(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False))
+    emit(json_text(document, indent=2), lines=True)
     documents += 1
 
 
-def emit(line: str) -> None:
-    """Print a line of a command's result on stdout."""
+def emit(text: str, *, lines: bool = False) -> None:
+    """Print a line of a command's result, or several, on stdout."""
     if _talks():
-        sys.stdout.write(_encodable(line) + "\n")
+        sys.stdout.write(visible(text, keep="\n" if lines else "") + "\n")
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a result as a table on stdout; numbers are aligned right."""
     rows = [list(row) for row in rows]
     table = Table(
-        title=escape(title) or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD
+        title=Text(visible(title), "bold") if title else None, title_justify="left", box=SIMPLE_HEAD
     )
     for position, name in enumerate(columns):
         numeric = all(isinstance(row[position], int | float | None) for row in rows)
-        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+        justify: JustifyMethod = "right" if numeric else "left"
+        table.add_column(Text(visible(name)), justify=justify, overflow="fold")
     for row in rows:
-        table.add_row(*("–" if cell is None else escape(_encodable(str(cell))) for cell in row))
+        table.add_row(*("–" if cell is None else Text(visible(str(cell))) for cell in row))
     if _talks():
         stdout.print(table)
-
-
-def _encodable(text: str) -> str:
-    """Write what is not UTF-8 in a file's name as an escape, which JSON reads back unchanged."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -21,6 +21,7 @@ from vidssl_cli.artefacts import MANIFEST, publish
 from vidssl_cli.batches import PREFETCH
 from vidssl_cli.checkpoint import (
     MODEL,
+    Room,
     backbone_tensors,
     load_weights,
     read_newest,
@@ -129,7 +130,8 @@ class Encoder:
         else:
             card = _read_card(runs.intact(folder, CARD))
             source, tensors = read_newest(folder, checkpoint, backbone_tensors)
-        backbone = card.backbone.build()
+        with Room(tensors, folder / CARD):
+            backbone = card.backbone.build()
         load_weights(cast(nn.Module, backbone), tensors, source)
         encoder = cls(card, backbone, chosen)
         encoder.trained = None if source == folder else source.name
@@ -317,7 +319,13 @@ def _decode_ahead(
 def _read_card(path: Path) -> Card:
     try:
         return Card.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedFileError(f"cannot be read: {error}", where=str(path)) from None
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors(include_url=False)
+        ]
         raise DamagedFileError(
-            f"{path} does not describe a model: {error}", where=str(path)
+            f"does not describe a model: {'; '.join(problems)}", where=str(path)
         ) from None

@@ -5,6 +5,7 @@ Each error's message says what was found and where; ``hint`` says what to do abo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -14,8 +15,12 @@ class VidsslError(Exception):
     status: ClassVar[int] = 1
     code: ClassVar[str] = "failed"
 
-    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str | Sequence[str], *, where: str | None = None, hint: str | None = None
+    ) -> None:
+        self.problems = (message,) if isinstance(message, str) else tuple(message)
+        """What was found: a line each, whatever is in the names that they mention."""
+        super().__init__("\n".join(self.problems))
         self.where = where
         """The file, key or plugin that the message is about."""
         self.hint = hint

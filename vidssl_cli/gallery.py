@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from html import escape
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -20,6 +19,7 @@ from vidssl_cli.decode import read_frames
 from vidssl_cli.embed import Moment
 from vidssl_cli.encode import encode_webp
 from vidssl_cli.errors import MediaError
+from vidssl_cli.escaping import escape
 from vidssl_cli.rate import frame_rate
 from vidssl_cli.videos import Video
 

@@ -19,6 +19,7 @@ generations whatever a builder does meanwhile.
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -42,6 +43,7 @@ from vidssl_cli.artefacts import (
     sweep,
     verify,
 )
+from vidssl_cli.documents import understood
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe import Evaluation, Section
 from vidssl_cli.videos import Video, read_manifest, write_manifest
@@ -58,6 +60,7 @@ FILES = (FACTS, GALLERY, *(f"{name}.npy" for name in ARRAYS))
 """What is read of every generation."""
 
 _GENERATIONS = "generation-[0-9]*"
+_NAME = re.compile(r"generation-\d+")
 _HINT = "restore the index from a copy, or index the data again with --overwrite"
 
 
@@ -127,17 +130,38 @@ class Index:
         self.folder = folder
         self._files = files
         self.facts = Facts.model_validate_json((folder / "index.json").read_bytes())
-        self.gallery = Gallery(
-            read_manifest(folder / "gallery.jsonl"),
-            np.load(folder / "stamps.npy"),
-            np.load(folder / "clips.npy"),
-            np.load(folder / "clip.npy", "r"),
-            np.load(folder / "spans.npy"),
-        )
-        self._raw = {"clip": self.gallery.features, "video": np.load(folder / "video.npy", "r")}
-        self._scaling = dict(zip(LEVELS, np.load(folder / "scaling.npy"), strict=True))
+        with understood(folder):
+            self.gallery = Gallery(
+                read_manifest(folder / "gallery.jsonl"),
+                np.load(folder / "stamps.npy"),
+                np.load(folder / "clips.npy"),
+                np.load(folder / "clip.npy", "r"),
+                np.load(folder / "spans.npy"),
+            )
+            video = np.load(folder / "video.npy", "r")
+            self._raw = {"clip": self.gallery.features, "video": video}
+            scaling = np.load(folder / "scaling.npy")
+            self._refuse_mixture(scaling)
+            self._scaling = dict(zip(LEVELS, scaling, strict=True))
         self.items = {video.path: item for item, video in enumerate(self.gallery.videos)}
         """Numbers of the videos by their paths."""
+
+    def _refuse_mixture(self, scaling: NDArray[np.float64]) -> None:
+        """Refuse arrays that do not belong together."""
+        gallery, (entries, dimension) = self.gallery, self.gallery.features.shape
+        videos = len(gallery.videos)
+        expected = {
+            "video.npy": (self._raw["video"], (videos, dimension)),
+            "clips.npy": (gallery.clips, (videos,)),
+            "spans.npy": (gallery.spans, (entries, 2)),
+            "stamps.npy": (gallery.stamps, (videos, 2)),
+            "scaling.npy": (scaling, (len(LEVELS), 2, dimension)),
+        }
+        for name, (array, shape) in expected.items():
+            if array.shape != shape or array.dtype.kind not in "if":
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, not numbers {shape}")
+        if (gallery.clips < 1).any() or gallery.clips.sum() != entries:
+            raise ValueError(f"clips.npy does not count {entries} clips")
 
     def entries_of(self, level: Level, item: int) -> int:
         """Return how many entries of a level are of one video."""
@@ -289,10 +313,12 @@ def _read_pointer(folder: Path) -> tuple[str, str]:
             where=str(folder),
             hint="give the folder that --out named in `vidssl index`",
         )
-    pointer = sealed.read(path, _HINT)
-    name: str = pointer["generation"]
-    digest: str = pointer["manifest"]
-    if (folder / name).parent != folder:
+    with understood(path):
+        pointer = sealed.read(path, _HINT)
+        name: str = pointer["generation"]
+        digest: str = pointer["manifest"]
+        known = _NAME.fullmatch(name)
+    if not known:
         raise _missing_generation(folder, name, digest)
     return name, digest
 

@@ -17,6 +17,7 @@ from vidssl_cli.checkpoint import load_weights
 from vidssl_cli.embed import Card, Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.hooks import BackboneOptions, PublicWeights
+from vidssl_cli.pickles import check_weights
 from vidssl_cli.recipe import Evaluation, Input
 from vidssl_cli.registry import offered
 
@@ -91,6 +92,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
+        check_weights(file)
         tensors = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own unpickler raises whatever damage makes of a file
         reason = " ".join(str(error).split())[:200]

@@ -7,7 +7,6 @@ describes every layout.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from vidssl_cli.console import say
+from vidssl_cli.documents import read_json, read_lines
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.packed import is_packed_set, read_set
+from vidssl_cli.roots import HINT, Root
 from vidssl_cli.videos import Video, read_manifest
 
 SUFFIXES = (
@@ -60,16 +61,20 @@ class Lists:
     """Class names, one per line, for lists that number their classes from 0."""
 
 
-def find_videos(source: str | Path, lists: Lists = Lists()) -> list[Video]:
+def find_videos(
+    source: str | Path, lists: Lists = Lists(), root: Root | None = None
+) -> list[Video]:
     """Find the videos of any DATA, in an order that depends on names only.
 
     Args:
         source: A manifest (.jsonl), a table (.csv), a list (.txt), one video, or a folder.
         lists: Split lists that go with a folder.
+        root: What all files must lie in. Without it, neither relative paths nor links may lead
+            out of the folder of DATA; absolute paths in lists and manifests may.
 
     Raises:
         UsageError: DATA or a list is not there, or nothing in it is a video.
-        DamagedFileError: A manifest or list cannot be understood.
+        DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     if "://" in str(source):
         raise UsageError(f"{source} is a URL", hint="download it and name the folder")
@@ -78,10 +83,43 @@ def find_videos(source: str | Path, lists: Lists = Lists()) -> list[Video]:
         raise UsageError(f"DATA {source} does not exist")
     if not place.is_dir() and not place.is_file():
         raise UsageError(f"DATA {source} is neither a file nor a folder, but a pipe or the like")
-    videos = _from_folder(place, lists) if place.is_dir() else _from_file(place, lists)
+    if place.is_dir() and is_packed_set(place):
+        _refuse_all(f"the packed set {place}", lists)
+        videos = read_set(place, root)
+    elif place.is_dir():
+        bounds = root or Root(place)
+        videos = _bounded(_from_folder(place, lists, bounds), place, bounds, every=bool(root))
+    elif place.suffix.lower() == ".jsonl":
+        _refuse_all(str(place), lists)
+        videos = read_manifest(place, root)
+    else:
+        bounds = root or Root(place.parent)
+        videos = _bounded(_from_file(place, lists), place.parent, bounds, every=bool(root))
     if not videos:
         raise UsageError(f"DATA {source} holds no video", hint="docs/data.md says what DATA may be")
     return videos
+
+
+def _bounded(videos: list[Video], folder: Path, bounds: Root, *, every: bool) -> list[Video]:
+    """Refuse files out of bounds: of those that are named below a folder, or of every one."""
+    below = os.path.join(folder, "")
+    for place, video in enumerate(videos):
+        path = video.path
+        if "://" in path or "\0" in path:
+            name = path.removeprefix(below)
+            raise DamagedFileError(f"{name} is not the name of a file", where=str(folder))
+        whole = os.path.normpath(path)
+        if (every or path.startswith(below)) and not bounds.holds(whole):
+            raise _out_of_bounds(path, bounds)
+        if whole != path:
+            videos[place] = replace(video, path=whole)
+    return videos
+
+
+def _out_of_bounds(path: str, bounds: Root) -> DamagedFileError:
+    return DamagedFileError(
+        f"leads to {os.path.realpath(path)}, out of {bounds}", where=path, hint=HINT
+    )
 
 
 def _from_file(source: Path, lists: Lists) -> list[Video]:
@@ -91,15 +129,12 @@ def _from_file(source: Path, lists: Lists) -> list[Video]:
             return _from_table(source, lists)
         case ".txt":
             return _labelled(_entries(source, source.parent), lists, folders=False)
-        case suffix:
+        case _:
             _refuse(source, classes=lists.classes)
-            return read_manifest(source) if suffix == ".jsonl" else [Video(str(source))]
+            return [Video(str(source))]
 
 
-def _from_folder(source: Path, lists: Lists) -> list[Video]:
-    if is_packed_set(source):
-        _refuse_all(f"the packed set {source}", lists)
-        return read_set(source)
+def _from_folder(source: Path, lists: Lists, bounds: Root) -> list[Video]:
     if lists.train or lists.test:
         _refuse("lists of your own", split=lists.split != 1, lists=lists.folder)
         return _from_split_lists(source, lists)
@@ -107,7 +142,7 @@ def _from_folder(source: Path, lists: Lists) -> list[Video]:
     official = lists.folder or _official_lists(source)
     if not official:
         _refuse(f"{source}, which has no official lists", split=lists.split != 1)
-        return _from_tree(source)
+        return _from_tree(source, bounds)
     if (official / f"trainlist{lists.split:02}.txt").is_file():
         return _ucf101(source, official, lists.split)
     if any(official.glob(f"*_test_split{lists.split}.txt")):
@@ -148,9 +183,9 @@ def _refuse(what: object, **options: object) -> None:
         )
 
 
-def _from_tree(source: Path) -> list[Video]:
+def _from_tree(source: Path, bounds: Root) -> list[Video]:
     """Read splits and classes off the folders: [split/][class/…]video."""
-    rows = [(path.relative_to(source).parts, path) for path in _walk(source)]
+    rows = [(path.relative_to(source).parts, path) for path in _walk(source, bounds)]
     tops = {parts[0].lower() for parts, _ in rows if len(parts) > 1}
     # A class may be called `train`, so that only folders that are all splits are splits.
     splits = {SPLIT_FOLDERS[top] for top in tops} if tops <= SPLIT_FOLDERS.keys() else set()
@@ -165,7 +200,7 @@ def _from_tree(source: Path) -> list[Video]:
     return videos
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, bounds: Root) -> Iterator[Path]:
     """Yield every video below a folder by name, following links, but never around in circles."""
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
@@ -175,6 +210,9 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:  # before anybody looks what is there, which may be everything
+            if not bounds.holds(path := os.path.join(root, name)):
+                raise _out_of_bounds(path, bounds)
         for name in sorted(files):
             if os.path.splitext(name)[1].lower() in SUFFIXES:
                 yield Path(root, name)
@@ -237,11 +275,12 @@ def _diving48(source: Path, lists: Path, name: str) -> list[Video]:
 
 def _json(file: Path) -> list[Any]:
     """Read a file that holds a list."""
-    text = "\n".join(_lines(file))
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file")
     try:
-        rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DamagedFileError(f"{file}: is not JSON: {error.msg}", where=str(file)) from None
+        rows = read_json(file)
+    except ValueError as error:
+        raise DamagedFileError(f"{file}: is not JSON: {error}", where=str(file)) from None
     if not isinstance(rows, list):
         raise DamagedFileError(f"{file}: holds no list", where=str(file))
     return rows
@@ -296,9 +335,12 @@ def _named(video: Video, number: str, names: list[str] | None) -> Video:
 
 def _from_table(file: Path, lists: Lists) -> list[Video]:
     """Read a CSV with a header that names path, or with columns path, label, split."""
-    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
-        reader = csv.reader(text, skipinitialspace=True)
+    reader = csv.reader((line for _, line in read_lines(file, "")), skipinitialspace=True)
+    try:
         rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        where = f"{file}:{reader.line_num}"
+        raise DamagedFileError(f"{where}: {error}", where=where) from None
     columns = ["path", "label", "split"]
     if rows and "path" in rows[0][1]:
         columns = rows.pop(0)[1]
@@ -327,8 +369,7 @@ def _lines(file: Path) -> Iterator[str]:
     """Yield the lines of a text file that are not blank."""
     if not file.is_file():
         raise UsageError(f"{file} is not a file")
-    with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-        yield from (stripped for line in lines if (stripped := line.strip()))
+    yield from (stripped for _, line in read_lines(file) if (stripped := line.strip()))
 
 
 def _on_disk(videos: Iterable[Video], lists: object) -> list[Video]:

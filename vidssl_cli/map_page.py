@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from vidssl_cli import charts, gallery, pages
 from vidssl_cli.console import track
 from vidssl_cli.encode import encode_webp
 from vidssl_cli.errors import MediaError
+from vidssl_cli.escaping import escape
 from vidssl_cli.plane import Projection, lay_out
 
 if TYPE_CHECKING:

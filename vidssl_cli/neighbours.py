@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidssl_cli.errors import MediaError, VidsslError
+from vidssl_cli.escaping import escape
 from vidssl_cli.gallery import Card, Section, draw
 from vidssl_cli.hooks import Neighbours
 from vidssl_cli.packed import is_packed_set, read_set

@@ -13,12 +13,15 @@ A packed set is a folder that `vidssl data pack` makes:
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
+from vidssl_cli.documents import understood
 from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.roots import HINT, Root
 from vidssl_cli.videos import Video, read_manifest
 
 ABOUT = "pack.json"
@@ -39,16 +42,24 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises:
         DamagedFileError: It is damaged or missing.
     """
-    hint = "delete the folder; the `vidssl data pack` that made it makes it anew"
-    return sealed.read(folder / ABOUT, hint)
+    path = folder / ABOUT
+    with understood(path):
+        about = sealed.read(path, REPAIR)
+        about["settings"], about["videos"], about["parts"].items()  # fail here if there are none
+    return about
 
 
-def read_set(folder: Path) -> list[Video]:
+def read_set(folder: Path, root: Root | None = None) -> list[Video]:
     """Return the videos of a packed set.
+
+    Args:
+        folder: The set.
+        root: What its files must lie in: the set itself if not given.
 
     Raises:
         UsageError: Packing has not finished.
-        DamagedFileError: The set's table is not the one that was written, or a file is missing.
+        DamagedFileError: The set's table is not the one that was written, or names pictures
+            elsewhere.
     """
     about = read_about(folder)
     if about["videos"] is None:
@@ -72,7 +83,11 @@ def read_set(folder: Path) -> list[Video]:
             raise DamagedFileError(
                 f"is damaged: it is {there}, not {size} bytes", where=str(part), hint=REPAIR
             )
-    return read_manifest(table)
+    videos, bounds = read_manifest(table), root or Root(folder)
+    for path in {video.packed.path for video in videos if video.packed}:
+        if not bounds.holds(path):
+            raise DamagedFileError(f"names {path}, out of {bounds}", where=str(table), hint=HINT)
+    return videos
 
 
 def is_changed(video: Video) -> bool:
@@ -83,6 +98,8 @@ def is_changed(video: Video) -> bool:
         status = os.stat(video.path)
     except OSError:  # a packed set needs no sources
         return False
+    if not stat.S_ISREG(status.st_mode):
+        return True
     if (status.st_size, status.st_mtime_ns) == (packed.source_bytes, packed.source_mtime_ns):
         return False
     return not os.path.isfile(video.path) or sha256(Path(video.path)) != packed.source_sha256

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.escaping import escape
 
 
 def write_page(

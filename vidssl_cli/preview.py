@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from vidssl_cli.clips import ABSENT
 from vidssl_cli.console import warn
 from vidssl_cli.devices import World
 from vidssl_cli.encode import encode_png
+from vidssl_cli.escaping import escape
 from vidssl_cli.pages import data_url, write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
 from vidssl_cli.rate import build_sampler

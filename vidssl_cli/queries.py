@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.probe import probe
@@ -36,13 +37,16 @@ class Query:
     """Start and end in seconds; None means the whole video."""
 
 
-def read_query(text: str, gallery: Sequence[Video], broken: list[MediaError]) -> list[Query]:
+def read_query(
+    text: str, gallery: Sequence[Video], broken: list[MediaError], root: Path | None = None
+) -> list[Query]:
     """Understand one query, which may stand for many.
 
     Args:
         text: As a user writes it.
         gallery: Its videos; none where only files can be meant.
         broken: Receives the videos of a folder that cannot be read, which are told on stderr.
+        root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Raises:
         MediaError: It names nothing that can be looked for.
@@ -57,7 +61,7 @@ def read_query(text: str, gallery: Sequence[Video], broken: list[MediaError]) ->
     if moment:
         raise MediaError("a moment is of one video, not of many", where=text)
     try:
-        videos, lost = open_data(target)
+        videos, lost = open_data(target, root=root)
     except UsageError as error:
         raise MediaError(str(error), where=text) from None
     broken.extend(lost)

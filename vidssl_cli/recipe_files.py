@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -85,7 +85,7 @@ def load(
         expected = " or ".join(map(repr, KINDS))
         problem = f"task: found {task!r}, expected {expected}{nearest(task, KINDS)}"
         document.problems.append(f"{document.place(('task',))}: {problem}")
-        raise RecipeError("\n".join(document.problems), where=_source(document))
+        raise RecipeError(document.problems, where=_source(document))
     return _check(KINDS[task], document)
 
 
@@ -138,7 +138,7 @@ def read_model(kind: type[T], path: Path) -> T:
             for error in invalid.errors(include_url=False)
         ]
     if problems:
-        raise RecipeError("\n".join(problems), where=str(path))
+        raise RecipeError(problems, where=str(path))
     return model
 
 
@@ -172,7 +172,7 @@ def _read(name_or_path: str | Path, overrides: Iterable[str]) -> located.Located
     if not document.problems and not isinstance(document.data, dict):
         document.problems.append(f"{path}:1:1: found no keys, expected a mapping of keys to values")
     if document.data is None or not isinstance(document.data, dict):
-        raise RecipeError("\n".join(document.problems), where=str(path))
+        raise RecipeError(document.problems, where=str(path))
     for override in overrides:
         document.override(override)
     return document
@@ -198,14 +198,14 @@ def _check(kind: type[ModelT], document: located.Located) -> ModelT:
 
 
 def _refusal(
-    problems: Iterable[str], document: located.Located, missing: bool
+    problems: Sequence[str], document: located.Located, missing: bool
 ) -> RecipeError | PluginError:
     """Return the error to raise; what is missing may be in a package that failed to load."""
-    message, where = "\n".join(problems), _source(document)
+    where = _source(document)
     if missing and (absent := registry().absent()):
         reasons = "; ".join(map(str, absent))
-        return PluginError(message, where=where, hint=f"not every plugin is there: {reasons}")
-    return RecipeError(message, where=where)
+        return PluginError(problems, where=where, hint=f"not every plugin is there: {reasons}")
+    return RecipeError(problems, where=where)
 
 
 def _source(document: located.Located) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from vidssl_cli import artefacts, located, runs, sealed
+from vidssl_cli.documents import read_json, understood
 from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
 
@@ -145,8 +146,9 @@ class Record:
     @classmethod
     def _of_model(cls, folder: Path) -> Record:
         path = artefacts.intact(folder, runs.CARD)
-        card = json.loads(path.read_bytes())
-        recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
+        with understood(path):
+            card = read_json(path)
+            recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
         recipe |= {"task": "model", "summary": card.get("origin", ""), "train": {}}
         return cls(folder, {"seed": card.get("seed")}, "model", path, recipe, [])
 

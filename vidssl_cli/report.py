@@ -9,12 +9,12 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidssl_cli import charts
+from vidssl_cli.escaping import escape
 from vidssl_cli.hooks import Confusion, Curves
 from vidssl_cli.neighbours import galleries
 from vidssl_cli.pages import details, table, write_page
@@ -123,7 +123,9 @@ def _every_run(board: Board) -> str:
             if isinstance(figure, Confusion)
         ]
         if inside and len(board.found) > 1:
-            inside.insert(0, f"<h3>{escape(group.name)}<small>seed {record.seed}</small></h3>")
+            inside.insert(
+                0, f"<h3>{escape(group.name)}<small>seed {escape(str(record.seed))}</small></h3>"
+            )
         parts += inside
     if len(board.found) == 1:
         return "".join(parts)

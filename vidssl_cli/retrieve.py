@@ -57,6 +57,7 @@ def retrieve(
     exclude_self: bool | None = None,
     device: str = "auto",
     foreign: Path | None = None,
+    root: Path | None = None,
 ) -> tuple[list[Answer], list[MediaError]]:
     """Answer queries.
 
@@ -71,6 +72,7 @@ def retrieve(
             when the query is an item, and not when it is a file.
         device: Where to embed and search.
         foreign: A FAISS index to search, see `Index.engine`.
+        root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
         Answers in the order of the queries, and an error for each query that has none, which has
@@ -83,7 +85,7 @@ def retrieve(
     queries: list[Query] = []
     for text in texts:
         try:
-            queries += read_query(text, index.gallery.videos, broken)
+            queries += read_query(text, index.gallery.videos, broken, root)
         except MediaError as error:
             _leave_out(error, broken)
     features = _features(index, queries, device, broken)

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import LOCK, atomic_write, is_locked, locked, room_for, sha256
+from vidssl_cli.documents import parse_json, read_lines, understood
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe_files import resolved_yaml
 
@@ -121,9 +122,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for _, line in read_lines(path):
         with suppress(ValueError):
-            rows.append(json.loads(line))
+            rows.append(parse_json(line))
     return rows
 
 
@@ -266,7 +267,10 @@ def read_facts(folder: Path) -> dict[str, Any]:
             where=str(folder),
             hint="give the folder that --out named in `vidssl pretrain` or `vidssl finetune`",
         )
-    return sealed.read(path, _RESTORE)
+    facts = sealed.read(path, _RESTORE)
+    if not isinstance(facts.get("state"), str):
+        raise DamagedFileError("is not what vidssl writes", where=str(path), hint=_RESTORE)
+    return facts
 
 
 def intact(folder: Path, name: str) -> Path:
@@ -276,7 +280,8 @@ def intact(folder: Path, name: str) -> Path:
         UsageError: the folder is not a run directory.
         DamagedFileError: the file is missing, or not the one that was written.
     """
-    path, digest = folder / name, read_facts(folder)["files"][name]
+    with understood(folder / FACTS):
+        path, digest = folder / name, read_facts(folder)["files"][name]
     found = sha256(path) if path.is_file() else "missing"
     if found != digest:
         raise DamagedFileError(
@@ -290,7 +295,8 @@ def intact(folder: Path, name: str) -> Path:
 def identity(folder: Path) -> str:
     """Return what a report says it is of: the SHA-256 of a run's recipe, or of a model's card."""
     if (folder / FACTS).is_file():
-        recipe: str = read_facts(folder)["files"][RECIPE]
+        with understood(folder / FACTS):
+            recipe: str = read_facts(folder)["files"][RECIPE]
         return recipe
     return sha256(folder / CARD)
 

@@ -13,6 +13,7 @@ from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.layouts import Lists, find_videos
 from vidssl_cli.packed import is_changed
 from vidssl_cli.probe import probe
+from vidssl_cli.roots import Root
 from vidssl_cli.videos import Video
 
 
@@ -24,6 +25,7 @@ def open_data(
     train_list: Path | None = None,
     test_list: Path | None = None,
     classes: Path | None = None,
+    root: Path | None = None,
     known: Mapping[str, Video] | None = None,
     workers: int | None = None,
 ) -> tuple[list[Video], list[MediaError]]:
@@ -36,6 +38,7 @@ def open_data(
         train_list: List of training videos, paths relative to the folder.
         test_list: List of test videos.
         classes: Class names for lists that number their classes.
+        root: Folder that all files must lie in; see `find_videos`.
         known: Facts by path, from an earlier scan of files that have not changed since.
         workers: Files decoded at a time; one per core if None.
 
@@ -45,9 +48,10 @@ def open_data(
 
     Raises:
         UsageError: DATA cannot be used, or nothing in it can.
-        DamagedFileError: A manifest or list cannot be understood.
+        DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
-    found = find_videos(source, Lists(split, lists, train_list, test_list, classes))
+    given = Lists(split, lists, train_list, test_list, classes)
+    found = find_videos(source, given, Root(root) if root else None)
     found = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
     broken: list[MediaError] = []

@@ -12,7 +12,6 @@ file's folder.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from vidssl_cli.artefacts import read_noted, sha256, write_noted
+from vidssl_cli.documents import parse_json
 from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.escaping import json_text
 from vidssl_cli.videos import Video
 
 
@@ -73,8 +74,7 @@ def write_scores(path: Path, settings: Mapping[str, Any], rows: Sequence[Scored]
         below = row.path.startswith(os.path.join(folder, ""))
         name = os.path.relpath(row.path, folder) if below else row.path
         lines.append(asdict(row) | {"path": name})
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_noted(path, text.encode(errors="backslashreplace"))
+    write_noted(path, "".join(json_text(line) + "\n" for line in lines).encode())
 
 
 def read_scores(path: Path) -> tuple[dict[str, Any], dict[str, Scored]]:
@@ -86,7 +86,7 @@ def read_scores(path: Path) -> tuple[dict[str, Any], dict[str, Scored]]:
     """
     folder = os.path.abspath(path.parent)
     try:
-        first, *lines = map(json.loads, read_noted(path).splitlines())
+        first, *lines = map(parse_json, read_noted(path).splitlines())
         rows = [Scored(**line) for line in lines]
         rows = [
             replace(

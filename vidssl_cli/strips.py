@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from vidssl_cli.colours import NO_CHANGE, affine, steps_of
 from vidssl_cli.encode import encode_png
+from vidssl_cli.escaping import escape
 from vidssl_cli.pages import data_url
 
 if TYPE_CHECKING:

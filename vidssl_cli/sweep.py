@@ -233,8 +233,8 @@ def _read_all(recipes: Sequence[str], settings: Sequence[Settings]) -> list[Pret
             failures.append(error)
     if failures:
         worst = max(failures, key=lambda error: error.status)
-        problems = dict.fromkeys(part for error in failures for part in str(error).splitlines())
-        raise type(worst)("\n".join(problems), where=worst.where, hint=worst.hint)
+        problems = list(dict.fromkeys(part for error in failures for part in error.problems))
+        raise type(worst)(problems, where=worst.where, hint=worst.hint)
     return found
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from vidssl_cli.console import emit, emit_table
+from vidssl_cli.escaping import visible
 from vidssl_cli.scoreboard import FEW, Board, Line
 
 _LATEX = {
@@ -16,6 +17,9 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "[": "{[}",  # which would be an option of the line break before it
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "±": r"$\pm$",
     "–": "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -125,12 +129,20 @@ def comma_separated(boards: Sequence[Board]) -> str:
                 figures = {name: evaluation.figure(name, metric) for name in weights}
                 for name, value in {**figures, "chance": evaluation.chance(metric)}.items():
                     if value is not None:
-                        writer.writerow([*about, name, metric, value])
+                        writer.writerow([*map(_in_csv, [*about, name, metric]), value])
     return text.getvalue()
 
 
+def _in_csv(cell: object) -> str:
+    """Keep spreadsheets from taking a name for a formula."""
+    text = "" if cell is None else visible(str(cell))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def _in_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", " ".join(text.split()))
+    # A colon before slashes would begin a link, an ampersand may begin a character's name.
+    active = r"([\\`*_<>|\[\]~$@]|:(?=//)|&(?=[#\w]+;))"
+    return re.sub(active, r"\\\1", " ".join(text.split()))
 
 
 def _in_latex(text: str) -> str:

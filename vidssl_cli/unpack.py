@@ -76,6 +76,8 @@ def read_packed(
 def _read_raw(
     packed: Packed, file: int, frames: Sequence[int], total: int, pictures: NDArray[np.uint8]
 ) -> None:
+    if packed.bytes != 3 * packed.height * packed.width * total:
+        raise OSError(_CUT)
     stored = np.empty((3, packed.height, packed.width), np.uint8)
     if total * stored.nbytes != packed.bytes:
         raise ValueError(f"{packed.bytes} bytes are not {total} pictures")
@@ -97,6 +99,8 @@ def _read_compact(
     ends = _ends(packed, file, total)
     decoder: Any = av.CodecContext.create("mjpeg", "r")
     decoder.thread_type, decoder.thread_count = "NONE", 1
+    # Blocks of 16 pixels hang over the edges.
+    decoder.options = {"max_pixels": str((packed.height + 15) * (packed.width + 15))}
     scaler = Scaler()
     for picture, number in zip(pictures, frames, strict=True):
         start, end = ends[number : number + 2].tolist()
@@ -134,7 +138,8 @@ def read_packed_flow(video: Video, frames: Sequence[int]) -> NDArray[np.int8]:
             for field, number in zip(fields, frames, strict=True):
                 start, end = ends[number : number + 2].tolist()
                 piece = _piece(file.fileno(), packed.flow.offset + start, end - start)
-                field.ravel()[:] = np.frombuffer(zlib.decompress(piece), np.int8)
+                whole = zlib.decompressobj().decompress(piece, field.nbytes + 1)
+                field.ravel()[:] = np.frombuffer(whole, np.int8)
     except (OSError, ValueError, zlib.error) as error:
         raise _damaged(video, packed, str(error)) from error
     return fields

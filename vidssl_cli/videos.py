@@ -11,25 +11,26 @@ import functools
 import hashlib
 import json
 import os
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
     Field,
-    NonNegativeInt,
     PlainValidator,
     PositiveFloat,
-    PositiveInt,
     TypeAdapter,
     ValidationError,
 )
 
 from vidssl_cli.artefacts import read_noted, write_noted
+from vidssl_cli.documents import parse_json, read_lines
 from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.escaping import json_text
+from vidssl_cli.roots import HINT, Root
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -48,7 +49,19 @@ def _name(value: object) -> str:
 
 
 Name = Annotated[str, PlainValidator(_name)]
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of bytes, or of what an array counts."""
+Timestamp = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+"""Frames, or pixels along a side; no file has as many."""
 
+MOST = 50
+"""Problems of a manifest that are looked for."""
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 60
+_shown = _short.repr
+"""Shows what was found, however large it is."""
 
 FlowMethod = Literal["dis", "tvl1"]
 """How optical flow is computed: dense inverse search, or TV-L1."""
@@ -60,9 +73,9 @@ class PackedFlow:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    offset: NonNegativeInt
+    offset: Number
     """First byte of it in the file of the pictures."""
-    bytes: PositiveInt
+    bytes: Annotated[Number, Field(gt=0)]
     """How many bytes it has."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Of these bytes."""
@@ -78,20 +91,20 @@ class Packed:
 
     path: Name
     """The file that they are in, absolute once a manifest has been read."""
-    offset: NonNegativeInt
+    offset: Number
     """First byte of this video in the file."""
-    bytes: PositiveInt
+    bytes: Annotated[Number, Field(gt=0)]
     """How many bytes are this video's."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Of these bytes."""
     format: Literal["compact", "raw"]
     """``compact``: a JPEG for each frame; ``raw``: uint8 (T, 3, H, W)."""
-    height: PositiveInt
+    height: Count
     """Pixels of the packed pictures."""
-    width: PositiveInt
-    source_bytes: NonNegativeInt
+    width: Count
+    source_bytes: Number
     """Size of the video's own file when it was packed."""
-    source_mtime_ns: int
+    source_mtime_ns: Timestamp
     """When that file was changed last, in nanoseconds since 1970."""
     source_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Of that file."""
@@ -113,51 +126,56 @@ class Video:
     """``train``, ``val`` or ``test``."""
     group: Name | None = None
     """Videos of one group are cuts of one recording and must stay on one side of a split."""
-    frames: PositiveInt | None = None
+    frames: Count | None = None
     """Frames that decode, not frames that the header declares."""
     fps: PositiveFloat | None = None
     """Frames per second."""
-    width: PositiveInt | None = None
+    width: Count | None = None
     """Pixels as shown, that is after rotation."""
-    height: PositiveInt | None = None
+    height: Count | None = None
     duration: PositiveFloat | None = None
     """Seconds."""
-    declared: PositiveInt | None = None
+    declared: Count | None = None
     """Frames that the header declares."""
-    bytes: PositiveInt | None = None
+    bytes: Number | None = None
     """Size of the file when it was scanned; one of another size is another file."""
     timing: str | None = None
     """``steady``, ``variable``, ``out of order`` or ``missing``: what the timestamps are like."""
-    keyframes: tuple[tuple[NonNegativeInt, int], ...] = ()
+    keyframes: tuple[tuple[Number, Timestamp], ...] = ()
     """(frame number, seek timestamp) of seek points that were checked against a full decode."""
     packed: Packed | None = None
     """Where pictures of it are that need no decoding of the file at ``path``."""
 
 
-def read_manifest(path: Path) -> list[Video]:
+def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
     """Read a manifest; paths in it are relative to its folder.
 
     Keys that begin with an underscore are the user's own and are passed over.
 
+    Args:
+        path: The manifest.
+        root: What all files must lie in. Without it, relative paths must not lead out of the
+            manifest's folder; absolute ones are as whoever wrote them wanted them.
+
     Raises:
-        DamagedFileError: it is not what its note says, or cannot be understood: every problem, one
-            ``file:line: problem`` each.
+        DamagedFileError: it is not what its note says, or cannot be understood: the problems, one
+            ``file:line: problem`` each, up to `MOST`.
     """
-    folder = os.path.abspath(path.parent)
+    place = _Place(os.path.abspath(path.parent), root)
     videos: list[Video] = []
     problems: list[str] = []
-    # Names of files need not be UTF-8; surrogateescape carries them through.
-    lines = TextIOWrapper(BytesIO(read_noted(path)), "utf-8-sig", "surrogateescape")
-    for number, line in enumerate(lines, 1):
+    for number, line in read_lines(path, content=read_noted(path)):
         if not line.strip():
             continue
         try:
-            videos.append(_parse(line, folder))
+            videos.append(_parse(line, place))
         except ValueError as error:
             problems.extend(f"{path}:{number}: {problem}" for problem in _told(error))
+            if len(problems) >= MOST:
+                break
     if problems:
         raise DamagedFileError(
-            "\n".join(problems), where=str(path), hint="docs/data.md says what a row may hold"
+            problems, where=str(path), hint="docs/data.md says what a row may hold"
         )
     return videos
 
@@ -165,8 +183,8 @@ def read_manifest(path: Path) -> list[Video]:
 def write_manifest(path: Path, videos: Sequence[Video]) -> None:
     """Write a manifest and the note of its SHA-256; paths below its folder become relative."""
     folder = os.path.abspath(path.parent)
-    rows = "".join(json.dumps(_row(video, folder), ensure_ascii=False) + "\n" for video in videos)
-    write_noted(path, rows.encode(errors="backslashreplace"))  # JSON reads that back
+    rows = "".join(json_text(_row(video, folder)) + "\n" for video in videos)
+    write_noted(path, rows.encode())
 
 
 def training_part(videos: Sequence[Video]) -> list[Video]:
@@ -198,22 +216,40 @@ def _rows() -> TypeAdapter[Video]:
     return TypeAdapter(Video)
 
 
-def _parse(line: str, folder: str) -> Video:
+class _Place:
+    """Where the paths of a manifest begin, and where they may lead."""
+
+    def __init__(self, folder: str, root: Root | None) -> None:
+        self.folder = folder
+        self.root = root
+        self.own = root or Root(folder)
+
+    def absolute(self, key: str, path: str) -> str:
+        """Return what a path stands for.
+
+        Raises:
+            ValueError: It stands for nothing, or for something that is out of bounds.
+        """
+        if "://" in path:
+            raise ValueError(f"{key}: {path} is a URL; download the file and name that")
+        if "\0" in path:
+            raise ValueError(f"{key}: no file has a name like {_shown(path)}")
+        whole = os.path.normpath(os.path.join(self.folder, path))
+        if (self.root or not os.path.isabs(path)) and not self.own.holds(whole):
+            raise ValueError(f"{key}: {path} leads out of {self.own}; {HINT}")
+        return whole
+
+
+def _parse(line: str, place: _Place) -> Video:
     """Check one line of a manifest."""
-    row = json.loads(line)
+    row = parse_json(line)
     if isinstance(row, dict):
         row = {key: value for key, value in row.items() if not key.startswith("_")}
     video = _rows().validate_python(row)
-    if "://" in video.path:
-        raise ValueError(f"path: {video.path} is a URL; download the file and name that")
     packed = video.packed
     if packed:
-        packed = dataclasses.replace(packed, path=_absolute(packed.path, folder))
-    return dataclasses.replace(video, path=_absolute(video.path, folder), packed=packed)
-
-
-def _absolute(path: str, folder: str) -> str:
-    return os.path.normpath(os.path.join(folder, path))
+        packed = dataclasses.replace(packed, path=place.absolute("packed.path", packed.path))
+    return dataclasses.replace(video, path=place.absolute("path", video.path), packed=packed)
 
 
 def _told(error: ValueError) -> list[str]:
@@ -229,7 +265,7 @@ def _told_field(detail: ErrorDetails) -> str:
     key = ".".join(map(str, detail["loc"]))
     match detail["type"]:
         case "dataclass_type":
-            return f'a row is an object like {{"path": "a.mp4"}}, not {detail["input"]!r}'
+            return f'a row is an object like {{"path": "a.mp4"}}, not {_shown(detail["input"])}'
         case "missing":
             return f"{key}: is missing"
         case "unexpected_keyword_argument":
@@ -238,10 +274,10 @@ def _told_field(detail: ErrorDetails) -> str:
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
             return f"{key}: unknown key; {meant} Keys of your own begin with _"
         case "string_pattern_mismatch":
-            return f"{key}: must be train, val or test, not {detail['input']!r}"
+            return f"{key}: must be train, val or test, not {_shown(detail['input'])}"
         case _:
             expected = detail["msg"].removeprefix("Value error, ")
-            return f"{key}: {expected}, not {detail['input']!r}"
+            return f"{key}: {expected}, not {_shown(detail['input'])}"
 
 
 def _row(video: Video, folder: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +22,7 @@ from vidssl_cli.console import track, warn
 from vidssl_cli.embed import Encoder
 from vidssl_cli.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.escaping import escape
 from vidssl_cli.eyes import Settings, open_eyes
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.queries import Query, read_query
@@ -62,6 +62,7 @@ def visualize(
     checkpoint: str = "last",
     device: str = "auto",
     overwrite: bool = False,
+    root: Path | None = None,
 ) -> tuple[list[Drawing], list[MediaError]]:
     """Draw where a network looks in some videos: pictures, videos, and a page of all of it.
 
@@ -73,6 +74,7 @@ def visualize(
         checkpoint: Of a run, ``last`` or ``best``.
         device: Where to compute.
         overwrite: Write into a folder that holds something.
+        root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
         What was drawn, and an error for each video that cannot be read, which was told on stderr.
@@ -89,7 +91,7 @@ def visualize(
     if settings.tap:
         check_tap(encoder.card.backbone.name, encoder.taps, settings.tap)
     broken: list[MediaError] = []
-    clips = _read(encoder, texts, settings, broken)
+    clips = _read(encoder, texts, settings, broken, root)
     if not clips:
         raise VidsslError(
             f"none of {len(broken)} videos can be read", hint="see the warnings above"
@@ -145,14 +147,18 @@ class Clip:
 
 
 def _read(
-    encoder: Encoder, texts: Sequence[str], settings: Settings, broken: list[MediaError]
+    encoder: Encoder,
+    texts: Sequence[str],
+    settings: Settings,
+    broken: list[MediaError],
+    root: Path | None,
 ) -> list[Clip]:
     """Read the clips of all videos; those that cannot be read are told and left out."""
     queries: list[Query] = []
     clips: list[Clip] = []
     for text in texts:
         try:
-            queries += read_query(text, (), broken)
+            queries += read_query(text, (), broken, root)
         except MediaError as error:
             _leave_out(error, broken)
     windows = Windows(clips=settings.clips, stride=encoder.evaluation.stride)

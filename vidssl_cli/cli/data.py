@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Split, Strict
+from vidssl_cli.cli.options import AsJson, DataRoot, Split, Strict
 
 if TYPE_CHECKING:
     from vidssl_cli.videos import Video
@@ -49,6 +49,7 @@ def scan(
     source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Manifest to write (.jsonl).")],
     split: Split = 1,
+    data_root: DataRoot = None,
     lists: OfficialLists = None,
     train_list: TrainList = None,
     test_list: TestList = None,
@@ -76,6 +77,7 @@ def scan(
         train_list=train_list,
         test_list=test_list,
         classes=classes,
+        root=data_root,
         workers=workers,
     )
     write_manifest(out, videos)
@@ -124,6 +126,7 @@ def pack(
         typer.Option(help="Keep optical flow too, by DIS or TV-L1; needs OpenCV."),
     ] = None,
     split: Split = 1,
+    data_root: DataRoot = None,
     lists: OfficialLists = None,
     train_list: TrainList = None,
     test_list: TestList = None,
@@ -154,6 +157,7 @@ def pack(
         train_list=train_list,
         test_list=test_list,
         classes=classes,
+        root=data_root,
         workers=workers,
     )
     made = make(videos, out, resize=resize, form=form, flow=flow, workers=workers)
@@ -188,6 +192,7 @@ def scores(
     ] = 112,
     frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 16,
     split: Split = 1,
+    data_root: DataRoot = None,
     lists: OfficialLists = None,
     train_list: TrainList = None,
     test_list: TestList = None,
@@ -218,6 +223,7 @@ def scores(
         train_list=train_list,
         test_list=test_list,
         classes=classes,
+        root=data_root,
         workers=workers,
     )
     scoring = Scoring(flow, resize, crop, frames)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, DataSetName, Device, Split
+from vidssl_cli.cli.options import AsJson, Data, DataRoot, DataSetName, Device, Split
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +26,7 @@ def evaluate(
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the protocol; repeatable."),
     ] = None,
     split: Split = 1,
+    data_root: DataRoot = None,
     dataset: DataSetName = None,
     checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
     out: Annotated[
@@ -65,7 +66,7 @@ def evaluate(
         store = None
     rows()  # a file that cannot be read is no surprise at the end
     encoder = Encoder.load(run, device, checkpoint)
-    videos, _ = open_data(data, split=split)
+    videos, _ = open_data(data, split=split, root=data_root)
     known = {video.path: video for video in videos}
     report = carry_out(
         encoder,
@@ -74,7 +75,7 @@ def evaluate(
         out or folder_of(run, options, videos, checkpoint),
         run,
         checkpoint,
-        splits=lambda number: open_data(data, split=number, known=known)[0],
+        splits=lambda number: open_data(data, split=number, known=known, root=data_root)[0],
         store=store,
         dataset=recognise(videos, dataset),
         split=split,

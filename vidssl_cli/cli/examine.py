@@ -19,6 +19,7 @@ from vidssl_cli.cli.data import (
 )
 from vidssl_cli.cli.options import (
     AsJson,
+    DataRoot,
     Overrides,
     RecipeName,
     Split,
@@ -43,6 +44,7 @@ def check(
     source: Source,
     overrides: Overrides = None,
     split: Split = 1,
+    data_root: DataRoot = None,
     lists: OfficialLists = None,
     train_list: TrainList = None,
     test_list: TestList = None,
@@ -70,6 +72,7 @@ def check(
         train_list=train_list,
         test_list=test_list,
         classes=classes,
+        root=data_root,
         workers=workers,
     )
     usable, findings = examine(chosen, videos, broken)
@@ -117,6 +120,7 @@ def preview(
     step: Annotated[int, typer.Option(min=0, help="Which step of the epoch, from 0.")] = 0,
     overrides: Overrides = None,
     split: Split = 1,
+    data_root: DataRoot = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page that is there.")
     ] = False,
@@ -140,7 +144,7 @@ def preview(
     from vidssl_cli.scan import open_data
     from vidssl_cli.videos import training_part
 
-    found, broken = open_data(source, split=split)
+    found, broken = open_data(source, split=split, root=data_root)
     place = {"epoch": epoch, "step": step}
     drawn, left_out = draw(
         recipe, chosen, training_part(found), out, videos=videos, broken=broken, **place

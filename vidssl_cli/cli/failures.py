@@ -10,15 +10,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import typer
+from rich.text import Text
 
 from vidssl_cli import console
 from vidssl_cli.errors import Interrupted, RecipeError, UsageError, VidsslError
+from vidssl_cli.escaping import visible
 
 BROKEN_PIPE = 141
 """What a shell reports for a command whose reader has gone away, as `| head` does."""
 
 STDOUT, STDERR = 1, 2
 """File descriptors."""
+
+MOST, LONGEST = 50, 1000
+"""Problems of one failure that are told to people, and characters of one."""
 
 
 class UnexpectedError(VidsslError):
@@ -47,7 +52,8 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         if isinstance(cause, SystemExit):
             raise
         if "--debug" in arguments:
-            traceback.print_exc()
+            told = traceback.format_exc()
+            console.stderr.print(Text(visible(told, keep="\n")), soft_wrap=True, end="")
         # A command may fail after its document, as it does where media were skipped.
         as_json = "--json" in arguments and console.documents == documents
         return _tell(_explained(cause), as_json=as_json)
@@ -87,23 +93,30 @@ def _explained(error: BaseException) -> VidsslError:
 
 def _tell(error: VidsslError, *, as_json: bool) -> int:
     """Tell people on stderr and machines on stdout; return the exit status."""
-    message = str(error)
+    message, lines = str(error), list(error.problems)
     if isinstance(error, UsageError) and message.startswith("Usage: "):  # no arguments: the help
         console.stderr.print(message, markup=False, soft_wrap=True)
         return error.status
     # Problems of a recipe begin with file:line:column, for editors that jump to it.
     located = isinstance(error, RecipeError)
     if error.where and error.where not in message and not isinstance(error, UsageError):
-        message = f"{error.where}: {message}"
+        lines[0] = f"{error.where}: {lines[0]}"
+    if len(lines) > MOST:
+        lines[MOST:] = [f"and {len(lines) - MOST} more"]
     console.stderr.print("" if located else "[red]error:[/] ", end="")
-    console.stderr.print(message, markup=False, soft_wrap=True)
+    for line in lines:
+        console.stderr.print(Text(_shortened(visible(line))), soft_wrap=True)
     if error.hint:
-        console.stderr.print(f"hint: {error.hint}", markup=False, soft_wrap=True)
+        console.stderr.print(Text(_shortened(visible(f"hint: {error.hint}"))), soft_wrap=True)
     if as_json:
         document = {"code": error.code, "message": str(error), "where": error.where}
         with suppress(OSError):  # where stdout is a full disk, stderr has told it
             console.emit_json({"error": document})
     return error.status
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
 def _reader_is_gone() -> bool:

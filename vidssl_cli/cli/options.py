@@ -30,6 +30,15 @@ Data = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Split = Annotated[int, typer.Option(min=1, help="Official split, for data that have several.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="VIDSSL_DATA_ROOT",
+        help="All files of DATA must lie in it. By default neither links nor relative paths may "
+        "leave DATA's own folder.",
+    ),
+]
 DataSetName = Annotated[
     str | None,
     typer.Option(

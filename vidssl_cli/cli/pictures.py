@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Device, Strict, refuse_existing
+from vidssl_cli.cli.options import AsJson, DataRoot, Device, Strict, refuse_existing
 
 
 class Method(StrEnum):
@@ -67,6 +67,7 @@ def visualize(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that holds something.")
     ] = False,
+    data_root: DataRoot = None,
     device: Device = "auto",
     strict: Strict = False,
     as_json: AsJson = False,
@@ -85,8 +86,9 @@ def visualize(
 
     settings = Settings(method.value, tap, time.value, clips, side, singles)
     drawings, broken = draw(
-        run, videos, out, settings, checkpoint=checkpoint, device=device, overwrite=overwrite
-    )
+        run, videos, out, settings, checkpoint=checkpoint, device=device, overwrite=overwrite,
+        root=data_root,
+    )  # fmt: skip
     page = out / "index.html"
     if as_json:
         reasons = [error.row for error in broken]

@@ -145,13 +145,13 @@ def check(
             rows.append({"name": recipe, "path": str(recipe_files.find(recipe))})
     if failures:
         worst = max(failures, key=lambda error: error.status)
-        lines = "\n".join(map(str, failures))
-        raise type(worst)(lines, where=worst.where, hint=worst.hint)
+        problems = [problem for error in failures for problem in error.problems]
+        raise type(worst)(problems, where=worst.where, hint=worst.hint)
     if as_json:
         console.emit_json({"recipes": rows})
         return
     for row in rows:
-        typer.echo(f"{row['path']}: fine")
+        console.emit(f"{row['path']}: fine")
 
 
 @recipes.command()

@@ -101,7 +101,7 @@ def report(
         page = None if out is None else str(out)
         emit_json({"page": page, "recipes": rows, "evaluations": evaluations})
     elif formats:
-        emit(formats[0](found).removesuffix("\n"))
+        emit(formats[0](found).removesuffix("\n"), lines=True)
     elif out:
         emit(str(out))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, Device, Split, Strict
+from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split, Strict
 
 if TYPE_CHECKING:
     from vidssl_cli.index import Summary
@@ -60,6 +60,7 @@ def index(
         bool, typer.Option("--overwrite", help="Begin anew instead of adding.")
     ] = False,
     split: Split = 1,
+    data_root: DataRoot = None,
     checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
     device: Device = "auto",
     strict: Strict = False,
@@ -82,7 +83,7 @@ def index(
     require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)
     known = {} if overwrite else unchanged_videos(out)
-    found, broken = open_data(data, split=split, known=known)
+    found, broken = open_data(data, split=split, known=known, root=data_root)
     videos = [video for video in found if part is Part.ALL or video.split == part]
     if not videos:
         splits = ", ".join(sorted({video.split or "none" for video in found}))
@@ -137,6 +138,7 @@ def retrieve(
             dir_okay=False,
         ),
     ] = None,
+    data_root: DataRoot = None,
     device: Device = "auto",
     strict: Strict = False,
     as_json: AsJson = False,
@@ -158,6 +160,7 @@ def retrieve(
     answers, broken = carry_out(
         index, queries, top=top, level=level.value, exclude_self=exclude_self, device=device,
         foreign=foreign,
+        root=data_root,
     )  # fmt: skip
     if page:
         from vidssl_cli.gallery import write_answers
@@ -176,7 +179,9 @@ def _show_summary(summary: Summary) -> None:
     changes = f"{summary.added} added, {summary.changed} changed"
     if summary.broken:
         changes += f", {len(summary.broken)} left out"
-    typer.echo(
+    from vidssl_cli.console import emit
+
+    emit(
         f"{summary.index}: {summary.videos} videos, {summary.clips} clips of "
         f"{summary.dimension} dimensions, {summary.factory} ({changes})"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, Device, Split
+from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split
 
 if TYPE_CHECKING:
     from vidssl_cli.sweep import Member
@@ -55,6 +55,7 @@ def sweep(
         bool, typer.Option("--print", help="Print what is left to do, a line each; run nothing.")
     ] = False,
     split: Split = 1,
+    data_root: DataRoot = None,
     device: Device = "auto",
     workers: Annotated[
         int | None, typer.Option(min=0, help="Decoding threads of each training.")
@@ -70,6 +71,7 @@ def sweep(
 
     everywhere = (
         *(("--split", str(split)) if split != 1 else ()),
+        *(("--data-root", str(data_root)) if data_root else ()),
         *(("--device", device) if device != "auto" else ()),
     )
     plan = Plan(
@@ -84,8 +86,8 @@ def sweep(
         everywhere,
         () if workers is None else ("--workers", str(workers)),
     )
-    members = plan.members(_opener(split))
-    _look_for([data, *([evaluate_on] if evaluate_on else [])], split)
+    members = plan.members(_opener(split, data_root))
+    _look_for([data, *([evaluate_on] if evaluate_on else [])], split, data_root)
 
     from vidssl_cli.artefacts import locked
     from vidssl_cli.console import emit, emit_json
@@ -102,7 +104,7 @@ def sweep(
     _show(out, members, statuses, as_json)
 
 
-def _opener(split: int) -> Callable[[str], Sequence[Video]]:
+def _opener(split: int, data_root: Path | None) -> Callable[[str], Sequence[Video]]:
     """Return a function that opens DATA, once each."""
     from functools import cache
 
@@ -110,17 +112,18 @@ def _opener(split: int) -> Callable[[str], Sequence[Video]]:
     def opened(data: str) -> Sequence[Video]:
         from vidssl_cli.scan import open_data
 
-        return open_data(data, split=split)[0]
+        return open_data(data, split=split, root=data_root)[0]
 
     return opened
 
 
-def _look_for(data: Sequence[str], split: int) -> None:
+def _look_for(data: Sequence[str], split: int, data_root: Path | None) -> None:
     """Refuse DATA in which there is nothing, before any member does."""
     from vidssl_cli.layouts import Lists, find_videos
+    from vidssl_cli.roots import Root
 
     for source in data:
-        find_videos(source, Lists(split))
+        find_videos(source, Lists(split), Root(data_root) if data_root else None)
 
 
 def _show(out: Path, members: Sequence[Member], statuses: dict[Path, int], as_json: bool) -> None:

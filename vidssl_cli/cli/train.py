@@ -10,6 +10,7 @@ import typer
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
+    DataRoot,
     DataSetName,
     Device,
     Overrides,
@@ -42,6 +43,7 @@ def pretrain(
     out: Out,
     overrides: Overrides = None,
     split: Split = 1,
+    data_root: DataRoot = None,
     dataset: DataSetName = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -73,7 +75,7 @@ def pretrain(
 
     if not dry_run:
         require_writable(out)
-    videos, broken = open_data(data, split=split)
+    videos, broken = open_data(data, split=split, root=data_root)
     train = training_part(videos)
     say(f"learning from {len(train)} of {len(videos)} videos")
     session = Session(out, resume, overwrite, device, workers, dry_run, dataset, split)
@@ -97,6 +99,7 @@ def finetune(
     out: Out,
     overrides: Overrides = None,
     split: Split = 1,
+    data_root: DataRoot = None,
     dataset: DataSetName = None,
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from random weights, for comparison.")
@@ -121,7 +124,7 @@ def finetune(
     from vidssl_cli.scan import open_data
 
     require_writable(out)
-    videos, broken = open_data(data, split=split)
+    videos, broken = open_data(data, split=split, root=data_root)
     session = Session(out, resume, overwrite, device, workers, dataset=dataset, split=split)
     report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)
     if as_json:

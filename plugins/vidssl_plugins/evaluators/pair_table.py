@@ -53,7 +53,11 @@ def read_pairs(file: Path, videos: Sequence[Video]) -> Pairs:
         raise UsageError(f"pairs: {file} is not a file", where="pairs", hint=hint)
     with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
         reader = csv.DictReader(text, skipinitialspace=True)
-        rows = [(reader.line_num, row) for row in reader]
+        try:
+            rows = [(reader.line_num, row) for row in reader]
+        except csv.Error as error:
+            where = f"{file}:{reader.line_num}"
+            raise UsageError(f"{where}: {error}", where=where, hint=hint) from None
         columns = reader.fieldnames or ()
     if missing := [name for name in COLUMNS if name not in columns]:
         raise UsageError(f"{file} has no column {missing[0]!r}", where=str(file), hint=hint)

@@ -1,0 +1,95 @@
+"""Neither relative paths nor links lead out of a folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.layouts import find_videos
+from vidssl_cli.roots import Root
+from vidssl_cli.videos import read_manifest
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder `data` with a video, beside another one that has a video too."""
+    for name in ("data/a.mp4", "data/below/b.mp4", "other/c.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path / "data"
+
+
+def manifest(folder, *paths):
+    path = folder / "m.jsonl"
+    path.write_text("".join(json.dumps({"path": str(each)}) + "\n" for each in paths))
+    return path
+
+
+def test_a_root_holds_what_is_below_it_and_what_is_not_there(place):
+    root = Root(place)
+    assert all(root.holds(str(place / name)) for name in ("a.mp4", "below/b.mp4", "no/such.mp4"))
+    assert not root.holds(str(place.parent / "other" / "c.mp4"))
+    assert not root.holds(str(place.with_name("data2") / "a.mp4"))
+
+
+def test_links_count_by_where_they_lead(place):
+    (place / "in").symlink_to(place / "below")
+    (place / "in.mp4").symlink_to("a.mp4")
+    (place / "out").symlink_to("../other")
+    (place / "out.mp4").symlink_to("../other/c.mp4")
+    root = Root(place)
+    assert root.holds(str(place / "in" / "b.mp4"))
+    assert root.holds(str(place / "in.mp4"))
+    assert not root.holds(str(place / "out" / "c.mp4"))
+    assert not root.holds(str(place / "out.mp4"))
+
+
+def test_a_root_may_be_a_link_itself(place):
+    place.with_name("link").symlink_to(place)
+    assert Root(place.with_name("link")).holds(str(place.with_name("link") / "a.mp4"))
+    assert len(find_videos(place.with_name("link"))) == 2
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out"])
+def test_a_folder_with_a_link_out_of_it_is_refused_unless_a_root_holds_both(place, name):
+    (place / name).symlink_to(place.parent / "other" / ("c.mp4" if "." in name else ""))
+    with pytest.raises(DamagedFileError, match=r"leads to .*other.*, out of .*data") as caught:
+        find_videos(place)
+    assert caught.value.where == str(place / name)
+    assert "--data-root" in caught.value.hint
+    assert len(find_videos(place, root=Root(place.parent))) == 3
+
+
+def test_relative_paths_of_a_manifest_stay_below_it_and_absolute_ones_are_free(place):
+    outside = place.parent / "other" / "c.mp4"
+    assert read_manifest(manifest(place, outside, "below/../a.mp4"))[1].path == str(place / "a.mp4")
+    path = manifest(place, "a.mp4", "../other/c.mp4")
+    with pytest.raises(DamagedFileError, match=r"m\.jsonl:2: path: \.\./other/c\.mp4 leads out"):
+        read_manifest(path)
+    assert read_manifest(path, Root(place.parent))[1].path == str(outside)
+
+
+def test_a_root_holds_absolute_paths_too(place):
+    path = manifest(place, place / "a.mp4", place.parent / "other" / "c.mp4")
+    assert len(find_videos(path)) == 2
+    with pytest.raises(DamagedFileError, match=":2: "):
+        find_videos(path, root=Root(place))
+
+
+@pytest.mark.parametrize("line", ["../other/c.mp4", "below/../../other/c.mp4"])
+@pytest.mark.parametrize("suffix", [".txt", ".csv"])
+def test_lists_stay_below_their_folder(place, line, suffix):
+    path = place / f"list{suffix}"
+    path.write_text(f"a.mp4\n{line}\n")
+    with pytest.raises(DamagedFileError, match="leads to"):
+        find_videos(path)
+    assert len(find_videos(path, root=Root(place.parent))) == 2
+
+
+@pytest.mark.parametrize("line", ["https://example.org/a.mp4", "a\0.mp4"])
+def test_what_names_no_file_is_refused_in_lists(place, line):
+    (place / "list.txt").write_text(line)
+    with pytest.raises(DamagedFileError, match="is not the name of a file"):
+        find_videos(place / "list.txt")

@@ -1,0 +1,104 @@
+"""Text that others wrote: what is ambiguous, bottomless or too large is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO, TextIOWrapper
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from vidssl_cli.errors import DamagedFileError, VidsslError
+
+LARGEST = 1 << 24
+"""Bytes of a JSON document; parsed they may take twenty times the room."""
+LONGEST = 1 << 22
+"""Characters of a line: a manifest's row of a long video in which every picture is a keyframe."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON in which every key stands once.
+
+    Raises:
+        ValueError: It is no such text; a `json.JSONDecodeError` knows the place.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_mapping)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of one JSON document.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger than `LARGEST`, or `parse_json` refuses it.
+    """
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST} bytes")
+    return parse_json(content)
+
+
+def read_lines(
+    path: Path, newline: str | None = None, content: bytes | None = None
+) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file with their numbers, from 1.
+
+    Names of files need not be UTF-8; surrogateescape carries them through.
+
+    Args:
+        path: The file.
+        newline: As for `open`.
+        content: What is in it, where that was read before.
+
+    Raises:
+        DamagedFileError: A line is longer than `LONGEST`.
+    """
+    source = path.open("rb") if content is None else BytesIO(content)
+    with TextIOWrapper(source, "utf-8-sig", "surrogateescape", newline) as file:
+        for number in count(1):
+            line = file.readline(LONGEST + 1)
+            if not line:
+                return
+            if len(line) > LONGEST:
+                raise DamagedFileError(
+                    f"{path}:{number}: the line has more than {LONGEST} characters",
+                    where=str(path),
+                )
+            yield number, line
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Refuse what has the right digest and yet cannot be taken for what vidssl writes.
+
+    Whoever makes a file can make its digest too, so that parsers may meet anything.
+
+    Raises:
+        DamagedFileError: Anything but a `VidsslError` or `OSError` was raised inside.
+    """
+    try:
+        yield
+    except (VidsslError, OSError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DamagedFileError(
+            f"is not what vidssl writes: {reason}",
+            where=str(path),
+            hint="do not use it: it was made by something else",
+        ) from error
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
