@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vidssl_cli.artefacts import point, publish, verify
 from vidssl_cli.errors import DamagedFileError, VidsslError
+from vidssl_cli.finite import few, not_finite
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -47,6 +48,10 @@ class Progress:
     """Sums of loss and metrics over the steps of the epoch under way."""
     best: float | None = None
     """Highest score so far."""
+    skipped: int = 0
+    """Steps that were not taken for want of a finite loss, over all epochs."""
+    epoch_skipped: int = 0
+    """Those of the epoch under way."""
 
 
 def save(
@@ -55,14 +60,22 @@ def save(
     """Write a checkpoint, make it the last (and the best), and delete those that are neither.
 
     Raises:
-        VidsslError, OSError: it could not be written; earlier checkpoints are untouched.
+        VidsslError, OSError: it could not be written, or a number in it is not finite; earlier
+            checkpoints are untouched.
     """
+    state, moments = model.state_dict(), _optimizer_tensors(model, optimizer)
+    if broken := not_finite([*state.items(), *moments.items()]):
+        raise VidsslError(
+            f"step {progress.step} left numbers that are not finite in {few(broken)}",
+            where=str(checkpoints),
+            hint="earlier checkpoints stand; lower train.optimizer.lr, or set train.clip_gradient",
+        )
     # Epoch and step together: the last checkpoint is never replaced by one of the same name.
     folder = checkpoints / f"epoch-{progress.epoch:04d}-step-{progress.step:08d}"
 
     def write(draft: Path) -> None:
-        write_tensors(draft / MODEL, model.state_dict())
-        write_tensors(draft / OPTIMIZER, _optimizer_tensors(model, optimizer))
+        write_tensors(draft / MODEL, state)
+        write_tensors(draft / OPTIMIZER, moments)
         (draft / STATE).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
 
     publish(folder, write)

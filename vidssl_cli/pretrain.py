@@ -14,11 +14,13 @@ import torch
 from vidssl_cli import runs, videos
 from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.batches import Loader
+from vidssl_cli.blame import blamed
 from vidssl_cli.console import say, warn
 from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
 from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
+from vidssl_cli.finite import OnNaN
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
@@ -52,6 +54,9 @@ class Session:
     """What DATA is, where its classes do not tell."""
     split: int = 1
     """Official split of it."""
+    on_nan: OnNaN = "stop"
+    """Whether a step without a finite loss ends the run. This does change what is learned, but
+    never that of a run which got to its end without: so run.json has it, and no recipe."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Outcome:
 
     skipped: int = 0
     """Videos that could not be used."""
+    skipped_steps: int = 0
+    """Steps whose loss or gradient was not finite."""
     cost: Cost | None = None
     """What the whole run would take, after a dry run."""
 
@@ -106,8 +113,8 @@ def pretrain(
         unusable = (*broken, *rejected)
         with recorded(recipe, loader, unusable, card, session, world) as run:
             loader.on_skip = run.skip
-            fit(learner, loader, recipe.train, run, world)
-            return Outcome(skipped=len(run.skipped))
+            fit(learner, loader, recipe.train, run, world, on_nan=session.on_nan)
+            return Outcome(len(run.skipped), run.facts["skipped_steps"])
 
 
 def _tell_memories(learner: PretrainLearner) -> None:
@@ -218,6 +225,7 @@ def recorded(
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 error = Interrupted("interrupted between two checkpoints")
+            error = blamed(error) or error
             state = error.code if isinstance(error, VidsslError) else "failed"
             run.state(state, reason=str(error), skipped=len(run.skipped))
             raise
@@ -227,3 +235,5 @@ def recorded(
         run.state("finished", skipped=skipped)
         if skipped:
             warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")
+        if steps := run.facts["skipped_steps"]:
+            warn(f"{steps} steps were skipped; see not_finite in {session.out / 'metrics.jsonl'}")
