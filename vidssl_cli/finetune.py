@@ -74,9 +74,8 @@ def finetune(
     Returns:
         dict: ``{"classes", "chance", "chosen_on", "rows": [{"checkpoint", "clip_accuracy",
         "video_accuracy", "mean_class_accuracy", "class_accuracy", "confusion"}], "skipped",
-        "skipped_steps", "published"}``, accuracies on ``test`` from 0 to 1. Those of the classes are
-        of videos; it
-        is None for a class that is not tested.
+        "skipped_steps", "published"}``, accuracies on ``test`` from 0 to 1. Those of the classes
+        are of videos; it is None for a class that is not tested.
 
     Raises:
         VidsslError: a video cannot be read, with ``complete``.

@@ -19,7 +19,7 @@ from vidssl_cli.console import say, warn
 from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import CARD, Card
-from vidssl_cli.errors import Interrupted, MediaError, UsageError, VidsslError
+from vidssl_cli.errors import Interrupted, MediaError, Preempted, UsageError
 from vidssl_cli.finite import OnNaN
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
@@ -226,7 +226,7 @@ def recorded(
             if isinstance(error, KeyboardInterrupt):
                 error = Interrupted("interrupted between two checkpoints")
             error = blamed(error) or error
-            state = error.code if isinstance(error, VidsslError) else "failed"
+            state = error.code if isinstance(error, Preempted | Interrupted) else "failed"
             run.state(state, reason=str(error), skipped=len(run.skipped))
             raise
         finally:
