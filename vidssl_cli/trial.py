@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint
 from vidssl_cli.entries import package_of
 
 PATIENCE = 30.0
-"""Seconds that all plugins together may take to load."""
+"""Seconds that plugins may take longer to load than nothing at all, on a machine however busy."""
 
 SURVIVED = "vidssl: survived"
 """The last line of a process that lived to tell."""
@@ -25,7 +25,7 @@ SCRIPT = f"""
 import os, sys
 from importlib.metadata import EntryPoint
 from vidssl_cli.registry import Registry
-Registry([EntryPoint(*sys.argv[1:])])
+Registry([EntryPoint(*sys.argv[1:])] if sys.argv[1:] else [])
 print({SURVIVED!r}, flush=True)
 os._exit(0)
 """
@@ -38,15 +38,21 @@ def fatal(entries: Iterable[EntryPoint]) -> dict[str, str]:
         dict: the addresses (``package:entry point``) of those that end it or take too long, each
         with what happened. Those that fail in another way are not among them.
     """
-    running = {f"{package_of(entry)}:{entry.name}": _start(entry) for entry in entries}
+    running = {
+        f"{package_of(entry)}:{entry.name}": _start(entry.name, entry.value, entry.group)
+        for entry in entries
+    }
+    if running:
+        _start().communicate()  # loads nothing
     deadline = time.monotonic() + PATIENCE
     found = {address: _outcome(process, deadline) for address, process in running.items()}
     return {address: reason for address, reason in found.items() if reason}
 
 
-def _start(entry: EntryPoint) -> subprocess.Popen[str]:
+def _start(*entry: str) -> subprocess.Popen[str]:
+    """Load an entry point, given as name, value and group, in a process."""
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, entry.name, entry.value, entry.group],
+        [sys.executable, "-c", SCRIPT, *entry],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -62,7 +68,7 @@ def _outcome(process: subprocess.Popen[str], deadline: float) -> str | None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return f"it had not loaded after {PATIENCE:g} s"
+        return f"it had not loaded after {PATIENCE:g} s and more"
     if said.endswith(f"{SURVIVED}\n"):
         return None
     if process.returncode < 0:
