@@ -184,7 +184,8 @@ def _announced(package: str) -> Iterator[None]:
     waiting = f"waiting for the plugins of {package} to load; {DISABLE}={package} leaves them out"
     timer = Timer(SLOW, warn, [waiting])
     timer.daemon = True
-    timer.start()
+    if package != OURS:
+        timer.start()
     try:
         with redirect_stdout(sys.stderr):
             yield

@@ -241,4 +241,5 @@ SUITE = Suite(
     run=run,
     prepare=prepare,
     summary=summary,
+    limit=900,
 )
