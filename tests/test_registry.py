@@ -191,7 +191,7 @@ def test_whose_code_raised_is_told(package, monkeypatch):
         module.fail()
     said = str(blame.blamed(theirs.value))
     assert (
-        said == "acme-good: fail (registrytest_good, line 8) raised ValueError: no luck; with a.mp4"
+        said == "acme-good: fail (registrytest_good, line 9) raised ValueError: no luck; with a.mp4"
     )
     with pytest.raises(ValueError, match="invalid literal") as nobodys:
         int("x")
