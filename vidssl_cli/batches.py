@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vidssl_cli.clips import known_frames
+from vidssl_cli.clips import ClipPlan, known_frames
 from vidssl_cli.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.flow import check_flow
 from vidssl_cli.order import Order
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Batch, ClipPlan, Draw, Sampler
+    from vidssl_cli.clips import Batch, Draw, Sampler
     from vidssl_cli.hooks import Stream
     from vidssl_cli.recipe import Augment, Input
     from vidssl_cli.samples import Sample
@@ -143,7 +143,7 @@ class Loader:
         with noted(lambda: f"step {step + 1} of epoch {epoch + 1}"):
             plans = self.sampler.plan_batch(videos, draws)
         for video, plan in zip(videos, plans, strict=True):
-            _check(plan, video)
+            check_plan(plan, video)
         return list(zip(numbers, draws, plans, strict=True))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
@@ -259,12 +259,18 @@ class Loader:
         return batch
 
 
-def _check(plan: ClipPlan, video: Video) -> None:
-    """Refuse a plan of frames that the video does not have.
+def check_plan(plan: object, video: Video) -> None:
+    """Refuse what is no plan, or one of frames that the video does not have.
 
     Raises:
         PluginError: the sampler is broken.
     """
+    if not isinstance(plan, ClipPlan):
+        raise PluginError(
+            f"the sampler makes of {video.path} a {type(plan).__name__}, not a ClipPlan",
+            where=video.path,
+            hint="check the sampler with vidssl_cli.testing.check_sampler",
+        )
     for view in plan.views:
         if view.frames.min() < 0 or view.frames.max() >= known_frames(video):
             raise PluginError(

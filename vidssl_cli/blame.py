@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from vidssl_cli.errors import PluginError, notes
+from vidssl_cli.errors import PluginError, VidsslError, notes
 from vidssl_cli.registry import registry
 
 OURS = {"vidssl_cli", "vidssl_plugins"}
@@ -15,6 +15,11 @@ def blamed(error: BaseException) -> PluginError | None:
 
     The last of our frames or theirs counts; torch, numpy and the like only did as they were told.
     """
+    if isinstance(error, VidsslError):  # which says it in its own words
+        if not isinstance(error, PluginError):
+            return None
+        said = "; ".join([str(error), *notes(error)])
+        return PluginError(said, where=error.where, hint=error.hint)
     if not registry.cache_info().currsize:  # nobody has asked for a plugin yet
         return None
     theirs = registry().modules

@@ -97,7 +97,7 @@ def noted(note: Callable[[], str]) -> Iterator[None]:
     """Add to whatever is raised what was being done; people are told where a plugin fails."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         error.add_note(note())
         raise
 

@@ -79,7 +79,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _explained(error: BaseException) -> VidsslError:
     """Put any exception into vidssl's own words."""
-    if not isinstance(error, VidsslError) and (plugin := _blamed(error)):
+    if plugin := _blamed(error):
         return plugin
     match error:
         case VidsslError():
