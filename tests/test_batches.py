@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli.batches import PREFETCH, Loader
+from vidssl_cli.batches import PREFETCH, Loader, check_plan
+from vidssl_cli.clips import ClipPlan, View
 from vidssl_cli.decode import read_planes
-from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.errors import MediaError, PluginError, UsageError, VidsslError
 from vidssl_cli.recipe import Augment, Colour, Input
 from vidssl_cli.samples import decode_views
+from vidssl_cli.videos import Video
 from vidssl_plugins.samplers.hooks import Pace
 
 SETTINGS = Input(resize=(24, 32), crop=16)
@@ -177,3 +179,12 @@ def test_short_side_resizing(toy_videos):
     )
     for batch in feed.epoch(0):
         assert batch.clips.shape[-2:] == (20, 20)
+
+
+def test_an_impossible_plan_is_refused_with_the_video():
+    video = Video(path="a.mp4", frames=10, fps=25.0)
+    with pytest.raises(PluginError, match=r"makes of a\.mp4 a int"):
+        check_plan(3, video)
+    beyond = ClipPlan((View(np.arange(5, 11)),))
+    with pytest.raises(PluginError, match=r"plans frames 5 to 10 of a\.mp4, which has 10"):
+        check_plan(beyond, video)

@@ -13,7 +13,7 @@ from vidssl_cli import corpora, published, recipe_files
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.corpora import datasets
-from vidssl_cli.errors import PluginError, RecipeError, UsageError
+from vidssl_cli.errors import RecipeError, UsageError
 from vidssl_cli.published import rows, select
 from vidssl_cli.recipe_files import load
 from vidssl_cli.registry import offered, registry
@@ -230,7 +230,7 @@ tables:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Offer a folder of a package, and nothing else; what was read before is kept for others."""
-    folders = {tmp_path / "one": "my-package", tmp_path / "two": "another"}
+    folders = {tmp_path / "one": "vidssl", tmp_path / "two": "another"}
     for each in folders:
         each.mkdir()
     monkeypatch.setattr(registry(), "published_folders", folders)
@@ -272,11 +272,21 @@ def test_what_is_wrong_with_a_file_is_told_with_its_place(folder, old, new, prob
         published.rows()
 
 
-def test_two_files_of_one_name_are_refused(folder):
+def test_two_files_of_one_name_are_refused_and_the_first_stays(folder, capfd):
     for name in ("one", "two"):
         (folder.parent / name / "somebody-2030.yaml").write_text(PAPER)
-    with pytest.raises(PluginError, match=r"one/somebody-2030\.yaml and .* have the same name"):
-        published.rows()
+    assert len(published.rows()) == len({row.key for row in published.rows()}) > 0
+    assert "one/somebody-2030.yaml and " in (said := capfd.readouterr().err)
+    assert "have the same name" in said
+
+
+def test_a_file_of_another_package_that_cannot_be_read_is_left_out(folder, capfd):
+    (folder / "somebody-2030.yaml").write_text(PAPER)
+    for name in ("else-2031.yaml", "datasets.yaml"):
+        (folder.parent / "two" / name).write_text("nonsense: [")
+    assert published.rows()
+    assert corpora.datasets() == {}
+    assert capfd.readouterr().err.count("of another is left out") == 2
 
 
 def test_the_command_prints_tables(capfd):

@@ -1,14 +1,18 @@
 """Every entry point is loaded by itself: what is broken is named, the rest works."""
 
+import functools
+import importlib
 import json
 import os
 import subprocess
 import sys
-from importlib.metadata import distributions
+from importlib.metadata import EntryPoint, distribution, distributions
 
 import pytest
 
-from vidssl_cli.errors import PluginError
+from vidssl_cli import blame
+from vidssl_cli.entries import find_entries, package_of
+from vidssl_cli.errors import PluginError, noted
 from vidssl_cli.registry import Registry
 
 IMPORTS = """
@@ -24,6 +28,18 @@ BROKEN = {
     "argument": ("@hookimpl\ndef vidssl_samplers(video): return []", "Argument(s) {'video'}"),
     "unmarked": ("def vidssl_samplers(): return []", "no function marked with @hookimpl"),
     "foreign": ("@hookimpl\ndef vidssl_samplers(): return [int]", "which is no SamplerOptions"),
+    "nothing": ("@hookimpl\ndef vidssl_samplers(): pass", "vidssl_samplers returns None"),
+    "number": (
+        "class M(SamplerOptions):\n    name: Literal[3]\n"
+        "@hookimpl\ndef vidssl_samplers(): return [M]",
+        "is named 3; a name is made of letters",
+    ),
+    "unfinished": (
+        "class M(SamplerOptions):\n    name: Literal['m']\n    of: 'NotThere' = None\n"
+        "@hookimpl\ndef vidssl_samplers(): return [M]",
+        "name 'NotThere' is not defined",
+    ),
+    "nowhere": ("@hookimpl\ndef vidssl_recipes(): return ['/not/there']", "which is no folder"),
     "nameless": ("@hookimpl\ndef vidssl_samplers(): return [SamplerOptions]", "narrow its name"),
 }
 
@@ -112,8 +128,74 @@ def test_plugins_can_be_switched_off(package, switch):
 
 
 def test_recipe_folders_are_collected(package):
-    code = "from pathlib import Path\n@hookimpl\ndef vidssl_recipes(): return [Path('shelf')]\n"
-    assert [str(f) for f in Registry(entries(package("good", code))).recipe_folders] == ["shelf"]
+    code = "from pathlib import Path\n@hookimpl\ndef vidssl_recipes(): return [Path('.')]\n"
+    assert [str(f) for f in Registry(entries(package("good", code))).recipe_folders] == ["."]
+
+
+def test_our_own_names_stay_ours(package):
+    folder = package("rival", good("pace", "quick"))
+    ours = EntryPoint("samplers", "vidssl_plugins.samplers.hooks", "vidssl")._for(
+        distribution("vidssl")
+    )
+    registry = Registry([*entries(folder), ours])
+    assert registry.offered("sampler")["pace"].__module__.startswith("vidssl_plugins.")
+    assert "quick" in registry.offered("sampler")
+    (info,) = registry.absent()
+    assert (info.package, info.name) == ("acme-rival", "pace")
+    assert "acme-rival:first and vidssl:samplers both claim" in info.reason
+
+
+def test_all_other_packages_can_be_switched_off(package):
+    registry = Registry(entries(package("good", good("slow"))), {"*"})
+    assert [info.status for info in registry.installed()] == ["disabled"]
+
+
+def test_what_a_plugin_prints_is_no_result(package, capsys):
+    Registry(entries(package("good", "print('hello')\n" + good("slow"))))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
+
+
+@pytest.mark.parametrize("damage", [b"[vidssl]\nfirst\n", b"[vidssl]\nfirst = \xff\n"])
+def test_a_damaged_package_keeps_no_other_from_being_found(package, damage):
+    package("good", good("slow"))
+    folder = package("damaged", "")
+    (folder / "registrytest_damaged-1.dist-info" / "entry_points.txt").write_bytes(damage)
+    found, unreadable = find_entries()
+    assert "acme-good" in {package_of(entry) for entry in found}
+    assert "cannot be read" in unreadable["acme-damaged"]
+    (info,) = Registry([], broken=unreadable).absent()
+    assert (info.package, info.status) == ("acme-damaged", "failed")
+
+
+def test_a_package_without_metadata_is_called_by_its_folder(package):
+    folder = package("nameless", "")
+    (folder / "registrytest_nameless-1.dist-info" / "METADATA").unlink()
+    (info,) = Registry(entries(folder)).absent()
+    assert info.package == "registrytest_nameless"
+
+
+def test_who_is_slow_is_told(package, monkeypatch, capsys):
+    monkeypatch.setattr("vidssl_cli.registry.SLOW", 0.01)
+    Registry(entries(package("slow", "import time\ntime.sleep(0.5)\n" + good("slow"))))
+    assert "waiting for the plugins of acme-slow" in capsys.readouterr().err
+
+
+def test_whose_code_raised_is_told(package, monkeypatch):
+    code = good("slow") + "def fail():\n    raise ValueError('no luck')\n"
+    found = Registry(entries(package("good", code)))
+    monkeypatch.setattr(blame, "registry", functools.cache(lambda: found))
+    blame.registry()
+    module = importlib.import_module("registrytest_good")
+    with pytest.raises(ValueError, match="no luck") as theirs, noted(lambda: "with a.mp4"):
+        module.fail()
+    said = str(blame.blamed(theirs.value))
+    assert (
+        said == "acme-good: fail (registrytest_good, line 9) raised ValueError: no luck; with a.mp4"
+    )
+    with pytest.raises(ValueError, match="invalid literal") as nobodys:
+        int("x")
+    assert blame.blamed(nobodys.value) is None
 
 
 def vidssl(*arguments, **environment):

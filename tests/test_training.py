@@ -445,7 +445,12 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
     assert done.returncode == 0, done.stderr
     assert state(out) == "finished"
     # One process talks.
-    assert json.loads(done.stdout) == {"run": str(out), "videos": 8, "skipped": 0}
+    assert json.loads(done.stdout) == {
+        "run": str(out),
+        "videos": 8,
+        "skipped": 0,
+        "skipped_steps": 0,
+    }
     assert done.stderr.count("learning from 8 of 8 videos") == 1
     alone, together = rows(whole), rows(out)
     # Which videos each process sees is tested in test_batches.py; here, that steps are the same.

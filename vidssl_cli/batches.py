@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vidssl_cli.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.clips import ClipPlan, known_frames
+from vidssl_cli.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.flow import check_flow
 from vidssl_cli.order import Order
 from vidssl_cli.samples import Maker
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Batch, ClipPlan, Draw, Sampler
+    from vidssl_cli.clips import Batch, Draw, Sampler
     from vidssl_cli.hooks import Stream
     from vidssl_cli.recipe import Augment, Input
     from vidssl_cli.samples import Sample
@@ -132,9 +133,17 @@ class Loader:
         return self._delivered / seconds if seconds else 0.0
 
     def plan(self, epoch: int, step: int) -> list[tuple[int, Draw, ClipPlan]]:
-        """Plan the global batch of one step: video index, its draw and its clips."""
+        """Plan the global batch of one step: video index, its draw and its clips.
+
+        Raises:
+            PluginError: a plan is impossible.
+        """
         numbers, draws = self.order.visits(epoch * self.steps + step)
-        plans = self.sampler.plan_batch([self.videos[n] for n in numbers], draws)
+        videos = [self.videos[n] for n in numbers]
+        with noted(lambda: f"step {step + 1} of epoch {epoch + 1}"):
+            plans = self.sampler.plan_batch(videos, draws)
+        for video, plan in zip(videos, plans, strict=True):
+            check_plan(plan, video)
         return list(zip(numbers, draws, plans, strict=True))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
@@ -248,6 +257,28 @@ class Loader:
             classes = self.labels[[sample.video for sample in samples]]
             batch.labels["class"] = torch.from_numpy(classes).to(batch.video.device)
         return batch
+
+
+def check_plan(plan: object, video: Video) -> None:
+    """Refuse what is no plan, or one of frames that the video does not have.
+
+    Raises:
+        PluginError: the sampler is broken.
+    """
+    if not isinstance(plan, ClipPlan):
+        raise PluginError(
+            f"the sampler makes of {video.path} a {type(plan).__name__}, not a ClipPlan",
+            where=video.path,
+            hint="check the sampler with vidssl_cli.testing.check_sampler",
+        )
+    for view in plan.views:
+        if view.frames.min() < 0 or view.frames.max() >= known_frames(video):
+            raise PluginError(
+                f"the sampler plans frames {view.frames.min()} to {view.frames.max()} of "
+                f"{video.path}, which has {known_frames(video)}",
+                where=video.path,
+                hint="check the sampler with vidssl_cli.testing.check_sampler",
+            )
 
 
 def _one_ahead(

@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from vidssl_cli.artefacts import discard, held, point, publish, require_room, sweep, verify
 from vidssl_cli.documents import read_json, understood
 from vidssl_cli.errors import DamagedFileError, VidsslError
+from vidssl_cli.finite import few, not_finite
 from vidssl_cli.runs import checkpoint_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Progress:
     """Highest score so far."""
     best_checkpoint: str | None = None
     """Name of the checkpoint that has it."""
+    skipped: int = 0
+    """Steps that were not taken for want of a finite loss, over all epochs."""
+    epoch_skipped: int = 0
+    """Those of the epoch under way."""
 
 
 def save(
@@ -64,15 +69,20 @@ def save(
     The link ``last`` decides; `tidy` makes up for whatever a process that is killed leaves undone.
 
     Raises:
+        VidsslError: a number in it is not finite; earlier checkpoints are untouched.
         NoRoomError, OSError: it could not be written; earlier checkpoints are untouched.
     """
+    weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
+    if broken := not_finite([*weights.items(), *slots.items()]):
+        raise VidsslError(
+            f"step {progress.step} left numbers that are not finite in {few(broken)}",
+            where=str(checkpoints),
+            hint="earlier checkpoints stand; lower train.optimizer.lr, or set train.clip_gradient",
+        )
     # Epoch and step together: the last checkpoint is never replaced by one of the same name.
     folder = checkpoints / f"epoch-{progress.epoch:04d}-step-{progress.step:08d}"
     if best:
         progress.best_checkpoint = folder.name
-    weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
-
-    weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
 
     def write(draft: Path) -> None:
         write_tensors(draft / MODEL, weights)

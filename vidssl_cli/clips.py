@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from vidssl_cli.errors import noted
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -139,7 +141,11 @@ class Sampler(abc.ABC):
 
     def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
         """Plan a batch; override it where videos depend on one another."""
-        return [self.plan(video, draw) for video, draw in zip(videos, draws, strict=True)]
+        plans = []
+        for video, draw in zip(videos, draws, strict=True):
+            with noted(lambda path=video.path: f"planning {path}"):  # type: ignore[misc]
+                plans.append(self.plan(video, draw))
+        return plans
 
 
 @dataclass

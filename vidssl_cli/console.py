@@ -9,7 +9,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -35,6 +36,22 @@ stderr = _Console(stderr=True, highlight=False, emoji=False)
 
 documents = 0
 """JSON documents printed so far: a command prints one, or else its failure does."""
+
+
+_results: TextIO | None = None
+"""Where results go while anything else that is printed goes to stderr."""
+
+
+@contextmanager
+def only_results() -> Iterator[None]:
+    """Send to stderr what is printed on stdout by anything but `emit`, such as a plugin."""
+    global _results
+    _results = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results = None
 
 
 def _talks() -> bool:
@@ -64,7 +81,7 @@ def emit_json(document: Any) -> None:
 def emit(text: str, *, lines: bool = False) -> None:
     """Print a line of a command's result, or several, on stdout."""
     if _talks():
-        sys.stdout.write(visible(text, keep="\n" if lines else "") + "\n")
+        (_results or sys.stdout).write(visible(text, keep="\n" if lines else "") + "\n")
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

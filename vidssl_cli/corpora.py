@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from vidssl_cli.errors import UsageError
 from vidssl_cli.recipe import Corpus, Section
-from vidssl_cli.recipe_files import read_model
+from vidssl_cli.recipe_files import read_model, tolerated
 from vidssl_cli.recipe_problems import nearest
 from vidssl_cli.registry import registry
 from vidssl_cli.videos import Video
@@ -33,14 +33,14 @@ def datasets() -> Mapping[str, DataSet]:
     """Return the known data sets by name.
 
     Raises:
-        RecipeError: A file cannot be understood.
+        RecipeError: A file of our own cannot be understood.
     """
-    return {
-        name: dataset
-        for folder in registry().published_folders
-        if (file := folder / DATASETS).is_file()
-        for name, dataset in read_model(dict[str, DataSet], file).items()
-    }
+    known: dict[str, DataSet] = {}
+    for folder, package in registry().published_folders.items():
+        if (file := folder / DATASETS).is_file():
+            with tolerated(package, file):
+                known = read_model(dict[str, DataSet], file) | known
+    return known
 
 
 def recognise(videos: Iterable[Video], name: str | None = None) -> Corpus | None:

@@ -5,7 +5,8 @@ Each error's message says what was found and where; ``hint`` says what to do abo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -97,3 +98,18 @@ class Interrupted(VidsslError):
 
     status = 130
     code = "interrupted"
+
+
+@contextmanager
+def noted(note: Callable[[], str]) -> Iterator[None]:
+    """Add to whatever is raised what was being done; people are told where a plugin fails."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        error.add_note(note())
+        raise
+
+
+def notes(error: BaseException) -> list[str]:
+    """Return what was being done, as far as somebody noted it."""
+    return getattr(error, "__notes__", [])

@@ -75,8 +75,8 @@ def finetune(
     Returns:
         dict: ``{"classes", "chance", "chosen_on", "rows": [{"checkpoint", "clip_accuracy",
         "video_accuracy", "mean_class_accuracy", "class_accuracy", "confusion"}], "skipped",
-        "published"}``, accuracies on ``test`` from 0 to 1. Those of the classes are of videos; it
-        is None for a class that is not tested.
+        "skipped_steps", "published"}``, accuracies on ``test`` from 0 to 1. Those of the classes
+        are of videos; it is None for a class that is not tested.
 
     Raises:
         VidsslError: a video cannot be read, with ``complete``.
@@ -134,7 +134,7 @@ def finetune(
                 learner.train()
                 return accuracies | {"score": accuracies["video_accuracy"]}
 
-            fit(learner, loader, recipe.train, run, world, validate=validate)
+            fit(learner, loader, recipe.train, run, world, validate=validate, on_nan=session.on_nan)
             rows = [{"checkpoint": "last", **measure("test").row}]
             best = (run.checkpoints / "best").resolve()
             load_weights(learner, read_tensors(best), best)
@@ -145,6 +145,7 @@ def finetune(
                 "chosen_on": chosen_on,
                 "rows": rows,
                 "skipped": len(run.skipped),
+                "skipped_steps": run.facts["skipped_steps"],
                 "published": _published(recipe, card, data, session),
             }
             if world.leads:

@@ -196,7 +196,9 @@ class PretextContext:
 class Pretext(Protocol):
     """A torch module: heads, losses, and whatever state they own (in buffers).
 
-    If it has a method ``after_step()``, that is called after every optimizer step. If it tells
+    If it has a method ``after_step()``, that is called after every optimizer step. If it has a
+    method ``discard_step()``, that is called instead where the step is not taken, since the loss is
+    not finite: what `after_step` would have learned must be forgotten. If it tells
     classes apart and has a method ``predictions(features, batch)``, that is called in evaluation
     alone, and returns by label of the sampler two tensors of class numbers, (N,) what it tells and
     (N,) what is true, ABSENT where the label does not apply.

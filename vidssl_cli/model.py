@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidssl_cli.errors import PluginError
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.pooling import check_tap
 
@@ -45,10 +46,20 @@ class Features(Mapping[str, Tensor]):
 
 
 def encode(network: Backbone, clips: Tensor, precision: torch.dtype) -> Features:
-    """Run a network on clips (B, V, C, T, H, W)."""
+    """Run a network on clips (B, V, C, T, H, W).
+
+    Raises:
+        PluginError: it returns no taps.
+    """
     flat = clips.flatten(0, 1)
     with torch.autocast(flat.device.type, precision, enabled=precision != torch.float32):
         taps = network(flat)
+    if not isinstance(taps, Mapping):
+        raise PluginError(
+            f"the backbone {type(network).__name__} returns a {type(taps).__name__}, not a mapping "
+            "of taps",
+            hint="check it with vidssl_cli.testing.check_backbone",
+        )
     return Features(taps, clips.shape[1])
 
 
@@ -63,6 +74,9 @@ class Learner(nn.Module):
 
     def after_step(self) -> None:
         """Update what moves after each optimizer step, such as banks and momentum copies."""
+
+    def discard_step(self) -> None:
+        """Forget what `after_step` would have learned of a step that is not taken."""
 
 
 class PretrainLearner(Learner):
@@ -104,7 +118,7 @@ class PretrainLearner(Learner):
         total = batch.clips.new_zeros(())
         values: dict[str, Tensor] = {}
         for name, weight, pretext in zip(self.names, self.weights, self.pretexts, strict=True):
-            terms, metrics = pretext(features, batch)
+            terms, metrics = _checked(name, pretext(features, batch))
             for term in terms.values():
                 total = total + weight * term
             values |= {f"{name}.{key}": value.detach() for key, value in (terms | metrics).items()}
@@ -126,6 +140,30 @@ class PretrainLearner(Learner):
         for pretext in self.pretexts:
             if update := getattr(pretext, "after_step", None):
                 update()
+
+    def discard_step(self) -> None:
+        """Let every pretext forget what it saw in the step."""
+        for pretext in self.pretexts:
+            if discard := getattr(pretext, "discard_step", None):
+                discard()
+
+
+def _checked(name: str, returned: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return loss terms and metrics, if that is what a pretext returned.
+
+    Raises:
+        PluginError: it is something else.
+    """
+    match returned:
+        case (dict() as terms, dict() as metrics) if all(
+            isinstance(value, Tensor) and value.ndim == 0 for value in [*(terms | metrics).values()]
+        ):
+            return terms, metrics
+    raise PluginError(
+        f"the pretext {name} does not return two dictionaries of scalar tensors, loss terms and "
+        "metrics",
+        hint="check it with vidssl_cli.testing.check_pretext",
+    )
 
 
 def distinct(titles: Sequence[str]) -> list[str]:

@@ -13,11 +13,13 @@ import torch
 
 from vidssl_cli import runs, videos
 from vidssl_cli.batches import Loader
+from vidssl_cli.blame import blamed
 from vidssl_cli.console import say, warn
 from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import Card
-from vidssl_cli.errors import Interrupted, MediaError, NoRoomError, UsageError, VidsslError
+from vidssl_cli.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
+from vidssl_cli.finite import OnNaN
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
@@ -51,6 +53,9 @@ class Session:
     """What DATA is, where its classes do not tell."""
     split: int = 1
     """Official split of it."""
+    on_nan: OnNaN = "stop"
+    """Whether a step without a finite loss ends the run. This does change what is learned, but
+    never that of a run which got to its end without: so run.json has it, and no recipe."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Outcome:
 
     skipped: int = 0
     """Videos that could not be used."""
+    skipped_steps: int = 0
+    """Steps whose loss or gradient was not finite."""
     cost: Cost | None = None
     """What the whole run would take, after a dry run."""
 
@@ -105,8 +112,8 @@ def pretrain(
         unusable = (*broken, *rejected)
         with recorded(recipe, loader, unusable, card, session, world) as run:
             loader.on_skip = run.skip
-            fit(learner, loader, recipe.train, run, world)
-            return Outcome(skipped=len(run.skipped))
+            fit(learner, loader, recipe.train, run, world, on_nan=session.on_nan)
+            return Outcome(len(run.skipped), run.facts["skipped_steps"])
 
 
 def _tell_memories(learner: PretrainLearner) -> None:
@@ -217,7 +224,8 @@ def recorded(
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 error = Interrupted("interrupted between two checkpoints")
-            state = error.code if isinstance(error, VidsslError) else "failed"
+            error = blamed(error) or error
+            state = error.code if isinstance(error, Preempted | Interrupted) else "failed"
             with suppress(NoRoomError):  # run.json then says "running", which no lock confirms
                 run.state(state, reason=str(error), skipped=len(run.skipped))
             raise
@@ -227,3 +235,5 @@ def recorded(
         run.state("finished", skipped=skipped)
         if skipped:
             warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")
+        if steps := run.facts["skipped_steps"]:
+            warn(f"{steps} steps were skipped; see not_finite in {session.out / 'metrics.jsonl'}")

@@ -17,7 +17,7 @@ from pydantic import model_validator
 from vidssl_cli.corpora import DATASETS
 from vidssl_cli.errors import PluginError, UsageError
 from vidssl_cli.recipe import Section
-from vidssl_cli.recipe_files import read_model
+from vidssl_cli.recipe_files import read_model, tolerated
 from vidssl_cli.recipe_problems import nearest
 from vidssl_cli.registry import registry
 
@@ -159,18 +159,20 @@ def rows() -> tuple[Row, ...]:
     """Return every published row, in the order of the files.
 
     Raises:
-        RecipeError: A file cannot be understood.
-        PluginError: Two files have the same name.
+        RecipeError: A file of our own cannot be understood.
     """
     found: dict[str, Path] = {}
-    for file in _files():
-        if found.setdefault(file.stem, file) != file:
-            raise PluginError(
-                f"{found[file.stem]} and {file} have the same name",
-                where=str(file),
-                hint="rename one: keys of published figures begin with it",
-            )
-    return tuple(row for file in found.values() for row in _read(file))
+    read: list[Row] = []
+    for file, package in _files():
+        with tolerated(package, file):
+            if found.setdefault(file.stem, file) != file:
+                raise PluginError(
+                    f"{found[file.stem]} and {file} have the same name",
+                    where=str(file),
+                    hint="rename one: keys of published figures begin with it",
+                )
+            read += _read(file)
+    return tuple(read)
 
 
 def select(
@@ -220,9 +222,12 @@ def _has(word: str, text: str | None) -> bool:
     return word.casefold() in (text or "").casefold()
 
 
-def _files() -> Iterator[Path]:
-    for folder in registry().published_folders:
-        yield from (file for file in sorted(folder.glob("*.yaml")) if file.name != DATASETS)
+def _files() -> Iterator[tuple[Path, str]]:
+    """Yield every file of figures and the package that ships it."""
+    for folder, package in registry().published_folders.items():
+        for file in sorted(folder.glob("*.yaml")):
+            if file.name != DATASETS:
+                yield file, package
 
 
 def _read(file: Path) -> Iterator[Row]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 import vidssl_cli
 from vidssl_cli import located
+from vidssl_cli.console import warn
+from vidssl_cli.entries import OURS
 from vidssl_cli.errors import PluginError, RecipeError, UsageError
 from vidssl_cli.hooks import Options
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe, Recipe
@@ -130,6 +134,8 @@ def read_model(kind: type[T], path: Path) -> T:
     """
     document = located.read(path)
     problems = list(document.problems)
+    if problems:  # what cannot be read has no places to name
+        raise RecipeError("\n".join(problems), where=str(path))
     try:
         model = TypeAdapter(kind).validate_python(document.data)
     except ValidationError as invalid:
@@ -140,6 +146,29 @@ def read_model(kind: type[T], path: Path) -> T:
     if problems:
         raise RecipeError(problems, where=str(path))
     return model
+
+
+@contextmanager
+def tolerated(package: str, file: Path) -> Iterator[None]:
+    """Leave out a file that cannot be used, with a warning, if another package ships it."""
+    try:
+        yield
+    except Exception as error:
+        if package == OURS:
+            raise
+        warn(f"{file} of {package} is left out: {error}")
+
+
+class _Schema(GenerateJsonSchema):
+    """Leaves open what no JSON can say, such as an option of a plugin that is a function."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
+        return {}
+
+
+def json_schema(task: str) -> dict[str, Any]:
+    """Return the JSON Schema of the recipes of a task."""
+    return KINDS[task].model_json_schema(schema_generator=_Schema)
 
 
 def resolved_yaml(recipe: Recipe) -> str:

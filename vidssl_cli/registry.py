@@ -2,17 +2,23 @@
 
 Every entry point of the group ``vidssl`` is loaded by itself, so that a broken package is named
 and the rest works. The environment variable ``VIDSSL_DISABLE_PLUGINS`` switches plugins off: a
-comma-separated list of distributions, or of ``distribution:entry point``.
+comma-separated list of distributions, or of ``distribution:entry point``; ``*`` stands for all
+distributions but vidssl itself.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
+import sys
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import pluggy
@@ -20,6 +26,7 @@ from pydantic import Field
 
 from vidssl_cli import hooks
 from vidssl_cli.console import warn
+from vidssl_cli.entries import DISABLE, OTHERS, OURS, find_entries, package_of
 from vidssl_cli.errors import PluginError
 
 if TYPE_CHECKING:
@@ -27,8 +34,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["backbone", "sampler", "pretext", "evaluator"]
 
-GROUP = "vidssl"
-DISABLE = "VIDSSL_DISABLE_PLUGINS"
+SLOW = 5.0
+"""Seconds that a package may take to load before it is told whom everybody waits for."""
 BASES: Mapping[Kind, type[hooks.Options]] = {
     "backbone": hooks.BackboneOptions,
     "sampler": hooks.SamplerOptions,
@@ -36,6 +43,8 @@ BASES: Mapping[Kind, type[hooks.Options]] = {
     "evaluator": hooks.EvaluatorOptions,
 }
 """What the models of each kind must derive from."""
+NAME = re.compile(r"\w[\w.+-]*")
+"""What a recipe may write as a name, and what is safe to print."""
 
 
 @dataclass(frozen=True)
@@ -78,41 +87,65 @@ class _Claim:
 class Registry:
     """The plugins behind some entry points."""
 
-    def __init__(self, entries: Iterable[EntryPoint], disabled: Collection[str] = ()) -> None:
-        """Load the entry points, except those whose package or address is disabled."""
+    def __init__(
+        self,
+        entries: Iterable[EntryPoint],
+        disabled: Collection[str] = (),
+        broken: Mapping[str, str] | None = None,
+    ) -> None:
+        """Load entry points.
+
+        Args:
+            entries: what packages list.
+            disabled: packages and addresses to leave alone.
+            broken: what is known to be broken, by package or address, with the reason.
+        """
         self.recipe_folders: dict[Path, str] = {}
         """Folders of recipes, each with the package that ships it."""
         self.published_folders: dict[Path, str] = {}
         """The same for published figures."""
+        self.modules: dict[str, str] = {}
+        """Top-level modules of other packages' plugins, each with its package."""
         self._claims: list[_Claim] = []
         self._absent: list[PluginInfo] = []
+        reasons = dict(broken or {})
         for entry in entries:
-            package = entry.dist.name if entry.dist else entry.value
+            package = package_of(entry)
             address = f"{package}:{entry.name}"
-            if package in disabled or address in disabled:
-                self._absent.append(
-                    PluginInfo(entry.name, None, package, "disabled", f"{DISABLE} names it")
-                )
+            if off := _switched_off(package, address, disabled):
+                self._absent.append(PluginInfo(entry.name, None, package, "disabled", off))
                 continue
-            try:
-                claims, recipes, published = _load(entry, address)
-            except (Exception, SystemExit) as error:  # importing a plugin may do anything
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+            if reason := reasons.pop(address, None):
                 self._absent.append(PluginInfo(entry.name, None, package, "failed", reason))
                 continue
+            try:
+                with _announced(package):
+                    claims, recipes, published = _load(entry, address)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # importing a plugin may do anything
+                info = PluginInfo(entry.name, None, package, "failed", _one_line(error))
+                self._absent.append(info)
+                continue
+            if package != OURS:
+                self.modules[entry.module.partition(".")[0]] = package
             self._claims += claims
             self.recipe_folders |= dict.fromkeys(recipes, package)
             self.published_folders |= dict.fromkeys(published, package)
+        for package, reason in reasons.items():
+            if not _switched_off(package, package, disabled):
+                self._absent.append(PluginInfo("?", None, package, "failed", reason))
 
     def offered(self, kind: Kind) -> dict[str, type[hooks.Options]]:
         """Map each name that a recipe may write to its options model, sorted by name.
 
-        A name that is claimed twice is left out, since either choice would surprise somebody.
+        Our own names stay ours. Another one that is claimed twice is left out, since either choice
+        would surprise somebody.
         """
         return {
-            name: claims[0].model
+            name: owner.model
             for name, claims in sorted(self._by_name(kind).items())
-            if len(claims) == 1
+            if (owner := _owner(claims))
         }
 
     def installed(self) -> list[PluginInfo]:
@@ -136,28 +169,72 @@ class Registry:
         return claims
 
 
+def _switched_off(package: str, address: str, disabled: Collection[str]) -> str | None:
+    """Say why a package is left alone, or None."""
+    if package in disabled or address in disabled:
+        return f"{DISABLE} names it"
+    if OTHERS in disabled and package != OURS:
+        return "plugins of other packages are switched off"
+    return None
+
+
+@contextmanager
+def _announced(package: str) -> Iterator[None]:
+    """Say whom everybody waits for, if it takes long; what it prints is no result of ours."""
+    waiting = f"waiting for the plugins of {package} to load; {DISABLE}={package} leaves them out"
+    timer = Timer(SLOW, warn, [waiting])
+    timer.daemon = True
+    if package != OURS:
+        timer.start()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        timer.cancel()
+
+
+def _one_line(error: BaseException) -> str:
+    """Say what was raised; what it says of itself may be anything."""
+    try:
+        said = str(error)
+    except Exception:
+        said = "it cannot say why"
+    return textwrap.shorten(f"{type(error).__name__}: {said}", 300, placeholder=" …")
+
+
 def _load(entry: EntryPoint, address: str) -> tuple[list[_Claim], list[Path], list[Path]]:
     """Ask one entry point what it offers; whatever it raises is the caller's to report."""
     # A manager of its own: neither a misspelt nor a raising hook takes other packages along.
-    manager = pluggy.PluginManager(GROUP)
+    manager = pluggy.PluginManager(OURS)
     manager.add_hookspecs(hooks)
     plugin = entry.load()
     manager.register(plugin, address)
     manager.check_pending()
-    if not manager.get_hookcallers(plugin):
+    callers = manager.get_hookcallers(plugin)
+    if not callers:
         raise PluginError(f"{entry.value} has no function marked with @hookimpl")
+    offers: dict[str, list[Any]] = {}
+    for caller in callers:
+        if not (given := caller()):  # pluggy leaves out None
+            raise PluginError(f"{caller.name} returns None, not a list")
+        offers[caller.name] = [offer for batch in given for offer in batch]
     claims = [
         _Claim(kind, name, address, model)
         for kind in BASES
-        for batch in getattr(manager.hook, f"vidssl_{kind}s")()
-        for model in batch
+        for model in offers.get(f"vidssl_{kind}s", ())
         for name in _names(model, kind)
     ]
     recipes, published = (
-        [Path(folder) for batch in hook() for folder in batch]
-        for hook in (manager.hook.vidssl_recipes, manager.hook.vidssl_published)
+        [_folder(offer, hook) for offer in offers.get(hook, ())]
+        for hook in ("vidssl_recipes", "vidssl_published")
     )
     return claims, recipes, published
+
+
+def _folder(offer: Any, hook: str) -> Path:
+    if not Path(offer).is_dir():
+        raise PluginError(f"{hook} offers {str(offer)!r}, which is no folder")
+    return Path(offer)
 
 
 def _names(model: Any, kind: Kind) -> Iterator[str]:
@@ -165,34 +242,64 @@ def _names(model: Any, kind: Kind) -> Iterator[str]:
     base = BASES[kind]
     if not (isinstance(model, type) and issubclass(model, base)):
         raise PluginError(f"vidssl_{kind}s offers {model!r}, which is no {base.__name__}")
+    if not model.__pydantic_fields_complete__:
+        model.model_rebuild()  # raises, and says which name is not defined
     annotation = model.model_fields["name"].annotation
     if get_origin(annotation) is not Literal:
         raise PluginError(
             f"{model.__module__}.{model.__name__} must narrow its name: "
             'name: Literal["the word a recipe writes"]'
         )
-    yield from get_args(annotation)
+    for name in get_args(annotation):
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
+            raise PluginError(
+                f"{model.__module__}.{model.__name__} is named {name!r}; "
+                "a name is made of letters, digits, and any of _ . + -"
+            )
+        yield name
+
+
+def _owner(claims: list[_Claim]) -> _Claim | None:
+    """Return the claim that holds: the only one, or the only one that is our own."""
+    ours = [claim for claim in claims if claim.package == OURS] or claims
+    return ours[0] if len(ours) == 1 else None
 
 
 def _describe(claims: list[_Claim]) -> Iterator[PluginInfo]:
+    rivals = " and ".join(sorted(each.address for each in claims))
     for claim in claims:
-        if len(claims) == 1:
+        if claim == _owner(claims):
             yield PluginInfo(claim.name, claim.kind, claim.package, "loaded")
         else:
-            rivals = " and ".join(sorted(each.address for each in claims))
             reason = f"{rivals} both claim this name; {DISABLE}=PACKAGE switches one off"
             yield PluginInfo(claim.name, claim.kind, claim.package, "failed", reason)
+
+
+def find(tried: bool = False) -> Registry:
+    """Load the plugins of this installation, and warn about those that fail.
+
+    Args:
+        tried: load each entry point of other packages in a process of its own first, so that one
+            which ends the process that loads it, or never comes to an end, is named.
+    """
+    entries, broken = find_entries()
+    entries.sort(key=lambda entry: package_of(entry) != OURS)  # what is ours goes before others'
+    disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
+    if tried:
+        from vidssl_cli.trial import fatal
+
+        broken = {**broken, **fatal(entry for entry in entries if package_of(entry) != OURS)}
+    found = Registry(entries, disabled, broken)
+    for info in found.absent():
+        if info.status == "failed":
+            warn(str(info))
+    return found
 
 
 @functools.cache
 def registry() -> Registry:
     """Return the plugins of this installation; warn once about those that failed to load."""
-    disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
-    found = Registry(entry_points(group=GROUP), disabled)
-    for info in found.absent():
-        if info.status == "failed":
-            warn(str(info))
-    return found
+    return find()
 
 
 def offered(kind: Kind) -> dict[str, type[hooks.Options]]:
@@ -210,11 +317,6 @@ def offered(kind: Kind) -> dict[str, type[hooks.Options]]:
             hint=reasons or "install vidssl again: its own plugins are missing",
         )
     return models
-
-
-def installed() -> list[PluginInfo]:
-    """List every plugin that was found, what is not loaded included."""
-    return registry().installed()
 
 
 class Offered:

@@ -4,7 +4,7 @@ run.json         state, versions, seed, git, argv, digest of the data and which 
                  SHA-256 of the next two, and its own
 recipe.yaml      the resolved recipe; itself a valid recipe
 model.json       what the network is
-metrics.jsonl    one row per training step or evaluation
+metrics.jsonl    one row per training step or evaluation, or per step that was not taken
 bad_media.jsonl  videos that could not be read, with the reason
 events.out.…     the rows of metrics.jsonl for TensorBoard, where it is installed
 checkpoints/     last, best
@@ -79,7 +79,8 @@ class Run:
             self._events = SummaryWriter(folder, purge_step=self._first_step)
         if self._events is not None:
             for name, value in row.items():
-                self._events.add_scalar(name, value, row["step"])
+                if isinstance(value, int | float):
+                    self._events.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
         """Bring TensorBoard's events to disk."""

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidssl_cli.clips import ABSENT, Batch, ClipPlan, Course, Draw
+from vidssl_cli.finite import Buffers
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.made_up import MadeUpStudy
 from vidssl_cli.videos import Video
@@ -262,6 +263,15 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
         if update := getattr(module, "after_step", None):
             update()
     _assert_same_state(pretext, twin, "one step from one state led to two states")
+    buffers = Buffers(pretext)
+    pretext(features, batch)
+    if discard := getattr(pretext, "discard_step", None):
+        discard()
+    buffers.restore()
+    for module in (pretext, twin):
+        if update := getattr(module, "after_step", None):
+            update()
+    _assert_same_state(pretext, twin, "a step that was not taken left something: discard_step()")
     _check_predictions(pretext.eval(), features, batch)
 
 

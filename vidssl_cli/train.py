@@ -19,7 +19,8 @@ from vidssl_cli import checkpoint
 from vidssl_cli.checkpoint import Progress
 from vidssl_cli.clips import Batch
 from vidssl_cli.devices import place
-from vidssl_cli.errors import VidsslError
+from vidssl_cli.errors import noted
+from vidssl_cli.finite import Buffers, Leaving, NotFiniteError, OnNaN, few, problem
 from vidssl_cli.optim import build_optimizer, lr_factor
 from vidssl_cli.precision import DTYPES, training_precision
 from vidssl_cli.progress import TrainingProgress
@@ -47,14 +48,16 @@ def fit(
     world: World,
     *,
     validate: Validate | None = None,
+    on_nan: OnNaN = "stop",
 ) -> None:
     """Train until the last epoch, from the run's last checkpoint if it has one.
 
-    Without ``validate`` the best checkpoint is that of the epoch with the lowest mean loss.
+    Without ``validate`` the best checkpoint is that of the epoch with the lowest mean loss. A step
+    whose loss or gradient is not finite ends the run, or is left out if ``on_nan`` says so.
 
     Raises:
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
-        VidsslError: the loss is not finite.
+        VidsslError: the loss or the gradient is not finite, or too often so.
         NoRoomError: the disk is too small for checkpoints; those that are there are as they were.
     """
     place(learner, world.device)
@@ -67,11 +70,14 @@ def fit(
         run.rewind(progress.epoch, progress.step)
         checkpoint.require_room_for(run.checkpoints, learner, optimizer)
     precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
+    run.facts |= {"on_nan": on_nan, "skipped_steps": progress.skipped}
     if world.leads:
         run.state("running", precision=precision)
     if settings.compile:
         learner.backbone.compile()
     step = Stepper(learner, optimizer, settings, loader.steps, world, precision)
+    step.undoes = on_nan == "skip"
+    leaving = Leaving(on_nan, run, progress, loader.steps, tell=world.leads)
     saved = time.monotonic()
 
     def save(best: bool = False) -> None:
@@ -79,6 +85,18 @@ def fit(
         if world.leads:
             checkpoint.save(run.checkpoints, learner, optimizer, progress, best=best)
         saved = time.monotonic()
+
+    def take(batch: Batch) -> dict[str, float]:
+        """Take a step; one that is left out measures nothing."""
+        # Of all processes, each of which has a part of the batch.
+        paths = [loader.videos[number].path for number in loader.order.visits(progress.step)[0]]
+        videos = sorted(set(paths) - run.skipped)
+        try:
+            with noted(lambda: f"at step {progress.step + 1}, with the videos {few(videos)}"):
+                return step(batch, progress.step)
+        except NotFiniteError as error:
+            leaving.leave_out(error, videos)
+            return {}
 
     display = TrainingProgress(
         loader.steps * settings.epochs,
@@ -91,13 +109,14 @@ def fit(
         for epoch in range(progress.epoch, settings.epochs):
             left = loader.steps - progress.epoch_step
             for batch in display.timed(islice(batches, left)):
-                values = step(batch, progress.step)
+                values = take(batch)
                 progress.step += 1
                 progress.epoch_step += 1
                 for name, value in values.items():
                     progress.sums[name] = progress.sums.get(name, 0.0) + value
                 if world.leads:
-                    run.log({"step": progress.step, "epoch": epoch, **values})
+                    if values:
+                        run.log({"step": progress.step, "epoch": epoch, **values})
                     display.advance(batch.clips.shape[:2].numel() * world.size, values)
                 if number := world.any(signals.received):
                     save()
@@ -129,19 +148,24 @@ def _end_epoch(
     save: Callable[[bool], None],
 ) -> None:
     """Close the books of an epoch, measure the model, and keep it."""
-    means = {name: total / steps for name, total in progress.sums.items()}
+    taken = steps - progress.epoch_skipped
+    means = {name: total / taken for name, total in progress.sums.items()}
     measured = validate() if validate else {}
     score = measured.get("score", -means["loss"])
     best = progress.best is None or score > progress.best
     if best:
         progress.best = score
     progress.epoch += 1
-    progress.epoch_step = 0
+    progress.epoch_step = progress.epoch_skipped = 0
     progress.sums = {}
     if world.leads:
         row = {f"epoch.{name}": value for name, value in (means | measured).items()}
         run.log({"step": progress.step, "epoch": progress.epoch - 1, **row})
     save(best)
+
+
+NORM = "norm of the gradient"
+"""What it is called among the values that processes agree on."""
 
 
 class Stepper:
@@ -162,6 +186,9 @@ class Stepper:
         self.steps_per_epoch = steps_per_epoch
         self.world = world
         self.precision = DTYPES[precision]
+        self.undoes = False
+        """Whether a step that is not taken leaves everything as it was, at the price of a copy of
+        all buffers at every step."""
         self.module: nn.Module = learner
         if world.size > 1:
             # A pretext on an early tap leaves later layers without a gradient. A static graph
@@ -182,19 +209,30 @@ class Stepper:
         """Take the step of that number; return loss, metrics and learning rate.
 
         Raises:
-            VidsslError: the loss is not finite; the weights are still those of the step before.
+            NotFiniteError: the loss or the gradient is not finite, in any process; weights and
+                memories are still those of the step before, and with ``undoes`` buffers are too.
         """
+        buffers = Buffers(self.learner) if self.undoes else None
         _seed_torch(self.settings.seed, step, self.world.rank)
         lr = self._set_lr(step)
         self.optimizer.zero_grad(set_to_none=True)
-        values = self.world.mean(self._backward(batch))  # so that all processes judge alike
-        if not math.isfinite(values["loss"]):
-            raise VidsslError(
-                f"the loss is {values['loss']} at step {step}",
-                hint="lower train.optimizer.lr, or set train.clip_gradient",
-            )
-        if self.settings.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(self.learner.parameters(), self.settings.clip_gradient)
+        values = self._backward(batch)
+        gradients = {
+            name: parameter.grad
+            for name, parameter in self.learner.named_parameters()
+            if parameter.grad is not None
+        }
+        norm = nn.utils.get_total_norm(gradients.values())
+        values = self.world.mean(values | {NORM: float(norm)})  # so that all processes judge alike
+        size = values.pop(NORM)
+        if not (math.isfinite(values["loss"]) and math.isfinite(size)):
+            found = problem(values, gradients, size)
+            self.learner.discard_step()
+            if buffers:
+                buffers.restore()
+            raise NotFiniteError(found, hint="lower train.optimizer.lr, or set train.clip_gradient")
+        if (most := self.settings.clip_gradient) is not None:
+            nn.utils.clip_grads_with_norm_(self.learner.parameters(), most, norm)
         self.optimizer.step()
         self.learner.after_step()
         return values | {"lr": lr}

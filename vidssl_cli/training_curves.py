@@ -64,7 +64,7 @@ def _logged(record: Record, by_epoch: bool) -> dict[str, Line]:
     """Return a line for every quantity that a run logged."""
     found: dict[str, list[tuple[float, float]]] = {}
     for row in record.rows:
-        if ("epoch.loss" in row) != by_epoch:
+        if ("epoch.loss" in row) != by_epoch or "not_finite" in row:
             continue
         x = row["epoch"] + 1 if by_epoch else row["step"]
         for key, value in row.items():

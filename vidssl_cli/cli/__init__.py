@@ -57,6 +57,12 @@ def vidssl(
         bool,
         typer.Option("--debug", help="Show the traceback of a failure; may stand anywhere."),
     ] = False,
+    _no_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--no-plugins", help="Leave out the plugins of other packages; may stand anywhere."
+        ),
+    ] = False,
 ) -> None:
     """Learn video representations from unlabelled video, and search video with them."""
 
@@ -87,4 +93,8 @@ def main() -> None:
     # Threads of torch that wait by spinning take the cores from decoding, and from everybody else:
     # on two busy cores a training step took up to nine times as long. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Both look through all installed packages for plugins of their own when they are imported, and
+    # fail where one package is damaged. None of these plugins has a use here.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     sys.exit(run(app, sys.argv[1:]))

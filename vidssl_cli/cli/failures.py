@@ -7,17 +7,27 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import typer
 from rich.text import Text
 
 from vidssl_cli import console
-from vidssl_cli.errors import Interrupted, RecipeError, UsageError, VidsslError
+from vidssl_cli.errors import (
+    Interrupted,
+    PluginError,
+    RecipeError,
+    UsageError,
+    VidsslError,
+    notes,
+)
 from vidssl_cli.escaping import visible
 
 BROKEN_PIPE = 141
 """What a shell reports for a command whose reader has gone away, as `| head` does."""
+
+NO_PLUGINS = "--no-plugins"
+RESCUE = {"--debug", NO_PLUGINS}
 
 STDOUT, STDERR = 1, 2
 """File descriptors."""
@@ -36,9 +46,14 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
     documents = console.documents
     try:
-        # Wherever it stands: people add it to the end of the command that has just failed.
-        plain = [argument for argument in arguments if argument != "--debug"]
-        status = app(plain, prog_name="vidssl", standalone_mode=False)
+        # Wherever they stand: people add them to the end of the command that has just failed.
+        plain = [argument for argument in arguments if argument not in RESCUE]
+        if NO_PLUGINS in arguments:
+            from vidssl_cli.entries import DISABLE, OTHERS
+
+            os.environ[DISABLE] = OTHERS
+        with console.only_results() if "--json" in arguments else nullcontext():
+            status = app(plain, prog_name="vidssl", standalone_mode=False)
         sys.stdout.flush()
         if status == Interrupted.status:  # what typer makes of Ctrl-C
             raise Interrupted("interrupted")
@@ -49,7 +64,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
             return BROKEN_PIPE
         cause = _cause(error)
-        if isinstance(cause, SystemExit):
+        if isinstance(cause, SystemExit) and not _blamed(cause):
             raise
         if "--debug" in arguments:
             told = traceback.format_exc()
@@ -70,6 +85,8 @@ def _cause(error: BaseException) -> BaseException:
 
 def _explained(error: BaseException) -> VidsslError:
     """Put any exception into vidssl's own words."""
+    if plugin := _blamed(error):
+        return plugin
     match error:
         case VidsslError():
             return error
@@ -86,9 +103,17 @@ def _explained(error: BaseException) -> VidsslError:
             return VidsslError(str(error), where=error.name, hint="see `vidssl doctor`")
         case _:
             return UnexpectedError(
-                f"{type(error).__name__}: {error}",
+                "; ".join([f"{type(error).__name__}: {error}", *notes(error)]),
                 hint="--debug shows where it happened; please report it",
             )
+
+
+def _blamed(error: BaseException) -> PluginError | None:
+    if "vidssl_cli.registry" not in sys.modules:  # no plugin was ever loaded
+        return None
+    from vidssl_cli.blame import blamed
+
+    return blamed(error)
 
 
 def _tell(error: VidsslError, *, as_json: bool) -> int:

@@ -15,11 +15,14 @@ def register(app: typer.Typer) -> None:
 
 
 def plugins(as_json: AsJson = False) -> None:
-    """List what is installed, what failed and why."""
-    from vidssl_cli import console
-    from vidssl_cli.registry import installed
+    """List what is installed, what failed and why.
 
-    found = installed()
+    Plugins of other packages are first loaded in a process of their own.
+    """
+    from vidssl_cli import console
+    from vidssl_cli.registry import find
+
+    found = find(tried=True).installed()
     if as_json:
         console.emit_json({"plugins": [dataclasses.asdict(info) for info in found]})
         return

@@ -168,4 +168,4 @@ def schema(
     """
     from vidssl_cli import console, recipe_files
 
-    console.emit_json(recipe_files.KINDS[task].model_json_schema())
+    console.emit_json(recipe_files.json_schema(task))

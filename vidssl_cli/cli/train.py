@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,13 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that is there.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
+]
+OnNaN = Annotated[
+    Literal["stop", "skip"],
+    typer.Option(
+        "--on-nan",
+        help="What to do about a step without a finite loss: stop, or skip and count it.",
+    ),
 ]
 DryRun = Annotated[
     bool,
@@ -49,6 +56,7 @@ def pretrain(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    on_nan: OnNaN = "stop",
     strict: Strict = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -78,13 +86,14 @@ def pretrain(
     videos, broken = open_data(data, split=split, root=data_root)
     train = training_part(videos)
     say(f"learning from {len(train)} of {len(videos)} videos")
-    session = Session(out, resume, overwrite, device, workers, dry_run, dataset, split)
+    session = Session(out, resume, overwrite, device, workers, dry_run, dataset, split, on_nan)
     outcome = carry_out(chosen, train, session, broken)
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
         return
     if as_json:
-        emit_json({"run": str(out), "videos": len(train), "skipped": outcome.skipped})
+        counts = {"skipped": outcome.skipped, "skipped_steps": outcome.skipped_steps}
+        emit_json({"run": str(out), "videos": len(train), **counts})
     else:
         emit(str(out))
     _judge(strict, outcome.skipped)
@@ -108,6 +117,7 @@ def finetune(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    on_nan: OnNaN = "stop",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -125,7 +135,9 @@ def finetune(
 
     require_writable(out)
     videos, broken = open_data(data, split=split, root=data_root)
-    session = Session(out, resume, overwrite, device, workers, dataset=dataset, split=split)
+    session = Session(
+        out, resume, overwrite, device, workers, dataset=dataset, split=split, on_nan=on_nan
+    )
     report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)
     if as_json:
         emit_json({"run": str(out), **report})

@@ -78,3 +78,7 @@ class InstancePretext(nn.Module):
         if self.queue is not None and self._seen:
             self.queue.enqueue(*map(torch.cat, zip(*self._seen, strict=True)))
             self._seen.clear()
+
+    def discard_step(self) -> None:
+        """Forget what was seen in this step."""
+        self._seen.clear()

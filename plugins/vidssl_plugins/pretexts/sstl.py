@@ -102,3 +102,7 @@ class SSTLPretext(nn.Module):
         if self._seen:
             self.bank.update(*map(torch.cat, zip(*self._seen, strict=True)))
             self._seen.clear()
+
+    def discard_step(self) -> None:
+        """Forget what was seen in this step."""
+        self._seen.clear()
