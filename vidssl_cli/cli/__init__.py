@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -28,6 +29,8 @@ from vidssl_cli.cli import (
     train,
     weights,
 )
+from vidssl_cli.errors import Interrupted, Preempted
+from vidssl_cli.signals import StopSignals
 
 app = typer.Typer(
     name="vidssl",
@@ -80,11 +83,22 @@ for module in (
     module.register(app)
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit status."""
+def main(signals: StopSignals | None = None) -> None:
+    """Run the command line and end the process with its exit status.
+
+    Args:
+        signals: Entered while this was being imported, for a signal that came meanwhile.
+    """
     from vidssl_cli.cli.failures import run
 
     # Threads of torch that wait by spinning take the cores from decoding, and from everybody else:
     # on two busy cores a training step took up to nine times as long. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(run(app, sys.argv[1:]))
+    with nullcontext(signals) if signals else StopSignals() as watched:
+        status = run(app, sys.argv[1:], watched)
+        if status in {Preempted.status, Interrupted.status}:
+            # Python would wait for its threads, and a file may be slow to decode.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    sys.exit(status)

@@ -7,12 +7,13 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import typer
 
 from vidssl_cli import console
 from vidssl_cli.errors import Interrupted, RecipeError, UsageError, VidsslError
+from vidssl_cli.signals import Stopped, StopSignals, stopped
 
 BROKEN_PIPE = 141
 """What a shell reports for a command whose reader has gone away, as `| head` does."""
@@ -27,18 +28,25 @@ class UnexpectedError(VidsslError):
     code = "unexpected"
 
 
-def run(app: typer.Typer, arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status."""
+def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    Args:
+        app: Its commands.
+        arguments: The words of the line.
+        signals: Which end the command at once, unless it has reason to wait for a better moment.
+    """
     documents = console.documents
     try:
         # Wherever it stands: people add it to the end of the command that has just failed.
         plain = [argument for argument in arguments if argument != "--debug"]
-        status = app(plain, prog_name="vidssl", standalone_mode=False)
-        sys.stdout.flush()
+        with signals.at_once() if signals else nullcontext():
+            status = app(plain, prog_name="vidssl", standalone_mode=False)
+            sys.stdout.flush()
         if status == Interrupted.status:  # what typer makes of Ctrl-C
             raise Interrupted("interrupted")
         return int(status or 0)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, Stopped) as error:
         if _reader_is_gone():
             # Python flushes stdout once more at its end, and would complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
@@ -67,6 +75,8 @@ def _explained(error: BaseException) -> VidsslError:
     match error:
         case VidsslError():
             return error
+        case Stopped():
+            return stopped(error.number, hint=None)
         case typer.TyperException():
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "vidssl"
