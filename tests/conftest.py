@@ -37,7 +37,7 @@ hypothesis.settings.load_profile("vidssl")
 @pytest.fixture(autouse=True)
 def _handlers_as_before():
     """Undo what a stopped run does to signals: it ignores them, for its process is about to end."""
-    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
     before = {number: signal.getsignal(number) for number in watched}
     yield
     for number, handler in before.items():

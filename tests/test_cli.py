@@ -170,19 +170,45 @@ def test_a_closed_pipe_ends_silently_with_141(arguments, together):
     assert not said
 
 
-def test_a_real_ctrl_c_ends_with_130():
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
+)
+def test_a_signal_ends_a_command_in_one_line_whatever_its_threads_do(number, status):
     script = f"""
-import os, signal, sys
+import os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from vidssl_cli import recipe_files
-from vidssl_cli.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-recipe_files.load = lambda *_: os.kill(os.getpid(), {int(signal.SIGINT)})
+from vidssl_cli.__main__ import main
+def load(*_):
+    ThreadPoolExecutor(1).submit(threading.Event().wait)  # Python would wait for it
+    os.kill(os.getpid(), {int(number)})
+recipe_files.load = load
 sys.argv[1:] = ["recipes", "check", "small/pace"]
 main()
 """
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == status
+    assert done.stderr == f"error: stopped by {number.name}\n"
+
+
+def test_a_signal_is_noted_while_the_command_line_is_imported():
+    script = f"""
+import os, sys
+from vidssl_cli import signals, __main__
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        if name == "vidssl_cli.cli":
+            os.kill(os.getpid(), {int(signal.SIGTERM)})
+sys.meta_path.insert(0, Early())
+sys.argv[1:] = ["recipes", "list"]
+__main__.main()
+"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 130
-    assert done.stderr == "error: interrupted\n"
+    assert done.returncode == 75
+    assert done.stderr == "error: stopped by SIGTERM\n"
+    assert done.stdout == ""
 
 
 def test_nothing_is_coloured_when_piped():

@@ -155,5 +155,30 @@ def test_memories_have_moved(together):
         assert all(not torch.equal(before[key], after[key]) for key in moved)
 
 
+ALONE = """
+import os, sys, torch
+from torch import distributed
+from vidssl_cli.devices import World
+rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
+world = World(rank, size, torch.device("cpu"))
+world.wait()
+if rank:
+    os._exit(0)
+try:
+    with world.unbroken():
+        world.any(0)
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_process_that_is_gone_is_told_as_what_it_is(in_processes):
+    assert in_processes(ALONE, 2) == "VidsslError another process of this run is gone\n"
+    with pytest.raises(RuntimeError, match="out of memory"), World(0, 1, None).unbroken():
+        raise RuntimeError("CUDA out of memory")
+
+
 if __name__ == "__main__":
     process(int(sys.argv[1]), Path(sys.argv[2]))

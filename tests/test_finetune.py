@@ -1,6 +1,7 @@
 """Fine-tuning: a classifier learns, a frozen backbone stays, splits and labels are checked."""
 
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from vidssl_cli import runs, sealed
 from vidssl_cli.checkpoint import read_tensors
 from vidssl_cli.corpora import NOTHING
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import UsageError, VidsslError
+from vidssl_cli.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.finetune import finetune
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
@@ -94,6 +95,33 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(
     assert same == freeze
     heads = [k for k in read_tensors((out / "checkpoints/last").resolve()) if "classifier" in k]
     assert len(heads) == 4
+
+
+def test_a_signal_cuts_a_measurement_short_and_it_is_made_again(
+    source, toy_recipe, toy_videos, tmp_path, monkeypatch
+):
+    chosen, whole, cut = recipe(toy_recipe), tmp_path / "whole", tmp_path / "cut"
+    expected = finetune(chosen, toy_videos, source, Session(whole, device="cpu"))
+
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it went on measuring")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vidssl_cli.finetune._read", interrupted)
+        with pytest.raises(Preempted, match="after step 2"):
+            finetune(chosen, toy_videos, source, Session(cut, device="cpu"))
+    last = cut / "checkpoints" / "last"
+    state = json.loads((last / "state.json").read_text())
+    assert (state["epoch"], state["epoch_step"], state["step"]) == (0, 2, 2)
+    # It was measured then, but the process was killed before it could save.
+    with (cut / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 2, "epoch": 0, "epoch.loss": 1.0}\n')
+    session = Session(cut, device="cpu", resume=True)
+    assert finetune(chosen, toy_videos, source, session) == expected
+    one, other = (read_tensors((run / "checkpoints/last").resolve()) for run in (whole, cut))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (cut / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
 
 
 def test_scratch_starts_from_random_weights_of_its_own_seed(

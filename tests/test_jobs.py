@@ -1,7 +1,10 @@
 """Chains of commands: what fails ends its chain alone, and a signal ends them all."""
 
+import os
 import signal
 import sys
+
+import pytest
 
 from vidssl_cli.jobs import Crew, Job, shared_cores
 
@@ -31,23 +34,29 @@ def test_logs_grow_and_commands_have_nobody_to_ask(tmp_path):
     assert (tmp_path / "job.log").read_text() == "said\nsaid\n"
 
 
-def test_sigterm_reaches_the_running_command_and_no_other_begins(tmp_path):
-    script = """
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_reaches_the_running_command_and_no_other_begins(number, tmp_path):
+    script = f"""
 import os, signal, time
 def end(*_): print("saved", flush=True); raise SystemExit(75)
 signal.signal(signal.SIGTERM, end)
-os.kill(os.getppid(), signal.SIGTERM)
+os.kill(os.getppid(), {int(number)})
 while True: time.sleep(9)
 """
     first = Job("first", [[sys.executable, "-c", script], ["echo", "no"]], tmp_path / "first.log")
     before = signal.getsignal(signal.SIGTERM)
     crew = Crew(1)
     ended = crew.work([first, shell(tmp_path, "second", "echo no")], lambda ended: None)
-    assert crew.received == signal.SIGTERM
+    assert crew.received == number
     assert [each.status for each in ended] == [75, None]
     assert (tmp_path / "first.log").read_text() == "saved\n"
     assert (tmp_path / "second.log").read_text() == ""
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_commands_know_whom_they_are_not_to_outlive(tmp_path, monkeypatch):
+    Crew(1).work([shell(tmp_path, "job", "echo $VIDSSL_PARENT $PPID")], lambda ended: None)
+    assert (tmp_path / "job.log").read_text() == f"{os.getpid()} {os.getpid()}\n"
 
 
 def test_a_second_ctrl_c_kills_what_does_not_stop(tmp_path):

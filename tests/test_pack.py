@@ -186,8 +186,8 @@ from vidssl_cli import pack, parts
 from vidssl_cli.videos import read_manifest
 parts.PART_FRAMES = 1
 original = parts.write_video
-def slow(video, file, path, settings):
-    packed = original(video, file, path, settings)
+def slow(video, file, path, *more):
+    packed = original(video, file, path, *more)
     if path.name == "part-00002.bin":
         time.sleep(100)  # its bytes are written, its part is not
     return packed
@@ -230,10 +230,10 @@ def test_parts_are_the_same_whichever_were_finished_before(sources, tmp_path, mo
     write_video = parts.write_video
 
     def failing_at(stop):
-        def write(video, file, path, settings):
+        def write(video, *arguments):
             if video is stop:
                 raise KeyError
-            return write_video(video, file, path, settings)
+            return write_video(video, *arguments)
 
         return write
 
@@ -244,6 +244,18 @@ def test_parts_are_the_same_whichever_were_finished_before(sources, tmp_path, mo
     monkeypatch.setattr(parts, "write_video", write_video)
     pack(data, cut, resize=SIZE)
     assert content(cut) == content(whole)
+
+
+def test_ctrl_c_does_not_wait_for_the_end_of_a_video(sources, tmp_path, monkeypatch):
+    def endless(video, frames, resize):
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            yield np.zeros((3, *SIZE), np.uint8)
+
+    monkeypatch.setattr(pieces, "stream_planes", endless)
+    with pytest.raises(KeyboardInterrupt):
+        pack(sources, tmp_path / "set", resize=SIZE, workers=1)
+    assert not list((tmp_path / "set").glob(".tmp-*"))
 
 
 @pytest.mark.parametrize("form", FORMATS)

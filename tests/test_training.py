@@ -1,5 +1,6 @@
 """From videos to a run directory, interrupted in every way, to the same weights bit for bit."""
 
+import itertools
 import json
 import os
 import shutil
@@ -9,12 +10,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from threading import Event
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli import runs, sealed
+from vidssl_cli import checkpoint, runs, samples, sealed
 from vidssl_cli.artefacts import note_of
 from vidssl_cli.clips import Batch
 from vidssl_cli.embed import Encoder
@@ -187,6 +189,70 @@ def test_memories_resume_bit_for_bit(stop, remembering, toy_videos, tmp_path, mo
     memories = {"bank.cells", "bank.seed", "queue.keys", "queue.videos", "slow.copy.1.0.weight"}
     for memory in memories:
         assert any(key.endswith(memory) for key in tensors(cut))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_does_not_wait_for_a_file_that_is_slow_to_decode(
+    workers, whole, recipe, toy_videos, tmp_path, monkeypatch
+):
+    decode, calls, over = samples.decode_views, itertools.count(1), Event()
+
+    def slow(*arguments, **more):
+        if next(calls) == 16:  # two steps were taken; three batches are decoded ahead
+            os.kill(os.getpid(), signal.SIGUSR1)
+            over.wait()
+        return decode(*arguments, **more)
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(samples, "decode_views", slow)
+        try:
+            with pytest.raises(Preempted, match="stopped by SIGUSR1 after step"):
+                pretrain(recipe, toy_videos, Session(out, device="cpu", workers=workers))
+        finally:
+            over.set()
+    saved = json.loads((out / "checkpoints" / "last" / "state.json").read_text())["step"]
+    assert saved == len([row for row in rows(out) if "loss" in row]) < 4
+    assert state(out) == "preempted"
+    pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
+    assert_identical(tensors(whole), tensors(out))
+    assert rows(out) == rows(whole)
+
+
+def test_a_signal_during_a_save_does_not_save_the_same_again(
+    recipe, toy_videos, tmp_path, monkeypatch
+):
+    save, saved = checkpoint.save, []
+
+    def interrupted(*arguments, **more):
+        signal.raise_signal(signal.SIGTERM)
+        saved.append(save(*arguments, **more))
+
+    monkeypatch.setattr(checkpoint, "save", interrupted)
+    out = tmp_path / "run"
+    with pytest.raises(Preempted, match="after step 2"):
+        pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    assert saved == [(out / "checkpoints" / "last").resolve()]
+
+
+def test_a_signal_before_the_first_step_says_how_the_run_ended(
+    whole, recipe, toy_videos, tmp_path, monkeypatch
+):
+    open_run = runs.open_run
+
+    def interrupted(*arguments, **more):
+        run = open_run(*arguments, **more)
+        signal.raise_signal(signal.SIGTERM)
+        return run
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "open_run", interrupted)
+        with pytest.raises(Preempted, match="between two checkpoints"):
+            pretrain(recipe, toy_videos, Session(out, device="cpu"))
+    assert state(out) == "preempted"
+    pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
+    assert rows(out) == rows(whole)
 
 
 def test_a_large_memory_is_told(remembering, toy_videos, tmp_path, capsys, monkeypatch):

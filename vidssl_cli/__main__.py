@@ -1,6 +1,18 @@
-"""Lets `python -m vidssl_cli` and torchrun start the command line."""
+"""Starts the command line: `vidssl`, `python -m vidssl_cli`, and the processes of torchrun."""
 
-from vidssl_cli.cli import main
+from __future__ import annotations
+
+from vidssl_cli.signals import StopSignals, follow_parent
+
+
+def main() -> None:
+    """Run the command line, with an eye on signals before anything else is imported."""
+    with StopSignals() as signals:
+        follow_parent()
+        from vidssl_cli.cli import main
+
+        main(signals)
+
 
 if __name__ == "__main__":
     main()

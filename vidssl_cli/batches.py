@@ -167,9 +167,9 @@ class Loader:
         try:
             decoded = self._decoded(first, last, pool)
             yield from _one_ahead(augmenting, self._collate, decoded)
-        finally:
-            pool.shutdown(cancel_futures=True)
-            augmenting.shutdown(cancel_futures=True)
+        finally:  # whoever stops does not wait for a file that is slow to decode
+            pool.shutdown(wait=False, cancel_futures=True)
+            augmenting.shutdown(wait=False, cancel_futures=True)
 
     def _decoded(
         self, first: int, last: int, pool: ThreadPoolExecutor | None

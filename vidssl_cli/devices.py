@@ -11,7 +11,7 @@ import torch
 from torch import distributed, nn
 
 from vidssl_cli.convolution import pad_short_clips
-from vidssl_cli.errors import UsageError
+from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.memory import keep_freed_memory
 
 
@@ -49,6 +49,25 @@ class World:
         distributed.all_reduce(total)
         return dict(zip(values, (total / self.size).tolist(), strict=True))
 
+    @contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """While entered, say in plain words that another process is gone.
+
+        Raises:
+            VidsslError: the connection to one broke.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            # NCCL's errors have a class, those of gloo do not.
+            if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+                raise
+            raise VidsslError(
+                "another process of this run is gone",
+                hint="what it said last, or torchrun, tells why; --resume goes on from the last "
+                "checkpoint",
+            ) from error
+
 
 @contextmanager
 def open_world(device: str) -> Iterator[World]:
@@ -63,8 +82,10 @@ def open_world(device: str) -> Iterator[World]:
         torch.cuda.set_device(chosen)
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield World(distributed.get_rank(), size, chosen)
-        distributed.barrier()  # whoever leaves early breaks the connections of the others
+        world = World(distributed.get_rank(), size, chosen)
+        with world.unbroken():
+            yield world
+            distributed.barrier()  # whoever leaves early breaks the connections of the others
     finally:
         distributed.destroy_process_group()
 

@@ -297,7 +297,8 @@ def _decode_ahead(
     skipped: list[MediaError],
 ) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
     """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network."""
-    with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+    pool = ThreadPoolExecutor(thread_name_prefix="decode")
+    try:
         ahead: deque[Any] = deque()
 
         def first() -> list[Any]:
@@ -314,6 +315,8 @@ def _decode_ahead(
                 yield from first()
         while ahead:
             yield from first()
+    finally:  # whoever stops does not wait for a file that is slow to decode
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _read_card(path: Path) -> Card:

@@ -87,14 +87,14 @@ class SkippedMediaError(VidsslError):
 
 
 class Preempted(VidsslError):
-    """SIGTERM arrived; a checkpoint was written and ``--resume`` goes on: exit status 75."""
+    """SIGTERM, SIGUSR1 or SIGHUP arrived; what was done is on disk: exit status 75."""
 
     status = 75
     code = "preempted"
 
 
 class Interrupted(VidsslError):
-    """Ctrl-C arrived; a checkpoint was written and ``--resume`` goes on: exit status 130."""
+    """Ctrl-C arrived; what was done is on disk: exit status 130."""
 
     status = 130
     code = "interrupted"

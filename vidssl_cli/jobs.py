@@ -13,10 +13,10 @@ from pathlib import Path
 from threading import RLock
 from types import FrameType
 
+from vidssl_cli.signals import PARENT, watch
+
 AWAKE = 0.2
 """Seconds after which a signal is noticed at the latest."""
-
-_WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Crew:
     """Carries out jobs.
 
     Every command is a process in a session of its own, so that Ctrl-C reaches it through the crew
-    alone. SIGTERM and Ctrl-C end all commands by SIGTERM, which training answers with a checkpoint;
-    a second Ctrl-C kills them.
+    alone. A signal ends all commands by SIGTERM, which training answers with a checkpoint; a second
+    Ctrl-C kills them. They do not outlive the crew either if it is killed.
     """
 
     def __init__(self, at_once: int, environment: Mapping[str, str] | None = None) -> None:
@@ -56,7 +56,8 @@ class Crew:
             environment: Of the commands; that of this process if not given.
         """
         self.at_once = at_once
-        self.environment = environment
+        self.environment = {**(os.environ if environment is None else environment)}
+        self.environment[PARENT] = str(os.getpid())
         self.received = 0
         """The number of the signal that stopped the crew, or 0."""
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -73,7 +74,7 @@ class Crew:
             tell(ended)
             return ended
 
-        before = {number: signal.signal(number, self._stop) for number in _WATCHED}
+        before = watch(self._stop)
         try:
             with ThreadPoolExecutor(self.at_once, thread_name_prefix="jobs") as pool:
                 futures = [pool.submit(carry_out, job) for job in jobs]

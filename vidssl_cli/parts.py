@@ -114,11 +114,9 @@ def _write_part(
     try:
         with replacing(path) as file:
             for video in videos:
-                if stop.is_set():
-                    raise InterruptedError
                 trouble = None
                 try:
-                    packed = write_video(video, file, path, settings)
+                    packed = write_video(video, file, path, settings, stop)
                     rows.append(replace(video, packed=packed))
                 except MediaError as error:
                     trouble = error

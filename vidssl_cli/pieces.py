@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
+from threading import Event
 from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
@@ -71,8 +72,15 @@ class VideoCoder:
         return piece, encode_flow(self._estimate(before, self._before))
 
 
-def write_video(video: Video, file: BinaryIO, path: Path, settings: Settings) -> Packed:
-    """Append a video's pictures, and its flow if wanted; on failure the file is as it was."""
+def write_video(
+    video: Video, file: BinaryIO, path: Path, settings: Settings, stop: Event
+) -> Packed:
+    """Append a video's pictures, and its flow if wanted; on failure the file is as it was.
+
+    Raises:
+        MediaError: the video cannot be packed.
+        InterruptedError: it was told to stop, and the file is good for nothing.
+    """
     start = file.tell()
     before = stamp(video.path)
     size = settings.size(video)
@@ -81,6 +89,8 @@ def write_video(video: Video, file: BinaryIO, path: Path, settings: Settings) ->
             pictures, flow = Pieces(file), Pieces(aside)
             coder = settings.coder(size)
             for picture in stream_planes(video, range(video.frames or 0), size):
+                if stop.is_set():
+                    raise InterruptedError
                 piece, field = coder(picture)
                 pictures.add(piece)
                 if field is not None:

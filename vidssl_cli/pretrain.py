@@ -24,6 +24,7 @@ from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.rehearsal import Cost, rehearse
+from vidssl_cli.signals import Stopped, StopSignals, stopped
 from vidssl_cli.train import fit
 
 if TYPE_CHECKING:
@@ -203,37 +204,41 @@ def recorded(
         yield runs.Run(session.out, runs.read_facts(session.out))
         return
     with runs.occupied(session.out, recipe.task):
-        run = runs.open_run(
-            session.out,
-            recipe,
-            card.model_dump_json(indent=2) + "\n",
-            data_digest=videos.digest(loader.videos),
-            order_digest=loader.order.digest(),
-            resume=session.resume,
-            overwrite=session.overwrite,
-            origin=origin,
-        )
-        for error in unusable:
-            run.skip(error)
-        corpus = recognise(loader.videos, session.dataset)
-        known = corpus and corpus.model_dump(mode="json")
-        run.state("running", videos=len(loader.videos), dataset=known)
-        world.wait()
+        with StopSignals() as signals:  # once it is there, it is to tell how it ended
+            run = runs.open_run(
+                session.out,
+                recipe,
+                card.model_dump_json(indent=2) + "\n",
+                data_digest=videos.digest(loader.videos),
+                order_digest=loader.order.digest(),
+                resume=session.resume,
+                overwrite=session.overwrite,
+                origin=origin,
+            )
         try:
+            if signals.received:
+                raise Stopped(signals.received)
+            for error in unusable:
+                run.skip(error)
+            corpus = recognise(loader.videos, session.dataset)
+            known = corpus and corpus.model_dump(mode="json")
+            run.state("running", videos=len(loader.videos), dataset=known)
+            world.wait()
             yield run
+            run.state("finished", skipped=len(run.skipped))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, Stopped):
+                error = stopped(error.number, "between two checkpoints")
+            elif isinstance(error, KeyboardInterrupt):
                 error = Interrupted("interrupted between two checkpoints")
             error = blamed(error) or error
             state = error.code if isinstance(error, Preempted | Interrupted) else "failed"
             with suppress(NoRoomError):  # run.json then says "running", which no lock confirms
                 run.state(state, reason=str(error), skipped=len(run.skipped))
-            raise
+            raise error
         finally:
             run.close()
-        skipped = len(run.skipped)
-        run.state("finished", skipped=skipped)
-        if skipped:
+        if skipped := len(run.skipped):
             warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")
         if steps := run.facts["skipped_steps"]:
             warn(f"{steps} steps were skipped; see not_finite in {session.out / 'metrics.jsonl'}")

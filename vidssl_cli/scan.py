@@ -92,8 +92,8 @@ def _probed(videos: Sequence[Video], workers: int) -> Iterator[Video | MediaErro
         results = iter(track(pool.map(_probe, unknown), "scanning", total=len(unknown)))
         for video in videos:
             yield video if _is_settled(video) else next(results)
-    finally:  # also when Ctrl-C ends the wait: leave the files that have not begun
-        pool.shutdown(cancel_futures=True)
+    finally:  # also when Ctrl-C ends the wait: it is not for a file that is slow to decode
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _recalled(video: Video, facts: Video | None) -> Video:

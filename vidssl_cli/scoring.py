@@ -120,7 +120,7 @@ def score_videos(
             write_scores(out, scoring.as_document(), [*left.values()])
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
     write_scores(out, scoring.as_document(), done)
     return done, broken
 

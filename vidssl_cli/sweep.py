@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,13 +21,14 @@ from typing import Any
 
 from vidssl_cli import runs
 from vidssl_cli.console import say, warn
-from vidssl_cli.errors import DamagedFileError, Interrupted, Preempted, UsageError, VidsslError
+from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.grid import Settings, grid
 from vidssl_cli.hooks import EvaluatorOptions
 from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load, load_as, load_options, names
 from vidssl_cli.records import evaluation_files, read_evaluation
+from vidssl_cli.signals import stopped
 from vidssl_cli.videos import Video, digest, training_part
 
 LONGEST = 120
@@ -181,13 +181,9 @@ def carry_out(
 
     found = crew.work(jobs, tell)
     if crew.received:
-        kind = Interrupted if crew.received == signal.SIGINT else Preempted
-        name = signal.Signals(crew.received).name
         done = sum(ended.status == 0 for ended in found)
-        raise kind(
-            f"stopped by {name} after {done} of {len(jobs)} members",
-            hint="the same command again goes on",
-        )
+        what = f"after {done} of {len(jobs)} members"
+        raise stopped(crew.received, what, hint="the same command again goes on")
     return {Path(ended.job.name): ended.status or 0 for ended in found}
 
 

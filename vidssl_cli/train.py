@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from vidssl_cli.finite import Buffers, Leaving, NotFiniteError, OnNaN, few, prob
 from vidssl_cli.optim import build_optimizer, lr_factor
 from vidssl_cli.precision import DTYPES, training_precision
 from vidssl_cli.progress import TrainingProgress
-from vidssl_cli.signals import StopSignals, stopped
+from vidssl_cli.signals import Stopped, StopSignals, stopped
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -57,7 +57,8 @@ def fit(
 
     Raises:
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
-        VidsslError: the loss or the gradient is not finite, or too often so.
+        VidsslError: the loss or the gradient is not finite, or too often so; or another process is
+            gone.
         NoRoomError: the disk is too small for checkpoints; those that are there are as they were.
     """
     place(learner, world.device)
@@ -79,12 +80,13 @@ def fit(
     step.undoes = on_nan == "skip"
     leaving = Leaving(on_nan, run, progress, loader.steps, tell=world.leads)
     saved = time.monotonic()
+    on_disk = (progress.epoch, progress.step) if last.exists() else None
 
     def save(best: bool = False) -> None:
-        nonlocal saved
+        nonlocal saved, on_disk
         if world.leads:
             checkpoint.save(run.checkpoints, learner, optimizer, progress, best=best)
-        saved = time.monotonic()
+        saved, on_disk = time.monotonic(), (progress.epoch, progress.step)
 
     def take(batch: Batch) -> dict[str, float]:
         """Take a step; one that is left out measures nothing."""
@@ -105,10 +107,20 @@ def fit(
         shown=world.leads,
     )
     batches = loader.batches(progress.step, loader.steps * settings.epochs)
-    with StopSignals() as signals, display, closing(batches):
+    with StopSignals() as signals, world.unbroken(), display, closing(batches):
+
+        def stop_if_told(where: str) -> None:
+            # All processes ask at the same places, so that they stop together.
+            if number := world.any(signals.received):
+                if on_disk != (progress.epoch, progress.step):
+                    save()
+                world.wait()  # or the launcher would kill the one that saves after the others
+                raise stopped(number, where)
+
         for epoch in range(progress.epoch, settings.epochs):
             left = loader.steps - progress.epoch_step
-            for batch in display.timed(islice(batches, left)):
+            for batch in signals.until(display.timed(islice(batches, left))):
+                stop_if_told(f"after step {progress.step}")
                 values = take(batch)
                 progress.step += 1
                 progress.epoch_step += 1
@@ -118,15 +130,15 @@ def fit(
                     if values:
                         run.log({"step": progress.step, "epoch": epoch, **values})
                     display.advance(batch.clips.shape[:2].numel() * world.size, values)
-                if number := world.any(signals.received):
-                    save()
-                    raise stopped(number, f"after step {progress.step}")
                 due = time.monotonic() - saved >= 60 * settings.checkpoint_minutes
                 if progress.epoch_step < loader.steps and world.any(due):
                     save()
-            _end_epoch(progress, loader.steps, run, world, validate, save)
-            if number := world.any(signals.received):
-                raise stopped(number, f"after epoch {progress.epoch}")
+            measured: dict[str, float] = {}
+            with suppress(Stopped), signals.at_once():  # it changes nothing, and may take long
+                measured = validate() if validate else {}
+            stop_if_told(f"after step {progress.step}")
+            _end_epoch(progress, loader.steps, run, world, measured, save)
+        stop_if_told(f"after epoch {progress.epoch}")
 
 
 def choose_precision(learner: Learner, loader: Loader, settings: Train, world: World) -> Precision:
@@ -144,13 +156,12 @@ def _end_epoch(
     steps: int,
     run: Run,
     world: World,
-    validate: Validate | None,
+    measured: dict[str, float],
     save: Callable[[bool], None],
 ) -> None:
-    """Close the books of an epoch, measure the model, and keep it."""
+    """Close the books of an epoch in which the model was measured, and keep it."""
     taken = steps - progress.epoch_skipped
     means = {name: total / taken for name, total in progress.sums.items()}
-    measured = validate() if validate else {}
     score = measured.get("score", -means["loss"])
     best = progress.best is None or score > progress.best
     if best:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -28,6 +29,8 @@ from vidssl_cli.cli import (
     train,
     weights,
 )
+from vidssl_cli.errors import Interrupted, Preempted
+from vidssl_cli.signals import StopSignals
 
 app = typer.Typer(
     name="vidssl",
@@ -86,8 +89,12 @@ for module in (
     module.register(app)
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit status."""
+def main(signals: StopSignals | None = None) -> None:
+    """Run the command line and end the process with its exit status.
+
+    Args:
+        signals: Entered while this was being imported, for a signal that came meanwhile.
+    """
     from vidssl_cli.cli.failures import run
 
     # Threads of torch that wait by spinning take the cores from decoding, and from everybody else:
@@ -97,4 +104,11 @@ def main() -> None:
     # fail where one package is damaged. None of these plugins has a use here.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
-    sys.exit(run(app, sys.argv[1:]))
+    with nullcontext(signals) if signals else StopSignals() as watched:
+        status = run(app, sys.argv[1:], watched)
+        if status in {Preempted.status, Interrupted.status}:
+            # Python would wait for its threads, and a file may be slow to decode.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    sys.exit(status)

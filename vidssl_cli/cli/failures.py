@@ -22,6 +22,7 @@ from vidssl_cli.errors import (
     notes,
 )
 from vidssl_cli.escaping import visible
+from vidssl_cli.signals import Stopped, StopSignals, stopped
 
 BROKEN_PIPE = 141
 """What a shell reports for a command whose reader has gone away, as `| head` does."""
@@ -42,8 +43,14 @@ class UnexpectedError(VidsslError):
     code = "unexpected"
 
 
-def run(app: typer.Typer, arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status."""
+def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    Args:
+        app: Its commands.
+        arguments: The words of the line.
+        signals: Which end the command at once, unless it has reason to wait for a better moment.
+    """
     documents = console.documents
     try:
         # Wherever they stand: people add them to the end of the command that has just failed.
@@ -52,13 +59,15 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             from vidssl_cli.entries import DISABLE, OTHERS
 
             os.environ[DISABLE] = OTHERS
-        with console.only_results() if "--json" in arguments else nullcontext():
-            status = app(plain, prog_name="vidssl", standalone_mode=False)
-        sys.stdout.flush()
+        results = console.only_results() if "--json" in arguments else nullcontext()
+        with signals.at_once() if signals else nullcontext():
+            with results:
+                status = app(plain, prog_name="vidssl", standalone_mode=False)
+            sys.stdout.flush()
         if status == Interrupted.status:  # what typer makes of Ctrl-C
             raise Interrupted("interrupted")
         return int(status or 0)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, Stopped) as error:
         if _reader_is_gone():
             # Python flushes stdout once more at its end, and would complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
@@ -90,6 +99,8 @@ def _explained(error: BaseException) -> VidsslError:
     match error:
         case VidsslError():
             return error
+        case Stopped():
+            return stopped(error.number, hint=None)
         case typer.TyperException():
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "vidssl"
