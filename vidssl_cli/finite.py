@@ -26,6 +26,8 @@ FEW = 3
 class NotFiniteError(VidsslError):
     """The loss or the gradient of a step is not finite; nothing was learned from it."""
 
+    code = "not_finite"
+
 
 class Leaving:
     """Leaves out steps, as long as they are few."""
@@ -50,7 +52,7 @@ class Leaving:
         """Name the step under way that was not taken, its videos, and go on if that is wanted.
 
         Raises:
-            VidsslError: the run is to stop; its last checkpoint stands.
+            NotFiniteError: the run is to stop; its last checkpoint stands.
         """
         progress = self.progress
         number = progress.step + 1
@@ -61,7 +63,7 @@ class Leaving:
         last = self.run.checkpoints / "last"
         stands = f"the checkpoint {last.resolve().name} stands" if last.exists() else "start again"
         if self.on_nan == "stop":
-            raise VidsslError(
+            raise NotFiniteError(
                 where,
                 where=str(self.run.folder),
                 hint=f"{stands}; lower train.optimizer.lr, set train.clip_gradient, or go on "
@@ -72,7 +74,7 @@ class Leaving:
         self.run.facts["skipped_steps"] = progress.skipped
         most = min(max(1, self.steps // 10), self.steps - 1)
         if progress.epoch_skipped > most:
-            raise VidsslError(
+            raise NotFiniteError(
                 f"{progress.epoch_skipped} of the {self.steps} steps of epoch "
                 f"{progress.epoch + 1} could not be taken, which is too many; {where}",
                 where=str(self.run.folder),
