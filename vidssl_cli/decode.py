@@ -108,7 +108,10 @@ def stream_planes(
         for frame in _pick(video, container, stream, frames):
             if picture is None:
                 picture = np.empty((3, *target_size(resize, shown_size(frame))), np.uint8)
-            scaler.draw(frame, _stored(picture, frame))
+                # For the first frame only: one whose side data was looked at is part of a reference
+                # cycle, and keeps its pictures until the collector comes by.
+                lying = _stored(picture, frame)
+            scaler.draw(frame, lying)
             yield picture
 
 
