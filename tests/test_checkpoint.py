@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from vidssl_cli import sealed
 from vidssl_cli.artefacts import point, publish
 from vidssl_cli.checkpoint import (
     Progress,
@@ -158,7 +159,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_checkpoint_can_be_read_while_its_run_goes_on(gone, tmp_path):
-    (tmp_path / "run.json").write_text('{"state": "running"}')
+    (tmp_path / "run.json").write_bytes(sealed.render({"state": "running"}))
     model, optimizer = trained()
     checkpoints = tmp_path / "checkpoints"
     first = save(checkpoints, model, optimizer, Progress(step=1), best=True)

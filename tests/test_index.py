@@ -254,7 +254,7 @@ def test_a_builder_that_was_killed_before_it_could_point_is_made_up_for(
     if before:  # as it was, but for a generation that nobody points to
         digest = sha256(folder / f"generation-{before:06d}" / "manifest.json")
         pointer = {"generation": f"generation-{before:06d}", "manifest": digest}
-        (folder / "CURRENT").write_text(json.dumps(pointer) + "\n")
+        (folder / "CURRENT").write_bytes(sealed.render(pointer))
     else:
         (folder / "CURRENT").unlink()
     build_index(encoder, videos[:3], folder)

@@ -436,8 +436,7 @@ def test_a_run_names_what_it_skipped_once_and_forgets_why_it_stopped(recipe, toy
     broken = [MediaError("is empty", where="empty.mp4")]
     for _ in range(2):
         pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
-        facts = json.loads((out / "run.json").read_text())
-        runs.Run(out, facts).state("failed", reason="of this session")
+        runs.Run(out, runs.read_facts(out)).state("failed", reason="of this session")
     lines = (out / "bad_media.jsonl").read_text().splitlines()
     assert [json.loads(line)["path"] for line in lines] == ["empty.mp4", lost.path]
     outcome = pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)

@@ -51,12 +51,12 @@ def test_a_picture_is_not_larger_than_the_row_says(tmp_path, jpeg):
 @pytest.mark.parametrize("ends", [(0, 1 << 60), (1 << 60, 0), (9, 0)])
 def test_a_table_points_into_the_pieces(tmp_path, jpeg, ends):
     content = jpeg + np.array(ends, OFFSET).tobytes()
-    with pytest.raises(DamagedFileError, match="its table points elsewhere"):
+    with pytest.raises(DamagedFileError, match="the table is not one of 1 pieces"):
         read_packed(crafted(tmp_path, content), [0], SIZE)
 
 
 def test_a_table_is_not_longer_than_all_of_it(tmp_path, jpeg):
-    with pytest.raises(DamagedFileError, match="cut short"):
+    with pytest.raises(DamagedFileError, match="hold no table of 1073741824 pieces"):
         read_packed(crafted(tmp_path, pieces(jpeg), frames=1 << 30), [0], SIZE)
 
 

@@ -453,7 +453,8 @@ def _clear(draft: Path) -> None:
     """Remove a draft that is locked; what was about to be replaced, and was not, is put back."""
     for old in draft.glob(f"{_OLD}/*/*"):
         if not (draft.parent / old.name).exists():
-            os.rename(old, draft.parent / old.name)
+            with suppress(OSError):  # another process may have put something there since
+                os.rename(old, draft.parent / old.name)
     shutil.rmtree(draft, ignore_errors=True)
 
 

@@ -31,6 +31,8 @@ class VidsslError(Exception):
 class NoRoomError(VidsslError):
     """A file that does not fit on its disk; what was there before is as it was: exit status 1."""
 
+    code = "no_room"
+
 
 class UsageError(VidsslError):
     """A command line that cannot be carried out: exit status 2."""

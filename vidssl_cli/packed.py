@@ -45,7 +45,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     with understood(path):
         about = sealed.read(path, REPAIR)
-        about["settings"], about["videos"], about["parts"].items()  # fail here if there are none
+        about["settings"], about["videos"]  # fail here if there are none
     return about
 
 
@@ -76,7 +76,9 @@ def read_set(folder: Path, root: Root | None = None) -> list[Video]:
             where=str(table),
             hint=f"{REPAIR}; rows of your own go into a copy",
         )
-    for name, size in about["parts"].items():
+    with understood(folder / ABOUT):
+        parts = list(about["parts"].items())
+    for name, size in parts:
         part = folder / name
         if not part.is_file() or part.stat().st_size != size:
             there = f"{part.stat().st_size} bytes" if part.is_file() else "missing"

@@ -194,6 +194,7 @@ def _make(folder: Path, seed: int, split: str, motion: str, number: int) -> Vide
         height=SIDE,
         duration=FRAMES / FPS,
         declared=FRAMES,
+        bytes=path.stat().st_size,
         timing="steady",
     )
 

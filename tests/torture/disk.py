@@ -71,7 +71,9 @@ def run(case: Case) -> Facts:
     small = _can_mount()
     asked = [kind, str(case.shared), str(case.folder), str(case.random.getrandbits(32)), str(small)]
     command = [*(NAMESPACE if small else ()), sys.executable, "-m", "torture.disk", *asked]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    place = os.pathsep.join(path for path in sys.path if path)
+    environment = os.environ | {"PYTHONPATH": place}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
     if done.returncode:
         raise Broken(f"{kind}: {done.stderr or done.stdout}")
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

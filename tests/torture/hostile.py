@@ -698,12 +698,21 @@ def _report_names(case: Case) -> None:
 
 
 def _write_run(place: Path, name: str, number: int) -> None:
+    from vidssl_cli import sealed
+
     name = name.encode(errors="replace").decode()
     recipe = {"summary": name, "train": {"epochs": 1, "seed": number}, "task": "pretrain"}
     (place / "recipe.yaml").write_text(json.dumps(recipe))
-    facts = {"task": "pretrain", "seed": name, "state": "finished", "reason": name}
+    digest = hashlib.sha256((place / "recipe.yaml").read_bytes()).hexdigest()
+    facts = {
+        "task": "pretrain",
+        "files": {"recipe.yaml": digest},
+        "seed": name,
+        "state": "finished",
+        "reason": name,
+    }
     facts |= {"argv": ["vidssl", "pretrain", name], "versions": {name: name}, "git": name}
-    (place / "run.json").write_text(json.dumps(facts))
+    (place / "run.json").write_bytes(sealed.render(facts))
     (place / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 1.0, name: 0.5}) + "\n")
     (place / "bad_media.jsonl").write_text(json.dumps({"path": name, "reason": name}) + "\n")
     report = {
@@ -722,7 +731,7 @@ def _write_run(place: Path, name: str, number: int) -> None:
         "published": [{"source": name, "name": name, "figures": {name: 0.9}, "differs": [name]}],
     }  # fmt: skip
     (place / "evaluations" / "x").mkdir(parents=True)
-    (place / "evaluations" / "x" / "report.json").write_text(json.dumps(report))
+    (place / "evaluations" / "x" / "report.json").write_bytes(sealed.render(report))
 
 
 def _chart_names(case: Case) -> None:

@@ -239,7 +239,7 @@ def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file and the target of every link, by name.
 
     Left out are TensorBoard's events, what is empty, and what run.json says of time and of the
-    command.
+    command, and so its own digest.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -257,7 +257,7 @@ def digests(folder: Path) -> dict[str, str]:
 def _content(path: Path) -> bytes:
     if path.name == "run.json":
         facts = json.loads(path.read_bytes())
-        facts = {key: facts[key] for key in facts.keys() - {"started", "updated", "argv"}}
+        facts = {key: facts[key] for key in facts.keys() - {"started", "updated", "argv", "sha256"}}
         return json.dumps(facts, sort_keys=True).encode()
     return path.read_bytes()
 
