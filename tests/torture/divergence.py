@@ -236,7 +236,7 @@ def summary(facts: Sequence[Facts]) -> str:
 SUITE = Suite(
     "a step whose loss or gradient is not finite stops the run and names step, term and videos; "
     "skipped, it changes nothing, is counted, and resumes bit for bit",
-    cases=120,
+    cases=60,
     share=(6, 14),
     run=run,
     prepare=prepare,

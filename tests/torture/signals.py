@@ -495,7 +495,7 @@ SCENES: tuple[Callable[[Case, signal.Signals], Facts], ...] = (
 SUITE = Suite(
     "SIGTERM, SIGUSR1 and Ctrl-C at any moment: a checkpoint within a step and five seconds, the "
     "state and exit status say so, and no process lives on",
-    cases=260,
+    cases=65,
     share=(0,),
     run=run,
     prepare=prepare,
