@@ -64,14 +64,15 @@ def _suite(name: str, count: int, seed: int, out: Path, jobs: int) -> None:
     done = {number for number, result in ledger.read().items() if result.held}
     left = [number for number in range(count) if number not in done]
     print(f"{name}: {len(left)} of {count} cases to do, seed {seed}", file=sys.stderr)
-    began = time.monotonic()
+    began = told = time.monotonic()
     for position, result in enumerate(carry_out(name, left, seed, out, jobs), 1):
         ledger.add(result)
         if not result.held:
             print(f"{name} {result.number}: {result.reason}", file=sys.stderr)
-        if position % 10 == 0 or position == len(left):
-            spent = time.monotonic() - began
-            print(f"{name}: {position} of {len(left)}, {spent:.0f} s", file=sys.stderr)
+        now = time.monotonic()
+        if now - told >= 10 or position == len(left):
+            told = now
+            print(f"{name}: {position} of {len(left)}, {now - began:.0f} s", file=sys.stderr)
 
 
 def render(known: dict[str, Suite], found: dict[str, dict[int, Result]], seed: int) -> str:

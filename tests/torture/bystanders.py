@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import Evaluation, Input, PretrainRecipe
+from vidssl_cli.runs import read_rows
 from vidssl_cli.scan import open_data
 from vidssl_plugins.backbones.hooks import R3D
 
@@ -86,8 +86,8 @@ def run(case: Case) -> Facts:
 
     recipe = PretrainRecipe.model_validate(RECIPE)
     outcome = pretrain(recipe, videos, Session(case.folder / "run", device="cpu"), broken)
-    lines = (case.folder / "run" / "bad_media.jsonl").read_text().splitlines()
-    skipped = {Path(json.loads(line)["path"]).name for line in lines}
+    rows = read_rows(case.folder / "run" / "bad_media.jsonl")  # none if no damage was met
+    skipped = {Path(row["path"]).name for row in rows}
     if outcome.skipped != len(skipped) or not {Path(e.where or "").name for e in broken} <= skipped:
         raise Broken(f"training names {skipped}, the scan {broken}")
     return {"late": late, "named": len(named), "hurt": HURT, "compared": len(expected)}

@@ -6,9 +6,11 @@ import hashlib
 import importlib
 import json
 import multiprocessing
+import os
 import pkgutil
 import random
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -144,8 +146,12 @@ def carry_out(
     A case that ends its process, or that runs longer than the suite allows, did not hold.
     """
     suite, shared = load(name), prepared(name, out)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(max_workers=min(jobs, suite.jobs or jobs), context=context)
+    pool = ProcessPool(
+        max_workers=min(jobs, suite.jobs or jobs),
+        context=multiprocessing.get_context("spawn"),
+        initializer=_speak_into,
+        initargs=[out / f"{name}.log"],
+    )
     with pool:
         waiting = {}
         for number in numbers:
@@ -164,6 +170,13 @@ def carry_out(
         except BaseException:
             pool.stop()
             raise
+
+
+def _speak_into(log: Path) -> None:
+    """Send what cases and their children print to a file."""
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
 
 
 class Ledger:
