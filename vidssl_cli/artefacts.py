@@ -121,27 +121,29 @@ def write_noted(path: Path, content: bytes) -> None:
     note = note_of(path)
     note.unlink(missing_ok=True)
     atomic_write(path, content)
-    atomic_write(note, _note(path, content))
+    atomic_write(note, _note(path, hashlib.sha256(content).hexdigest()))
 
 
-def read_noted(path: Path) -> bytes:
-    """Read a file, and compare it with the note of its SHA-256 if there is one.
+def check_note(path: Path) -> None:
+    """Compare a file with the note of its SHA-256, if there is one.
 
     Raises:
         DamagedFileError: The file is not the one that was noted.
     """
     note = _read_note(path)
-    content = path.read_bytes()
-    while (now := _read_note(path)) != note:  # it was written anew meanwhile
-        note, content = now, path.read_bytes()
-    if note is not None and note != _note(path, content):
-        raise DamagedFileError(
-            f"the file's SHA-256 is {hashlib.sha256(content).hexdigest()}, which is not what "
-            f"{note_of(path).name} says",
-            where=str(path),
-            hint=f"restore it from a copy; if it was changed on purpose, delete {note_of(path)}",
-        )
-    return content
+    while note is not None:
+        found = sha256(path)
+        if (now := _read_note(path)) != note:  # it was written anew meanwhile
+            note = now
+        elif note == _note(path, found):
+            return
+        else:
+            raise DamagedFileError(
+                f"the file's SHA-256 is {found}, which is not what {note_of(path).name} says",
+                where=str(path),
+                hint="restore it from a copy; if it was changed on purpose, delete "
+                f"{note_of(path)}",
+            )
 
 
 def note_of(path: Path) -> Path:
@@ -332,9 +334,9 @@ def _read_note(path: Path) -> bytes | None:
         return None
 
 
-def _note(path: Path, content: bytes) -> bytes:
+def _note(path: Path, digest: str) -> bytes:
     """Return a line as ``sha256sum`` writes it."""
-    return f"{hashlib.sha256(content).hexdigest()}  ".encode() + os.fsencode(path.name) + b"\n"
+    return f"{digest}  ".encode() + os.fsencode(path.name) + b"\n"
 
 
 def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, tuple[int, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO, TextIOWrapper
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -37,16 +36,24 @@ def read_json(path: Path) -> Any:
         OSError: It cannot be read.
         ValueError: It is larger than `LARGEST`, or `parse_json` refuses it.
     """
+    return parse_json(read_bounded(path))
+
+
+def read_bounded(path: Path) -> bytes:
+    """Read a file of one document.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger than `LARGEST`.
+    """
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ValueError(f"is larger than {LARGEST} bytes")
-    return parse_json(content)
+    return content
 
 
-def read_lines(
-    path: Path, newline: str | None = None, content: bytes | None = None
-) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, newline: str | None = None) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, from 1.
 
     Names of files need not be UTF-8; surrogateescape carries them through.
@@ -54,13 +61,11 @@ def read_lines(
     Args:
         path: The file.
         newline: As for `open`.
-        content: What is in it, where that was read before.
 
     Raises:
         DamagedFileError: A line is longer than `LONGEST`.
     """
-    source = path.open("rb") if content is None else BytesIO(content)
-    with TextIOWrapper(source, "utf-8-sig", "surrogateescape", newline) as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
         for number in count(1):
             line = file.readline(LONGEST + 1)
             if not line:

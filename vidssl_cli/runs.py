@@ -172,8 +172,9 @@ def open_run(
                 hint="go on with it by --resume, or throw it away by --overwrite",
             )
         facts = read_facts(out)
+        begun = os.path.lexists(out / CHECKPOINTS / "last")
         for name, text in texts.items():
-            if not (out / name).exists() and facts["files"][name] == digests[name]:
+            if not begun and not (out / name).exists() and facts["files"][name] == digests[name]:
                 atomic_write(out / name, text)  # killed before it was written
             intact(out, name)
         if facts["files"][RECIPE] != digests[RECIPE]:

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli.artefacts import read_noted, sha256, write_noted
-from vidssl_cli.documents import parse_json
+from vidssl_cli.artefacts import check_note, sha256, write_noted
+from vidssl_cli.documents import parse_json, read_lines
 from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.escaping import json_text
 from vidssl_cli.videos import Video
@@ -86,7 +86,8 @@ def read_scores(path: Path) -> tuple[dict[str, Any], dict[str, Scored]]:
     """
     folder = os.path.abspath(path.parent)
     try:
-        first, *lines = map(parse_json, read_noted(path).splitlines())
+        check_note(path)
+        first, *lines = [parse_json(line) for _, line in read_lines(path)]
         rows = [Scored(**line) for line in lines]
         rows = [
             replace(

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli.documents import parse_json, understood
+from vidssl_cli.documents import parse_json, read_bounded, understood
 from vidssl_cli.errors import DamagedFileError
 
 
@@ -40,7 +40,8 @@ def read(path: Path, hint: str) -> dict[str, Any]:
         DamagedFileError: It is missing, or not the one that was written.
     """
     try:
-        content = path.read_bytes()
+        with understood(path):
+            content = read_bounded(path)
     except FileNotFoundError:
         raise DamagedFileError("the file is missing", where=str(path), hint=hint) from None
     body, end = content[:-_LENGTH], content[-_LENGTH:]

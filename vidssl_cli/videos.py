@@ -26,7 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
-from vidssl_cli.artefacts import read_noted, write_noted
+from vidssl_cli.artefacts import check_note, write_noted
 from vidssl_cli.documents import parse_json, read_lines
 from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.escaping import json_text
@@ -164,7 +164,8 @@ def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
     place = _Place(os.path.abspath(path.parent), root)
     videos: list[Video] = []
     problems: list[str] = []
-    for number, line in read_lines(path, content=read_noted(path)):
+    check_note(path)
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         try:
