@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 
-from vidssl_cli import artefacts, sealed
+from vidssl_cli import artefacts, drafts, locks, room, sealed
 from vidssl_cli.errors import DamagedFileError, NoRoomError, VidsslError
 
 
@@ -153,7 +153,7 @@ def test_files_that_the_manifest_does_not_name_are_ignored(published):
 BUSY = """
 import sys, time
 from pathlib import Path
-from vidssl_cli import artefacts
+from vidssl_cli import artefacts, drafts, locks
 
 def write(into):
     (into / "half").write_text("x")
@@ -190,7 +190,7 @@ def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(busy, tm
     (tmp_path / f".tmp-{host}-empty").mkdir()  # its maker was killed before it could lock it
     (tmp_path / ".tmp-elsewhere-x").mkdir()  # another machine's
     (tmp_path / ".tmp-notes").mkdir()
-    artefacts.atomic_write(tmp_path / "file", "x")
+    drafts.atomic_write(tmp_path / "file", "x")
     visible = {path.name for path in tmp_path.iterdir()}
     assert {"file", ".tmp-notes", ".tmp-elsewhere-x"} < visible
     assert len(visible) == 4
@@ -200,7 +200,7 @@ def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(busy, tm
 KILLED_BETWEEN = """
 import os, signal, sys
 from pathlib import Path
-from vidssl_cli import artefacts
+from vidssl_cli import artefacts, drafts, locks
 
 rename = os.rename
 
@@ -217,7 +217,7 @@ artefacts.publish(Path(sys.argv[1]), lambda into: (into / "other").write_text("x
 def test_a_folder_whose_replacement_was_killed_is_put_back(published):
     subprocess.run([sys.executable, "-c", KILLED_BETWEEN, str(published)])
     assert not published.exists()
-    artefacts.sweep(published.parent)
+    drafts.sweep(published.parent)
     assert set(artefacts.verify(published)) == {"weights", "sub/notes.json"}
     assert [path.name for path in published.parent.iterdir()] == ["thing"]
 
@@ -229,12 +229,12 @@ def test_a_folder_is_discarded_in_one_step(published):
 
 def _rewrite(path, times):
     for number in range(times):
-        artefacts.atomic_write(path, bytes([number % 256]) * 100_000)
+        drafts.atomic_write(path, bytes([number % 256]) * 100_000)
 
 
 def test_readers_of_an_atomically_written_file_see_it_whole(tmp_path):
     path = tmp_path / "file"
-    artefacts.atomic_write(path, bytes(100_000))
+    drafts.atomic_write(path, bytes(100_000))
     writer = multiprocessing.get_context("spawn").Process(target=_rewrite, args=(path, 50))
     writer.start()
     while writer.is_alive():
@@ -249,7 +249,7 @@ def test_point_swings_a_link(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "name").write_text(name)
-        artefacts.point(tmp_path / "last", name)
+        drafts.point(tmp_path / "last", name)
         assert (tmp_path / "last" / "name").read_text() == name
     assert os.readlink(tmp_path / "last") == "two"
 
@@ -265,9 +265,9 @@ def small_files():
 
 def test_what_does_not_fit_is_told_with_its_size_and_changes_nothing(tmp_path, small_files):
     path = tmp_path / "file"
-    artefacts.atomic_write(path, "old")
+    drafts.atomic_write(path, "old")
     with pytest.raises(NoRoomError, match=r"too large: at least 5,000 bytes are needed") as caught:
-        artefacts.atomic_write(path, bytes(5000))
+        drafts.atomic_write(path, bytes(5000))
     assert caught.value.where == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -305,28 +305,28 @@ def test_what_cannot_fit_is_not_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(NoRoomError, match=r"1,001 bytes are needed, and 1,000 are free"):
         artefacts.publish(tmp_path / "thing", pytest.fail, size=1001)
-    artefacts.require_room(tmp_path / "no" / "such" / "folder", 1000)
+    room.require_room(tmp_path / "no" / "such" / "folder", 1000)
 
 
 def test_a_place_that_cannot_be_written_is_told_by_the_name_that_was_given(tmp_path):
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "below"
-    for attempt in (artefacts.require_writable, lambda path: artefacts.atomic_write(path, "x")):
+    for attempt in (room.require_writable, lambda path: drafts.atomic_write(path, "x")):
         with pytest.raises(NotADirectoryError) as caught:
             attempt(place)
         assert caught.value.filename == str(place)
-    artefacts.require_writable(tmp_path / "no" / "such" / "folder")
+    room.require_writable(tmp_path / "no" / "such" / "folder")
 
 
 def test_a_lock_says_who_has_it(tmp_path):
     told = f"another `x` is writing here: process {os.getpid()} on {socket.gethostname()} since 2"
     with (
-        artefacts.locked(tmp_path, "x"),
+        locks.locked(tmp_path, "x"),
         pytest.raises(VidsslError, match=told),
-        artefacts.locked(tmp_path, "x"),
+        locks.locked(tmp_path, "x"),
     ):
         pass
-    with artefacts.locked(tmp_path, "x"):
+    with locks.locked(tmp_path, "x"):
         pass
 
 
@@ -335,14 +335,14 @@ def test_a_lock_of_a_dead_process_blocks_nobody_and_is_not_named(tmp_path):
     child.wait()
     left = {"pid": child.pid, "host": socket.gethostname(), "since": "then", "argv": ["vidssl"]}
     (tmp_path / ".lock").write_text(json.dumps(left))
-    with artefacts.locked(tmp_path, "x"):
+    with locks.locked(tmp_path, "x"):
         pass
     (tmp_path / ".lock").write_text(json.dumps(left))
     with (tmp_path / ".lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with (
             pytest.raises(VidsslError, match=r"another `x` is writing here$"),
-            artefacts.locked(tmp_path, "x"),
+            locks.locked(tmp_path, "x"),
         ):
             pass
 
@@ -353,8 +353,8 @@ def test_looking_whether_a_folder_is_locked_keeps_nobody_from_locking_it(tmp_pat
     fcntl.flock(looker, fcntl.LOCK_SH)
     timer = threading.Timer(0.2, looker.close)
     timer.start()
-    with artefacts.locked(tmp_path, "x"):
-        assert artefacts.is_locked(tmp_path)
+    with locks.locked(tmp_path, "x"):
+        assert locks.is_locked(tmp_path)
     timer.join()
 
 
@@ -367,9 +367,9 @@ def test_without_locks_of_the_file_system_nothing_is_refused_and_nothing_swept(
     monkeypatch.setattr(fcntl, "flock", none)
     other = tmp_path / f".tmp-{socket.gethostname()}-abc"
     other.mkdir()
-    with artefacts.locked(tmp_path, "x"):
-        assert not artefacts.is_locked(tmp_path)
-        artefacts.atomic_write(tmp_path / "file", "x")
+    with locks.locked(tmp_path, "x"):
+        assert not locks.is_locked(tmp_path)
+        drafts.atomic_write(tmp_path / "file", "x")
     assert other.exists()
 
 

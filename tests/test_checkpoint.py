@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vidssl_cli import sealed
-from vidssl_cli.artefacts import point, publish
+from vidssl_cli.artefacts import publish
 from vidssl_cli.checkpoint import (
     Progress,
     Room,
@@ -22,6 +22,7 @@ from vidssl_cli.checkpoint import (
     save,
     tidy,
 )
+from vidssl_cli.drafts import point
 from vidssl_cli.errors import DamagedFileError, NoRoomError
 
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from vidssl_cli import sealed, search
-from vidssl_cli.artefacts import locked, sha256
+from vidssl_cli.artefacts import sha256
 from vidssl_cli.cli.failures import run
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.generations import LEVELS, open_index
 from vidssl_cli.index import build_index, unchanged_videos
+from vidssl_cli.locks import locked
 from vidssl_cli.metrics import standardise
 from vidssl_cli.retrieve import retrieve
 from vidssl_cli.videos import read_manifest
@@ -274,7 +275,8 @@ def test_what_a_killed_builder_did_not_delete_is_deleted_by_the_next(encoder, vi
 
 
 def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
-    from vidssl_cli.artefacts import MANIFEST, atomic_write, publish
+    from vidssl_cli.artefacts import MANIFEST, publish
+    from vidssl_cli.drafts import atomic_write
 
     folder = tmp_path / "index"
     build_index(encoder, videos[:2], folder)

@@ -4,9 +4,6 @@ A *published folder* holds ``manifest.json`` beside its files: the SHA-256 and t
 Parsers of weights and indexes accept damaged bytes without a word, so nothing is parsed before
 `verify` has seen that every byte is the one that was written.
 
-Whatever is written begins in a *draft*: a hidden neighbour of its place, whose lock is held as long
-as its process lives. So any process can tell what a dead one left, whatever their process ids are.
-
 A *noted file* is one that people may change too. Its SHA-256 lies beside it, in the form that
 ``sha256sum --check`` takes; whoever changes the file on purpose deletes the note.
 """
@@ -16,35 +13,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
 import os
-import shlex
-import shutil
-import socket
-import sys
-import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
-from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO
 
 from vidssl_cli import sealed
 from vidssl_cli.documents import understood
-from vidssl_cli.errors import DamagedFileError, NoRoomError, VidsslError
+from vidssl_cli.drafts import atomic_write, draft, hidden_folder, replace_folder, sync_folder
+from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.locks import flock
 
 MANIFEST = "manifest.json"
-LOCK = ".lock"
-"""File in a folder that its writer locks."""
-
 _HINT = "restore the folder from a copy, or make it again"
-_OLD = "old"
-"""Folder of a draft for what is about to be replaced."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PATIENCE = 10
-"""Tries to learn who has a lock, a tenth of a second apart."""
 
 
 def publish(folder: Path, write: Callable[[Path], None], *, size: int = 0) -> None:
@@ -63,12 +44,12 @@ def publish(folder: Path, write: Callable[[Path], None], *, size: int = 0) -> No
     Raises:
         NoRoomError: It does not fit; what was there is as it was.
     """
-    with _draft(folder, size) as draft:
-        fresh = draft / "fresh"
+    with draft(folder, size) as hidden:
+        fresh = hidden / "fresh"
         fresh.mkdir()
         write(fresh)
         _seal(fresh)
-        _replace_folder(fresh, folder, draft)
+        replace_folder(fresh, folder, hidden)
 
 
 def verify(folder: Path, *needed: str) -> dict[str, str]:
@@ -100,17 +81,6 @@ def intact(folder: Path, name: str) -> Path:
     size, digest = _read_manifest(folder, [name])[name]
     _check(folder / name, size, digest)
     return folder / name
-
-
-def atomic_write(path: Path, content: bytes | str) -> None:
-    """Replace a file in one step: readers see the old content or the new, also after a crash.
-
-    Raises:
-        NoRoomError: It does not fit; the old file is as it was.
-    """
-    content = content.encode() if isinstance(content, str) else content
-    with replacing(path, size=len(content)) as file:
-        file.write(content)
 
 
 def write_noted(path: Path, content: bytes) -> None:
@@ -152,138 +122,11 @@ def note_of(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path, *, size: int = 0) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` in one step, once all of it is on the disk.
-
-    Args:
-        path: The file.
-        size: Bytes that will be written, about, if that is known.
-
-    Raises:
-        NoRoomError: It does not fit; the old file is as it was.
-    """
-    with _draft(path, size) as draft:
-        with (draft / "fresh").open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft / "fresh", path)
-        _sync_folder(path.parent)
-
-
-def require_room(path: Path, size: int, what: str = "this") -> None:
-    """Refuse to begin what cannot be finished.
-
-    Args:
-        path: What will be written.
-        size: Its bytes.
-        what: Its name in the message.
-
-    Raises:
-        NoRoomError: The disk has fewer bytes left.
-    """
-    if size > _free(path):
-        raise _no_room(path, size, f"there is no room for {what}")
-
-
-@contextmanager
-def room_for(path: Path, size: int) -> Iterator[None]:
-    """Tell which file did not fit, and how large it is, where the system only says "no space".
-
-    Raises:
-        NoRoomError: The disk, a quota or a limit on the size of files is exhausted.
-    """
-    try:
-        yield
-    except Exception as error:
-        if reason := _why_full(error):
-            raise _no_room(path, size, reason) from error
-        raise
-
-
-def require_writable(path: Path) -> None:
-    """Refuse to begin what could not be kept, as on a read-only disk or below a file.
-
-    Raises:
-        OSError: Nothing can be written there.
-    """
-    place = _existing(path)
-    if place == path and not path.is_dir():
-        place = path.absolute().parent
-    if not place.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    if not os.access(place, os.W_OK | os.X_OK):
-        number = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
-        raise OSError(number, os.strerror(number), str(path))
-
-
-@contextmanager
-def locked(folder: Path, maker: str) -> Iterator[None]:
-    """Keep other writers away from a folder, which is made if need be; readers need no lock.
-
-    The lock goes with the process, however that ends. Other machines see it where the file system
-    shares locks, as NFS does; where there are none, nobody is kept away.
-
-    Args:
-        folder: What is written.
-        maker: The command that writes it, for the message.
-
-    Raises:
-        VidsslError: Another process is writing it; the message says which.
-    """
-    _make(folder)
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:
-        if (holder := _take(file)) is not None:
-            raise VidsslError(
-                f"another `{maker}` is writing here{holder}", where=str(folder),
-                hint="wait until it is done and try again",
-            ) from None  # fmt: skip
-        told = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "argv": sys.argv}
-        with room_for(folder / LOCK, len(json.dumps(told))):
-            file.truncate(0)
-            file.write(json.dumps(told))
-            file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-
-
-def is_locked(folder: Path) -> bool:
-    """Tell whether a process is in `locked` with this folder."""
-    try:
-        with (folder / LOCK).open() as file:
-            return not _flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-
-
-def point(link: Path, target: str) -> None:
-    """Make a symbolic link point to ``target``, relative to its own folder, in one step."""
-    with _draft(link) as draft:
-        os.symlink(target, draft / "fresh")
-        os.replace(draft / "fresh", link)
-        _sync_folder(link.parent)
-
-
-def sweep(folder: Path) -> None:
-    """Clear away what processes of this machine that were killed left half done in a folder.
-
-    A folder that was about to be replaced is put back.
-    """
-    for draft in folder.glob(f"{_prefix()}*"):
-        # A lock rather than a process id: ids are used again, and containers have their own.
-        with suppress(OSError), (draft / LOCK).open("a") as file:
-            if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, or_else=False):
-                _clear(draft)
-
-
-@contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep `discard` from a published folder while it is read; needs no write access."""
     with ExitStack() as opened:
         with suppress(FileNotFoundError):  # `verify` tells that best
-            _flock(opened.enter_context((folder / MANIFEST).open("rb")), fcntl.LOCK_SH)
+            flock(opened.enter_context((folder / MANIFEST).open("rb")), fcntl.LOCK_SH)
         yield
 
 
@@ -294,7 +137,7 @@ def discard(folder: Path) -> None:
     """
     try:
         with (folder / MANIFEST).open("r+b") as file:
-            if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 _remove(folder)  # whoever waits for the lock finds nothing to read
     except FileNotFoundError:  # it was never published
         _remove(folder)
@@ -324,7 +167,7 @@ def _seal(folder: Path) -> None:
     for name in files:
         (folder / name).chmod(mode)  # safetensors hides its files from everybody else
     for path in [*folder.rglob("*"), folder]:
-        _sync_folder(path) if path.is_dir() else _sync_file(path)
+        sync_folder(path) if path.is_dir() else _sync_file(path)
 
 
 def _read_note(path: Path) -> bytes | None:
@@ -387,202 +230,12 @@ def _check(path: Path, size: int, digest: str) -> str:
 
 
 def _remove(folder: Path) -> None:
-    with _bench(folder) as bench:
-        os.rename(folder, bench / folder.name)
+    with hidden_folder(folder) as place:
+        os.rename(folder, place / folder.name)
 
-
-def _replace_folder(fresh: Path, folder: Path, draft: Path) -> None:
-    """Rename a folder; the last of several processes that do so at a time wins."""
-    for number in count():
-        old = draft / _OLD / str(number)
-        old.mkdir(parents=True)
-        with suppress(FileNotFoundError):
-            os.rename(folder, old / folder.name)
-        try:
-            os.rename(fresh, folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            break
-    _sync_folder(folder.parent)
-
-
-@contextmanager
-def _draft(target: Path, size: int = 0) -> Iterator[Path]:
-    """Make a hidden folder in which to write what shall be at ``target``; it is gone afterwards.
-
-    Raises:
-        NoRoomError: There is no room, now or while it is written.
-    """
-    require_room(target, size)
-    try:
-        with _bench(target) as draft:
-            try:
-                yield draft
-            except Exception:
-                written = sum(path.lstat().st_size for path in draft.rglob("*") if path.is_file())
-                size = max(size, written)
-                raise
-    except Exception as error:  # only now that the draft is gone is it known what is free
-        if reason := _why_full(error):
-            raise _no_room(target, size, reason) from error
-        raise
-
-
-@contextmanager
-def _bench(target: Path) -> Iterator[Path]:
-    """Make a hidden folder beside ``target``, and hold its lock."""
-    try:
-        _make(target.parent)
-        sweep(target.parent)
-        draft, lock = _claim(target.parent)
-    except OSError as error:  # about a name that nobody has ever seen
-        raise OSError(error.errno, error.strerror, str(target)) from None
-    try:
-        yield draft
-    finally:
-        _clear(draft)
-        lock.close()
-
-
-def _prefix() -> str:
-    """Return what the names of this machine's drafts begin with."""
-    return f".tmp-{socket.gethostname()}-"
-
-
-def _clear(draft: Path) -> None:
-    """Remove a draft that is locked; what was about to be replaced, and was not, is put back."""
-    for old in draft.glob(f"{_OLD}/*/*"):
-        if not (draft.parent / old.name).exists():
-            with suppress(OSError):  # another process may have put something there since
-                os.rename(old, draft.parent / old.name)
-    shutil.rmtree(draft, ignore_errors=True)
-
-
-def _make(folder: Path) -> None:
-    """Make a folder if need be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        number = errno.ENOTDIR
-        raise NotADirectoryError(number, os.strerror(number), str(folder)) from None
-
-
-def _claim(parent: Path) -> tuple[Path, IO[str]]:
-    """Make a hidden folder; return it with its lock."""
-    while True:
-        draft = parent / f"{_prefix()}{uuid.uuid4().hex}"
-        draft.mkdir()
-        with suppress(FileNotFoundError), ExitStack() as opened:
-            lock = opened.enter_context((draft / LOCK).open("a"))
-            _flock(lock, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(lock.fileno()), (draft / LOCK).stat()):
-                opened.pop_all()
-                return draft, lock
         # It was swept before it was locked: once more.
-
-
-def _flock(file: IO[Any], operation: int, *, or_else: bool = True) -> bool:
-    """Lock an open file; return False if another process has the lock.
-
-    Args:
-        file: What to lock.
-        operation: As for `fcntl.flock`.
-        or_else: What to return where the file system knows no locks.
-    """
-    try:
-        fcntl.flock(file, operation)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        return or_else
-    return True
-
-
-def _take(file: IO[str]) -> str | None:
-    """Lock a file for writing; return who has the lock if that cannot be had."""
-    holder = ""
-    for _ in range(_PATIENCE):
-        if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            return None
-        file.seek(0)
-        if holder := _holder(file.read()):
-            break
-        time.sleep(0.1)  # it may not have written its name yet, or have looked only
-    return holder
-
-
-def _holder(content: str) -> str:
-    """Put what a lock says of its holder into words; nothing if that process is gone."""
-    try:
-        told = json.loads(content)
-        pid, host, since = int(told["pid"]), str(told["host"]), str(told["since"])
-        command = shlex.join(["vidssl", *map(str, told["argv"][1:])])
-    except (ValueError, LookupError, TypeError):
-        return ""
-    if host == socket.gethostname() and not _alive(pid):
-        return ""
-    return f": process {pid} on {host} since {since}, `{command}`"
-
-
-def _why_full(error: Exception) -> str | None:
-    """Return the system's words for a lack of room, if that is what an error is about.
-
-    Libraries that write by themselves pass on the words, not the number; numpy says only how much
-    was written.
-    """
-    if isinstance(error, NoRoomError):
-        return str(error).partition(":")[0]
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno) if error.errno in _FULL else None
-    if isinstance(error, OSError) and "requested and" in str(error):
-        return os.strerror(errno.ENOSPC)
-    return next((words for words in map(os.strerror, _FULL) if words in str(error)), None)
-
-
-def _no_room(path: Path, size: int, reason: str) -> NoRoomError:
-    return NoRoomError(
-        f"{reason}: at least {size:,} bytes are needed, and {_free(path):,} are free",
-        where=str(path),
-        hint="make room and give the command again; a training goes on with --resume",
-    )
-
-
-def _free(path: Path) -> int:
-    """Return the bytes that are left where a file or folder is or will be."""
-    return shutil.disk_usage(_existing(path)).free
-
-
-def _existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that is there."""
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(" ", timespec="seconds")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,7 +16,7 @@ from math import ceil, floor, isfinite, log10
 from pathlib import Path
 from textwrap import wrap
 
-from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.drafts import atomic_write
 from vidssl_cli.escaping import escape
 from vidssl_cli.hooks import Confusion, Curves
 

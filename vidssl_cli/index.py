@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.artefacts import locked
 from vidssl_cli.console import warn
 from vidssl_cli.embed import Encoder, embed
 from vidssl_cli.errors import MediaError, UsageError, VidsslError
@@ -24,6 +23,7 @@ from vidssl_cli.generations import (
     require_room_for,
     tidy,
 )
+from vidssl_cli.locks import locked
 from vidssl_cli.videos import Video
 
 

@@ -16,14 +16,17 @@ from typing import Any
 import av
 
 from vidssl_cli import sealed
-from vidssl_cli.artefacts import atomic_write, locked, note_of, require_room, sha256, sweep
+from vidssl_cli.artefacts import note_of, sha256
 from vidssl_cli.console import say, track, warn
 from vidssl_cli.decode import stream_planes
+from vidssl_cli.drafts import atomic_write, sweep
 from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.flow import opencv
+from vidssl_cli.locks import locked
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
 from vidssl_cli.parts import number_of, write_parts
 from vidssl_cli.pieces import Format, Settings
+from vidssl_cli.room import require_room
 from vidssl_cli.unpack import digest_of
 from vidssl_cli.videos import FlowMethod, Packed, Video, digest, read_manifest, write_manifest
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from vidssl_cli.artefacts import atomic_write
+from vidssl_cli.drafts import atomic_write
 from vidssl_cli.escaping import escape
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 
-from vidssl_cli.artefacts import replacing
 from vidssl_cli.console import track, warn
+from vidssl_cli.drafts import replacing
 from vidssl_cli.errors import MediaError
 from vidssl_cli.pieces import Settings, write_video
 from vidssl_cli.videos import Video, write_manifest

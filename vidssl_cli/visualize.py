@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 
 from vidssl_cli import augment, heat, pages
-from vidssl_cli.artefacts import atomic_write
 from vidssl_cli.clips import Windows
 from vidssl_cli.console import track, warn
+from vidssl_cli.drafts import atomic_write
 from vidssl_cli.embed import Encoder
 from vidssl_cli.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.errors import MediaError, UsageError, VidsslError

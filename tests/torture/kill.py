@@ -18,7 +18,8 @@ import numpy as np
 from torture._commands import Command, operations_of, start
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli import runs
-from vidssl_cli.artefacts import atomic_write, verify
+from vidssl_cli.artefacts import verify
+from vidssl_cli.drafts import atomic_write
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.probe import probe
 from vidssl_cli.scores import identify, write_scores

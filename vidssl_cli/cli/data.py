@@ -65,7 +65,7 @@ def scan(
     if out.suffix != ".jsonl" or out.is_dir():
         raise UsageError(f"--out {out} is not a name for a manifest", hint="it ends in .jsonl")
 
-    from vidssl_cli.artefacts import require_writable
+    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
     from vidssl_cli.videos import write_manifest
 
@@ -145,8 +145,8 @@ def pack(
 
     resize = short_side or _parse_size(size)
 
-    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.pack import pack as make
+    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
 
     require_writable(out)
@@ -211,7 +211,7 @@ def scores(
 
     resize = short_side or _parse_size(size)
 
-    from vidssl_cli.artefacts import require_writable
+    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
     from vidssl_cli.scoring import Scoring, score_videos
 

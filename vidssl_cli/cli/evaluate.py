@@ -47,7 +47,6 @@ def evaluate(
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
-    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.console import emit_json, warn
     from vidssl_cli.corpora import recognise
     from vidssl_cli.embed import Encoder
@@ -55,6 +54,7 @@ def evaluate(
     from vidssl_cli.evaluate import evaluate as carry_out
     from vidssl_cli.evaluate import folder_of, show
     from vidssl_cli.published import rows
+    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
 
     require_writable(out or run)

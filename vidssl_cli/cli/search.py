@@ -73,11 +73,11 @@ def index(
     """
     from dataclasses import asdict
 
-    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.console import emit_json
     from vidssl_cli.embed import Encoder
     from vidssl_cli.errors import SkippedMediaError, UsageError
     from vidssl_cli.index import build_index, unchanged_videos
+    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
 
     require_writable(out)
@@ -147,12 +147,12 @@ def retrieve(
 
     Likeness is cosine similarity of what the network makes of them.
     """
-    from vidssl_cli.artefacts import require_writable
     from vidssl_cli.console import emit_json, say
     from vidssl_cli.errors import SkippedMediaError
     from vidssl_cli.generations import open_index
     from vidssl_cli.retrieve import as_json as answers_as_json
     from vidssl_cli.retrieve import retrieve as carry_out
+    from vidssl_cli.room import require_writable
 
     if page:
         require_writable(page)

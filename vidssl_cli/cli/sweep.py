@@ -89,8 +89,8 @@ def sweep(
     members = plan.members(_opener(split, data_root))
     _look_for([data, *([evaluate_on] if evaluate_on else [])], split, data_root)
 
-    from vidssl_cli.artefacts import locked
     from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.locks import locked
 
     lines = [line(member) for member in members if member.commands]
     if printed:

@@ -1,0 +1,139 @@
+"""One writer at a time; whoever comes second is told who the first one is.
+
+Locks go with the process that has them, however it ends. Where a file system knows no locks, nobody
+is kept away.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from vidssl_cli.errors import VidsslError
+from vidssl_cli.room import room_for
+
+LOCK = ".lock"
+"""File in a folder that its writer locks."""
+
+_PATIENCE = 10
+"""Tries to learn who has a lock, a tenth of a second apart."""
+
+
+@contextmanager
+def locked(folder: Path, maker: str) -> Iterator[None]:
+    """Keep other writers away from a folder, which is made if need be; readers need no lock.
+
+    The lock goes with the process, however that ends. Other machines see it where the file system
+    shares locks, as NFS does; where there are none, nobody is kept away.
+
+    Args:
+        folder: What is written.
+        maker: The command that writes it, for the message.
+
+    Raises:
+        VidsslError: Another process is writing it; the message says which.
+    """
+    make_folder(folder)
+    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+        if (holder := _take(file)) is not None:
+            raise VidsslError(
+                f"another `{maker}` is writing here{holder}", where=str(folder),
+                hint="wait until it is done and try again",
+            ) from None  # fmt: skip
+        told = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "argv": sys.argv}
+        with room_for(folder / LOCK, len(json.dumps(told))):
+            file.truncate(0)
+            file.write(json.dumps(told))
+            file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process is in `locked` with this folder."""
+    try:
+        with (folder / LOCK).open() as file:
+            return not flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+
+
+def flock(file: IO[Any], operation: int, *, or_else: bool = True) -> bool:
+    """Lock an open file; return False if another process has the lock.
+
+    Args:
+        file: What to lock.
+        operation: As for `fcntl.flock`.
+        or_else: What to return where the file system knows no locks.
+    """
+    try:
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        return or_else
+    return True
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if need be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        number = errno.ENOTDIR
+        raise NotADirectoryError(number, os.strerror(number), str(folder)) from None
+
+
+def _take(file: IO[str]) -> str | None:
+    """Lock a file for writing; return who has the lock if that cannot be had."""
+    holder = ""
+    for _ in range(_PATIENCE):
+        if flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return None
+        file.seek(0)
+        if holder := _holder(file.read()):
+            break
+        time.sleep(0.1)  # it may not have written its name yet, or have looked only
+    return holder
+
+
+def _holder(content: str) -> str:
+    """Put what a lock says of its holder into words; nothing if that process is gone."""
+    try:
+        told = json.loads(content)
+        pid, host, since = int(told["pid"]), str(told["host"]), str(told["since"])
+        command = shlex.join(["vidssl", *map(str, told["argv"][1:])])
+    except (ValueError, LookupError, TypeError):
+        return ""
+    if host == socket.gethostname() and not _alive(pid):
+        return ""
+    return f": process {pid} on {host} since {since}, `{command}`"
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(" ", timespec="seconds")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -1,0 +1,94 @@
+"""Whether there is room on a disk, and how to tell that there is none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vidssl_cli.errors import NoRoomError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def require_room(path: Path, size: int, what: str = "this") -> None:
+    """Refuse to begin what cannot be finished.
+
+    Args:
+        path: What will be written.
+        size: Its bytes.
+        what: Its name in the message.
+
+    Raises:
+        NoRoomError: The disk has fewer bytes left.
+    """
+    if size > _free(path):
+        raise no_room(path, size, f"there is no room for {what}")
+
+
+@contextmanager
+def room_for(path: Path, size: int) -> Iterator[None]:
+    """Tell which file did not fit, and how large it is, where the system only says "no space".
+
+    Raises:
+        NoRoomError: The disk, a quota or a limit on the size of files is exhausted.
+    """
+    try:
+        yield
+    except Exception as error:
+        if reason := why_full(error):
+            raise no_room(path, size, reason) from error
+        raise
+
+
+def require_writable(path: Path) -> None:
+    """Refuse to begin what could not be kept, as on a read-only disk or below a file.
+
+    Raises:
+        OSError: Nothing can be written there.
+    """
+    place = _existing(path)
+    if place == path and not path.is_dir():
+        place = path.absolute().parent
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not os.access(place, os.W_OK | os.X_OK):
+        number = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number), str(path))
+
+
+def why_full(error: Exception) -> str | None:
+    """Return the system's words for a lack of room, if that is what an error is about.
+
+    Libraries that write by themselves pass on the words, not the number; numpy says only how much
+    was written.
+    """
+    if isinstance(error, NoRoomError):
+        return str(error).partition(":")[0]
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno in _FULL else None
+    if isinstance(error, OSError) and "requested and" in str(error):
+        return os.strerror(errno.ENOSPC)
+    return next((words for words in map(os.strerror, _FULL) if words in str(error)), None)
+
+
+def no_room(path: Path, size: int, reason: str) -> NoRoomError:
+    """Return the error that says what does not fit, and how much is missing."""
+    return NoRoomError(
+        f"{reason}: at least {size:,} bytes are needed, and {_free(path):,} are free",
+        where=str(path),
+        hint="make room and give the command again; a training goes on with --resume",
+    )
+
+
+def _free(path: Path) -> int:
+    """Return the bytes that are left where a file or folder is or will be."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that is there."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
