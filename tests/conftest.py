@@ -23,6 +23,7 @@ from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.probe import probe
+from vidssl_cli.signals import WATCHED
 
 # No test is timed, and every run draws the same examples.
 hypothesis.settings.register_profile(
@@ -38,7 +39,7 @@ hypothesis.settings.load_profile("vidssl")
 def _handlers_as_before():
     """Undo what a stopped run does to signals: it ignores them, for its process is about to end."""
     watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
-    before = {number: signal.getsignal(number) for number in watched}
+    before = {number: signal.getsignal(number) for number in WATCHED}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -134,6 +134,14 @@ def test_a_process_is_told_when_the_one_that_it_belongs_to_is_killed(name):
                 os.kill(child, signal.SIGKILL)
 
 
+def test_what_is_done_is_not_undone_while_the_process_ends():
+    with StopSignals() as signals:
+        signals.ignore()
+    for number in WATCHED:
+        signal.raise_signal(number)
+    assert signals.received == 0
+
+
 def test_without_a_signal_everything_is_as_before():
     before = {number: signal.getsignal(number) for number in WATCHED}
     with StopSignals():

@@ -65,6 +65,12 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if stopped else handler)
 
+    def ignore(self) -> None:
+        """Let no signal change anything any more: the command is done, and its exit status too."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+        self._before = dict.fromkeys(self._before, signal.SIG_IGN)
+
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """While entered, end the body by `Stopped`; also for a signal that was noted before."""

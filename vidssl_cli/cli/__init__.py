@@ -111,4 +111,5 @@ def main(signals: StopSignals | None = None) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+        watched.ignore()
     sys.exit(status)
