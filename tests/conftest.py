@@ -38,7 +38,6 @@ hypothesis.settings.load_profile("vidssl")
 @pytest.fixture(autouse=True)
 def _handlers_as_before():
     """Undo what a stopped run does to signals: it ignores them, for its process is about to end."""
-    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
     before = {number: signal.getsignal(number) for number in WATCHED}
     yield
     for number, handler in before.items():
