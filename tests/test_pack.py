@@ -311,6 +311,16 @@ def test_a_damaged_table_is_made_anew_and_not_believed(sources, tmp_path, capsys
     assert "packed anew" in capsys.readouterr().err
 
 
+def test_a_set_whose_description_is_damaged_is_made_anew(sources, tmp_path, capsys):
+    out = tmp_path / "set"
+    pack(sources, out, resize=SIZE)
+    whole = {path.name: path.read_bytes() for path in out.glob("[!.]*")}
+    (out / "pack.json").write_bytes(whole["pack.json"].replace(b"compact", b"COMPACT"))
+    pack(sources, out, resize=SIZE)
+    assert {path.name: path.read_bytes() for path in out.glob("[!.]*")} == whole
+    assert "everything is packed anew" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("harm", ["appended", "cut", "gone"])
 def test_a_part_of_another_size_is_refused_when_the_set_is_opened(sources, tmp_path, harm):
     pack(sources, tmp_path / "set", resize=SIZE)

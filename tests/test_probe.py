@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import av
 import pytest
 
@@ -164,6 +166,25 @@ def test_frames_that_an_edit_list_hides_are_not_missing(make_video, tmp_path):
             new.mux(packet)
     video = probe(str(path))
     assert (video.frames, video.declared) == (35, 40)
+
+
+def test_a_video_that_is_trimmed_within_a_group_of_pictures_is_whole(make_video, tmp_path):
+    source = make_video(frames=100, options={"g": "100"})
+    content = bytearray(source.read_bytes())
+    start = content.index(b"elst") + 12  # after version, flags and the number of edits
+    (duration,) = struct.unpack_from(">I", content, start)
+    struct.pack_into(">I", content, start, duration // 2)
+    path = tmp_path / "trimmed.mp4"
+    path.write_bytes(content)
+    assert 49 <= probe(str(path)).frames <= 53
+
+
+def test_an_avi_whose_header_counts_frames_that_were_dropped_is_whole(make_video, tmp_path):
+    times = [tick for tick in range(80) if tick % 5 != 3]
+    path = tmp_path / "gaps.avi"
+    make_video(path, frames=len(times), times=times, codec="mpeg4")
+    video = probe(str(path))
+    assert video.frames == len(times) < video.declared
 
 
 def test_a_file_that_is_still_being_written_is_refused(make_video, tmp_path, monkeypatch):

@@ -46,6 +46,13 @@ def test_links_count_by_where_they_lead(place):
     assert not root.holds(str(place / "out.mp4"))
 
 
+def test_a_video_that_is_named_may_be_a_link(place):
+    (place / "out.mp4").symlink_to("../other/c.mp4")
+    assert [video.path for video in find_videos(place / "out.mp4")] == [str(place / "out.mp4")]
+    with pytest.raises(DamagedFileError, match="out of"):
+        find_videos(place / "out.mp4", root=Root(place))
+
+
 def test_a_root_may_be_a_link_itself(place):
     place.with_name("link").symlink_to(place)
     assert Root(place.with_name("link")).holds(str(place.with_name("link") / "a.mp4"))

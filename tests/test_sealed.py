@@ -1,8 +1,10 @@
 import json
+import os
 
 import pytest
 
 from vidssl_cli import sealed
+from vidssl_cli.artefacts import held
 from vidssl_cli.errors import DamagedFileError
 
 DOCUMENT = {"state": "finished", "nested": {"sha256": "mine", "list": [1, 2.5, None, "é"]}}
@@ -31,6 +33,15 @@ def test_every_flipped_cut_or_added_byte_is_refused_before_it_is_parsed(path, mo
         path.write_bytes(content)
         with pytest.raises(DamagedFileError, match=r"SHA-256 of its content is [0-9a-f]{64}"):
             sealed.read(path, "")
+
+
+def test_a_pipe_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "it.json")
+    with pytest.raises(DamagedFileError, match="not a regular file"):
+        sealed.read(tmp_path / "it.json", "")
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(DamagedFileError, match="not a regular file"), held(tmp_path):
+        pass
 
 
 def test_a_missing_document_is_damage(tmp_path):

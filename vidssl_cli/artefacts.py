@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from vidssl_cli import sealed
-from vidssl_cli.documents import understood
+from vidssl_cli.documents import require_regular, understood
 from vidssl_cli.drafts import atomic_write, draft, hidden_folder, replace_folder, sync_folder
 from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.locks import flock
@@ -124,6 +124,7 @@ def note_of(path: Path) -> Path:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep `discard` from a published folder while it is read; needs no write access."""
+    require_regular(folder / MANIFEST)
     with ExitStack() as opened:
         with suppress(FileNotFoundError):  # `verify` tells that best
             flock(opened.enter_context((folder / MANIFEST).open("rb")), fcntl.LOCK_SH)
@@ -232,8 +233,6 @@ def _check(path: Path, size: int, digest: str) -> str:
 def _remove(folder: Path) -> None:
     with hidden_folder(folder) as place:
         os.rename(folder, place / folder.name)
-
-        # It was swept before it was locked: once more.
 
 
 def _sync_file(path: Path) -> None:

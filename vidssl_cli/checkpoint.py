@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -144,7 +145,7 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
             parameter = parameters[name]
             like = parameter if value.shape == parameter.shape else value
             optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
-        return Progress(**read_json(folder / STATE))
+        return TypeAdapter(Progress).validate_python(read_json(folder / STATE))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

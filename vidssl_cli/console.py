@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO, TypeVar
 
 from rich.box import SIMPLE_HEAD
@@ -60,15 +60,17 @@ def _talks() -> bool:
 
 
 def say(message: str) -> None:
-    """Tell how things are going, on stderr."""
+    """Tell how things are going, on stderr; if nobody listens any more, they go on."""
     if _talks():
-        stderr.print(Text(visible(message)), soft_wrap=True)
+        with suppress(BrokenPipeError):
+            stderr.print(Text(visible(message)), soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Tell what went wrong without ending the command, on stderr."""
     if _talks():
-        stderr.print("[yellow]warning:[/]", Text(visible(message)), soft_wrap=True)
+        with suppress(BrokenPipeError):
+            stderr.print("[yellow]warning:[/]", Text(visible(message)), soft_wrap=True)
 
 
 def emit_json(document: Any) -> None:

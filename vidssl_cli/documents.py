@@ -17,6 +17,16 @@ LONGEST = 1 << 22
 """Characters of a line: a manifest's row of a long video in which every picture is a keyframe."""
 
 
+def require_regular(path: Path) -> None:
+    """Refuse what could keep a reader waiting for ever.
+
+    Raises:
+        DamagedFileError: The path is that of a pipe or the like.
+    """
+    if path.exists() and not path.is_file():
+        raise DamagedFileError("is not a regular file", where=str(path))
+
+
 def parse_json(text: str | bytes) -> Any:
     """Parse JSON in which every key stands once.
 
@@ -34,6 +44,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: It cannot be read.
+        DamagedFileError: It is no regular file.
         ValueError: It is larger than `LARGEST`, or `parse_json` refuses it.
     """
     return parse_json(read_bounded(path))
@@ -44,8 +55,10 @@ def read_bounded(path: Path) -> bytes:
 
     Raises:
         OSError: It cannot be read.
+        DamagedFileError: It is no regular file.
         ValueError: It is larger than `LARGEST`.
     """
+    require_regular(path)
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
@@ -63,8 +76,9 @@ def read_lines(path: Path, newline: str | None = None) -> Iterator[tuple[int, st
         newline: As for `open`.
 
     Raises:
-        DamagedFileError: A line is longer than `LONGEST`.
+        DamagedFileError: A line is longer than `LONGEST`, or it is no regular file.
     """
+    require_regular(path)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
         for number in count(1):
             line = file.readline(LONGEST + 1)

@@ -156,6 +156,7 @@ def _claim(parent: Path) -> tuple[Path, IO[str]]:
             if os.path.samestat(os.fstat(lock.fileno()), (draft / LOCK).stat()):
                 opened.pop_all()
                 return draft, lock
+        # It was swept before it was locked: once more.
 
 
 def sync_folder(path: Path) -> None:

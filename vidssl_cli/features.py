@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from vidssl_cli.artefacts import publish, sha256, verify
+from vidssl_cli.documents import understood
 from vidssl_cli.errors import DamagedFileError, MediaError
 
 if TYPE_CHECKING:
@@ -74,17 +74,11 @@ class Shelf:
             raise DamagedFileError(
                 f"holds features that were made in another way: {key}", where=str(part), hint=_HINT
             )
-        try:
+        with understood(part):
             names = json.loads((part / _ROWS).read_text(encoding="utf-8"))
             tensors = load_file(part / _VALUES)
             features = np.split(tensors["values"], np.cumsum(tensors["counts"])[:-1])
             return dict(zip(names, features, strict=True))
-        except (ValueError, LookupError, SafetensorError) as error:
-            raise DamagedFileError(
-                f"is not a part of the features that vidssl keeps: {error}",
-                where=str(part),
-                hint=_HINT,
-            ) from None
 
 
 def content_digest(video: Video) -> str:

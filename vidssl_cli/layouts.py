@@ -92,6 +92,8 @@ def find_videos(
     elif place.suffix.lower() == ".jsonl":
         _refuse_all(str(place), lists)
         videos = read_manifest(place, root)
+    elif root is None and place.suffix.lower() not in (".csv", ".txt"):
+        videos = _from_file(place, lists)  # whoever names a link to a video means it
     else:
         bounds = root or Root(place.parent)
         videos = _bounded(_from_file(place, lists), place.parent, bounds, every=bool(root))

@@ -45,17 +45,17 @@ def locked(folder: Path, maker: str) -> Iterator[None]:
         VidsslError: Another process is writing it; the message says which.
     """
     make_folder(folder)
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+    with (folder / LOCK).open("a+b", buffering=0) as file:
         if (holder := _take(file)) is not None:
             raise VidsslError(
                 f"another `{maker}` is writing here{holder}", where=str(folder),
                 hint="wait until it is done and try again",
             ) from None  # fmt: skip
         told = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now(), "argv": sys.argv}
-        with room_for(folder / LOCK, len(json.dumps(told))):
+        content = json.dumps(told).encode()
+        with room_for(folder / LOCK, len(content)):
             file.truncate(0)
-            file.write(json.dumps(told))
-            file.flush()
+            file.write(content)
         try:
             yield
         finally:
@@ -99,7 +99,7 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(number, os.strerror(number), str(folder)) from None
 
 
-def _take(file: IO[str]) -> str | None:
+def _take(file: IO[bytes]) -> str | None:
     """Lock a file for writing; return who has the lock if that cannot be had."""
     holder = ""
     for _ in range(_PATIENCE):
@@ -112,7 +112,7 @@ def _take(file: IO[str]) -> str | None:
     return holder
 
 
-def _holder(content: str) -> str:
+def _holder(content: bytes) -> str:
     """Put what a lock says of its holder into words; nothing if that process is gone."""
     try:
         told = json.loads(content)

@@ -125,7 +125,14 @@ def _resume(out: Path, settings: Settings) -> tuple[list[Video], list[Video]]:
     sweep(out)
     if not is_packed_set(out):
         _describe(out, settings, None)
-    found, wanted = read_about(out)["settings"], settings.as_document()
+    wanted = settings.as_document()
+    try:
+        found = read_about(out)["settings"]
+    except DamagedFileError as error:
+        warn(f"{error.where}: {error}; everything is packed anew")
+        _delete_unused(out, [])
+        _describe(out, settings, None)
+        return [], []
     if found != wanted:
         raise UsageError(
             f"{out} was packed with {_told(found)}, not with {_told(wanted)}",
@@ -211,6 +218,6 @@ def _finish(out: Path, settings: Settings, rows: Sequence[Video]) -> None:
     write_manifest(out / VIDEOS, rows)
     _describe(out, settings, rows)
     for journal in out.glob("part-*.jsonl"):
-        journal.unlink()
         note_of(journal).unlink(missing_ok=True)
+        journal.unlink()
     _delete_unused(out, rows)

@@ -95,10 +95,12 @@ class _Trace:
     end: float = 0.0
     """Latest end of a piece, in ticks."""
     interlaced: bool = False
+    indexed: bool = False
+    """Whether the container had a table of all frames before any was read."""
 
 
 def _decode_all(path: str, container: InputContainer, stream: VideoStream) -> _Trace:
-    trace = _Trace()
+    trace = _Trace(indexed=bool(stream.index_entries))
     reformatter = VideoReformatter()
     most = limit(FRAMES)
     frames = undamaged(_frames(path, container, stream, trace), path)
@@ -137,7 +139,7 @@ def _frames(
                 raise MediaError(f"is cut short within frame {trace.packets}", where=path)
             trace.packets += 1
             trace.hidden += packet.is_discard
-            if packet.pts is not None:
+            if packet.pts is not None and not packet.is_discard:
                 trace.end = max(trace.end, packet.pts + (packet.duration or 0))
         yield from packet.decode()
 
@@ -146,9 +148,11 @@ def _refuse_short(path: str, container: InputContainer, stream: VideoStream, tra
     """Compare what was decoded with what the file says that it holds."""
     form = container.format.name
     is_mp4 = "mp4" in form
-    # The table of an mp4 knows of edit lists, which its header does not. The table of an avi may
-    # be missing, and FFmpeg's own have headers that count one too many where there is sound.
-    declared = 0 if is_mp4 else stream.frames - (len(container.streams) > 1)
+    # The table of an mp4 knows of edit lists, and that of an avi of frames that were dropped, which
+    # their headers do not. The table of an avi may be missing, and FFmpeg's own have headers that
+    # count one too many where there is sound.
+    known = is_mp4 or (form == "avi" and trace.indexed)
+    declared = 0 if known else stream.frames - (len(container.streams) > 1)
     listed = max(len(stream.index_entries), declared)
     if trace.packets < listed:
         raise MediaError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from vidssl_cli.console import SECONDS_BETWEEN_LINES, say, stderr
@@ -53,7 +54,8 @@ class TrainingProgress:
 
     def __exit__(self, *_: object) -> None:
         if self._bar:
-            self._bar.stop()
+            with suppress(BrokenPipeError):  # the terminal may be gone
+                self._bar.stop()
         if self.shown and self.done > self.first:
             held = who_holds_back(self.offer(), self._asked())
             say(f"trained {self.done - self.first} steps: {self._rates()}; held back by {held}")

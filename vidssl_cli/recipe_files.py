@@ -135,7 +135,7 @@ def read_model(kind: type[T], path: Path) -> T:
     document = located.read(path)
     problems = list(document.problems)
     if problems:  # what cannot be read has no places to name
-        raise RecipeError("\n".join(problems), where=str(path))
+        raise RecipeError(problems, where=str(path))
     try:
         model = TypeAdapter(kind).validate_python(document.data)
     except ValidationError as invalid:

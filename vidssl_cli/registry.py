@@ -288,12 +288,22 @@ def find(tried: bool = False) -> Registry:
     if tried:
         from vidssl_cli.trial import fatal
 
-        broken = {**broken, **fatal(entry for entry in entries if package_of(entry) != OURS)}
+        broken = {**broken, **fatal(_wanted(entries, disabled))}
     found = Registry(entries, disabled, broken)
     for info in found.absent():
         if info.status == "failed":
             warn(str(info))
     return found
+
+
+def _wanted(entries: Iterable[EntryPoint], disabled: set[str]) -> list[EntryPoint]:
+    """Return the entry points of other packages that are not switched off."""
+    packages = [(entry, package_of(entry)) for entry in entries]
+    return [
+        entry
+        for entry, package in packages
+        if package != OURS and not _switched_off(package, f"{package}:{entry.name}", disabled)
+    ]
 
 
 @functools.cache

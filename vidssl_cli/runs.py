@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -94,11 +94,12 @@ class Run:
         """Forget what was logged later than so many epochs and steps: it will be done again."""
         self._first_step = step + 1
         path = self.folder / "metrics.jsonl"
-        kept = [
-            json.dumps(row) + "\n"
-            for row in read_rows(path)
-            if (row["epoch"] < epoch if "epoch.loss" in row else row["step"] <= step)
-        ]
+        with understood(path):
+            kept = [
+                json.dumps(row) + "\n"
+                for row in read_rows(path)
+                if (row["epoch"] < epoch if "epoch.loss" in row else row["step"] <= step)
+            ]
         atomic_write(path, "".join(kept))
 
     def skip(self, error: MediaError) -> None:
@@ -122,13 +123,21 @@ class Run:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a file of rows, if it is there; the last row of a killed run may be cut off."""
+    """Read a file of rows, if it is there; the last row of a killed run may be cut off.
+
+    Raises:
+        DamagedFileError: another row cannot be read.
+    """
     if not path.exists():
         return []
-    rows = []
-    for _, line in read_lines(path):
-        with suppress(ValueError):
+    rows, damaged = [], 0
+    for number, line in read_lines(path):
+        if damaged:
+            raise DamagedFileError(f"line {damaged} is damaged", where=str(path), hint=_RESTORE)
+        try:
             rows.append(parse_json(line))
+        except ValueError:
+            damaged = number
     return rows
 
 

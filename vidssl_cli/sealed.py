@@ -24,8 +24,13 @@ from vidssl_cli.errors import DamagedFileError
 
 
 def render(document: Mapping[str, Any]) -> bytes:
-    """Return a document, which is not empty and has no key ``sha256``, as JSON with its digest."""
-    body = json.dumps(document, indent=2).removesuffix("\n}").encode()
+    """Return a document as JSON, a line for each key, with its digest.
+
+    Args:
+        document: What to write; it is not empty and has no key ``sha256``.
+    """
+    rows = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
+    body = ("{\n" + ",\n".join(rows)).encode()
     return body + _end(body)
 
 

@@ -90,14 +90,17 @@ def fit(
 
     def take(batch: Batch) -> dict[str, float]:
         """Take a step; one that is left out measures nothing."""
-        # Of all processes, each of which has a part of the batch.
-        paths = [loader.videos[number].path for number in loader.order.visits(progress.step)[0]]
-        videos = sorted(set(paths) - run.skipped)
+
+        def videos() -> list[str]:
+            # Of all processes, each of which has a part of the batch.
+            visits = loader.order.visits(progress.step)[0]
+            return sorted({loader.videos[number].path for number in visits} - run.skipped)
+
         try:
-            with noted(lambda: f"at step {progress.step + 1}, with the videos {few(videos)}"):
+            with noted(lambda: f"at step {progress.step + 1}, with the videos {few(videos())}"):
                 return step(batch, progress.step)
         except NotFiniteError as error:
-            leaving.leave_out(error, videos)
+            leaving.leave_out(error, videos())
             return {}
 
     display = TrainingProgress(

@@ -16,6 +16,7 @@ from vidssl_cli import console
 from vidssl_cli.errors import (
     Interrupted,
     PluginError,
+    Preempted,
     RecipeError,
     UsageError,
     VidsslError,
@@ -68,11 +69,14 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
             raise Interrupted("interrupted")
         return int(status or 0)
     except (Exception, SystemExit, Stopped) as error:
+        cause = _cause(error)
         if _reader_is_gone():
             # Python flushes stdout once more at its end, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-            return BROKEN_PIPE
-        cause = _cause(error)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, STDOUT)
+            if not isinstance(cause, Preempted | Interrupted | Stopped):
+                return BROKEN_PIPE
+            os.dup2(nowhere, STDERR)  # Ctrl-C ends all of `vidssl … 2>&1 | tee log`
         if isinstance(cause, SystemExit) and not _blamed(cause):
             raise
         if "--debug" in arguments:
