@@ -28,16 +28,20 @@ RECIPE = {
 }
 
 
+def write_noise(path: Path, seed: int, *, frames: int = 40, step: int = 1) -> None:
+    """Write a video of noise, 32 by 48 pixels, that moves by so many pixels from frame to frame."""
+    noise = np.random.default_rng(seed).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    moving = [np.roll(noise, step * number, axis=1) for number in range(frames)]
+    write_mp4(path, np.stack(moving), 25)
+
+
 def write_media(shared: Path) -> None:
     """Write ``videos/*.mp4``, their ``videos.jsonl`` (four of eight to train), ``recipe.json``."""
     videos = []
     (shared / "videos").mkdir()
     for number in range(8):
-        draws = np.random.default_rng(number)
-        texture = draws.integers(0, 256, (32, 48, 3), dtype=np.uint8)
-        frames = [np.roll(texture, step * (1 + number % 2), axis=1) for step in range(16)]
         path = shared / "videos" / f"{number}.mp4"
-        write_mp4(path, np.stack(frames), 25)
+        write_noise(path, number, frames=16, step=1 + number % 2)
         split = "train" if number < 4 else "test"
         videos.append(replace(probe(str(path)), label=f"class {number % 2}", split=split))
     write_manifest(shared / "videos.jsonl", videos)

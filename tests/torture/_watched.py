@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken
 
 _ROOMS = (
@@ -79,20 +80,14 @@ def _carry_out(arguments: list[str], folder: Path) -> None:
     os.chdir(folder)
     for name, stream in ((".stdout", sys.stdout), (".stderr", sys.stderr)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
-    Path("/proc/self/clear_refs").write_text("5")  # forgets how large the process was
-    before, room = _status("VmRSS"), _status("VmSize") + _SPARE
+    forget_peak()
+    before, room = bytes_of("VmRSS"), bytes_of("VmSize") + _SPARE
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     sys.argv = ["vidssl", *arguments]
     began = time.process_time()
     status = failures.run(app, arguments)
     seconds = time.process_time() - began
     sys.stdout.flush()
-    megabytes = (_status("VmHWM") - before) / 2**20
+    megabytes = (bytes_of("VmHWM") - before) / 2**20
     taken = {"status": status, "seconds": round(seconds, 3), "megabytes": round(megabytes, 1)}
     Path(".taken").write_text(json.dumps(taken))
-
-
-def _status(name: str) -> int:
-    """Return bytes that the system tells of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

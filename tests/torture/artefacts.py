@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
-
+from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli import sealed, unpack
 from vidssl_cli.artefacts import MANIFEST, note_of
-from vidssl_cli.encode import write_mp4
 from vidssl_cli.errors import DamagedFileError
 
 RECIPE = """
@@ -91,9 +89,7 @@ def prepare(shared: Path) -> None:
     videos = shared / "videos"
     videos.mkdir()
     for number in range(6):
-        noise = np.random.default_rng(number).integers(0, 256, (32, 48, 3), np.uint8)
-        moving = [np.roll(noise, step * (1 + number % 2), axis=1) for step in range(24)]
-        write_mp4(videos / f"{number}.mp4", np.stack(moving), 25)
+        write_noise(videos / f"{number}.mp4", number, frames=24, step=1 + number % 2)
     for seed in (0, 1):
         _make(shared / f"world-{seed}", videos, seed)
     for name, kind in KINDS.items():

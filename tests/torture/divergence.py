@@ -42,16 +42,12 @@ EPOCHS, STEPS, BATCH, VIDEOS = 2, 10, 4, 8
 
 def prepare(shared: Path) -> None:
     """Make a few short videos, and tell their facts."""
-    import numpy as np
-
-    from vidssl_cli.encode import write_mp4
+    from torture._media import write_noise
     from vidssl_cli.probe import probe
     from vidssl_cli.videos import write_manifest
 
     for number in range(VIDEOS):
-        texture = np.random.default_rng(number).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-        frames = [np.roll(texture, step, axis=1) for step in range(40)]
-        write_mp4(shared / f"{number}.mp4", np.stack(frames), 25)
+        write_noise(shared / f"{number}.mp4", number)
     videos = [probe(str(shared / f"{number}.mp4")) for number in range(VIDEOS)]
     write_manifest(shared / "videos.jsonl", videos)
 

@@ -818,15 +818,13 @@ def _prepare(shared: Path) -> None:
     """Make a video, a model with random weights, an index, and a packed set."""
     import torch
 
+    from torture._media import write_noise
     from vidssl_cli.embed import Card, Encoder
-    from vidssl_cli.encode import write_mp4
     from vidssl_cli.recipe import Evaluation, Input
     from vidssl_plugins.backbones.hooks import R3D
 
     (shared / "videos").mkdir()
-    texture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    frames = np.stack([np.roll(texture, step, axis=1) for step in range(40)])
-    write_mp4(shared / "videos" / "a.mp4", frames, 25)
+    write_noise(shared / "videos" / "a.mp4", 0)
     (shared / "toy.yaml").write_text(json.dumps(TOY))
     backbone = R3D(name="r3d", depth=10, width=4)
     size = Input(resize=(24, 32), crop=16, mode="residual")

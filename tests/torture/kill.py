@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from torture._commands import Command, operations_of, start
+from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli import runs
 from vidssl_cli.artefacts import verify
 from vidssl_cli.drafts import atomic_write
-from vidssl_cli.encode import write_mp4
 from vidssl_cli.probe import probe
 from vidssl_cli.scores import identify, write_scores
 from vidssl_cli.videos import write_manifest
@@ -110,11 +108,8 @@ def prepare(shared: Path) -> None:
     """Make videos, recipes, and a run to go on from."""
     videos = []
     for number in range(12):
-        random = np.random.default_rng(number)
-        texture = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
-        frames = [np.roll(texture, step * (1 + number % 3), axis=1) for step in range(40)]
         path = shared / f"{number}.mp4"
-        write_mp4(path, np.stack(frames), 25)
+        write_noise(path, number, step=1 + number % 3)
         split = "train" if number < 8 else "test"
         videos.append(replace(probe(str(path)), label=f"class {number % 3}", split=split))
     write_manifest(shared / "videos.jsonl", videos)

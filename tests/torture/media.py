@@ -12,6 +12,7 @@ import av
 import psutil
 
 from torture._footage import DAMAGE, FRAMES, KINDS, write
+from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.decode import read_planes
 from vidssl_cli.errors import MediaError
@@ -41,7 +42,7 @@ def run(case: Case) -> Facts:
     path.write_bytes(damage(bytearray(source.read_bytes()), case.random))
 
     before = psutil.Process().memory_info().rss
-    _forget_peak()
+    forget_peak()
     began = time.monotonic()
     video: Video | None = None
     reason = ""
@@ -53,7 +54,7 @@ def run(case: Case) -> Facts:
         if error.where != str(path) or not reason:
             raise Broken(f"an error does not name {path}: {error.where}: {reason}") from error
     seconds = time.monotonic() - began
-    growth = _peak() - before
+    growth = bytes_of("VmHWM") - before
     if seconds > SECONDS:
         raise Broken(f"took {seconds:.1f} s: {reason or 'taken'}")
     if growth > MEMORY:
@@ -119,19 +120,6 @@ def _compare(account: _Account, video: Video) -> None:
     # and `data check` names them, by this:
     if account.declared > account.frames and video.declared != account.declared:
         raise Broken(f"ends after {account.frames} of {account.declared} frames without a word")
-
-
-def _forget_peak() -> None:
-    """Let the kernel measure this process's peak of memory anew."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> int:
-    """Return the peak of this process's memory in bytes."""
-    line = next(
-        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
-    )
-    return int(line.split()[1]) << 10
 
 
 def summary(facts: Sequence[Facts]) -> str:

@@ -59,18 +59,14 @@ main()
 
 def prepare(shared: Path) -> None:
     """Make videos of moving noise, recipes, and a run that is trained."""
-    import numpy as np
-
+    from torture._media import write_noise
     from vidssl_cli.cli import app, failures
-    from vidssl_cli.encode import write_mp4
 
     (shared / "videos").mkdir()
     rows = []
     for number in range(12):
-        texture = np.random.default_rng(number).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-        frames = [np.roll(texture, step * (1 + number % 3), axis=1) for step in range(40)]
         split = "train" if number < 8 else "test"
-        write_mp4(shared / "videos" / f"{number}.mp4", np.stack(frames), 25)
+        write_noise(shared / "videos" / f"{number}.mp4", number, step=1 + number % 3)
         rows.append(
             {"path": f"videos/{number}.mp4", "label": f"class {number % 3}", "split": split}
         )
