@@ -82,7 +82,8 @@ def pack(
     """
     if any(video.packed for video in data):
         raise UsageError("DATA is packed already", hint="name the videos that it was made from")
-    if out.exists() and not is_packed_set(out) and any(out.glob("[!.]*")):
+    # Last, whether it is a set: another process may be about to begin one, by what makes it a set.
+    if out.exists() and any(out.glob("[!.]*")) and not is_packed_set(out):
         raise UsageError(f"{out} holds something else than a packed set", where=str(out))
     if flow:
         opencv()

@@ -133,7 +133,9 @@ class Registry:
             self.recipe_folders |= dict.fromkeys(recipes, package)
             self.published_folders |= dict.fromkeys(published, package)
         for package, reason in reasons.items():
-            if not _switched_off(package, package, disabled):
+            if off := _switched_off(package, package, disabled):
+                self._absent.append(PluginInfo("?", None, package, "disabled", off))
+            else:
                 self._absent.append(PluginInfo("?", None, package, "failed", reason))
 
     def offered(self, kind: Kind) -> dict[str, type[hooks.Options]]:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
+from vidssl_cli.console import warn
 from vidssl_cli.documents import parse_json, read_lines, understood
 from vidssl_cli.drafts import atomic_write
 from vidssl_cli.errors import DamagedFileError, UsageError
@@ -60,6 +61,7 @@ class Run:
         self.facts = facts
         self._named = self.skipped
         self._events: SummaryWriter | None = None
+        self._wants_events = find_spec("tensorboard") is not None
         self._first_step = 0
 
     @property
@@ -75,11 +77,9 @@ class Run:
     def log(self, row: dict[str, Any]) -> None:
         """Add a row, with its ``step``, to metrics.jsonl and to TensorBoard's events."""
         self._append("metrics.jsonl", row)
-        if self._events is None and find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            folder = str(self.folder)
-            self._events = SummaryWriter(folder, purge_step=self._first_step)
+        if self._events is None and self._wants_events:
+            self._wants_events = False
+            self._events = self._open_events()
         if self._events is not None:
             for name, value in row.items():
                 if isinstance(value, int | float):
@@ -89,6 +89,16 @@ class Run:
         """Bring TensorBoard's events to disk."""
         if self._events is not None:
             self._events.close()
+
+    def _open_events(self) -> SummaryWriter | None:
+        """Open TensorBoard's file; it fails where any installed package is damaged."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            return SummaryWriter(str(self.folder), purge_step=self._first_step)
+        except Exception as error:
+            warn(f"TensorBoard cannot be used: {type(error).__name__}: {error}")
+            return None
 
     def rewind(self, epoch: int, step: int) -> None:
         """Forget what was logged later than so many epochs and steps: it will be done again."""
