@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -40,6 +41,12 @@ class Command:
     def wait(self, seconds: float) -> bool:
         """Wait so long for one of its processes to end; tell whether one has."""
         return bool(wait([process.sentinel for process in self.processes], seconds))
+
+    def settle(self, seconds: float) -> None:
+        """Wait so long for all of its processes to end."""
+        until = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(0.0, until - time.monotonic()))
 
     def kill(self) -> None:
         """Kill all that is left of it (SIGKILL)."""

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -157,9 +158,10 @@ def carry_out(
         for number in numbers:
             folder = out / f"{name}-{number}"
             arguments = [name, number, seed, shared, folder]
-            waiting[number] = pool.schedule(attempt, args=arguments, timeout=suite.limit)
+            waiting[pool.schedule(attempt, args=arguments, timeout=suite.limit)] = number
         try:
-            for number, future in waiting.items():
+            for future in as_completed(waiting):
+                number = waiting[future]
                 try:
                     yield future.result()
                 except TimeoutError:

@@ -23,6 +23,8 @@ from vidssl_cli.probe import probe
 from vidssl_cli.scores import identify, write_scores
 from vidssl_cli.videos import write_manifest
 
+LAUNCHER = 30
+"""Seconds after which torchrun kills the processes that one of theirs has left behind."""
 PATIENCE = 600
 """Seconds that a command of a second may take on a machine that is busy with other things."""
 
@@ -204,10 +206,10 @@ def _kill(
         moment = f"{seconds:.3f} s"
         command = start(arguments, folder, processes=processes)
         command.wait(seconds)
-    if case.random.random() < 0.5:  # one is killed, and the others have to notice
+    if case.random.random() < 0.5:  # one is killed, and the launcher gives the others some time
         case.random.choice(command.processes).kill()
-    else:
-        command.kill()
+        command.settle(LAUNCHER)
+    command.kill()
     return [moment] if any(command.end(PATIENCE)) else []
 
 
