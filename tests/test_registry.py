@@ -14,6 +14,7 @@ from vidssl_cli import blame
 from vidssl_cli.entries import find_entries, package_of
 from vidssl_cli.errors import PluginError, noted
 from vidssl_cli.registry import Registry
+from vidssl_cli.signals import Stopped
 
 IMPORTS = """
 from typing import Literal
@@ -100,6 +101,18 @@ def test_broken_packages_are_named_and_the_rest_works(package):
         assert (info.name, info.kind, info.status) == ("first", None, "failed")
         assert reason in info.reason
         assert "\n" not in info.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "wish"),
+    [
+        ("raise KeyboardInterrupt", KeyboardInterrupt),
+        ("from vidssl_cli.signals import Stopped; raise Stopped(15)", Stopped),
+    ],
+)
+def test_a_signal_while_a_package_is_imported_is_no_fault_of_its(package, code, wish):
+    with pytest.raises(wish):
+        Registry(entries(package("good", code))).installed()
 
 
 def test_a_name_claimed_twice_belongs_to_nobody(package):

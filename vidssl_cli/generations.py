@@ -121,10 +121,10 @@ class Index:
         files = verify(folder, *FILES)
         self.folder = folder
         self._files = files
-        self.facts = Facts.model_validate_json((folder / "index.json").read_bytes())
+        self.facts = Facts.model_validate_json((folder / FACTS).read_bytes())
         with understood(folder):
             self.gallery = Gallery(
-                read_manifest(folder / "gallery.jsonl"),
+                read_manifest(folder / GALLERY),
                 np.load(folder / "stamps.npy"),
                 np.load(folder / "clips.npy"),
                 np.load(folder / "clip.npy", "r"),
@@ -217,7 +217,7 @@ def open_index(folder: Path) -> Index:
             raise DamagedFileError(
                 f"the index was made by another version of vidssl ({error.error_count()} "
                 "unknown settings)",
-                where=str(folder / name / "index.json"),
+                where=str(folder / name / FACTS),
                 hint="index the data again with --overwrite",
             ) from None
         except (DamagedFileError, FileNotFoundError):
@@ -238,8 +238,8 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
     name = _next_name(folder)
 
     def write(draft: Path) -> None:
-        (draft / "index.json").write_text(facts.model_dump_json(indent=2) + "\n")
-        write_manifest(draft / "gallery.jsonl", gallery.videos)
+        (draft / FACTS).write_text(facts.model_dump_json(indent=2) + "\n")
+        write_manifest(draft / GALLERY, gallery.videos)
         np.save(draft / "clip.npy", gallery.features)
         np.save(draft / "video.npy", _means(gallery))
         np.save(draft / "clips.npy", gallery.clips)

@@ -203,27 +203,16 @@ class Record:
         Raises:
             DamagedFileError: A report is damaged, or is something else, and nobody hears of it.
         """
-        found = []
+        found, own = [], runs.identity(self.folder)
         for path in (self.folder / runs.REPORT, *evaluation_files(self.folder)):
             read = self._tuned if path.parent == self.folder else read_evaluation
             try:
-                found += [self._own(read(path), path)] if path.is_file() else []
+                found += [_of(own, read(path), path)] if path.is_file() else []
             except DamagedFileError as error:
                 if damaged is None:
                     raise
                 damaged(error)
         return found
-
-    def _own(self, evaluation: Evaluation, path: Path) -> Evaluation:
-        """Refuse a report of another run."""
-        own = runs.identity(self.folder)
-        if evaluation.run not in (None, own):
-            raise DamagedFileError(
-                f"is of another run, whose recipe has the SHA-256 {evaluation.run}, not {own}",
-                where=str(path),
-                hint=_AGAIN,
-            )
-        return evaluation
 
     def _tuned(self, path: Path) -> Evaluation:
         """Read what `vidssl finetune` measured at its end."""
@@ -252,6 +241,17 @@ class Record:
 
 _HINT = "restore it from a copy, or leave this run out"
 _AGAIN = "delete it, and evaluate again"
+
+
+def _of(run: str, evaluation: Evaluation, path: Path) -> Evaluation:
+    """Return a report, unless it is of another run than that which `runs.identity` names."""
+    if evaluation.run not in (None, run):
+        raise DamagedFileError(
+            f"is of another run, whose recipe has the SHA-256 {evaluation.run}, not {run}",
+            where=str(path),
+            hint=_AGAIN,
+        )
+    return evaluation
 
 
 def evaluation_files(run: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from vidssl_cli import hooks
 from vidssl_cli.console import warn
 from vidssl_cli.entries import DISABLE, OTHERS, OURS, find_entries, package_of
 from vidssl_cli.errors import PluginError
+from vidssl_cli.signals import Stopped
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -121,7 +122,7 @@ class Registry:
             try:
                 with _announced(package):
                     claims, recipes, published = _load(entry, address)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Stopped):
                 raise
             except BaseException as error:  # importing a plugin may do anything
                 info = PluginInfo(entry.name, None, package, "failed", _one_line(error))

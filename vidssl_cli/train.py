@@ -76,8 +76,9 @@ def fit(
         run.state("running", precision=precision)
     if settings.compile:
         learner.backbone.compile()
-    step = Stepper(learner, optimizer, settings, loader.steps, world, precision)
-    step.undoes = on_nan == "skip"
+    step = Stepper(
+        learner, optimizer, settings, loader.steps, world, precision, undoes=on_nan == "skip"
+    )
     leaving = Leaving(on_nan, run, progress, loader.steps, tell=world.leads)
     saved = time.monotonic()
     on_disk = (progress.epoch, progress.step) if last.exists() else None
@@ -193,6 +194,8 @@ class Stepper:
         steps_per_epoch: int,
         world: World,
         precision: Precision,
+        *,
+        undoes: bool = False,
     ) -> None:
         self.learner = learner
         self.optimizer = optimizer
@@ -200,7 +203,7 @@ class Stepper:
         self.steps_per_epoch = steps_per_epoch
         self.world = world
         self.precision = DTYPES[precision]
-        self.undoes = False
+        self.undoes = undoes
         """Whether a step that is not taken leaves everything as it was, at the price of a copy of
         all buffers at every step."""
         self.module: nn.Module = learner
