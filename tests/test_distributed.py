@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 
-from vidssl_cli.devices import World
+from vidssl_cli.devices import World, join
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.recipe import PretrainRecipe
@@ -99,7 +99,7 @@ def every_method(rank, size, folder):
 def process(rank, folder):
     """Be one of two processes."""
     meeting = f"file://{folder / 'meeting'}"
-    distributed.init_process_group("gloo", meeting, rank=rank, world_size=2)
+    join("gloo", init_method=meeting, rank=rank, world_size=2)
     every_method(rank, 2, folder)
     distributed.barrier()  # one that leaves early breaks the connection of the other
     distributed.destroy_process_group()
@@ -157,10 +157,9 @@ def test_memories_have_moved(together):
 
 ALONE = """
 import os, sys, torch
-from torch import distributed
-from vidssl_cli.devices import World
+from vidssl_cli.devices import World, join
 rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
+join("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
 world = World(rank, size, torch.device("cpu"))
 world.wait()
 if rank:
@@ -178,6 +177,25 @@ def test_a_process_that_is_gone_is_told_as_what_it_is(in_processes):
     assert in_processes(ALONE, 2) == "VidsslError another process of this run is gone\n"
     with pytest.raises(RuntimeError, match="out of memory"), World(0, 1, None).unbroken():
         raise RuntimeError("CUDA out of memory")
+
+
+ENDED = """
+import sys, weakref
+from torch import distributed, nn
+from vidssl_cli.devices import join
+rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+join("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
+nn.parallel.DistributedDataParallel(nn.Linear(1, 1))
+group = weakref.ref(distributed.group.WORLD)
+distributed.barrier()
+distributed.destroy_process_group()
+print(group())
+"""
+
+
+def test_nothing_holds_on_to_the_processes_once_they_part(in_processes):
+    """A group that lives on has threads, which abort the process if they are busy at its end."""
+    assert in_processes(ENDED, 2) == "None\n"
 
 
 if __name__ == "__main__":

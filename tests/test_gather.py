@@ -12,6 +12,7 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from vidssl_cli.clips import Batch
+from vidssl_cli.devices import join
 from vidssl_cli.hooks import PretextContext
 from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
 
@@ -35,7 +36,7 @@ context = PretextContext(6, {"feat": 6}, {"couple": 0, "relation": 0}, 2, 5)
 learner = Learner(options.build(context), couples.build(context))
 part = slice(None)
 if size > 1:
-    distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=size)
+    join("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     learner = DistributedDataParallel(learner)
     part = [slice(0, 3), slice(3, 5)][rank]  # an unreadable video left a gap
 loss = learner(clips[part], video[part])

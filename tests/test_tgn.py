@@ -174,6 +174,7 @@ SCRIPT = """
 import json, sys
 import torch
 from torch import distributed
+from vidssl_cli.devices import join
 from vidssl_plugins.backbones.norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
 
@@ -182,7 +183,7 @@ clips = 3 + torch.randn(5, 3, 5, 2, 2, generator=torch.Generator().manual_seed(0
 target = torch.randn(clips.shape, generator=torch.Generator().manual_seed(1))
 part = slice(None)
 if size > 1:
-    distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=size)
+    join("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     part = [slice(0, 3), slice(3, 5)][rank]
 found = []
 for norm in (TemporalGroupNorm(3, 2, sync=True), SyncBatchNorm3d(3)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -69,6 +71,14 @@ class World:
             ) from error
 
 
+def join(backend: str, **meeting: Any) -> None:
+    """Join the processes of a run, by ``torch.distributed.init_process_group``."""
+    # DDP imports this. Once there is a group, default arguments in there would hold on to it beyond
+    # its end, and its threads, left to the end of the interpreter, now and then abort the process.
+    importlib.import_module("torch.distributed.nn.functional")
+    distributed.init_process_group(backend, **meeting)
+
+
 @contextmanager
 def open_world(device: str) -> Iterator[World]:
     """Join the processes that torchrun started, if it did; leave them at the end."""
@@ -80,7 +90,7 @@ def open_world(device: str) -> Iterator[World]:
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    join("nccl" if chosen.type == "cuda" else "gloo")
     try:
         world = World(distributed.get_rank(), size, chosen)
         with world.unbroken():
