@@ -15,7 +15,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -142,7 +141,7 @@ def _full(name: str, shared: Path, disk: Disk, draws: random.Random) -> Facts:
     out, command = disk.place / "out", COMMANDS[name]
     made = json.loads((shared / "peace.json").read_text())[name]
     if name == "midway":
-        threading.Thread(target=_fill_midway, args=(disk, out), daemon=True).start()
+        _fill_midway(disk, out / "checkpoints" / "last")
     else:
         # What is left is too little for the largest file, which is where limits bite as well.
         disk.fill(draws.randrange(1, made["largest"]) // 4096 * 4096)
@@ -168,11 +167,16 @@ def _full(name: str, shared: Path, disk: Disk, draws: random.Random) -> Facts:
     return {"needed": needed, "free": free}
 
 
-def _fill_midway(disk: Disk, out: Path) -> None:
-    """Fill the disk once the first checkpoint is there."""
-    while not (out / "checkpoints" / "last").exists():
-        threading.Event().wait(0.001)
-    disk.fill(4096)
+def _fill_midway(disk: Disk, last: Path) -> None:
+    """Fill the disk as soon as the first checkpoint is about to be seen."""
+    waiting = [last]
+
+    def notice(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.rename" and waiting and Path(arguments[1]) == last:
+            waiting.clear()
+            disk.fill(4096)
+
+    sys.addaudithook(notice)
 
 
 def _read_only(name: str, shared: Path, disk: Disk) -> Facts:
