@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from torture.__main__ import render
-from torture.harness import Ledger, Result, Suite, attempt, carry_out, prepared
+from torture.harness import Ledger, Result, Suite, attempt, carry_out, code, prepared
 
 MODULE = """
 import os, time
@@ -73,6 +73,16 @@ def test_results_outlive_a_line_cut_short_and_the_last_counts(tmp_path):
     ledger.add(Result(2, True, 1.0))
     held = [(number, result.held) for number, result in ledger.read().items()]
     assert held == [(0, True), (1, True), (2, True)]
+
+
+def test_other_code_is_told_from_this(tmp_path, monkeypatch):
+    assert code() == code()
+    monkeypatch.setattr("torture.harness.resources.files", lambda package: tmp_path)
+    seen = [code()]
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2")):
+        (tmp_path / name).write_text(text)
+        seen.append(code())
+    assert len(set(seen)) == 4
 
 
 def test_the_report_says_how_to_see_again_what_did_not_hold():

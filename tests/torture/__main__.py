@@ -5,7 +5,8 @@
     make torture ARGS="kill --case 17 --seed 0"     one case again; its folder is kept
 
 Results are kept in --out as they come, so that a run that was stopped goes on where it was; cases
-that did not hold are tried again. `report.md` there says what held, with machine and versions.
+that did not hold are tried again, and all of them once the code is another. `report.md` there says
+what held, with machine and versions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from torture.harness import Ledger, Result, Suite, attempt, carry_out, prepared, suites
+from torture.harness import Ledger, Result, Suite, attempt, carry_out, code, prepared, suites
 
 
 def main() -> int:
@@ -28,16 +29,16 @@ def main() -> int:
         prog="torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(known))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all draws; 0 by default")
     parser.add_argument("--cases", type=int, help="only the first ones of each suite")
     parser.add_argument("--case", type=int, help="only this one, in this process")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="cases at a time")
-    parser.add_argument("--out", type=Path, default=Path("torture"))
+    parser.add_argument("--out", type=Path, default=Path("torture"), help="a folder")
     arguments = parser.parse_args()
     if unknown := set(arguments.suites) - known.keys():
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     names = arguments.suites or list(known)
-    out = arguments.out.resolve()
+    out = arguments.out.resolve() / code()
     out.mkdir(parents=True, exist_ok=True)
     if arguments.case is not None:
         if len(names) != 1:
@@ -48,7 +49,7 @@ def main() -> int:
         _suite(name, count, arguments.seed, out, arguments.jobs)
     found = {name: Ledger(out, name, arguments.seed).read() for name in known}
     report = render(known, found, arguments.seed)
-    (out / "report.md").write_text(report)
+    (arguments.out / "report.md").write_text(report)
     print(report)
     return int(any(not result.held for results in found.values() for result in results.values()))
 
@@ -82,7 +83,7 @@ def render(known: dict[str, Suite], found: dict[str, dict[int, Result]], seed: i
     lines = [
         "# Torture",
         "",
-        f"Seed {seed}; {machine}; Python {platform.python_version()}, {versions}; "
+        f"Code {code()}; seed {seed}; {machine}; Python {platform.python_version()}, {versions}; "
         f"{time.strftime('%Y-%m-%d')}.",
         "",
         "| suite | promise | cases | held | seconds |",

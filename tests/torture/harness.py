@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
+
+from vidssl_cli.artefacts import sha256
 
 Facts = Mapping[str, Any]
 """What a case measured, for the report: anything that JSON can hold."""
@@ -107,6 +110,17 @@ def load(name: str) -> Suite:
     """Return a suite by name, or by the dotted name of a module elsewhere."""
     suite: Suite = importlib.import_module(name if "." in name else f"torture.{name}").SUITE
     return suite
+
+
+def code() -> str:
+    """Return a digest of vidssl and the suites: what held for other code says nothing of this."""
+    digest = hashlib.sha256()
+    for package in ("vidssl_cli", "vidssl_plugins", "torture"):
+        folder = resources.files(package)
+        assert isinstance(folder, Path)
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(folder)} {sha256(path)}".encode())
+    return digest.hexdigest()[:12]
 
 
 def attempt(name: str, number: int, seed: int, shared: Path, folder: Path) -> Result:
