@@ -308,6 +308,20 @@ def test_what_cannot_fit_is_not_begun(tmp_path, monkeypatch):
     room.require_room(tmp_path / "no" / "such" / "folder", 1000)
 
 
+def test_what_is_replaced_while_room_is_looked_for_is_there_or_not(tmp_path, monkeypatch):
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    usage = shutil.disk_usage
+
+    def replaced(path):
+        if folder.exists():
+            folder.rmdir()
+        return usage(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", replaced)
+    room.require_room(folder, 1)
+
+
 def test_a_place_that_cannot_be_written_is_told_by_the_name_that_was_given(tmp_path):
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "below"
