@@ -40,6 +40,32 @@ def test_publishing_leaves_nothing_else_behind(published):
     assert [path.name for path in published.parent.iterdir()] == ["thing"]
 
 
+def test_what_appears_is_on_the_disk_before_it_appears(tmp_path, monkeypatch):
+    done = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    def renamed(source, target):
+        done.append("rename")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    monkeypatch.setattr(os, "replace", renamed)
+    (tmp_path / "place").mkdir()
+    artefacts.publish(tmp_path / "place" / "thing", lambda into: (into / "file").touch())
+    last = len(done) - 1 - done[::-1].index("rename")
+    assert {"file", artefacts.MANIFEST, "fresh"} <= {*done[:last]}
+    assert done[last + 1 :] == ["place"]
+    done.clear()
+    drafts.atomic_write(tmp_path / "place" / "file", "x")
+    drafts.point(tmp_path / "place" / "link", "thing")
+    assert done == ["fresh", "rename", "place", "rename", "place"]
+
+
 def test_publishing_again_replaces_the_folder(published):
     artefacts.publish(published, lambda into: (into / "other").write_text("x"))
     assert set(artefacts.verify(published)) == {"other"}

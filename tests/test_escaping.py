@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import typer
 
 from vidssl_cli import console
+from vidssl_cli.cli.failures import run
 from vidssl_cli.errors import VidsslError
 from vidssl_cli.escaping import escape, json_text, visible
 from vidssl_cli.recipe_files import RecipeError
@@ -52,6 +54,18 @@ def test_the_terminal_shows_names_as_they_are(name, capsys, monkeypatch):
     assert err == f"{shown}\nwarning: {shown}\n"
     assert out.count(shown) == 4
     assert "\x1b" not in out
+
+
+def test_a_failure_shows_names_as_they_are(capsys):
+    app = typer.Typer()
+
+    @app.command()
+    def fail():
+        raise VidsslError("\x1b[31mred", where="/tmp/\x1b[31mred", hint="not \x1b[31mred")
+
+    assert run(app, []) == 1
+    shown = r"\x1b[31mred"
+    assert capsys.readouterr().err == f"error: /tmp/{shown}: {shown}\nhint: not {shown}\n"
 
 
 def test_a_name_begins_no_line_of_a_failure():
