@@ -271,7 +271,14 @@ def test_readers_of_an_atomically_written_file_see_it_whole(tmp_path):
     assert writer.exitcode == 0
 
 
-def test_point_swings_a_link(tmp_path):
+def test_point_swings_a_link(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def swung(fresh, link):
+        assert name == "one" or link.is_symlink(), "for a moment there is no link"
+        replace(fresh, link)
+
+    monkeypatch.setattr(os, "replace", swung)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "name").write_text(name)
