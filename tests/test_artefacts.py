@@ -40,6 +40,32 @@ def test_publishing_leaves_nothing_else_behind(published):
     assert [path.name for path in published.parent.iterdir()] == ["thing"]
 
 
+def test_what_appears_is_on_the_disk_before_it_appears(tmp_path, monkeypatch):
+    done = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    def renamed(source, target):
+        done.append("rename")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    monkeypatch.setattr(os, "replace", renamed)
+    (tmp_path / "place").mkdir()
+    artefacts.publish(tmp_path / "place" / "thing", lambda into: (into / "file").touch())
+    last = len(done) - 1 - done[::-1].index("rename")
+    assert {"file", artefacts.MANIFEST, "fresh"} <= {*done[:last]}
+    assert done[last + 1 :] == ["place"]
+    done.clear()
+    drafts.atomic_write(tmp_path / "place" / "file", "x")
+    drafts.point(tmp_path / "place" / "link", "thing")
+    assert done == ["fresh", "rename", "place", "rename", "place"]
+
+
 def test_publishing_again_replaces_the_folder(published):
     artefacts.publish(published, lambda into: (into / "other").write_text("x"))
     assert set(artefacts.verify(published)) == {"other"}
@@ -245,7 +271,14 @@ def test_readers_of_an_atomically_written_file_see_it_whole(tmp_path):
     assert writer.exitcode == 0
 
 
-def test_point_swings_a_link(tmp_path):
+def test_point_swings_a_link(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def swung(fresh, link):
+        assert name == "one" or link.is_symlink(), "for a moment there is no link"
+        replace(fresh, link)
+
+    monkeypatch.setattr(os, "replace", swung)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "name").write_text(name)
@@ -306,6 +339,20 @@ def test_what_cannot_fit_is_not_begun(tmp_path, monkeypatch):
     with pytest.raises(NoRoomError, match=r"1,001 bytes are needed, and 1,000 are free"):
         artefacts.publish(tmp_path / "thing", pytest.fail, size=1001)
     room.require_room(tmp_path / "no" / "such" / "folder", 1000)
+
+
+def test_what_is_replaced_while_room_is_looked_for_is_there_or_not(tmp_path, monkeypatch):
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    usage = shutil.disk_usage
+
+    def replaced(path):
+        if folder.exists():
+            folder.rmdir()
+        return usage(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", replaced)
+    room.require_room(folder, 1)
 
 
 def test_a_place_that_cannot_be_written_is_told_by_the_name_that_was_given(tmp_path):

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -291,6 +292,21 @@ def test_a_frame_that_decodes_damaged_is_never_read(tmp_path, make_video):
     path.write_bytes(content)
     assert "is damaged" in reason(probe, str(path))
     assert "is damaged: a part of frame" in reason(read_frames, video, range(60), 32)
+
+
+def test_a_frame_that_decodes_damaged_is_not_read_after_a_seek_either(tmp_path, make_video):
+    path = make_video(tmp_path / "a.avi", frames=60, codec="mpeg4", options={"g": "12"})
+    video = probe(str(path))
+    assert 48 in dict(video.keyframes)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"movi00dc") + 4
+    for _ in range(48):
+        (size,) = struct.unpack_from("<I", content, start + 4)
+        start = content.index(b"00dc", start + 8 + size)
+    content[start + 108 : start + 128] = b"\xff" * 20
+    path.write_bytes(content)
+    read_frames(video, [0], 32)
+    assert "is damaged: a part of frame 48" in reason(read_frames, video, [0, 50], 32)
 
 
 @pytest.mark.parametrize("frames", [[], [3, 2], [1, 1]])

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+import typer
 
 from vidssl_cli import console
+from vidssl_cli.cli.failures import run
 from vidssl_cli.errors import VidsslError
 from vidssl_cli.escaping import escape, json_text, visible
+from vidssl_cli.pages import write_page
 from vidssl_cli.recipe_files import RecipeError
 
 ACTS = "\x1b[31m\r\n\x07\x9b\x7f\u202e\u2066\u2028\u200f\udcff"
@@ -54,8 +57,28 @@ def test_the_terminal_shows_names_as_they_are(name, capsys, monkeypatch):
     assert "\x1b" not in out
 
 
+def test_a_failure_shows_names_as_they_are(capsys):
+    app = typer.Typer()
+
+    @app.command()
+    def fail():
+        raise VidsslError("\x1b[31mred", where="/tmp/\x1b[31mred", hint="not \x1b[31mred")
+
+    assert run(app, []) == 1
+    shown = r"\x1b[31mred"
+    assert capsys.readouterr().err == f"error: /tmp/{shown}: {shown}\nhint: not {shown}\n"
+
+
 def test_a_name_begins_no_line_of_a_failure():
     error = RecipeError(["a.yaml:1:1: first", "a.yaml:2:1: se\ncond"])
     assert error.problems == ("a.yaml:1:1: first", "a.yaml:2:1: se\ncond")
     assert str(error) == "a.yaml:1:1: first\na.yaml:2:1: se\ncond"
     assert VidsslError("one\nname").problems == ("one\nname",)
+
+
+def test_heads_of_pages_are_text(tmp_path):
+    write_page(tmp_path / "a.html", "<i>a</i>", "<i>b</i>", "", style=[])
+    page = (tmp_path / "a.html").read_text()
+    assert "<i>" not in page
+    assert "&lt;i&gt;a&lt;/i&gt;" in page
+    assert "&lt;i&gt;b&lt;/i&gt;" in page

@@ -100,7 +100,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(
 def test_a_signal_cuts_a_measurement_short_and_it_is_made_again(
     source, toy_recipe, toy_videos, tmp_path, monkeypatch
 ):
-    chosen, whole, cut = recipe(toy_recipe), tmp_path / "whole", tmp_path / "cut"
+    chosen, whole, cut = recipe(toy_recipe, dropout=0.5), tmp_path / "whole", tmp_path / "cut"
     expected = finetune(chosen, toy_videos, source, Session(whole, device="cpu"))
 
     def interrupted(*_):

@@ -178,6 +178,14 @@ class Trap:
         return print, ("a file of weights must not run code",)
 
 
+def test_torch_itself_is_told_to_run_no_code(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("vidssl_cli.importing.check_weights", lambda file: None)
+    torch.save({"stem.0.weight": Trap()}, tmp_path / "weights.pth")
+    with pytest.raises(DamagedFileError, match="cannot be read as weights: UnpicklingError"):
+        import_weights(tmp_path / "weights.pth", R3D(name="r3d"), tmp_path / "run")
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("content", ["garbage", "text", "module", "list", "trap"])
 def test_what_is_no_state_dict_is_refused(content, tmp_path, capsys):
     file = tmp_path / "weights.pth"

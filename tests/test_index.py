@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from vidssl_cli import generations as generations_module
 from vidssl_cli import sealed, search
-from vidssl_cli.artefacts import sha256
+from vidssl_cli.artefacts import MANIFEST, publish, sha256
 from vidssl_cli.cli.failures import run
 from vidssl_cli.embed import Encoder
 from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
-from vidssl_cli.generations import LEVELS, open_index
+from vidssl_cli.generations import LEVELS, Index, open_index
 from vidssl_cli.index import build_index, unchanged_videos
 from vidssl_cli.locks import locked
 from vidssl_cli.metrics import standardise
@@ -162,6 +163,29 @@ def test_the_generation_before_is_kept_for_its_readers(encoder, videos, tmp_path
     for count in (3, 6, 9, 12):
         build_index(encoder, videos[:count], folder)
     assert generations(folder) == ["generation-000003", "generation-000004"]
+    generations_module.tidy(folder)  # nobody holds the older one any more
+    assert generations(folder) == ["generation-000003", "generation-000004"]
+
+
+def test_a_reader_that_was_overtaken_opens_what_is_newest_now(
+    encoder, videos, tmp_path, monkeypatch
+):
+    folder = tmp_path / "index"
+    build_index(encoder, videos[:1], folder)
+    opened = []
+
+    def overtaken(path, digest):
+        opened.append(path.name)
+        if len(opened) == 1:
+            with monkeypatch.context() as patch:
+                patch.setattr(generations_module, "Index", Index)
+                for count in (2, 3):
+                    build_index(encoder, videos[:count], folder)
+        return Index(path, digest)
+
+    monkeypatch.setattr(generations_module, "Index", overtaken)
+    assert len(open_index(folder).gallery.videos) == 3
+    assert opened == ["generation-000001", "generation-000003"]
 
 
 def test_two_builders_do_not_write_at_once(encoder, videos, tmp_path):
@@ -306,6 +330,19 @@ def test_a_faiss_file_that_nobody_sealed_is_not_read(encoder, videos, tmp_path, 
     monkeypatch.setattr(faiss, "read_index", lambda *_: pytest.fail("read"))
     query = index.vectors("video", np.arange(1)).astype(np.float32)
     assert index.engine("video", "cpu")(query, 1).tolist() == [[0]]
+
+
+def test_a_generation_with_digests_of_its_own_is_not_the_one_that_was_built(
+    encoder, videos, tmp_path
+):
+    build_index(encoder, videos, tmp_path / "index")
+    generation = open_index(tmp_path / "index").folder
+    built = generation.rename(tmp_path / "built")
+    publish(generation, lambda into: shutil.copytree(built, into, dirs_exist_ok=True))
+    files = sealed.read(generation / MANIFEST, "")["files"]
+    (generation / MANIFEST).write_bytes(sealed.render({"files": dict(reversed(files.items()))}))
+    with pytest.raises(DamagedFileError, match="not the one that CURRENT means"):
+        open_index(tmp_path / "index")
 
 
 def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, tmp_path, capsys):

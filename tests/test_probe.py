@@ -120,9 +120,31 @@ def without(*places):
     return change
 
 
+def unhead(content):
+    start = -1
+    for _ in range(21):
+        start = content.index(b"00dc", start + 1)
+    content[start : start + 8] = bytes(8)  # what begins frame 20, and its length
+
+
+def swell(content):
+    content[content.index(b"stsz") + 16 + 4 * 5] = 0x40  # frame 5 takes a gigabyte
+
+
+def orphan(content):
+    """Have the last picture say that it goes on with one before, which there is not."""
+    place, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    while place < end:
+        last, place = place, place + 4 + struct.unpack_from(">I", content, place)[0]
+    content[last + 6] ^= 0x80
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "change", "reason"),
     [
+        (".avi", "mjpeg", unhead, "ends after 39 of 40 frames that it lists"),
+        (".mov", "mjpeg", swell, "its frames take 12% of the time"),
+        (".mp4", "libx265", orphan, "1 of its 40 frames do not decode"),
         (".mp4", "libx264", zero(0.4, 0.42), "decoding stops after|part of frame"),
         (".mkv", "libx264", lambda content: content[:-600], "is cut short: it should have"),
         (".mkv", "libx264", zero(0.4, 0.6), "its blocks break off at byte"),
@@ -133,6 +155,8 @@ def without(*places):
 )
 def test_what_decoders_pass_over_is_damage(make_video, tmp_path, suffix, codec, change, reason):
     options = {"g": "8"} if codec != "mjpeg" else {"color_range": "pc", "strict": "unofficial"}
+    if codec == "libx265":
+        options = {"x265-params": "keyint=8:log-level=none:pools=none:frame-threads=1"}
     source = make_video(frames=40, suffix=suffix, codec=codec, options=options)
     assert probe(str(source)).frames == 40
     with pytest.raises(MediaError, match=reason):

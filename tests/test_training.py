@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -20,7 +21,7 @@ from vidssl_cli import checkpoint, runs, samples, sealed
 from vidssl_cli.artefacts import note_of
 from vidssl_cli.clips import Batch
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import MediaError, Preempted, UsageError
+from vidssl_cli.errors import MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.train import _split
@@ -418,6 +419,28 @@ def test_rows_of_an_epoch_are_forgotten_with_the_epoch(tmp_path):
         run.log(row)
     run.rewind(1, 4)
     assert rows(tmp_path) == [*steps[:2], epochs[0], *steps[2:4]]
+
+
+def test_a_disk_without_room_for_checkpoints_is_refused_before_the_first_step(
+    recipe, toy_videos, tmp_path, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=20_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(NoRoomError, match="no room for the last checkpoint, the best, and a new"):
+        pretrain(recipe, toy_videos, Session(tmp_path / "run", device="cpu"))
+    assert state(tmp_path / "run") == "failed"
+    assert rows(tmp_path / "run") == []
+
+
+def test_a_row_that_does_not_fit_is_told(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        with pytest.raises(NoRoomError, match=r"too large: at least [\d,]+ bytes are needed") as e:
+            runs.Run(tmp_path, {}).log({"step": 1, "loss": "1" * 99})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert e.value.where == str(tmp_path / "metrics.jsonl")
 
 
 def test_a_row_that_was_cut_short_does_not_spoil_the_next(recipe, toy_videos, tmp_path):

@@ -23,6 +23,8 @@ import numpy as np
 
 from torture._watched import Ended, run
 from torture.harness import Broken, Case, Facts, Suite
+from vidssl_cli import sealed
+from vidssl_cli.artefacts import write_noted
 
 SECONDS, MEGABYTES = 2, 512
 
@@ -254,7 +256,7 @@ def _index(shared: Path, folder: Path, changes: dict[str, bytes]) -> Sequence[st
 
 
 def _point(folder: Path, pointer: dict[str, str]) -> None:
-    (folder / "index" / "CURRENT").write_text(json.dumps(pointer) + "\n")
+    (folder / "index" / "CURRENT").write_bytes(sealed.render(pointer))
 
 
 def _claiming(shape: tuple[int, ...]) -> bytes:
@@ -265,6 +267,14 @@ def _claiming(shape: tuple[int, ...]) -> bytes:
     return made.getvalue()
 
 
+_CLIMBING = b'{"path": "../../../../../etc/passwd"}\n'
+
+
+def _noted(name: str, content: bytes) -> bytes:
+    """Return what ``sha256sum`` says of a file."""
+    return f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode()
+
+
 def _index_tricks() -> None:
     changes = {
         "an index whose array holds pickles": {"clips.npy": _array(np.array([_Runs()], object))},
@@ -273,7 +283,8 @@ def _index_tricks() -> None:
         "an index whose arrays are of another index": {"clips.npy": _array(np.arange(9))},
         "an index whose settings are a pickle": {"index.json": pickle.dumps(_Runs())},
         "an index whose gallery leads elsewhere": {
-            "gallery.jsonl": b'{"path": "../../../../../etc/passwd"}\n'
+            "gallery.jsonl": _CLIMBING,
+            "gallery.jsonl.sha256": _noted("gallery.jsonl", _CLIMBING),
         },
     }
     for name, files in changes.items():
@@ -294,11 +305,13 @@ def an_index_that_points_out_of_its_folder(shared: Path, folder: Path) -> Sequen
     return ["retrieve", "index", "#0"]
 
 
-@trick(4, "manifest")
+@trick(4, "outside of the folder")
 def a_manifest_of_a_model_names_files_elsewhere(shared: Path, folder: Path) -> Sequence[str]:
     shutil.copytree(shared / "model", folder / "model")
     path = folder / "model" / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b"model.json", b"../odel.js"))
+    files = sealed.read(path, "")["files"]
+    files["../model.json"] = files["model.json"]
+    path.write_bytes(sealed.render({"files": files}))
     return ["index", "model", "--data", str(shared / "videos"), "--out", "out"]
 
 
@@ -311,9 +324,17 @@ def _fill(path: Path, text: str | None) -> None:
             file.write(text)
 
 
+def _sealed(body: bytes) -> bytes:
+    """Return a document with the digest that it should end in, whatever it is."""
+    return body + f',\n  "sha256": "{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
+
+
 def _facts(folder: Path, text: str | None) -> Sequence[str]:
     (folder / "run").mkdir()
-    _fill(folder / "run" / "run.json", text)
+    path = folder / "run" / "run.json"
+    _fill(path, text)
+    if text is not None:
+        path.write_bytes(_sealed(path.read_bytes()))
     _fill(folder / "run" / "recipe.yaml", "train: {epochs: 1}\n")
     return ["report", "run"]
 
@@ -324,12 +345,10 @@ _tricks(
     {
         "run.json is a pickle": pickle.dumps(_Runs(), 0).decode("latin-1"),
         "run.json is nested 100,000 deep": '{"state":' + "[" * 100_000,
-        "run.json holds a key twice": '{"state": "finished", "state": "failed"}',
-        "run.json holds a number of 100,000 digits": '{"state": "x", "seed": '
-        + "9" * 100_000
-        + "}",
+        "run.json holds a key twice": '{"state": "finished", "state": "failed"',
+        "run.json holds a number of 100,000 digits": '{"state": "x", "seed": ' + "9" * 100_000,
         "run.json of 256 GB": None,
-        "run.json is a list": "[1]",
+        "run.json has a list for a state": '{"state": [1]',
     },
     _facts,
 )
@@ -465,9 +484,12 @@ def _packed(shared: Path, folder: Path, name: str, link: bool) -> Sequence[str]:
     table = folder / "set" / "videos.jsonl"
     table.write_text(table.read_text().replace(f'"{part.name}"', f'"{name or part.name}"'))
     about = folder / "set" / "pack.json"
-    document = json.loads(about.read_bytes())
+    document = sealed.read(about, "")
+    write_noted(table, table.read_bytes())
     document["videos"] = hashlib.sha256(table.read_bytes()).hexdigest()
-    about.write_text(json.dumps(document))
+    if name:
+        document["parts"] = {}
+    about.write_bytes(sealed.render(document))
     return ["data", "check", "small/pace", "--data", "set"]
 
 
@@ -698,8 +720,6 @@ def _report_names(case: Case) -> None:
 
 
 def _write_run(place: Path, name: str, number: int) -> None:
-    from vidssl_cli import sealed
-
     name = name.encode(errors="replace").decode()
     recipe = {"summary": name, "train": {"epochs": 1, "seed": number}, "task": "pretrain"}
     (place / "recipe.yaml").write_text(json.dumps(recipe))
@@ -789,6 +809,8 @@ def _judge(chosen: Trick, ended: Ended) -> None:
         raise Broken(said)
     still(ended.out, "stdout")
     still(ended.err, "stderr")
+    if re.search("SHA-256 (of its content )?is", ended.err):
+        raise Broken(f"{said}: for its digest alone, which whoever made it would have made")
     failure = json.loads(ended.out)["error"]
     if failure["code"] == "unexpected" or chosen.says not in ended.err:
         raise Broken(said)

@@ -128,6 +128,7 @@ def prepare(shared: Path) -> None:
     recipes["finetune"] = {
         "task": "finetune",
         "sampler": {"name": "uniform", "frames": 8},
+        "dropout": 0.5,
         "evaluation": {"clips": 2},
         "train": TRAIN,
     }

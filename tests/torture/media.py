@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import psutil
 
-from torture._footage import DAMAGE, FRAMES, KINDS, write
+from torture._footage import DAMAGE, FRAMES, KINDS, behead, drop, truncate, write
 from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.decode import read_planes
@@ -22,6 +22,8 @@ from vidssl_cli.videos import Video
 SECONDS = 10
 MEMORY = 256 << 20
 """Bytes by which a process may grow while it reads a file."""
+CUTTING = (truncate, drop, behead)
+"""Damage that leaves bytes out: if frames go with them, containers tell."""
 
 
 def prepare(shared: Path) -> None:
@@ -65,6 +67,8 @@ def run(case: Case) -> Facts:
     if video:
         account = _account(path)
         _compare(account, video)
+        if account.frames < FRAMES and damage in CUTTING:
+            raise Broken(f"ends after {account.frames} of {FRAMES} frames without a word")
         facts["short"] = account.frames < FRAMES
     return facts | {"slowest": round(seconds, 2)}
 

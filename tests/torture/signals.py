@@ -395,6 +395,8 @@ def _ends_well(
     saved, step = _on_disk(started, sent)
     if step < logged:
         raise Broken(f"{logged} steps were taken, and {step} are on disk")
+    if status is None and step > logged + 1:  # those of torchrun get it later
+        raise Broken(f"it took {step - logged} steps more, not only the one that was under way")
     return {"saved": round(saved, 2), "ended": round(seconds, 2), "step": round(started.step, 3)}
 
 
