@@ -38,6 +38,7 @@ hypothesis.settings.load_profile("vidssl")
 @pytest.fixture(autouse=True)
 def _handlers_as_before():
     """Undo what a stopped run does to signals: it ignores them, for its process is about to end."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests themselves run under nohup
     before = {number: signal.getsignal(number) for number in WATCHED}
     yield
     for number, handler in before.items():
