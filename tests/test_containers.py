@@ -24,7 +24,7 @@ def segment(*clusters):
 def check(tmp_path, content, form="matroska,webm", most=100, name="a.mkv"):
     path = tmp_path / name
     path.write_bytes(content)
-    check_container(str(path), form, fragmented=True, most=most)
+    return check_container(str(path), form, stream=0, streams=1, fragmented=True, most=most)
 
 
 def test_whole_files_pass(tmp_path):
@@ -45,6 +45,7 @@ def test_a_live_recording_that_knows_no_lengths_passes(tmp_path):
         (lambda content: content.replace(BLOCK, bytes(len(BLOCK)), 1), "break off at byte"),
         (lambda content: content.replace(BLOCK, BLOCK[2:], 1), "break off|cut short"),
         (lambda content: content.replace(BLOCK, b"\xa3" + UNKNOWN + BLOCK[2:], 1), "break off"),
+        (lambda content: content.replace(b"picture", b"0icture", 1), "2 tracks or more"),
     ],
 )
 def test_a_part_of_matroska_that_is_missing_is_noticed(tmp_path, change, reason):
@@ -61,11 +62,40 @@ def test_more_blocks_than_allowed_are_refused(tmp_path):
         check(tmp_path, content, most=2)
 
 
+def chunk(kind, content):
+    return kind + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2)
+
+
+def riff(*chunks):
+    return chunk(b"RIFF", b"AVI " + b"".join(chunks))
+
+
+def table(*rows):
+    return chunk(b"idx1", b"".join(name + bytes(8) + bytes([size, 0, 0, 0]) for name, size in rows))
+
+
 def test_an_avi_may_have_several_chunks_none_of_them_cut(tmp_path):
-    chunk = b"RIFF" + (7).to_bytes(4, "little") + b"content"  # an odd length is padded
-    check(tmp_path, chunk + b"\0" + chunk, "avi")
-    with pytest.raises(MediaError, match="should have 31 bytes or more, but has 30"):
-        check(tmp_path, chunk + b"\0" + chunk[:-1], "avi")
+    content = riff(chunk(b"LIST", b"of odd length")) + riff(chunk(b"LIST", b"more"))
+    assert check(tmp_path, content + b"behind the end", "avi") is None
+    with pytest.raises(MediaError, match="should have 58 bytes or more, but has 57"):
+        check(tmp_path, content[:-1], "avi")
+
+
+def test_the_table_of_an_avi_counts_the_frames_that_were_not_dropped(tmp_path):
+    rows = table(
+        (b"00dc", 9), (b"00dc", 0), (b"01wb", 5), (b"rec ", 5), (b"00db", 9), (bytes(4), 0)
+    )
+    content = riff(chunk(b"LIST", b"movi"), rows)
+    assert check(tmp_path, content, "avi") == 2
+    with pytest.raises(MediaError, match="more than 5 blocks"):
+        check(tmp_path, content, "avi", most=5)
+    for damaged, reason in (
+        (content.replace(b"01wb", b"01w\0"), r"its table of frames lists b'01w\\x00'"),
+        (content.replace(b"LIST", b"LIS\0"), "its chunks break off at byte 12"),
+        (content.replace(b"LIST\4", b"LIST\xff"), "is cut short: it should have 275 bytes"),
+    ):
+        with pytest.raises(MediaError, match=reason):
+            check(tmp_path, damaged, "avi")
 
 
 def box(kind, content):

@@ -8,6 +8,7 @@ transport streams, cannot be checked.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
@@ -24,6 +25,11 @@ _KNOWN = {
 }
 """Identifiers of Matroska's two upper levels (RFC 9559)."""
 
+_ROW = struct.Struct("<4s8xI")
+"""A row of the table of an AVI file: whose chunk it is, and its length."""
+_NO_FRAMES = (b"rec ", bytes(4))
+"""What such a table may list beside frames: groups of them, and nothing."""
+
 _BARE = {"h264", "hevc", "m4v", "mjpeg", "mpegvideo"}
 """Formats of pictures without a container, which FFmpeg finds also where a container is broken."""
 _BUFFER = 1 << 13
@@ -31,36 +37,45 @@ _BUFFER = 1 << 13
 _CONTAINERS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 
-def check_container(path: str, form: str, *, fragmented: bool, most: int) -> None:
+def check_container(
+    path: str, form: str, *, stream: int, streams: int, fragmented: bool, most: int
+) -> int | None:
     """Walk over the sizes that a file is made of.
 
     Args:
         path: the file.
         form: the format's name in FFmpeg.
+        stream: the number of the pictures' stream.
+        streams: how many there are.
         fragmented: whether an MP4 file has no table of all its frames.
-        most: more blocks than so many, of pictures and sound, are refused in a Matroska file.
+        most: more blocks than so many, of pictures and sound, are refused.
+
+    Returns:
+        How many frames the table of an AVI file lists, without those that were dropped; None if
+        there is no such table.
 
     Raises:
         MediaError: something is missing or broken.
     """
     if form in _BARE and path.lower().endswith(_CONTAINERS):
         raise MediaError("is damaged: its beginning is missing", where=path)
-    walk: Callable[[str, BinaryIO, int], None]
+    walk: Callable[[str, BinaryIO, int], int | None]
     if "matroska" in form:
-        walk = partial(_walk_matroska, most=most)
+        walk = partial(_walk_matroska, streams=streams, most=most)
     elif form == "avi":
-        walk = _walk_riff
+        walk = partial(_walk_riff, stream=stream, most=most)
     elif "mp4" in form and fragmented:
         walk = _walk_boxes
     else:
-        return
+        return None
     with open(path, "rb", buffering=_BUFFER) as file:
-        walk(path, file, os.path.getsize(path))
+        return walk(path, file, os.path.getsize(path))
 
 
-def _walk_matroska(path: str, file: BinaryIO, size: int, *, most: int) -> None:
+def _walk_matroska(path: str, file: BinaryIO, size: int, *, streams: int, most: int) -> None:
     """Step from element to element, into the segment and its clusters."""
     position, end, blocks = 0, size, 0
+    tracks = set()
     while position < end:
         file.seek(position)
         head = file.read(12)
@@ -82,22 +97,47 @@ def _walk_matroska(path: str, file: BinaryIO, size: int, *, most: int) -> None:
         elif element != _CLUSTER:
             position += length
         blocks += element in (_SIMPLE_BLOCK, _BLOCK_GROUP)
-        if blocks > most:
-            raise MediaError(
-                f"has more than {most} blocks of pictures and sound; {FRAMES} raises the limit",
-                where=path,
-            )
+        _refuse_more(path, blocks, most)
+        if element == _SIMPLE_BLOCK:
+            tracks.add(head[wide + long : wide + long + 1])  # readers pass over those not declared
+            if len(tracks) > streams:
+                raise MediaError(
+                    f"is damaged: holds blocks of {len(tracks)} tracks or more, and declares "
+                    f"{streams}",
+                    where=path,
+                )
 
 
-def _walk_riff(path: str, file: BinaryIO, size: int) -> None:
-    """Step over the one or, from a gigabyte on, several RIFF chunks of an AVI file."""
-    position = 0
-    while (head := file.read(8)).startswith(b"RIFF"):
-        length = int.from_bytes(head[4:], "little")
-        position += 8 + length
-        _refuse_cut(path, position, size)
-        position += length % 2
+def _walk_riff(path: str, file: BinaryIO, size: int, *, stream: int, most: int) -> int | None:
+    """Step from chunk to chunk of an AVI file, which from a gigabyte on has several RIFF chunks."""
+    position, listed = 0, None
+    while (head := file.read(12)).startswith(b"RIFF"):
+        end = position + 8 + int.from_bytes(head[4:8], "little")
+        _refuse_cut(path, end, size)
+        position += len(head)
+        while position + 8 <= end:
+            file.seek(position)
+            kind, length = struct.unpack("<4sI", file.read(8))
+            if not (kind.isascii() and kind.decode().isprintable()):
+                raise MediaError(f"is damaged: its chunks break off at byte {position}", where=path)
+            _refuse_cut(path, position + 8 + length, size)
+            if kind == b"idx1":
+                _refuse_more(path, length // _ROW.size, most)
+                listed = _listed(path, file.read(length - length % _ROW.size), stream)
+            position += 8 + length + length % 2
+        position = end + end % 2
         file.seek(position)
+    return listed
+
+
+def _listed(path: str, table: bytes, stream: int) -> int:
+    """Count the frames of a stream in a table of an AVI file; those without bytes were dropped."""
+    frames = 0
+    for chunk, length in _ROW.iter_unpack(table):
+        if not (chunk.isalnum() or chunk in _NO_FRAMES):
+            raise MediaError(f"is damaged: its table of frames lists {chunk!r}", where=path)
+        frames += chunk.startswith(b"%02d" % stream) and length > 0
+    return frames
 
 
 def _walk_boxes(path: str, file: BinaryIO, size: int) -> None:
@@ -115,6 +155,14 @@ def _walk_boxes(path: str, file: BinaryIO, size: int) -> None:
             return
         position += length
         _refuse_cut(path, position, size)
+
+
+def _refuse_more(path: str, blocks: int, most: int) -> None:
+    if blocks > most:
+        raise MediaError(
+            f"has more than {most} blocks of pictures and sound; {FRAMES} raises the limit",
+            where=path,
+        )
 
 
 def _refuse_cut(path: str, needed: int, size: int) -> None:

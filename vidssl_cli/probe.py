@@ -53,9 +53,16 @@ def probe(path: str) -> Video:
         # Sound has up to four blocks where pictures have one.
         blocks = most if len(container.streams) == 1 else 5 * most
         form = container.format.name
-        check_container(path, form, fragmented=not declared, most=blocks)
+        table = check_container(
+            path,
+            form,
+            stream=stream.index,
+            streams=len(container.streams),
+            fragmented=not declared,
+            most=blocks,
+        )
         trace = _decode_all(path, container, stream)
-        _refuse_short(path, container, stream, trace)
+        _refuse_short(path, container, stream, trace, table)
         tick = float(stream.time_base or 1)
         timing = _timing(trace.timestamps)
         fps = _frame_rate(trace.timestamps, tick, timing, float(stream.average_rate or 25))
@@ -95,12 +102,10 @@ class _Trace:
     end: float = 0.0
     """Latest end of a piece, in ticks."""
     interlaced: bool = False
-    indexed: bool = False
-    """Whether the container had a table of all frames before any was read."""
 
 
 def _decode_all(path: str, container: InputContainer, stream: VideoStream) -> _Trace:
-    trace = _Trace(indexed=bool(stream.index_entries))
+    trace = _Trace()
     reformatter = VideoReformatter()
     most = limit(FRAMES)
     frames = undamaged(_frames(path, container, stream, trace), path)
@@ -144,16 +149,18 @@ def _frames(
         yield from packet.decode()
 
 
-def _refuse_short(path: str, container: InputContainer, stream: VideoStream, trace: _Trace) -> None:
+def _refuse_short(
+    path: str, container: InputContainer, stream: VideoStream, trace: _Trace, table: int | None
+) -> None:
     """Compare what was decoded with what the file says that it holds."""
     form = container.format.name
     is_mp4 = "mp4" in form
     # The table of an mp4 knows of edit lists, and that of an avi of frames that were dropped, which
     # their headers do not. The table of an avi may be missing, and FFmpeg's own have headers that
     # count one too many where there is sound.
-    known = is_mp4 or (form == "avi" and trace.indexed)
+    known = is_mp4 or table is not None
     declared = 0 if known else stream.frames - (len(container.streams) > 1)
-    listed = max(len(stream.index_entries), declared)
+    listed = max(len(stream.index_entries), declared, table or 0)
     if trace.packets < listed:
         raise MediaError(
             f"is damaged: ends after {trace.packets} of {listed} frames that it lists", where=path
