@@ -340,7 +340,7 @@ def checkpoint_of(folder: Path, name: str) -> Path:
             where=str(link),
             hint="train first: `vidssl pretrain`",
         )
-    return link.resolve()
+    return Path(os.path.realpath(link))  # also where links go round in circles
 
 
 def trained(folder: Path, name: str) -> str | None:
