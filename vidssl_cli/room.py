@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidssl_cli.errors import NoRoomError
@@ -86,7 +86,10 @@ def no_room(path: Path, size: int, reason: str) -> NoRoomError:
 
 def _free(path: Path) -> int:
     """Return the bytes that are left where a file or folder is or will be."""
-    return shutil.disk_usage(_existing(path)).free
+    while True:
+        place = _existing(path)
+        with suppress(FileNotFoundError):  # another process may just be replacing it
+            return shutil.disk_usage(place).free
 
 
 def _existing(path: Path) -> Path:
