@@ -248,6 +248,23 @@ def test_a_folder_whose_replacement_was_killed_is_put_back(published):
     assert [path.name for path in published.parent.iterdir()] == ["thing"]
 
 
+def test_what_a_copied_folder_calls_half_written_leads_nowhere_else(tmp_path):
+    mine = tmp_path / "mine"
+    (mine / "notes").mkdir(parents=True)
+    (mine / "notes" / "thesis").touch()
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    for name in ("old", "lock", "pipe"):
+        (copied / f"{drafts._prefix()}{name}").mkdir()
+    (copied / f"{drafts._prefix()}old" / "old").symlink_to(mine)
+    (copied / f"{drafts._prefix()}lock" / locks.LOCK).symlink_to(mine / "made")
+    os.mkfifo(copied / f"{drafts._prefix()}pipe" / locks.LOCK)
+    (copied / f"{drafts._prefix()}whole").symlink_to(mine)
+    drafts.atomic_write(copied / "file", "x")
+    assert sorted(path.name for path in mine.rglob("*")) == ["notes", "thesis"]
+    assert "thesis" not in [path.name for path in copied.iterdir()]
+
+
 def test_a_folder_is_discarded_in_one_step(published):
     artefacts.discard(published)
     assert not list(published.parent.iterdir())

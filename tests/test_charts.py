@@ -54,6 +54,10 @@ def test_a_point_lies_where_its_figures_say():
     assert y0 - y1 == pytest.approx((y0 - y2) / 4, abs=0.1)
 
 
+def test_figures_whose_differences_are_not_finite_are_left_out():
+    assert len(dots(curves(line([(1, 1), (2, 1e308), (3, -1e308), (4, 2)])))) == 2
+
+
 def test_a_thinned_line_keeps_its_mean():
     drawing = curves(line([(step, step % 2) for step in range(20_000)]))
     path = re.search(r'class="line"[^>]* d="M([^"]+)"', drawing)[1]
@@ -63,6 +67,12 @@ def test_a_thinned_line_keeps_its_mean():
         float(y) for y in (re.findall(r'"rule" d="M[\d.]+ ([\d.]+)H', drawing)[i] for i in (-1, 0))
     )
     assert sum(heights) / len(heights) == pytest.approx((top + bottom) / 2, abs=1)
+
+
+def test_counts_that_are_not_of_the_classes_are_refused():
+    for counts in ([[1, 2]], [[1, 2], [3]], [[1, 2], [3, 4, 5]]):
+        with pytest.raises(ValueError, match="not 2 by 2"):
+            Confusion("", ["a", "b"], counts)
 
 
 def test_lines_beyond_the_colours_are_dashed_and_named():

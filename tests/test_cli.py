@@ -170,6 +170,43 @@ def test_a_closed_pipe_ends_silently_with_141(arguments, together):
     assert not said
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(closed, tmp_path):
+    """Rather than into the first files that are opened, which get their numbers."""
+    few = "--per-class-train 1 --per-class-test 0"
+    command = f'{sys.executable} -m vidssl_cli data synth --out "$0" {few} {closed}'
+    assert subprocess.run(["sh", "-c", command, tmp_path / "made"]).returncode == 0
+    assert vidssl("data", "scan", tmp_path / "made", "--out", tmp_path / "m.jsonl").returncode == 0
+
+
+def test_a_terminal_that_knows_few_characters_is_shown_escapes(tmp_path):
+    latin = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    name = tmp_path / "caf\xe9 \u65e5"
+    told = vidssl("runs", name, "--json", env=latin, encoding="latin-1")
+    assert str(name) in json.loads(told.stdout)["error"]["message"]
+    assert "\xe9 \\u65e5" in told.stderr
+
+
+def test_a_folder_that_was_deleted_is_no_place_to_work_in(tmp_path):
+    command = f'cd "$0" && rmdir "$0" && {sys.executable} -m vidssl_cli recipes list'
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    ended = subprocess.run(
+        ["sh", "-c", command, folder], capture_output=True, text=True, env=environment
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: the working directory: No such file or directory\n")
+
+
+@pytest.mark.parametrize("error", [MemoryError("900 GiB"), RuntimeError("CUDA out of memory.")])
+def test_want_of_memory_is_no_defect(run, error):
+    status, _, err = run(error)
+    assert status == 1
+    assert err.startswith("error: there is not enough memory: ")
+    assert "report" not in err
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
 )

@@ -176,4 +176,5 @@ def test_retrieve_writes_the_page(toy_encoder, toy_videos, tmp_path, capsys):
     assert str(page) in capsys.readouterr().err
     found = Page(page)
     assert found.tags.count("img") == 8
+    assert run(app, [*command, "--gallery", toy_videos[7].path]) == 2  # which is the query itself
     assert "Query #0" in found.text

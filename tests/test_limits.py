@@ -13,7 +13,7 @@ def test_there_are_defaults_which_the_environment_changes(monkeypatch):
     assert raised_by(HOURS) == "more than 100, which VIDSSL_MAX_HOURS raises"
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "\u0661"])
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "\u0661", "2147483648", "9" * 5000])
 def test_what_is_no_whole_number_is_refused(monkeypatch, text):
     monkeypatch.setenv(FRAMES, text)
     with pytest.raises(UsageError, match="VIDSSL_MAX_FRAMES is"):

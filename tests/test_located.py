@@ -118,6 +118,10 @@ def test_an_override_leaves_its_neighbours_alone():
         ("a={b: 1, b: 2}", "--set a={b: 1, b: 2}: b: stands twice"),
         ("train.epochs.x=1", "--set train.epochs.x=1: train.epochs.x: train.epochs is 3, which"),
         ("tasks.name=x", "--set tasks.name=x: tasks.name: tasks is a list of 1; found 'name'"),
+        (f"tasks.{'9' * 5000}=x", f"--set tasks.{'9' * 5000}=x: tasks.{'9' * 5000}: tasks is a"),
+        ("a" + ".b" * 40 + "=1", f"--set a{'.b' * 40}=1: nested deeper than 32 levels"),
+        ("epochs=!!bool maybe", "--set epochs=!!bool maybe: cannot be read: maybe"),
+        ('epochs=!!int ""', '--set epochs=!!int "": cannot be read: '),
         ("tasks.1.name=x", "--set tasks.1.name=x: tasks.1.name: tasks is a list of 1; found '1'"),
     ],
 )

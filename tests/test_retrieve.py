@@ -172,6 +172,11 @@ def test_broken_queries_are_named_and_the_others_answered(index, toy_videos, tmp
         assert f"{error.where}: {error}" in told
 
 
+def test_a_number_of_thousands_of_digits_is_no_item(index):
+    with pytest.raises(VidsslError, match="none of 1 queries"):
+        ask(index, "#" + "9" * 5000)
+
+
 def test_if_no_query_can_be_answered_that_is_an_error(index):
     with pytest.raises(VidsslError, match="none of 2 queries"):
         ask(index, "#10", "nowhere.mp4")

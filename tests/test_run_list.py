@@ -121,6 +121,20 @@ def test_what_is_damaged_is_named_and_left_out(make_run, made_up_report, tmp_pat
         Record.read(half).evaluations()
 
 
+@pytest.mark.parametrize("value", ['"many"', "[1]", "null", "9" * 400])
+def test_what_was_logged_is_numbers(make_run, tmp_path, value):
+    run = make_run(tmp_path / "run")
+    (run / "metrics.jsonl").write_text(f'{{"step": 1, "loss": {value}}}\n' * 2)
+    with pytest.raises(DamagedFileError, match="loss is not a number in the row of step 1"):
+        Record.read(run)
+
+
+def test_a_loss_that_is_not_finite_is_none_in_a_document(make_run, tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n')
+    assert Record.read(run).loss is None
+
+
 def test_a_report_of_another_run_is_refused(make_run, made_up_report, tmp_path):
     one, other = (make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1))
     for folder in (one, other):

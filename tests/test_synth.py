@@ -135,6 +135,10 @@ def test_only_folders_of_its_own_are_replaced_and_only_if_told(tmp_path):
     with pytest.raises(UsageError, match="not empty"):
         synthesise(tmp_path, **small, overwrite=True)
     assert (tmp_path / "mine.txt").exists()
+    (folder / "mine.txt").touch()
+    with pytest.raises(UsageError, match="not empty"):
+        synthesise(folder, **small, overwrite=True)
+    assert (folder / "mine.txt").exists()
 
 
 def test_an_unknown_motion_is_named():

@@ -283,6 +283,10 @@ def test_a_run_is_never_overwritten_without_being_told_to(recipe, toy_videos, tm
     with pytest.raises(UsageError, match="something else than a run"):
         pretrain(recipe, toy_videos, Session(out, device="cpu", overwrite=True))
     assert (out / "precious.txt").read_text() == "mine"
+    (out / "run.json").write_text("{}")  # of a run, or of anything else
+    with pytest.raises(UsageError, match=r"such as precious\.txt"):
+        pretrain(recipe, toy_videos, Session(out, device="cpu", overwrite=True))
+    assert (out / "precious.txt").read_text() == "mine"
 
 
 def test_resuming_with_another_recipe_or_other_data_is_refused(

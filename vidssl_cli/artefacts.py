@@ -172,8 +172,10 @@ def _seal(folder: Path) -> None:
 
 
 def _read_note(path: Path) -> bytes | None:
+    require_regular(note_of(path))
     try:
-        return note_of(path).read_bytes()
+        with note_of(path).open("rb") as file:
+            return file.read(len(_note(path, "0" * 64)) + 1)  # more is no note, however long it is
     except FileNotFoundError:
         return None
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, log10
 from pathlib import Path
 from textwrap import wrap
 
@@ -32,6 +32,8 @@ _CHARACTER = 7.4
 """Units that a character of text takes, on average and a little more."""
 _FEW = 12
 """Values along an axis that are each worth a mark."""
+_DRAWN = 1e300
+"""Figures from there on, infinity among them, are left out: their differences are not finite."""
 _GAP = 26
 """Units between the numbers along the horizontal axis, at least."""
 
@@ -244,7 +246,7 @@ def _step(low: float, high: float) -> float:
 
 
 def _finite(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points if isfinite(x) and isfinite(y)]
+    return [(x, y) for x, y in points if abs(x) < _DRAWN and abs(y) < _DRAWN]
 
 
 def _path(places: Sequence[tuple[float, float]], number: int) -> str:

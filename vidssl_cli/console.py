@@ -5,6 +5,7 @@ Of the processes that torchrun starts only the first one talks; of errors they a
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -62,21 +63,25 @@ def _talks() -> bool:
 def say(message: str) -> None:
     """Tell how things are going, on stderr; if nobody listens any more, they go on."""
     if _talks():
-        with suppress(BrokenPipeError):
+        with suppress(OSError):  # a reader that is gone, or a log on a full disk
             stderr.print(Text(visible(message)), soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Tell what went wrong without ending the command, on stderr."""
     if _talks():
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             stderr.print("[yellow]warning:[/]", Text(visible(message)), soft_wrap=True)
 
 
 def emit_json(document: Any) -> None:
     """Print a command's one JSON document on stdout."""
     global documents
-    emit(json_text(document, indent=2), lines=True)
+    text = json_text(document, indent=2)
+    encoding = (_results or sys.stdout).encoding or "utf-8"  # what writes into a string has none
+    if encoding.lower().replace("-", "") != "utf8":
+        text = json.dumps(document, indent=2, allow_nan=False)  # all of it ASCII
+    emit(text, lines=True)
     documents += 1
 
 

@@ -70,8 +70,10 @@ def sweep(folder: Path) -> None:
     A folder that was about to be replaced is put back.
     """
     for draft in folder.glob(f"{_prefix()}*"):
+        if draft.is_symlink():  # the folder may come from elsewhere, and nothing here makes links
+            continue
         # A lock rather than a process id: ids are used again, and containers have their own.
-        with suppress(OSError), (draft / LOCK).open("a") as file:
+        with suppress(OSError), open(draft / LOCK, "a", opener=_open_no_link) as file:
             if flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, or_else=False):
                 _clear(draft)
 
@@ -131,6 +133,11 @@ def replace_folder(fresh: Path, folder: Path, draft: Path) -> None:
     sync_folder(folder.parent)
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    """Open what is at this place itself, without waiting for anybody at the other end of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+
 def _prefix() -> str:
     """Return what the names of this machine's drafts begin with."""
     return f".tmp-{socket.gethostname()}-"
@@ -139,6 +146,8 @@ def _prefix() -> str:
 def _clear(draft: Path) -> None:
     """Remove a draft that is locked; what was about to be replaced, and was not, is put back."""
     for old in draft.glob(f"{_OLD}/*/*"):
+        if old.parent.resolve() != draft.resolve() / _OLD / old.parent.name:
+            continue  # a link leads there, and to what is somebody else's
         if not (draft.parent / old.name).exists():
             with suppress(OSError):  # another process may have put something there since
                 os.rename(old, draft.parent / old.name)

@@ -25,11 +25,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from vidssl_cli import sealed, search
 from vidssl_cli.artefacts import MANIFEST, discard, held, publish, sha256, verify
@@ -65,7 +65,7 @@ class Facts(Section):
     """SHA-256 of the weights."""
     evaluation: Evaluation
     """How the gallery was embedded; queries are embedded the same way."""
-    factory: str = search.EXACT
+    factory: Annotated[str, Field(max_length=search.LONGEST)] = search.EXACT
     """FAISS factory string, or one of the short names of `search.expand_factory`."""
     standardise: bool = False
     """Whether the gallery's mean and deviation are taken out of every dimension."""
@@ -143,6 +143,7 @@ class Index:
         gallery, (entries, dimension) = self.gallery, self.gallery.features.shape
         videos = len(gallery.videos)
         expected = {
+            "clip.npy": (gallery.features, (entries, dimension)),
             "video.npy": (self._raw["video"], (videos, dimension)),
             "clips.npy": (gallery.clips, (videos,)),
             "spans.npy": (gallery.spans, (entries, 2)),
@@ -152,6 +153,8 @@ class Index:
         for name, (array, shape) in expected.items():
             if array.shape != shape or array.dtype.kind not in "if":
                 raise ValueError(f"{name} is {array.dtype} {array.shape}, not numbers {shape}")
+            if not np.isfinite(array.sum(dtype=np.float64)):  # makes no other array as large
+                raise ValueError(f"{name} holds numbers that are not finite")
         if (gallery.clips < 1).any() or gallery.clips.sum() != entries:
             raise ValueError(f"clips.npy does not count {entries} clips")
 

@@ -49,7 +49,9 @@ Stream = Literal["pixels", "flow"]
 class Options(BaseModel):
     """What a recipe may say about one plugin; subclasses narrow ``name`` to a Literal."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     name: str
 
@@ -219,6 +221,11 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | int | None]]
 
+    def __post_init__(self) -> None:
+        """Refuse rows that are longer or shorter than the table is wide."""
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"a row of the table {self.title!r} has not a cell for every column")
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -241,6 +248,12 @@ class Confusion:
     classes: Sequence[str]
     counts: Sequence[Sequence[int]]
     """(K, K): rows are the classes, columns what they were taken for."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that are not of these classes."""
+        count = len(self.classes)
+        if len(self.counts) != count or any(len(row) != count for row in self.counts):
+            raise ValueError(f"the counts of {self.title!r} are not {count} by {count}")
 
 
 @dataclass(frozen=True)

@@ -243,7 +243,12 @@ def _hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
     for file in sorted(lists.glob(f"*_test_split{split}.txt")):
         label = file.name.removesuffix(f"_test_split{split}.txt")
         for line in _lines(file):
-            name, mark = line.rsplit(maxsplit=1)
+            try:
+                name, mark = line.rsplit(maxsplit=1)
+            except ValueError:
+                raise DamagedFileError(
+                    f"{file}: a row is a name and a number, not {line!r}", where=str(file)
+                ) from None
             if mark in ("1", "2"):  # 0 is in neither part
                 recording = name.split(f"_{label}_")[0]
                 part = "train" if mark == "1" else "test"
@@ -258,16 +263,20 @@ def _diving48(source: Path, lists: Path, name: str) -> list[Video]:
     The videos are cut already, so that start_frame and end_frame have nothing more to say.
     """
     vocabulary = lists / "Diving48_vocab.json"
-    classes = (
-        [" ".join(map(str, words)) for words in _json(vocabulary)] if vocabulary.is_file() else None
-    )
+    classes = _json(vocabulary) if vocabulary.is_file() else None
+    if classes is not None:
+        if not all(isinstance(words, list) for words in classes):
+            raise DamagedFileError(
+                f"{vocabulary}: a class is a list of words", where=str(vocabulary)
+            )
+        classes = [" ".join(map(str, words)) for words in classes]
     named = []
     for part in ("train", "test"):
         file = lists / f"{name}_{part}.json"
         for row in _json(file):
             try:
                 path, number = str(source / f"{row['vid_name']}.mp4"), str(int(row["label"]))
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise DamagedFileError(
                     f"{file}: a row has a vid_name and a label, not {row!r}", where=str(file)
                 ) from None
@@ -327,12 +336,16 @@ def _named(video: Video, number: str, names: list[str] | None) -> Video:
     """Label a video with a class number's name, or with the number where there are no names."""
     if names is None:
         return replace(video, label=number)
-    if int(number) >= len(names):
+    try:
+        place = int(number)
+    except ValueError:  # digits by the thousand
+        place = len(names)
+    if place >= len(names):
         raise UsageError(
             f"{video.path} is of class {number}, but there are {len(names)} class names",
             hint="classes are numbered from 0",
         )
-    return replace(video, label=names[int(number)])
+    return replace(video, label=names[place])
 
 
 def _from_table(file: Path, lists: Lists) -> list[Video]:

@@ -6,6 +6,7 @@ Environment variables raise or lower the limits, for the rare file that is as la
 from __future__ import annotations
 
 import os
+import re
 
 from vidssl_cli.errors import UsageError
 
@@ -16,17 +17,19 @@ _DEFAULTS = {
     FRAMES: 500_000,  # five hours and a half at 25 frames per second
     HOURS: 48,  # by its timestamps, that is also where frames are few
 }
+_MOST = 2**31 - 1
+"""What FFmpeg counts pixels with."""
 
 
 def limit(name: str) -> int:
     """Return a limit by the name of the environment variable that changes it.
 
     Raises:
-        UsageError: the variable holds something else than a whole number from 1 on.
+        UsageError: the variable holds something else than a whole number from 1 to `_MOST`.
     """
     text = os.environ.get(name) or str(_DEFAULTS[name])
-    if not text.isascii() or not text.isdecimal() or not int(text):
-        raise UsageError(f"{name} is {text!r}", hint="set it to a whole number from 1 on")
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= _MOST:
+        raise UsageError(f"{name} is {text!r}", hint=f"set it to a whole number from 1 to {_MOST}")
     return int(text)
 
 

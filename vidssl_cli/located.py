@@ -49,15 +49,19 @@ class Located:
         """
         origin = f"--set {text}"
         dotted, equals, value = text.partition("=")
-        if not equals or not all(dotted.split(".")):
+        parts = dotted.split(".")
+        if not equals or not all(parts):
             self.problems.append(f"{origin}: found no KEY=VALUE, expected such as train.epochs=5")
+            return
+        if len(parts) > DEEPEST:
+            self.problems.append(f"{origin}: nested deeper than {DEEPEST} levels")
             return
         new = parse(value, origin)
         if new.problems:
             self.problems += new.problems
             return
         try:
-            self._put(dotted.split("."), new.data, origin)
+            self._put(parts, new.data, origin)
         except _NoSuchPlace as error:
             self.problems.append(f"{origin}: {dotted}: {error}")
 
@@ -91,7 +95,7 @@ def _slot(holder: Any, part: str, name: str) -> str | int:
         return part
     if not isinstance(holder, list):
         raise _NoSuchPlace(f"{name} is {holder!r}, which has no keys")
-    if part.isdecimal() and int(part) < len(holder):
+    if part in map(str, range(len(holder))):
         return int(part)
     raise _NoSuchPlace(
         f"{name} is a list of {len(holder)}; found {part!r}, expected a position from 0, "
@@ -193,8 +197,9 @@ class _Reader:
             return None
         try:
             value = self.yaml.constructor.construct_object(node, deep=True)
-        except (YAMLError, ValueError) as error:  # such as `!!python/name:os` or `!!int many`
-            self._complain(self._where(node), key, f"cannot be read: {str(error).splitlines()[0]}")
+        except (YAMLError, ValueError, LookupError) as error:  # `!!python/name:os`, `!!bool maybe`
+            reason = str(error) if isinstance(error, YAMLError | ValueError) else node.value
+            self._complain(self._where(node), key, f"cannot be read: {reason}".splitlines()[0])
             return None
         return str(node.value) if isinstance(value, datetime.date | bytes | set) else value
 

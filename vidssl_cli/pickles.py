@@ -7,11 +7,11 @@ their size, so a file of weights is held to what a state dict needs.
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 import zipfile
 from pathlib import Path
-from typing import IO
 
 LARGEST = 1 << 26
 """Bytes of the pickles of a file, which name its tensors; the numbers lie beside them."""
@@ -34,8 +34,9 @@ def check_weights(file: Path) -> None:
     """
     if not zipfile.is_zipfile(file):
         with file.open("rb") as content:
-            for _ in range(_OF_OLD):
-                _check_pickle(content)
+            pickles = io.BytesIO(content.read(LARGEST + 1))
+        for _ in range(_OF_OLD):
+            _check_pickle(pickles)
         return
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -46,10 +47,11 @@ def check_weights(file: Path) -> None:
         for member in members:
             if member.filename.endswith(".pkl"):
                 with archive.open(member) as content:
-                    _check_pickle(content)
+                    _check_pickle(io.BytesIO(content.read(LARGEST + 1)))
 
 
-def _check_pickle(content: IO[bytes]) -> None:
+def _check_pickle(content: io.BytesIO) -> None:
+    """Check one pickle in memory: of a file, `pickletools` would read lines that have no end."""
     for opcode, argument, place in pickletools.genops(content):
         if (place or 0) > LARGEST:
             raise ValueError(f"holds more than {LARGEST} bytes of pickles")

@@ -21,6 +21,8 @@ from vidssl_cli.scan import open_data
 from vidssl_cli.videos import Video
 
 _MOMENT = re.compile(r"(?P<target>.+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)")
+_DIGITS = 20
+"""Of a number that is worth reading; Python refuses to read some thousands."""
 _LISTS = {".jsonl", ".csv", ".txt"}
 
 
@@ -76,7 +78,7 @@ def _stands_for_many(target: str) -> bool:
 def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
     """Return the video that a query names, and its number if it is meant as an item."""
     if gallery and re.fullmatch(r"#\d+", target) and not os.path.exists(target):
-        item = int(target[1:])
+        item = int(target[1:]) if len(target) <= _DIGITS else len(gallery)
         if item >= len(gallery):
             raise MediaError(f"the gallery's items are #0 to #{len(gallery) - 1}", where=target)
         return item, gallery[item]

@@ -14,7 +14,6 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -41,7 +40,11 @@ class Section(BaseModel):
     """What every part of a recipe shares: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", defer_build=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        defer_build=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
 
@@ -213,7 +216,7 @@ class Train(Section):
 
     epochs: PositiveInt
     """Passes over the data, each of ``repeats`` visits to every video."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Addresses every random draw of the run."""
     batch_videos: PositiveInt
     """Videos per optimizer step, over all processes; a video may contribute several clips."""

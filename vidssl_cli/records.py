@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -44,6 +45,10 @@ def _row(found: Any) -> Any:
 
 def _finite(value: object) -> float | None:
     return value if isinstance(value, float) and isfinite(value) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
 
 
 class PublishedRow(BaseModel):
@@ -141,6 +146,15 @@ class Record:
             raise DamagedFileError("is not what vidssl writes", where=str(path), hint=_HINT)
         rows = runs.read_rows(folder / "metrics.jsonl")
         steps = [row for row in rows if isinstance(row, dict) and "step" in row]
+        for row in steps:
+            texts = {"not_finite", "videos"} if "not_finite" in row else set()
+            bad = next((key for key in row if key not in texts and not _is_number(row[key])), None)
+            if bad is not None:
+                raise DamagedFileError(
+                    f"{bad} is not a number in the row of step {reprlib.repr(row['step'])}",
+                    where=str(folder / "metrics.jsonl"),
+                    hint=_HINT,
+                )
         return cls(folder, facts, runs.state_of(folder, facts), path, data, steps)
 
     @classmethod
@@ -179,7 +193,7 @@ class Record:
         for name in ("epoch.loss", "loss"):
             found = [row[name] for row in self.rows if name in row]
             if found:
-                return float(found[-1])
+                return _finite(float(found[-1]))
         return None
 
     @property

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -339,7 +340,7 @@ def checkpoint_of(folder: Path, name: str) -> Path:
             where=str(link),
             hint="train first: `vidssl pretrain`",
         )
-    return link.resolve()
+    return Path(os.path.realpath(link))  # also where links go round in circles
 
 
 def trained(folder: Path, name: str) -> str | None:
@@ -357,13 +358,22 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
+_OWN = re.compile(
+    r"(run|model|report)\.json|recipe\.yaml|(metrics|bad_media)\.jsonl|events\.out\..*"
+    r"|checkpoints|evaluations|features"
+)
+"""What a run directory holds. Anything else somebody put there, perhaps the videos themselves."""
+
+
 def _discard(out: Path) -> None:
-    """Empty a run directory, and nothing that is not one."""
-    if _content(out) and not (out / FACTS).is_file():
+    """Empty a run directory, and nothing that is not one or holds more than one."""
+    foreign = sorted(path.name for path in _content(out) if not _OWN.fullmatch(path.name))
+    if foreign or (_content(out) and not (out / FACTS).is_file()):
+        example = f", such as {foreign[0]}" if foreign else ""
         raise UsageError(
-            f"{out} holds something else than a run, so --overwrite leaves it alone",
+            f"{out} holds something else than a run{example}, so --overwrite leaves it alone",
             where=str(out),
-            hint="choose another --out",
+            hint="choose another --out, or move what is no part of the run",
         )
     # What makes it a run comes last, so that the command can be given again if it is killed.
     for path in sorted(_content(out), key=lambda path: path.name == "run.json"):

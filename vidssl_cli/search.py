@@ -28,6 +28,8 @@ Engine = Callable[[NDArray[np.float32], int], Ids]
 """(queries (Q, D), K) to the candidates (Q, K), in any order, -1 where there are fewer."""
 
 EXACT = "Flat"
+LONGEST = 500
+"""Letters of a factory string; some thousands break FAISS's own parser, and the process with it."""
 INSTALL = "install it by `pip install 'vidssl[cpu]'`, or 'vidssl[gpu]' for a GPU, never both"
 
 _TRAINING_POINTS = 39
@@ -85,6 +87,8 @@ def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
     faiss = require_faiss(factory)
     size, dimension = vectors.shape
     full = expand_factory(factory, size, dimension)
+    if len(full) > LONGEST:
+        raise UsageError(f"--factory has more than {LONGEST} letters", where="--factory")
     lists = re.search(r"IVF(\d+)", full)
     if lists and size < _TRAINING_POINTS * int(lists[1]):
         warn(

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from vidssl_cli.artefacts import MANIFEST, publish
+from vidssl_cli.artefacts import MANIFEST, note_of, publish
 from vidssl_cli.console import track
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.errors import UsageError
@@ -149,7 +149,9 @@ def synthesise(
             hint=f"choose of {', '.join(MOTIONS)}",
         )
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / VIDEOS).is_file() or not (folder / MANIFEST).is_file():
+        made = {VIDEOS, note_of(folder / VIDEOS).name, MANIFEST, "train", "test"}
+        found = {path.name for path in folder.iterdir()}
+        if not {VIDEOS, MANIFEST} <= found <= made:  # what is not ours is not to be lost
             raise UsageError(f"{folder} is not empty", where=str(folder), hint="choose another")
         if not overwrite:
             raise UsageError(

@@ -55,6 +55,9 @@ Timestamp = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 """Frames, or pixels along a side; no file has as many."""
 
+Rate = Annotated[float, Field(ge=1e-6, le=1e6)]
+"""Per second; from a picture in eleven days on, so that no moment of a video is beyond counting."""
+
 MOST = 50
 """Problems of a manifest that are looked for."""
 
@@ -128,7 +131,7 @@ class Video:
     """Videos of one group are cuts of one recording and must stay on one side of a split."""
     frames: Count | None = None
     """Frames that decode, not frames that the header declares."""
-    fps: PositiveFloat | None = None
+    fps: Rate | None = None
     """Frames per second."""
     width: Count | None = None
     """Pixels as shown, that is after rotation."""
@@ -259,7 +262,7 @@ def _told(error: ValueError) -> list[str]:
         return [f"is not JSON: {error.msg} at column {error.colno}"]
     if not isinstance(error, ValidationError):
         return [str(error)]
-    return [_told_field(detail) for detail in error.errors(include_url=False)]
+    return [_told_field(detail) for detail in error.errors(include_url=False)[:MOST]]
 
 
 def _told_field(detail: ErrorDetails) -> str:

@@ -6,6 +6,7 @@ quick. tests/test_startup.py holds them to that.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import nullcontext
@@ -104,6 +105,9 @@ def main(signals: StopSignals | None = None) -> None:
     # fail where one package is damaged. None of these plugins has a use here.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may not have every character
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     with nullcontext(signals) if signals else StopSignals() as watched:
         status = run(app, sys.argv[1:], watched)
         if status in {Preempted.status, Interrupted.status}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,11 @@ def scan(
 
     if out.suffix != ".jsonl" or out.is_dir():
         raise UsageError(f"--out {out} is not a name for a manifest", hint="it ends in .jsonl")
+    if out.exists() and os.path.realpath(out) == os.path.realpath(source):
+        raise UsageError(
+            f"--out {out} is DATA itself, whose rows of damaged videos would be lost",
+            hint="choose another name",
+        )
 
     from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
@@ -114,7 +120,10 @@ def pack(
     short_side: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="PIXELS", help="Length of their short side, instead of --size."
+            min=1,
+            max=99_999,
+            metavar="PIXELS",
+            help="Length of their short side, instead of --size.",
         ),
     ] = None,
     form: Annotated[
@@ -185,7 +194,9 @@ def scores(
     ] = "128x171",
     short_side: Annotated[
         int | None,
-        typer.Option(min=1, metavar="PIXELS", help="Length of the short side, instead of --size."),
+        typer.Option(
+            min=1, max=99_999, metavar="PIXELS", help="Length of the short side, instead of --size."
+        ),
     ] = None,
     crop: Annotated[
         int, typer.Option(min=4, help="Side of the square in the middle that is scored.")
@@ -241,7 +252,7 @@ def scores(
 def _parse_size(text: str) -> tuple[int, int]:
     from vidssl_cli.errors import UsageError
 
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
     if not match:
         raise UsageError(f"--size {text} is not a size", hint="HEIGHTxWIDTH, such as 128x171")
     return int(match[1]), int(match[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import traceback
@@ -54,6 +55,7 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
     """
     documents = console.documents
     try:
+        _require_place()
         # Wherever they stand: people add them to the end of the command that has just failed.
         plain = [argument for argument in arguments if argument not in RESCUE]
         if NO_PLUGINS in arguments:
@@ -87,6 +89,15 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
         return _tell(_explained(cause), as_json=as_json)
 
 
+def _require_place() -> None:
+    """Refuse to work in a folder that was deleted, in which torch cannot even be imported."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"the working directory: {reason}", hint="cd to another folder") from None
+
+
 def _cause(error: BaseException) -> BaseException:
     """Undo what typer does to a broken pipe and to an end of file, whichever file it was."""
     if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
@@ -114,6 +125,11 @@ def _explained(error: BaseException) -> VidsslError:
             return VidsslError(
                 f"{error.strerror or error}{f': {file}' if file else ''}", where=file
             )
+        case MemoryError() | RuntimeError() if _lacks_memory(error):
+            message = "; ".join(
+                [f"there is not enough memory: {error}".rstrip(": "), *notes(error)]
+            )
+            return VidsslError(message, hint="ask for less: fewer or smaller frames or clips")
         case ImportError():
             return VidsslError(str(error), where=error.name, hint="see `vidssl doctor`")
         case _:
@@ -121,6 +137,13 @@ def _explained(error: BaseException) -> VidsslError:
                 "; ".join([f"{type(error).__name__}: {error}", *notes(error)]),
                 hint="--debug shows where it happened; please report it",
             )
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of which torch tells in words."""
+    return isinstance(error, MemoryError) or bool(
+        re.search("out of memory|allocate memory", str(error))
+    )
 
 
 def _blamed(error: BaseException) -> PluginError | None:
@@ -143,16 +166,21 @@ def _tell(error: VidsslError, *, as_json: bool) -> int:
         lines[0] = f"{error.where}: {lines[0]}"
     if len(lines) > MOST:
         lines[MOST:] = [f"and {len(lines) - MOST} more"]
-    console.stderr.print("" if located else "[red]error:[/] ", end="")
-    for line in lines:
-        console.stderr.print(Text(_shortened(visible(line))), soft_wrap=True)
-    if error.hint:
-        console.stderr.print(Text(_shortened(visible(f"hint: {error.hint}"))), soft_wrap=True)
+    with suppress(OSError):  # a log on a full disk; the status tells it
+        _print(lines, error.hint, located=located)
     if as_json:
         document = {"code": error.code, "message": str(error), "where": error.where}
         with suppress(OSError):  # where stdout is a full disk, stderr has told it
             console.emit_json({"error": document})
     return error.status
+
+
+def _print(lines: Sequence[str], hint: str | None, *, located: bool) -> None:
+    console.stderr.print("" if located else "[red]error:[/] ", end="")
+    for line in lines:
+        console.stderr.print(Text(_shortened(visible(line))), soft_wrap=True)
+    if hint:
+        console.stderr.print(Text(_shortened(visible(f"hint: {hint}"))), soft_wrap=True)
 
 
 def _shortened(line: str) -> str:

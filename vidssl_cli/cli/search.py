@@ -112,7 +112,7 @@ def retrieve(
             help="A video, a moment (clip.mp4@12.5-15), an item of the gallery ('#12'), a folder.",
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="Answers to each query.")] = 10,
+    top: Annotated[int, typer.Option(min=1, max=1_000_000, help="Answers to each query.")] = 10,
     level: Annotated[
         Level, typer.Option(help="Rank whole videos, or clips: moments of videos.")
     ] = Level.VIDEO,
@@ -148,13 +148,15 @@ def retrieve(
     Likeness is cosine similarity of what the network makes of them.
     """
     from vidssl_cli.console import emit_json, say
-    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.errors import SkippedMediaError, UsageError
     from vidssl_cli.generations import open_index
     from vidssl_cli.retrieve import as_json as answers_as_json
     from vidssl_cli.retrieve import retrieve as carry_out
     from vidssl_cli.room import require_writable
 
     if page:
+        if page.suffix != ".html":  # it may be the query, which a page would take the place of
+            raise UsageError(f"--gallery {page} is not a name for a page", hint="it ends in .html")
         require_writable(page)
     index = open_index(folder)
     answers, broken = carry_out(
