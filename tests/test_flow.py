@@ -69,6 +69,12 @@ def test_right_and_down_are_positive(method, u, v):
     assert np.median(flow, (1, 2)) == pytest.approx([u, v], abs=0.3)
 
 
+def test_pictures_that_are_too_small_are_told():
+    small = np.zeros((4, 8), np.uint8)
+    with pytest.raises(UsageError, match="no optical flow of pictures of 4 x 8 pixels"):
+        FlowEstimator("dis")(small, small)
+
+
 def test_grey_is_luma():
     picture = np.array([255, 0, 0, 0, 255, 0, 0, 0, 255]).reshape(3, 3, 1).astype(np.uint8)
     assert grey(picture)[:, 0].tolist() == [76, 150, 29]

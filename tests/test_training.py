@@ -287,6 +287,12 @@ def test_a_run_is_never_overwritten_without_being_told_to(recipe, toy_videos, tm
     with pytest.raises(UsageError, match=r"such as precious\.txt"):
         pretrain(recipe, toy_videos, Session(out, device="cpu", overwrite=True))
     assert (out / "precious.txt").read_text() == "mine"
+    (out / "precious.txt").unlink()
+    for name in ("features", "evaluations"):
+        (out / name / "made").mkdir(parents=True)
+    pretrain(recipe, toy_videos, Session(out, device="cpu", overwrite=True))
+    assert not (out / "features").exists()
+    assert state(out) == "finished"
 
 
 def test_resuming_with_another_recipe_or_other_data_is_refused(

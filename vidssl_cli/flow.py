@@ -34,14 +34,27 @@ class FlowEstimator:
             UsageError: OpenCV is missing.
         """
         cv2 = opencv()
+        self._error = cv2.error
         if method == "dis":
             self._estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         else:
             self._estimator = cv2.optflow.DualTVL1OpticalFlow_create()
 
     def __call__(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return (2, H, W) of two grey pictures (H, W)."""
-        field: NDArray[np.float32] = self._estimator.calc(before, after, None)
+        """Return (2, H, W) of two grey pictures (H, W).
+
+        Raises:
+            UsageError: They are too small.
+        """
+        field: NDArray[np.float32]
+        try:
+            field = self._estimator.calc(before, after, None)
+        except self._error as error:
+            height, width = before.shape
+            raise UsageError(
+                f"there is no optical flow of pictures of {height} x {width} pixels: {error.err}",
+                hint="choose a size of 16 x 16 pixels or more",
+            ) from None
         return np.ascontiguousarray(field.transpose(2, 0, 1))
 
 
