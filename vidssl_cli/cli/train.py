@@ -21,7 +21,9 @@ from vidssl_cli.cli.options import (
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it was begun.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away the run that is there.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Throw away the run that is there, and nothing else.")
+]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
 ]
