@@ -364,7 +364,7 @@ def _summary(facts: Sequence[Facts]) -> str:
 
 
 SUITE = Suite(
-    promise="A damaged file of vidssl's own is refused by name and digest, and no parser sees it.",
+    promise="a damaged file of vidssl's own is refused by name and digest, and no parser sees it",
     cases=1000,
     share=range(len(KINDS)),
     run=run,

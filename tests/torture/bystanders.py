@@ -117,7 +117,7 @@ def summary(facts: Sequence[Facts]) -> str:
 
 
 SUITE = Suite(
-    promise="Damaged videos change no bit of what the network says of the others, and are named by "
+    promise="damaged videos change no bit of what the network says of the others, and are named by "
     "scan, index and training, also where the damage came after the scan",
     cases=200,
     share=(0, 1),

@@ -265,8 +265,8 @@ def summary(facts: Sequence[Facts]) -> str:
 
 
 SUITE = Suite(
-    "Readers never meet an error or a mismatched pair while builders write; of two that want the "
-    "same place one gets it and the other says who has it.",
+    "readers never meet an error or a mismatched pair while builders write; of two that want the "
+    "same place one gets it and the other says who has it",
     len(KINDS) * 2,
     (len(KINDS),),
     run,

@@ -268,8 +268,8 @@ def main(kind: str, shared: str, folder: str, seed: str, small: str) -> None:
 
 
 SUITE = Suite(
-    "On a full disk and in read-only places the old state stays, one line tells path and bytes, "
-    "and after making room the command goes on to the same result.",
+    "on a full disk and in read-only places the old state stays, one line tells path and bytes, "
+    "and after making room the command goes on to the same result",
     2 * len(KINDS),
     (1, 2),
     run,

@@ -154,7 +154,7 @@ def summary(facts: Sequence[Facts]) -> str:
 
 
 SUITE = Suite(
-    promise="Memory grows by 32 MB at most, and open files by none, over 10,000 opened files, "
+    promise="memory grows by 32 MB at most, and open files by none, over 10,000 opened files, "
     "100,000 clips and ten minutes of training",
     cases=len(RUNS),
     share=(0, 1),

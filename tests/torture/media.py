@@ -140,7 +140,7 @@ def summary(facts: Sequence[Facts]) -> str:
 
 
 SUITE = Suite(
-    promise="A damaged video ends no process, takes at most 10 s and 256 MB, and is named with the "
+    promise="a damaged video ends no process, takes at most 10 s and 256 MB, and is named with the "
     "reason if anything in it raises, ends short or decodes damaged",
     cases=2000,
     share=(0, 23, 45, 61, 82, 104, 126, 148, 169),
