@@ -18,7 +18,7 @@ import bisect
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
@@ -207,6 +208,18 @@ def _reason(path: str, error: Exception) -> str:
     return f"cannot be read: {told}"
 
 
+def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield a stream's packets, then the empty one after which decoders put out what they hold."""
+    # PyAV frees what it reads into where this ends or is closed, but not where it is just left.
+    with closing(container.demux(stream)) as found:  # type: ignore[type-var]
+        yield from found
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    for packet in packets(container, stream):
+        yield from packet.decode()
+
+
 def undamaged(frames: Iterable[VideoFrame], path: str, first: int = 0) -> Iterator[VideoFrame]:
     """Yield frames up to the first of which the decoder says that it had to make up a part.
 
@@ -229,7 +242,7 @@ def decode_from(
 ) -> Iterator[VideoFrame]:
     """Seek, and decode from the frame with this timestamp on."""
     container.seek(timestamp, stream=stream)
-    decoded = container.decode(stream)
+    decoded = _decoded(container, stream)
     for frame in islice(decoded, _LEADING):
         if frame.pts == timestamp:
             return chain((frame,), decoded)
@@ -243,7 +256,7 @@ def _pick(
     video: Video, container: InputContainer, stream: VideoStream, numbers: Sequence[int]
 ) -> Iterator[VideoFrame]:
     """Decode forwards, jumping to seek points where that saves something."""
-    decoded = undamaged(container.decode(stream), video.path)
+    decoded = undamaged(_decoded(container, stream), video.path)
     upcoming = 0  # the number of the frame that comes out next
     starts = [number for number, _ in video.keyframes]
     for number in numbers:

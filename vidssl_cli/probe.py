@@ -21,7 +21,15 @@ import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from vidssl_cli.containers import check_container
-from vidssl_cli.decode import WORTH_A_SEEK, decode_from, opened, shown_size, stamp, undamaged
+from vidssl_cli.decode import (
+    WORTH_A_SEEK,
+    decode_from,
+    opened,
+    packets,
+    shown_size,
+    stamp,
+    undamaged,
+)
 from vidssl_cli.errors import MediaError
 from vidssl_cli.limits import FRAMES, HOURS, limit, raised_by
 from vidssl_cli.videos import Video
@@ -138,7 +146,7 @@ def _frames(
     path: str, container: InputContainer, stream: VideoStream, trace: _Trace
 ) -> Iterator[VideoFrame]:
     """Decode, and keep account of what the file holds."""
-    for packet in container.demux(stream):
+    for packet in packets(container, stream):
         if packet.size:
             if packet.is_corrupt:
                 raise MediaError(f"is cut short within frame {trace.packets}", where=path)
