@@ -3,6 +3,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import pathlib
 import resource
 import shutil
 import socket
@@ -370,6 +371,15 @@ def test_what_is_replaced_while_room_is_looked_for_is_there_or_not(tmp_path, mon
 
     monkeypatch.setattr(shutil, "disk_usage", replaced)
     room.require_room(folder, 1)
+
+
+def test_a_working_directory_that_was_deleted_is_not_waited_for(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(FileNotFoundError):
+        room.require_room(pathlib.Path("run"), 1)
 
 
 def test_a_place_that_cannot_be_written_is_told_by_the_name_that_was_given(tmp_path):

@@ -87,8 +87,9 @@ def no_room(path: Path, size: int, reason: str) -> NoRoomError:
 def _free(path: Path) -> int:
     """Return the bytes that are left where a file or folder is or will be."""
     while True:
+        place = _existing(path)
         with suppress(FileNotFoundError):  # another process may be replacing it just now
-            return shutil.disk_usage(_existing(path)).free
+            return shutil.disk_usage(place).free
 
 
 def _existing(path: Path) -> Path:
