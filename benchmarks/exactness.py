@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-from vidssl_cli.console import track
+from vidssl_cli.base.console import track
 from vidssl_cli.decode import stream_planes
 from vidssl_cli.scan import open_data
 from vidssl_cli.videos import Video

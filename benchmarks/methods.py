@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 
 import numpy as np
 
-from vidssl_cli.console import emit_table
+from vidssl_cli.base.console import emit_table
 
 TAPS = ("pool4", "pool5")
 RESULT = "result.json"

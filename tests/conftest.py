@@ -21,9 +21,9 @@ import pytest
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
+from vidssl_cli.base.signals import WATCHED
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.probe import probe
-from vidssl_cli.signals import WATCHED
 
 # No test is timed, and every run draws the same examples.
 hypothesis.settings.register_profile(

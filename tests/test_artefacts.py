@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from vidssl_cli import artefacts, drafts, locks, room, sealed
-from vidssl_cli.errors import DamagedFileError, NoRoomError, VidsslError
+from vidssl_cli.base.errors import DamagedFileError, NoRoomError, VidsslError
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.convolution import PrePadded, pad_short_clips
-from vidssl_cli.errors import UsageError
 from vidssl_cli.registry import offered
 
 NONE = {"name": "none"}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError
 from vidssl_cli.batches import PREFETCH, Loader, check_plan
 from vidssl_cli.clips import ClipPlan, View
 from vidssl_cli.decode import read_planes
-from vidssl_cli.errors import MediaError, PluginError, UsageError, VidsslError
 from vidssl_cli.recipe import Augment, Colour, Input
 from vidssl_cli.samples import decode_views
 from vidssl_cli.videos import Video

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.check import check
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.errors import MediaError
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.videos import Video, write_manifest
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import publish
+from vidssl_cli.base.errors import DamagedFileError, NoRoomError
 from vidssl_cli.checkpoint import (
     Progress,
     Room,
@@ -23,7 +24,6 @@ from vidssl_cli.checkpoint import (
     tidy,
 )
 from vidssl_cli.drafts import point
-from vidssl_cli.errors import DamagedFileError, NoRoomError
 
 
 def trained(kind="adamw", seed=0):

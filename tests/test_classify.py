@@ -6,8 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import ABSENT, Batch
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_plugins.pretexts.classify import masked_cross_entropy

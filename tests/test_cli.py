@@ -10,7 +10,7 @@ import sys
 import pytest
 import typer
 
-from vidssl_cli import console, errors
+from vidssl_cli.base import console, errors
 from vidssl_cli.cli import failures
 
 SUBCLASSES = [errors.VidsslError, *errors.VidsslError.__subclasses__(), errors.RecipeError]
@@ -233,7 +233,7 @@ main()
 def test_a_signal_is_noted_while_the_command_line_is_imported():
     script = f"""
 import os, sys
-from vidssl_cli import signals, __main__
+from vidssl_cli.base import signals; from vidssl_cli import __main__
 class Early:
     def find_spec(self, name, path=None, target=None):
         if name == "vidssl_cli.cli":

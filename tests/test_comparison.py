@@ -2,9 +2,9 @@
 
 import pytest
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.comparison import FEW, Measured, beside, differences, seen, show, splits
 from vidssl_cli.corpora import NOTHING, recognise
-from vidssl_cli.errors import UsageError
 from vidssl_cli.published import select
 from vidssl_cli.recipe import Corpus, Input
 from vidssl_cli.videos import Video

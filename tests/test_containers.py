@@ -2,8 +2,8 @@
 
 import pytest
 
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.containers import check_container
-from vidssl_cli.errors import MediaError
 
 
 def element(name, content, long=1):

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from vidssl_cli import testing
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import Windows
-from vidssl_cli.errors import UsageError
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.hooks import EvaluatorOptions, Look, Reading
 from vidssl_cli.made_up import MadeUpStudy, clouds, labelled

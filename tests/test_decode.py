@@ -17,8 +17,8 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from vidssl_cli import decode
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.decode import packets, read_frames, read_planes
-from vidssl_cli.errors import MediaError
 from vidssl_cli.probe import probe
 from vidssl_cli.videos import Video
 

@@ -5,7 +5,7 @@ import re
 import runpy
 from pathlib import Path
 
-from vidssl_cli import errors
+from vidssl_cli.base import errors
 
 DOCS = Path(__file__).parents[1] / "docs"
 

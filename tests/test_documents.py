@@ -6,8 +6,8 @@ import pickle
 import pytest
 
 from vidssl_cli import documents
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.documents import parse_json, read_json, read_lines, understood
-from vidssl_cli.errors import DamagedFileError, UsageError
 
 
 def test_plain_json_is_read(tmp_path):

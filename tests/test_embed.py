@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.embed import Card, Encoder, embed
-from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Evaluation, Input
 from vidssl_plugins.backbones.hooks import R3D

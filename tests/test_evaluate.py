@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vidssl_cli import baselines
+from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.charts import curves
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.evaluate import as_json, evaluate, show
 from vidssl_cli.features import Shelf
 from vidssl_cli.held_out import own_task

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from vidssl_cli import runs, sealed
+from vidssl_cli.base.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.checkpoint import read_tensors
 from vidssl_cli.corpora import NOTHING
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.finetune import finetune
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe

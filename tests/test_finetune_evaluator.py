@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from vidssl_cli import scan
+from vidssl_cli.base.errors import Interrupted, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_cli
 from vidssl_cli.clips import Windows
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import Interrupted, UsageError, VidsslError
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.hooks import Classified
 from vidssl_cli.made_up import MadeUpStudy, labelled

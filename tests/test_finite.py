@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from vidssl_cli import checkpoint
+from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.checkpoint import Progress
-from vidssl_cli.errors import VidsslError
 from vidssl_cli.finite import Buffers, Leaving, NotFiniteError, not_finite, problem
 from vidssl_cli.runs import Run, read_rows
 

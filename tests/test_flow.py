@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from vidssl_cli import unpack
+from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.encode import write_mp4
-from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.flow import FlowEstimator, check_flow, flow_of_views, grey, stored_flow
 from vidssl_cli.pack import pack
 from vidssl_cli.probe import probe

@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.made_up import MadeUpStudy, labelled
 from vidssl_cli.registry import offered
 from vidssl_plugins.evaluators.classifiers import nearest

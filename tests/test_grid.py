@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidssl_cli import located
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.grid import grid, split_values
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.made_up import TAPS, MadeUpStudy, clouds, noise
 from vidssl_cli.recipe import Evaluation
 from vidssl_cli.videos import Video

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.cli import app, failures
 from vidssl_cli.embed import Encoder, embed
-from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.importing import import_weights, own_name
 from vidssl_plugins.backbones.hooks import C3D, R3D, R2Plus1D
 

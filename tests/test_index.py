@@ -15,9 +15,9 @@ import torch
 from vidssl_cli import generations as generations_module
 from vidssl_cli import sealed, search
 from vidssl_cli.artefacts import MANIFEST, publish, sha256
+from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli.failures import run
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.generations import LEVELS, Index, open_index
 from vidssl_cli.index import build_index, unchanged_videos
 from vidssl_cli.locks import locked

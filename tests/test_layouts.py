@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.layouts import Lists, find_videos
 from vidssl_cli.roots import Root
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.limits import FRAMES, HOURS, PIXELS, limit, raised_by
 
 

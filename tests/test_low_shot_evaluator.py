@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.made_up import MadeUpStudy, labelled
 from vidssl_plugins.evaluators.hooks import Linear, LowShot
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.errors import UsageError
 from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
 from vidssl_cli.map_page import sample, write_map

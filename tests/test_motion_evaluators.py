@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.made_up import MadeUpStudy, labelled
 from vidssl_cli.videos import Video

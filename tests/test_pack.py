@@ -17,12 +17,18 @@ import numpy as np
 import pytest
 
 from vidssl_cli import parts, pieces, unpack
+from vidssl_cli.base.errors import (
+    DamagedFileError,
+    MediaError,
+    NoRoomError,
+    UsageError,
+    VidsslError,
+)
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
-from vidssl_cli.errors import DamagedFileError, MediaError, NoRoomError, UsageError, VidsslError
 from vidssl_cli.locks import locked
 from vidssl_cli.pack import pack
 from vidssl_cli.pretrain import Session, pretrain

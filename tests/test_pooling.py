@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.pooling import pool_tap
 
 TAP = torch.randn(2, 512, 2, 7, 7, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.held_out import own_task
 from vidssl_cli.hooks import OwnTask, PretextContext
 from vidssl_cli.made_up import MadeUpStudy

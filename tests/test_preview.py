@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from vidssl_cli.augment import Parameters, centre, draw_parameters
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.clips import ClipPlan, Draw, View
 from vidssl_cli.colours import NO_CHANGE, affine, draw_colours, steps_of
 from vidssl_cli.encode import encode_png
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import SamplerOptions
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.preview import preview

@@ -8,7 +8,7 @@ import av
 import pytest
 
 from vidssl_cli import probe as module
-from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.probe import probe
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from vidssl_cli import recipe_files, recipe_list
-from vidssl_cli.errors import RecipeError, UsageError
+from vidssl_cli.base.errors import RecipeError, UsageError
 from vidssl_cli.hooks import EvaluatorOptions
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.registry import offered

@@ -11,10 +11,10 @@ from importlib.metadata import EntryPoint, distribution, distributions
 import pytest
 
 from vidssl_cli import blame
+from vidssl_cli.base.errors import PluginError, noted
+from vidssl_cli.base.signals import Stopped
 from vidssl_cli.entries import find_entries, package_of
-from vidssl_cli.errors import PluginError, noted
 from vidssl_cli.registry import Registry
-from vidssl_cli.signals import Stopped
 
 IMPORTS = """
 from typing import Literal
@@ -107,7 +107,7 @@ def test_broken_packages_are_named_and_the_rest_works(package):
     ("code", "wish"),
     [
         ("raise KeyboardInterrupt", KeyboardInterrupt),
-        ("from vidssl_cli.signals import Stopped; raise Stopped(15)", Stopped),
+        ("from vidssl_cli.base.signals import Stopped; raise Stopped(15)", Stopped),
     ],
 )
 def test_a_signal_while_a_package_is_imported_is_no_fault_of_its(package, code, wish):

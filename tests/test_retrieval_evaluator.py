@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.hooks import Reading
 from vidssl_cli.made_up import MadeUpStudy
 from vidssl_cli.metrics import topk_hits

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.hooks import Curves, Neighbours, Reading
 from vidssl_cli.made_up import TAPS, MadeUpStudy, clouds, labelled, noise
 from vidssl_cli.recipe import Evaluation

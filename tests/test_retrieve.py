@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.errors import VidsslError
 from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
 from vidssl_cli.metrics import cosine_ranking

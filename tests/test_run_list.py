@@ -7,9 +7,9 @@ import pytest
 
 from vidssl_cli import runs, sealed
 from vidssl_cli.artefacts import verify
+from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
-from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.records import Record, find_runs

@@ -5,7 +5,7 @@ import pytest
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import held
-from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.base.errors import DamagedFileError
 
 DOCUMENT = {"state": "finished", "nested": {"sha256": "mine", "list": [1, 2.5, None, "é"]}}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidssl_cli import search
-from vidssl_cli.errors import UsageError, VidsslError
+from vidssl_cli.base.errors import UsageError, VidsslError
 
 
 def unit(vectors):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import Batch, Draw
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe

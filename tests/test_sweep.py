@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
+from vidssl_cli.base.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
-from vidssl_cli.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load, load_as, resolved_yaml
 from vidssl_cli.records import Record

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import ABSENT, Batch, Draw
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.videos import Video
 from vidssl_plugins.pretexts.hooks import TemporalTransforms as Pretext

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from vidssl_cli.base.errors import RecipeError, UsageError
 from vidssl_cli.checkpoint import load_weights
-from vidssl_cli.errors import RecipeError, UsageError
 from vidssl_cli.recipe_files import load
 from vidssl_plugins.backbones.hooks import R3D, TGN
 from vidssl_plugins.backbones.norm import SyncBatchNorm3d

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.batches import Loader
 from vidssl_cli.clips import Batch, Draw
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.recipe import Augment, Input, PretrainRecipe
 from vidssl_cli.videos import Video

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 
 from vidssl_cli import checkpoint, runs, samples, sealed
 from vidssl_cli.artefacts import note_of
+from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.clips import Batch
 from vidssl_cli.embed import Encoder
-from vidssl_cli.errors import MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.train import _split

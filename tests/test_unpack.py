@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
+from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.encode import JpegEncoder
-from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.unpack import OFFSET, read_packed, read_packed_flow
 from vidssl_cli.videos import Packed, PackedFlow, Video
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.videos import Video, digest, read_manifest, write_manifest
 
 FULL = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from vidssl_cli.signals import StopSignals, follow_parent
+from vidssl_cli.base.signals import StopSignals, follow_parent
 
 
 def main() -> None:

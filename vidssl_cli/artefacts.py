@@ -19,9 +19,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from vidssl_cli import sealed
+from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.documents import require_regular, understood
 from vidssl_cli.drafts import atomic_write, draft, hidden_folder, replace_folder, sync_folder
-from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.locks import flock
 
 MANIFEST = "manifest.json"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.clips import ClipPlan, known_frames
-from vidssl_cli.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.flow import check_flow
 from vidssl_cli.order import Order
 from vidssl_cli.samples import Maker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from vidssl_cli.errors import PluginError, VidsslError, notes
+from vidssl_cli.base.errors import PluginError, VidsslError, notes
 from vidssl_cli.registry import registry
 
 OURS = {"vidssl_cli", "vidssl_plugins"}

@@ -16,8 +16,8 @@ from math import ceil, floor, log10
 from pathlib import Path
 from textwrap import wrap
 
+from vidssl_cli.base.escaping import escape
 from vidssl_cli.drafts import atomic_write
-from vidssl_cli.escaping import escape
 from vidssl_cli.hooks import Confusion, Curves
 
 WIDTH, HEIGHT = 480, 300

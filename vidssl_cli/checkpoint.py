@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vidssl_cli.artefacts import discard, held, publish, verify
+from vidssl_cli.base.errors import DamagedFileError, VidsslError
 from vidssl_cli.documents import read_json, understood
 from vidssl_cli.drafts import point, sweep
-from vidssl_cli.errors import DamagedFileError, VidsslError
 from vidssl_cli.finite import few, not_finite
 from vidssl_cli.room import require_room
 from vidssl_cli.runs import checkpoint_of

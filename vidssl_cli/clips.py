@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vidssl_cli.errors import noted
+from vidssl_cli.base.errors import noted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

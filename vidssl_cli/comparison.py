@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vidssl_cli.console import emit, emit_table
+from vidssl_cli.base.console import emit, emit_table
 from vidssl_cli.corpora import NOTHING
 from vidssl_cli.hooks import BackboneOptions, Beside
 from vidssl_cli.published import Row, rows, under

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
 
-from vidssl_cli.errors import MediaError
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.limits import FRAMES
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675

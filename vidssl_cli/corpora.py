@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.recipe import Corpus, Section
 from vidssl_cli.recipe_files import read_model, tolerated
 from vidssl_cli.recipe_problems import nearest

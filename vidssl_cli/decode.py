@@ -26,7 +26,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 
-from vidssl_cli.errors import MediaError, VidsslError
+from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.limits import PIXELS, limit, raised_by
 from vidssl_cli.scale import Scaler, target_size
 from vidssl_cli.unpack import read_packed

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidssl_cli.base.console import emit_table, say, stdout
 from vidssl_cli.baselines import describe
-from vidssl_cli.console import emit_table, say, stdout
 from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.gallery import write_answers

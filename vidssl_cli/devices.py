@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
+from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.convolution import pad_short_clips
-from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.memory import keep_freed_memory
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli.errors import DamagedFileError, VidsslError
+from vidssl_cli.base.errors import DamagedFileError, VidsslError
 
 LARGEST = 1 << 24
 """Bytes of a JSON document; parsed they may take twenty times the room."""

@@ -18,6 +18,8 @@ from torch import nn
 
 from vidssl_cli import augment, runs
 from vidssl_cli.artefacts import MANIFEST, publish
+from vidssl_cli.base.console import track
+from vidssl_cli.base.errors import DamagedFileError, MediaError, VidsslError
 from vidssl_cli.batches import PREFETCH
 from vidssl_cli.checkpoint import (
     MODEL,
@@ -29,9 +31,7 @@ from vidssl_cli.checkpoint import (
     write_tensors,
 )
 from vidssl_cli.clips import Windows, known_frames
-from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
-from vidssl_cli.errors import DamagedFileError, MediaError, VidsslError
 from vidssl_cli.geometry import centre_box, three_boxes
 from vidssl_cli.hooks import BackboneOptions, Reading
 from vidssl_cli.pooling import check_tap, pool_tap

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli import sealed
+from vidssl_cli.base.console import emit_table, say
 from vidssl_cli.charts import draw_all
 from vidssl_cli.comparison import Measured, beside, seen, splits
 from vidssl_cli.comparison import show as show_published
-from vidssl_cli.console import emit_table, say
 from vidssl_cli.drafts import atomic_write
 from vidssl_cli.published import Setting
 from vidssl_cli.runs import REPORT, identity

@@ -19,8 +19,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from vidssl_cli.artefacts import publish, sha256, verify
+from vidssl_cli.base.errors import DamagedFileError, MediaError
 from vidssl_cli.documents import understood
-from vidssl_cli.errors import DamagedFileError, MediaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

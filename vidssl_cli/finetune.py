@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from vidssl_cli import sealed
+from vidssl_cli.base.console import say, track
+from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.checkpoint import load_weights, read_tensors
 from vidssl_cli.clips import Windows
 from vidssl_cli.comparison import Measured, beside, seen
-from vidssl_cli.console import say, track
 from vidssl_cli.corpora import NOTHING, recognise
 from vidssl_cli.devices import open_world
 from vidssl_cli.drafts import atomic_write
 from vidssl_cli.embed import Encoder, refuse
-from vidssl_cli.errors import UsageError, VidsslError
 from vidssl_cli.hooks import Reading
 from vidssl_cli.metrics import (
     class_accuracy,
@@ -39,8 +39,8 @@ from vidssl_cli.train import fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.base.errors import MediaError
     from vidssl_cli.embed import Card
-    from vidssl_cli.errors import MediaError
     from vidssl_cli.recipe import ClassifierEvaluation, FinetuneRecipe
     from vidssl_cli.videos import Video
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from vidssl_cli.console import warn
-from vidssl_cli.errors import VidsslError
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import VidsslError
 
 if TYPE_CHECKING:
     from vidssl_cli.checkpoint import Progress

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.geometry import resampling
 from vidssl_cli.unpack import FLOW_SCALE, read_packed_flow
 

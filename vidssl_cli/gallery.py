@@ -14,12 +14,12 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from vidssl_cli import pages
-from vidssl_cli.console import track
+from vidssl_cli.base.console import track
+from vidssl_cli.base.errors import MediaError
+from vidssl_cli.base.escaping import escape
 from vidssl_cli.decode import read_frames
 from vidssl_cli.embed import Moment
 from vidssl_cli.encode import encode_webp
-from vidssl_cli.errors import MediaError
-from vidssl_cli.escaping import escape
 from vidssl_cli.rate import frame_rate
 from vidssl_cli.videos import Video
 

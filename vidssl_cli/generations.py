@@ -33,9 +33,9 @@ from pydantic import Field, ValidationError
 
 from vidssl_cli import sealed, search
 from vidssl_cli.artefacts import MANIFEST, discard, held, publish, sha256, verify
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.documents import understood
 from vidssl_cli.drafts import atomic_write, sweep
-from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.recipe import Evaluation, Section
 from vidssl_cli.room import require_room
 from vidssl_cli.videos import Video, read_manifest, write_manifest

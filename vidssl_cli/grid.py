@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 Settings = tuple[str, ...]
 """KEY=VALUE each."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from vidssl_cli import runs
+from vidssl_cli.base.console import track
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.batches import Loader
 from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.clips import ABSENT
-from vidssl_cli.console import track
 from vidssl_cli.devices import choose_device, place
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Confusion, OwnTask
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.precision import DTYPES, inference_precision

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.console import warn
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.embed import Encoder, embed
-from vidssl_cli.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.generations import (
     Facts,
     Gallery,

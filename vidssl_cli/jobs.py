@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import RLock
 from types import FrameType
 
-from vidssl_cli.signals import PARENT, watch
+from vidssl_cli.base.signals import PARENT, watch
 
 AWAKE = 0.2
 """Seconds after which a signal is noticed at the latest."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli.console import say
+from vidssl_cli.base.console import say
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.documents import read_json, read_lines
-from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.packed import is_packed_set, read_set
 from vidssl_cli.roots import HINT, Root
 from vidssl_cli.videos import Video, read_manifest

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 PIXELS, FRAMES, HOURS = "VIDSSL_MAX_PIXELS", "VIDSSL_MAX_FRAMES", "VIDSSL_MAX_HOURS"
 

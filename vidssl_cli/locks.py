@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from vidssl_cli.errors import VidsslError
+from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.room import room_for
 
 LOCK = ".lock"

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli import charts, gallery, pages
-from vidssl_cli.console import track
+from vidssl_cli.base.console import track
+from vidssl_cli.base.errors import MediaError
+from vidssl_cli.base.escaping import escape
 from vidssl_cli.encode import encode_webp
-from vidssl_cli.errors import MediaError
-from vidssl_cli.escaping import escape
 from vidssl_cli.plane import Projection, lay_out
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidssl_cli.errors import PluginError
+from vidssl_cli.base.errors import PluginError
 from vidssl_cli.hooks import PretextContext
 from vidssl_cli.pooling import check_tap
 

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidssl_cli.errors import MediaError, VidsslError
-from vidssl_cli.escaping import escape
+from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.base.escaping import escape
 from vidssl_cli.gallery import Card, Section, draw
 from vidssl_cli.hooks import Neighbours
 from vidssl_cli.packed import is_packed_set, read_set

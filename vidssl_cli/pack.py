@@ -17,10 +17,10 @@ import av
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import note_of, sha256
-from vidssl_cli.console import say, track, warn
+from vidssl_cli.base.console import say, track, warn
+from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.decode import stream_planes
 from vidssl_cli.drafts import atomic_write, sweep
-from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.flow import opencv
 from vidssl_cli.locks import locked
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about

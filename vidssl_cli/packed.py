@@ -19,8 +19,8 @@ from typing import Any
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.documents import understood
-from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.roots import HINT, Root
 from vidssl_cli.videos import Video, read_manifest
 

@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from vidssl_cli.base.escaping import escape
 from vidssl_cli.drafts import atomic_write
-from vidssl_cli.escaping import escape
 
 
 def write_page(

@@ -14,9 +14,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 
-from vidssl_cli.console import track, warn
+from vidssl_cli.base.console import track, warn
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.drafts import replacing
-from vidssl_cli.errors import MediaError
 from vidssl_cli.pieces import Settings, write_video
 from vidssl_cli.videos import Video, write_manifest
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 Projection = Literal["pca", "umap"]
 

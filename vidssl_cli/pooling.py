@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 
 from vidssl_cli import runs, videos
+from vidssl_cli.base.console import say, warn
+from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
+from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.batches import Loader
 from vidssl_cli.blame import blamed
-from vidssl_cli.console import say, warn
 from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import Card
-from vidssl_cli.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.finite import OnNaN
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.rehearsal import Cost, rehearse
-from vidssl_cli.signals import Stopped, StopSignals, stopped
 from vidssl_cli.train import fit
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from vidssl_cli.augment import prepare
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.escaping import escape
 from vidssl_cli.clips import ABSENT
-from vidssl_cli.console import warn
 from vidssl_cli.devices import World
 from vidssl_cli.encode import encode_png
-from vidssl_cli.escaping import escape
 from vidssl_cli.pages import data_url, write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
 from vidssl_cli.rate import build_sampler
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from vidssl_cli.base.errors import MediaError
     from vidssl_cli.batches import Loader
-    from vidssl_cli.errors import MediaError
     from vidssl_cli.hooks import Options, SamplerOptions
     from vidssl_cli.recipe import Input, PretrainRecipe
     from vidssl_cli.samples import Sample

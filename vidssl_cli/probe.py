@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.containers import check_container
 from vidssl_cli.decode import (
     WORTH_A_SEEK,
@@ -30,7 +31,6 @@ from vidssl_cli.decode import (
     stamp,
     undamaged,
 )
-from vidssl_cli.errors import MediaError
 from vidssl_cli.limits import FRAMES, HOURS, limit, raised_by
 from vidssl_cli.videos import Video
 

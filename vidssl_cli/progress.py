@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from vidssl_cli.console import SECONDS_BETWEEN_LINES, say, stderr
+from vidssl_cli.base.console import SECONDS_BETWEEN_LINES, say, stderr
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.probe import probe
 from vidssl_cli.scan import open_data
 from vidssl_cli.videos import Video

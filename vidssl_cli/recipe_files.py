@@ -16,9 +16,9 @@ from ruamel.yaml.comments import CommentedSeq
 
 import vidssl_cli
 from vidssl_cli import located
-from vidssl_cli.console import warn
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import PluginError, RecipeError, UsageError
 from vidssl_cli.entries import OURS
-from vidssl_cli.errors import PluginError, RecipeError, UsageError
 from vidssl_cli.hooks import Options
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe, Recipe
 from vidssl_cli.recipe_problems import any_of, describe, names_unknown_plugin, nearest

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from vidssl_cli import artefacts, located, runs, sealed
+from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.documents import read_json, understood
-from vidssl_cli.errors import DamagedFileError
 from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
 
 _FIGURES: Mapping[str, TypeAdapter[Any]] = {

@@ -25,10 +25,10 @@ import pluggy
 from pydantic import Field
 
 from vidssl_cli import hooks
-from vidssl_cli.console import warn
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import PluginError
+from vidssl_cli.base.signals import Stopped
 from vidssl_cli.entries import DISABLE, OTHERS, OURS, find_entries, package_of
-from vidssl_cli.errors import PluginError
-from vidssl_cli.signals import Stopped
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vidssl_cli.console import emit_table
+from vidssl_cli.base.console import emit_table
 from vidssl_cli.devices import place
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.progress import who_holds_back

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.errors import VidsslError
-from vidssl_cli.escaping import escape
+from vidssl_cli.base.errors import VidsslError
+from vidssl_cli.base.escaping import escape
 from vidssl_cli.pages import details, table
 from vidssl_cli.recipe_diff import ABSENT, as_text, flat, in_order
 from vidssl_cli.recipe_files import document, load

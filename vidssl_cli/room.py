@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vidssl_cli.errors import NoRoomError
+from vidssl_cli.base.errors import NoRoomError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

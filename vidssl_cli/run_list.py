@@ -10,8 +10,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from vidssl_cli.console import warn
-from vidssl_cli.errors import DamagedFileError, UsageError
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.records import Evaluation, Record, find_runs
 
 WIDTH = 80

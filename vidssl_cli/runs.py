@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli import sealed
 from vidssl_cli.artefacts import sha256
-from vidssl_cli.console import warn
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.documents import parse_json, read_lines, understood
 from vidssl_cli.drafts import atomic_write
-from vidssl_cli.errors import DamagedFileError, UsageError
 from vidssl_cli.locks import LOCK, is_locked, locked
 from vidssl_cli.recipe_files import resolved_yaml
 from vidssl_cli.room import room_for
@@ -43,7 +43,7 @@ from vidssl_cli.room import room_for
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from vidssl_cli.errors import MediaError
+    from vidssl_cli.base.errors import MediaError
     from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
 

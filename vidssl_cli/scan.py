@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from vidssl_cli.console import say, track, warn
-from vidssl_cli.errors import MediaError, UsageError
+from vidssl_cli.base.console import say, track, warn
+from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.layouts import Lists, find_videos
 from vidssl_cli.packed import is_changed
 from vidssl_cli.probe import probe

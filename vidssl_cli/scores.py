@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from vidssl_cli.artefacts import check_note, sha256, write_noted
+from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.base.escaping import json_text
 from vidssl_cli.documents import parse_json, read_lines
-from vidssl_cli.errors import DamagedFileError, UsageError
-from vidssl_cli.escaping import json_text
 from vidssl_cli.videos import Video
 
 

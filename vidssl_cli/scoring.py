@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.console import track, warn
+from vidssl_cli.base.console import track, warn
+from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.decode import read_planes, stream_planes
-from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.flow import FlowEstimator, grey, opencv, stored_flow
 from vidssl_cli.geometry import centre_box
 from vidssl_cli.scale import target_size

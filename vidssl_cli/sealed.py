@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.documents import parse_json, read_bounded, understood
-from vidssl_cli.errors import DamagedFileError
 
 
 def render(document: Mapping[str, Any]) -> bytes:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.console import warn
-from vidssl_cli.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 
 Vectors = NDArray[np.float32] | NDArray[np.float64]
 Ids = NDArray[np.int64]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidssl_cli.base.console import track
+from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.baselines import BASELINES, describe
-from vidssl_cli.console import track
 from vidssl_cli.embed import refuse
-from vidssl_cli.errors import MediaError, UsageError
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
 from vidssl_cli.hooks import Classified, Look, Reading

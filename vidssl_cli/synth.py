@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from vidssl_cli.artefacts import MANIFEST, note_of, publish
-from vidssl_cli.console import track
+from vidssl_cli.base.console import track
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.encode import write_mp4
-from vidssl_cli.errors import UsageError
 from vidssl_cli.videos import Video, read_manifest, write_manifest
 
 SIDE = 64

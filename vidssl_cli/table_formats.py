@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from textwrap import wrap
 
-from vidssl_cli.console import emit, emit_table
-from vidssl_cli.escaping import visible
+from vidssl_cli.base.console import emit, emit_table
+from vidssl_cli.base.escaping import visible
 from vidssl_cli.scoreboard import FEW, Board, Line
 
 _LATEX = {

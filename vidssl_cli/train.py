@@ -16,15 +16,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vidssl_cli import checkpoint
+from vidssl_cli.base.errors import noted
+from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.checkpoint import Progress
 from vidssl_cli.clips import Batch
 from vidssl_cli.devices import place
-from vidssl_cli.errors import noted
 from vidssl_cli.finite import Buffers, Leaving, NotFiniteError, OnNaN, few, problem
 from vidssl_cli.optim import build_optimizer, lr_factor
 from vidssl_cli.precision import DTYPES, training_precision
 from vidssl_cli.progress import TrainingProgress
-from vidssl_cli.signals import Stopped, StopSignals, stopped
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

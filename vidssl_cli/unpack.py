@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import av
 import numpy as np
 
-from vidssl_cli.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.packed import REPAIR
 from vidssl_cli.scale import Scaler, target_size
 from vidssl_cli.videos import Packed, PackedFlow, Video

@@ -27,9 +27,9 @@ from pydantic import (
 )
 
 from vidssl_cli.artefacts import check_note, write_noted
+from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.base.escaping import json_text
 from vidssl_cli.documents import parse_json, read_lines
-from vidssl_cli.errors import DamagedFileError
-from vidssl_cli.escaping import json_text
 from vidssl_cli.roots import HINT, Root
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli import sealed, unpack
 from vidssl_cli.artefacts import MANIFEST, note_of
-from vidssl_cli.errors import DamagedFileError
+from vidssl_cli.base.errors import DamagedFileError
 
 RECIPE = """
 input: {resize: [24, 32], crop: 16, mode: residual}

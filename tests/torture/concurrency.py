@@ -93,8 +93,8 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     """Publish generations whose vectors tell which video they are of, in ever another order."""
     import torch
 
+    from vidssl_cli.base.errors import VidsslError
     from vidssl_cli.embed import Card, Encoder
-    from vidssl_cli.errors import VidsslError
     from vidssl_cli.generations import Facts, Gallery, publish_generation
     from vidssl_cli.locks import locked
     from vidssl_cli.recipe import Evaluation, Input

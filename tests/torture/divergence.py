@@ -122,7 +122,7 @@ def train(method: str, shared: Path, out: Path, *, on_nan: str, resume: bool = F
 
 def failure(method: str, shared: Path, out: Path) -> str:
     """Return what a run says that stops where the loss is not finite."""
-    from vidssl_cli.errors import VidsslError
+    from vidssl_cli.base.errors import VidsslError
 
     try:
         train(method, shared, out, on_nan="stop")

@@ -18,8 +18,8 @@ import psutil
 from torture._footage import KINDS, write
 from torture.bystanders import RECIPE
 from torture.harness import Broken, Case, Facts, Suite
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.batches import Loader
-from vidssl_cli.errors import MediaError
 from vidssl_cli.probe import probe
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import PretrainRecipe

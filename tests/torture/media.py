@@ -14,8 +14,8 @@ import psutil
 from torture._footage import DAMAGE, FRAMES, KINDS, behead, drop, truncate, write
 from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken, Case, Facts, Suite
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.decode import read_planes
-from vidssl_cli.errors import MediaError
 from vidssl_cli.probe import probe
 from vidssl_cli.videos import Video
 

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from vidssl_cli.base.errors import Interrupted, Preempted
+from vidssl_cli.base.signals import StopSignals
 from vidssl_cli.cli import (
     data,
     demo,
@@ -30,8 +32,6 @@ from vidssl_cli.cli import (
     train,
     weights,
 )
-from vidssl_cli.errors import Interrupted, Preempted
-from vidssl_cli.signals import StopSignals
 
 app = typer.Typer(
     name="vidssl",

@@ -60,8 +60,8 @@ def scan(
     as_json: AsJson = False,
 ) -> None:
     """Decode every video once and write what was found to a manifest."""
-    from vidssl_cli.console import emit_json
-    from vidssl_cli.errors import SkippedMediaError, UsageError
+    from vidssl_cli.base.console import emit_json
+    from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
     if out.suffix != ".jsonl" or out.is_dir():
         raise UsageError(f"--out {out} is not a name for a manifest", hint="it ends in .jsonl")
@@ -98,7 +98,7 @@ def scan(
 def _summarise(title: str, videos: Sequence[Video]) -> None:
     from datetime import timedelta
 
-    from vidssl_cli.console import emit_table
+    from vidssl_cli.base.console import emit_table
 
     rows = []
     for split in sorted({video.split for video in videos}, key=str, reverse=True):
@@ -149,8 +149,8 @@ def pack(
     SET is then DATA for every command. Interrupted, packing goes on where it stopped; run again,
     it takes in what is new or has changed.
     """
-    from vidssl_cli.console import emit_json, say
-    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.base.console import emit_json, say
+    from vidssl_cli.base.errors import SkippedMediaError
 
     resize = short_side or _parse_size(size)
 
@@ -217,8 +217,8 @@ def scores(
     Clips whose motion is in one place have high scores. Interrupted, or run again, it keeps what
     FILE has of videos that have not changed.
     """
-    from vidssl_cli.console import emit, emit_json
-    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.base.errors import SkippedMediaError
 
     resize = short_side or _parse_size(size)
 
@@ -250,7 +250,7 @@ def scores(
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    from vidssl_cli.errors import UsageError
+    from vidssl_cli.base.errors import UsageError
 
     match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
     if not match:
@@ -273,7 +273,7 @@ def synth(
     as_json: AsJson = False,
 ) -> None:
     """Make short videos whose classes differ only in motion."""
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.base.console import emit_json
     from vidssl_cli.synth import MOTIONS, VIDEOS, synthesise
 
     motions = list(dict.fromkeys(classes.split(","))) if classes else list(MOTIONS)

@@ -32,7 +32,7 @@ def demo(
     That is: learn, measure, index, search, look. The videos' classes differ only in how they
     move. Takes some minutes on two CPU cores.
     """
-    from vidssl_cli.errors import UsageError
+    from vidssl_cli.base.errors import UsageError
     from vidssl_cli.hooks import EvaluatorOptions
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.recipe_files import load_as, load_options
@@ -44,7 +44,7 @@ def demo(
         )
 
     from vidssl_cli import demo as room
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.base.console import emit_json
 
     evaluator = load_options(EvaluatorOptions, "retrieval", [f"topk={list(room.TOPK)}"])
     story = room.demo(

@@ -47,7 +47,7 @@ def evaluate(
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
-    from vidssl_cli.console import emit_json, warn
+    from vidssl_cli.base.console import emit_json, warn
     from vidssl_cli.corpora import recognise
     from vidssl_cli.embed import Encoder
     from vidssl_cli.evaluate import as_json as report_as_json

@@ -61,8 +61,8 @@ def check(
 
     chosen = load(recipe, overrides or ())
 
+    from vidssl_cli.base.console import emit_json
     from vidssl_cli.check import check as examine
-    from vidssl_cli.console import emit_json
     from vidssl_cli.scan import open_data
 
     videos, broken = open_data(
@@ -95,7 +95,7 @@ def _as_document(finding: Finding) -> dict[str, object]:
 
 
 def _tell(title: str, findings: Sequence[Finding]) -> None:
-    from vidssl_cli.console import emit, emit_table
+    from vidssl_cli.base.console import emit, emit_table
 
     if not findings:
         emit(f"{title}; nothing would hurt")
@@ -131,7 +131,7 @@ def preview(
 
     That is: every clip with its frame numbers, labels and augmentation, as training has them.
     """
-    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.base.errors import SkippedMediaError
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.recipe_files import load_as
 
@@ -139,7 +139,7 @@ def preview(
     chosen = load_as(PretrainRecipe, recipe, [*(overrides or ()), *seeds])
     refuse_existing(out, overwrite)
 
-    from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.preview import preview as draw
     from vidssl_cli.scan import open_data
     from vidssl_cli.videos import training_part

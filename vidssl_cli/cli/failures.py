@@ -13,8 +13,8 @@ from contextlib import nullcontext, suppress
 import typer
 from rich.text import Text
 
-from vidssl_cli import console
-from vidssl_cli.errors import (
+from vidssl_cli.base import console
+from vidssl_cli.base.errors import (
     Interrupted,
     PluginError,
     Preempted,
@@ -23,8 +23,8 @@ from vidssl_cli.errors import (
     VidsslError,
     notes,
 )
-from vidssl_cli.escaping import visible
-from vidssl_cli.signals import Stopped, StopSignals, stopped
+from vidssl_cli.base.escaping import visible
+from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 
 BROKEN_PIPE = 141
 """What a shell reports for a command whose reader has gone away, as `| head` does."""

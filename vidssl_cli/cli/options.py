@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 RecipeName = Annotated[
     str,

@@ -79,8 +79,8 @@ def visualize(
     """
     from dataclasses import asdict
 
-    from vidssl_cli.console import emit, emit_json
-    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.base.errors import SkippedMediaError
     from vidssl_cli.eyes import Settings
     from vidssl_cli.visualize import visualize as draw
 
@@ -129,8 +129,8 @@ def map_(
     """
     from dataclasses import asdict
 
-    from vidssl_cli.console import emit, emit_json
-    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.base.errors import SkippedMediaError
 
     refuse_existing(out, overwrite)
 

@@ -19,7 +19,7 @@ def plugins(as_json: AsJson = False) -> None:
 
     Plugins of other packages are first loaded in a process of their own.
     """
-    from vidssl_cli import console
+    from vidssl_cli.base import console
     from vidssl_cli.registry import find
 
     found = find(tried=True).installed()

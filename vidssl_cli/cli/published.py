@@ -36,7 +36,7 @@ def published(
     """
     from itertools import groupby
 
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.base.console import emit_json
     from vidssl_cli.published import select
 
     found = select(keys or (), method, network, dataset, evaluator)
@@ -61,7 +61,7 @@ def _as_document(row: Row) -> dict[str, Any]:
 
 def _emit(rows: Sequence[Row]) -> None:
     """Print a table of a paper, or what is left of it, for one data set."""
-    from vidssl_cli.console import emit_table
+    from vidssl_cli.base.console import emit_table
 
     first = rows[0]
     table = first.key.rpartition("/")[0]

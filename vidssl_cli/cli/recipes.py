@@ -28,7 +28,7 @@ def list_(as_json: AsJson = False) -> None:
     """
     from itertools import groupby
 
-    from vidssl_cli import console
+    from vidssl_cli.base import console
     from vidssl_cli.recipe_list import OWN, outlines
 
     found = outlines()
@@ -57,7 +57,7 @@ def _as_document(outline: Outline) -> dict[str, Any]:
 def _emit_indented(line: str) -> None:
     from textwrap import wrap
 
-    from vidssl_cli import console
+    from vidssl_cli.base import console
 
     for part in wrap(line, 80, initial_indent=" " * 4, subsequent_indent=" " * 6):
         console.emit(part)
@@ -79,8 +79,9 @@ def show(
 
     What is printed of one recipe is itself a recipe.
     """
-    from vidssl_cli import console, recipe_files
-    from vidssl_cli.errors import UsageError
+    from vidssl_cli import recipe_files
+    from vidssl_cli.base import console
+    from vidssl_cli.base.errors import UsageError
 
     if diff and other is None:
         raise UsageError("--diff takes two recipes", hint="show --diff RECIPE OTHER")
@@ -102,7 +103,8 @@ def show(
 
 def _compare(old: str, new: str, overrides: Sequence[str], as_json: bool) -> None:
     """Print the differences: a table on a terminal, a line for each key elsewhere."""
-    from vidssl_cli import console, recipe_files
+    from vidssl_cli import recipe_files
+    from vidssl_cli.base import console
     from vidssl_cli.recipe_diff import compare
 
     found = compare(recipe_files.load(old), recipe_files.load(new, overrides))
@@ -131,8 +133,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check recipes; name every problem with its place."""
-    from vidssl_cli import console, recipe_files
-    from vidssl_cli.errors import VidsslError
+    from vidssl_cli import recipe_files
+    from vidssl_cli.base import console
+    from vidssl_cli.base.errors import VidsslError
 
     rows: list[dict[str, str]] = []
     failures: list[VidsslError] = []
@@ -166,6 +169,7 @@ def schema(
 
     It covers the installed plugins.
     """
-    from vidssl_cli import console, recipe_files
+    from vidssl_cli import recipe_files
+    from vidssl_cli.base import console
 
     console.emit_json(recipe_files.json_schema(task))

@@ -32,7 +32,7 @@ def runs(
     """
     from datetime import UTC, datetime
 
-    from vidssl_cli.console import emit, emit_json, say
+    from vidssl_cli.base.console import emit, emit_json, say
     from vidssl_cli.run_list import lines, standings
     from vidssl_cli.run_list import sort as in_order
 
@@ -71,8 +71,8 @@ def report(
     writes tables, curves, galleries, recipes and commands into one file for any browser.
     """
     from vidssl_cli import table_formats
-    from vidssl_cli.console import emit, emit_json
-    from vidssl_cli.errors import UsageError
+    from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.base.errors import UsageError
     from vidssl_cli.records import Record
     from vidssl_cli.scoreboard import boards, grouped
 
@@ -110,7 +110,7 @@ def report(
 
 def _runs_at(place: Path) -> list[Path]:
     """Return a run, or the runs in a folder."""
-    from vidssl_cli.errors import UsageError
+    from vidssl_cli.base.errors import UsageError
     from vidssl_cli.records import find_runs
 
     found = list(find_runs([place], models=True))

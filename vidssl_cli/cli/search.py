@@ -73,9 +73,9 @@ def index(
     """
     from dataclasses import asdict
 
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.base.console import emit_json
+    from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.embed import Encoder
-    from vidssl_cli.errors import SkippedMediaError, UsageError
     from vidssl_cli.index import build_index, unchanged_videos
     from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
@@ -147,8 +147,8 @@ def retrieve(
 
     Likeness is cosine similarity of what the network makes of them.
     """
-    from vidssl_cli.console import emit_json, say
-    from vidssl_cli.errors import SkippedMediaError, UsageError
+    from vidssl_cli.base.console import emit_json, say
+    from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.generations import open_index
     from vidssl_cli.retrieve import as_json as answers_as_json
     from vidssl_cli.retrieve import retrieve as carry_out
@@ -181,7 +181,7 @@ def _show_summary(summary: Summary) -> None:
     changes = f"{summary.added} added, {summary.changed} changed"
     if summary.broken:
         changes += f", {len(summary.broken)} left out"
-    from vidssl_cli.console import emit
+    from vidssl_cli.base.console import emit
 
     emit(
         f"{summary.index}: {summary.videos} videos, {summary.clips} clips of "
@@ -190,7 +190,7 @@ def _show_summary(summary: Summary) -> None:
 
 
 def _show_answer(answer: Answer) -> None:
-    from vidssl_cli.console import emit_table, stdout
+    from vidssl_cli.base.console import emit_table, stdout
 
     rows = []
     labelled = any(hit.label for hit in answer.hits)

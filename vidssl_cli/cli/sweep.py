@@ -89,7 +89,7 @@ def sweep(
     members = plan.members(_opener(split, data_root))
     _look_for([data, *([evaluate_on] if evaluate_on else [])], split, data_root)
 
-    from vidssl_cli.console import emit, emit_json
+    from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.locks import locked
 
     lines = [line(member) for member in members if member.commands]
@@ -128,8 +128,8 @@ def _look_for(data: Sequence[str], split: int, data_root: Path | None) -> None:
 
 def _show(out: Path, members: Sequence[Member], statuses: dict[Path, int], as_json: bool) -> None:
     """Print what was measured, and fail if a member did."""
-    from vidssl_cli.console import emit_json
-    from vidssl_cli.errors import VidsslError
+    from vidssl_cli.base.console import emit_json
+    from vidssl_cli.base.errors import VidsslError
     from vidssl_cli.records import Record
     from vidssl_cli.scoreboard import boards, grouped
     from vidssl_cli.table_formats import show

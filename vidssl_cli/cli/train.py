@@ -75,7 +75,7 @@ def pretrain(
 
     from dataclasses import asdict
 
-    from vidssl_cli.console import emit, emit_json, say
+    from vidssl_cli.base.console import emit, emit_json, say
     from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
     from vidssl_cli.rehearsal import show
@@ -129,7 +129,7 @@ def finetune(
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
-    from vidssl_cli.console import emit_json
+    from vidssl_cli.base.console import emit_json
     from vidssl_cli.finetune import finetune as carry_out
     from vidssl_cli.pretrain import Session
     from vidssl_cli.room import require_writable
@@ -149,14 +149,14 @@ def finetune(
 
 
 def _judge(strict: bool, skipped: int) -> None:
-    from vidssl_cli.errors import SkippedMediaError
+    from vidssl_cli.base.errors import SkippedMediaError
 
     SkippedMediaError.judge(strict, skipped, hint="bad_media.jsonl in the run names them")
 
 
 def _show(report: dict[str, Any]) -> None:
+    from vidssl_cli.base.console import emit_table, say
     from vidssl_cli.comparison import show
-    from vidssl_cli.console import emit_table, say
     from vidssl_cli.hooks import Beside
 
     metrics = ("clip_accuracy", "video_accuracy")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 NormMaker = Callable[[int], nn.Module]
 """Channels to a layer that normalises (N, C, T, H, W)."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.hooks import Confusion, Report, Table
 from vidssl_cli.metrics import class_accuracy, mean_class_accuracy
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import Draw
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Look
 from vidssl_plugins.evaluators.fc import train_fc
 from vidssl_plugins.evaluators.settings import settle

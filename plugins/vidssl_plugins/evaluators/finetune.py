@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import Windows
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Crops, Table
 from vidssl_cli.metrics import (
     clip_accuracy,

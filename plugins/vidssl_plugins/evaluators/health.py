@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.hooks import Baseline, Curves, Report, Table
 from vidssl_cli.metrics import cosine_ranking, standardise, unit
 from vidssl_plugins.evaluators.settings import settle

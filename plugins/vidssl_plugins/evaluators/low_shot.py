@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.hooks import Curves, Report, Table
 from vidssl_cli.metrics import standardise
 from vidssl_plugins.evaluators.classes import Classes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

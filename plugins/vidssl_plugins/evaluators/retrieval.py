@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import Windows
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Baseline, Look, Pool, Reading, Report, Table
 from vidssl_plugins.evaluators import retrieval_report as show
 from vidssl_plugins.evaluators.protocols import PROTOCOLS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.metrics import confusion
 from vidssl_plugins.evaluators.classes import class_report
 from vidssl_plugins.evaluators.linear_svm import linear_svm

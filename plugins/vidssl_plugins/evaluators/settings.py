@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import Windows
-from vidssl_cli.errors import UsageError
 from vidssl_cli.hooks import Crops, Look, Reading
 
 if TYPE_CHECKING:

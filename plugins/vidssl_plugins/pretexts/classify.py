@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import nn
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import ABSENT
-from vidssl_cli.errors import UsageError
 from vidssl_plugins.pretexts.mlp import mlp
 from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 from vidssl_plugins.pretexts.classify import masked_cross_entropy
 from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 

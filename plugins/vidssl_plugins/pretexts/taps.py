@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from vidssl_cli.errors import UsageError
+from vidssl_cli.base.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import ClipPlan, Course, Draw, Sampler, Stage
-from vidssl_cli.errors import UsageError
 from vidssl_cli.scores import scores_of
 from vidssl_plugins.samplers.options.curriculum import (
     FixedExponentialPacing,

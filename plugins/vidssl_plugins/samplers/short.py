@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.clips import Draw, Sampler, fitting_stride, known_frames
-from vidssl_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

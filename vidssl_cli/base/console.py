@@ -18,7 +18,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from vidssl_cli.escaping import json_text, visible
+from vidssl_cli.base.escaping import json_text, visible
 
 T = TypeVar("T")
 

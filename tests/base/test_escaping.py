@@ -5,10 +5,10 @@ import json
 import pytest
 import typer
 
-from vidssl_cli import console
+from vidssl_cli.base import console
+from vidssl_cli.base.errors import VidsslError
+from vidssl_cli.base.escaping import escape, json_text, visible
 from vidssl_cli.cli.failures import run
-from vidssl_cli.errors import VidsslError
-from vidssl_cli.escaping import escape, json_text, visible
 from vidssl_cli.pages import write_page
 from vidssl_cli.recipe_files import RecipeError
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from vidssl_cli import signals
-from vidssl_cli.errors import Interrupted, Preempted
-from vidssl_cli.signals import PARENT, WATCHED, Stopped, StopSignals, stopped
+from vidssl_cli.base import signals
+from vidssl_cli.base.errors import Interrupted, Preempted
+from vidssl_cli.base.signals import PARENT, WATCHED, Stopped, StopSignals, stopped
 
 
 def interrupt(*numbers):
@@ -104,7 +104,7 @@ def test_what_nohup_ignores_stays_ignored():
 
 CHILD = """
 import os, signal, sys
-from vidssl_cli.signals import StopSignals, follow_parent
+from vidssl_cli.base.signals import StopSignals, follow_parent
 with StopSignals() as watched:
     follow_parent()
     print(os.getpid(), flush=True)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from vidssl_cli.errors import Interrupted, Preempted, VidsslError
+from vidssl_cli.base.errors import Interrupted, Preempted, VidsslError
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""What everything rests on: errors, escaping, the console, signals."""
