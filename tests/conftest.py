@@ -19,10 +19,10 @@ import hypothesis
 import numpy as np
 import pytest
 
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import sha256
 from vidssl_cli.base.signals import WATCHED
 from vidssl_cli.encode import write_mp4
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.probe import probe
 
 # No test is timed, and every run draws the same examples.
@@ -300,7 +300,7 @@ def make_run():
         known = {"task": "pretrain", "seed": seed, "state": state, "argv": ["vidssl", "pretrain"]}
         known |= {"updated": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2.13.0"}}
         known |= {"files": digests}
-        (folder / "run.json").write_bytes(sealed.render(known | facts))
+        (folder / "run.json").write_bytes(sealed_json.render(known | facts))
         rows = []
         for epoch in range(epochs):
             rows += [{"step": 2 * epoch + step, "epoch": epoch, "loss": 4.0 - epoch / 2 + seed,
@@ -313,7 +313,7 @@ def make_run():
         for number, report in enumerate(reports):
             place = folder / "evaluations" / f"{report['evaluator']}-{number}"
             place.mkdir(parents=True)
-            (place / "report.json").write_bytes(sealed.render(report))
+            (place / "report.json").write_bytes(sealed_json.render(report))
         return folder
 
     return make

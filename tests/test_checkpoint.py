@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import publish
 from vidssl_cli.base.errors import DamagedFileError, NoRoomError
 from vidssl_cli.checkpoint import (
     Progress,
@@ -23,7 +21,9 @@ from vidssl_cli.checkpoint import (
     save,
     tidy,
 )
-from vidssl_cli.drafts import point
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import point
+from vidssl_cli.files.sealed_folder import publish
 
 
 def trained(kind="adamw", seed=0):
@@ -160,7 +160,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_checkpoint_can_be_read_while_its_run_goes_on(gone, tmp_path):
-    (tmp_path / "run.json").write_bytes(sealed.render({"state": "running"}))
+    (tmp_path / "run.json").write_bytes(sealed_json.render({"state": "running"}))
     model, optimizer = trained()
     checkpoints = tmp_path / "checkpoints"
     first = save(checkpoints, model, optimizer, Progress(step=1), best=True)

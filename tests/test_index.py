@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from vidssl_cli import generations as generations_module
-from vidssl_cli import sealed, search
-from vidssl_cli.artefacts import MANIFEST, publish, sha256
+from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli.failures import run
 from vidssl_cli.embed import Encoder
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.locks import locked
+from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
 from vidssl_cli.generations import LEVELS, Index, open_index
 from vidssl_cli.index import build_index, unchanged_videos
-from vidssl_cli.locks import locked
 from vidssl_cli.metrics import standardise
 from vidssl_cli.retrieve import retrieve
 from vidssl_cli.videos import read_manifest
@@ -279,7 +280,7 @@ def test_a_builder_that_was_killed_before_it_could_point_is_made_up_for(
     if before:  # as it was, but for a generation that nobody points to
         digest = sha256(folder / f"generation-{before:06d}" / "manifest.json")
         pointer = {"generation": f"generation-{before:06d}", "manifest": digest}
-        (folder / "CURRENT").write_bytes(sealed.render(pointer))
+        (folder / "CURRENT").write_bytes(sealed_json.render(pointer))
     else:
         (folder / "CURRENT").unlink()
     build_index(encoder, videos[:3], folder)
@@ -299,8 +300,8 @@ def test_what_a_killed_builder_did_not_delete_is_deleted_by_the_next(encoder, vi
 
 
 def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
-    from vidssl_cli.artefacts import MANIFEST, publish
-    from vidssl_cli.drafts import atomic_write
+    from vidssl_cli.files.atomic import atomic_write
+    from vidssl_cli.files.sealed_folder import MANIFEST, publish
 
     folder = tmp_path / "index"
     build_index(encoder, videos[:2], folder)
@@ -315,7 +316,7 @@ def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
     publish(folder / "generation-000002", write)
     digest = sha256(folder / "generation-000002" / MANIFEST)
     pointer = {"generation": "generation-000002", "manifest": digest}
-    atomic_write(folder / "CURRENT", sealed.render(pointer))
+    atomic_write(folder / "CURRENT", sealed_json.render(pointer))
     with pytest.raises(DamagedFileError, match="another version"):
         open_index(folder)
 
@@ -339,8 +340,10 @@ def test_a_generation_with_digests_of_its_own_is_not_the_one_that_was_built(
     generation = open_index(tmp_path / "index").folder
     built = generation.rename(tmp_path / "built")
     publish(generation, lambda into: shutil.copytree(built, into, dirs_exist_ok=True))
-    files = sealed.read(generation / MANIFEST, "")["files"]
-    (generation / MANIFEST).write_bytes(sealed.render({"files": dict(reversed(files.items()))}))
+    files = sealed_json.read(generation / MANIFEST, "")["files"]
+    (generation / MANIFEST).write_bytes(
+        sealed_json.render({"files": dict(reversed(files.items()))})
+    )
     with pytest.raises(DamagedFileError, match="not the one that CURRENT means"):
         open_index(tmp_path / "index")
 

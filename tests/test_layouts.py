@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.files.confine import Root
 from vidssl_cli.layouts import Lists, find_videos
-from vidssl_cli.roots import Root
 
 
 @pytest.fixture

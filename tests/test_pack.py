@@ -29,7 +29,7 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
-from vidssl_cli.locks import locked
+from vidssl_cli.files.locks import locked
 from vidssl_cli.pack import pack
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidssl_cli import sealed
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.files import sealed_json
 from vidssl_cli.recipe_files import load, resolved_yaml
 from vidssl_cli.records import Record
 from vidssl_cli.report import command, write_report
@@ -162,7 +162,7 @@ def test_a_model_stands_beside_runs(two_recipes, made_up_report, toy_encoder, ca
     model = two_recipes / "imported"
     toy_encoder().export(model)
     (model / "evaluations" / "retrieval-1").mkdir(parents=True)
-    report = sealed.render(made_up_report(0.7))
+    report = sealed_json.render(made_up_report(0.7))
     (model / "evaluations" / "retrieval-1" / "report.json").write_bytes(report)
     page = two_recipes / "page.html"
     assert call(app, ["report", str(two_recipes), "--out", str(page), "--markdown"]) == 0
@@ -395,7 +395,7 @@ def test_the_command_writes_what_it_is_asked_for(two_recipes, tmp_path, capfd):
 )
 def test_a_foreign_report_is_refused_by_name(two_recipes, content, capfd):
     path = next(two_recipes.rglob("report.json"))
-    path.write_bytes(sealed.render({"evaluator": "x", "options": {}} | content))
+    path.write_bytes(sealed_json.render({"evaluator": "x", "options": {}} | content))
     assert call(app, ["report", str(two_recipes)]) == 4
     told = capfd.readouterr().err
     assert f"error: {path}: is not a report of `vidssl evaluate`" in told

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vidssl_cli import runs, sealed
-from vidssl_cli.artefacts import verify
+from vidssl_cli import runs
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.records import Record, find_runs
@@ -141,7 +142,7 @@ def test_a_report_of_another_run_is_refused(make_run, made_up_report, tmp_path):
         report = made_up_report(0.2) | {"run": runs.identity(one)}
         place = folder / "evaluations" / "retrieval-1" / "report.json"
         place.parent.mkdir(parents=True)
-        place.write_bytes(sealed.render(report))
+        place.write_bytes(sealed_json.render(report))
     assert len(Record.read(one).evaluations()) == 1
     with pytest.raises(DamagedFileError, match="is of another run"):
         Record.read(other).evaluations()
@@ -176,12 +177,12 @@ def test_a_finetuning_has_its_own_figures(make_run, tmp_path):
     folder = make_run(tmp_path / "tuned", recipe="task: finetune\ntrain: {epochs: 1}\n")
     rows = [{"checkpoint": name, "clip_accuracy": 0.25, "video_accuracy": 0.5}
             for name in ("last", "best")]  # fmt: skip
-    (folder / "report.json").write_bytes(sealed.render({"rows": rows, "chance": 0.1}))
+    (folder / "report.json").write_bytes(sealed_json.render({"rows": rows, "chance": 0.1}))
     (evaluation,) = Record.read(folder).evaluations()
     assert evaluation.figure("run", "video_accuracy") == 0.5
     assert evaluation.chances == {"clip_accuracy": 0.1, "video_accuracy": 0.1}
     assert Record.read(folder).method == "finetune"
-    (folder / "report.json").write_bytes(sealed.render({"rows": []}))
+    (folder / "report.json").write_bytes(sealed_json.render({"rows": []}))
     with pytest.raises(DamagedFileError, match="vidssl finetune"):
         Record.read(folder).evaluations()
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import sha256
 from vidssl_cli.base.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_files import load, load_as, resolved_yaml
 from vidssl_cli.records import Record
@@ -45,7 +45,7 @@ def finish(member, state="finished", step="epoch-0001-step-00000009"):
     (member.run / "recipe.yaml").write_text(resolved_yaml(recipe))
     digests = {"recipe.yaml": sha256(member.run / "recipe.yaml")}
     facts = {"state": state, "seed": member.seed, "files": digests}
-    (member.run / "run.json").write_bytes(sealed.render(facts))
+    (member.run / "run.json").write_bytes(sealed_json.render(facts))
 
 
 def measure(member, evaluator, data=DIGEST, trained="epoch-0001-step-00000009", **options):
@@ -58,7 +58,7 @@ def measure(member, evaluator, data=DIGEST, trained="epoch-0001-step-00000009", 
     folder.mkdir(parents=True)
     report = {"evaluator": evaluator, "options": chosen, "rows": [{"weights": "run", "top1": 0.5}]}
     report |= {"data": data, "checkpoint": "last", "trained": trained}
-    (folder / "report.json").write_bytes(sealed.render(report))
+    (folder / "report.json").write_bytes(sealed_json.render(report))
 
 
 def test_members_are_every_value_with_every_other_seed_after_seed(tmp_path):

@@ -17,11 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli import checkpoint, runs, samples, sealed
-from vidssl_cli.artefacts import note_of
+from vidssl_cli import checkpoint, runs, samples
 from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.clips import Batch
 from vidssl_cli.embed import Encoder
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.train import _split
@@ -495,7 +496,7 @@ def test_a_resumed_run_keeps_the_precision_it_began_with(toy_recipe, toy_videos,
     pretrain(recipe, toy_videos, Session(out, device="cpu"))
     facts = runs.read_facts(out)
     other = {"fp32": "bf16", "bf16": "fp32"}[facts["precision"]]
-    (out / "run.json").write_bytes(sealed.render(facts | {"precision": other}))
+    (out / "run.json").write_bytes(sealed_json.render(facts | {"precision": other}))
     pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))
     assert json.loads((out / "run.json").read_text())["precision"] == other
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from vidssl_cli.base.escaping import escape
-from vidssl_cli.drafts import atomic_write
+from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.hooks import Confusion, Curves
 
 WIDTH, HEIGHT = 480, 300

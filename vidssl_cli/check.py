@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidssl_cli.artefacts import sha256
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
+from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.rate import build_sampler
 from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
 from vidssl_cli.unpack import verify_packed

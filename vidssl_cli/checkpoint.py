@@ -24,12 +24,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidssl_cli.artefacts import discard, held, publish, verify
 from vidssl_cli.base.errors import DamagedFileError, VidsslError
-from vidssl_cli.documents import read_json, understood
-from vidssl_cli.drafts import point, sweep
+from vidssl_cli.files.atomic import point, sweep
+from vidssl_cli.files.disk_space import require_room
+from vidssl_cli.files.sealed_folder import discard, held, publish, verify
+from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.finite import few, not_finite
-from vidssl_cli.room import require_room
 from vidssl_cli.runs import checkpoint_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from torch import nn
 
 from vidssl_cli import augment, runs
-from vidssl_cli.artefacts import MANIFEST, publish
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import DamagedFileError, MediaError, VidsslError
 from vidssl_cli.batches import PREFETCH
@@ -32,6 +31,7 @@ from vidssl_cli.checkpoint import (
 )
 from vidssl_cli.clips import Windows, known_frames
 from vidssl_cli.devices import choose_device, place
+from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.geometry import centre_box, three_boxes
 from vidssl_cli.hooks import BackboneOptions, Reading
 from vidssl_cli.pooling import check_tap, pool_tap

@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from vidssl_cli.room import room_for
+from vidssl_cli.files.disk_space import room_for
 
 
 def write_mp4(

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli import sealed
 from vidssl_cli.base.console import emit_table, say
 from vidssl_cli.charts import draw_all
 from vidssl_cli.comparison import Measured, beside, seen, splits
 from vidssl_cli.comparison import show as show_published
-from vidssl_cli.drafts import atomic_write
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.published import Setting
 from vidssl_cli.runs import REPORT, identity
 from vidssl_cli.study import EncoderStudy, Splits
@@ -73,7 +73,7 @@ def evaluate(
             "trained": encoder.trained,  # the run may have gone on since
             "argv": sys.argv,
         }
-        atomic_write(folder / REPORT, sealed.render(document))
+        atomic_write(folder / REPORT, sealed_json.render(document))
         for picture in draw_all(folder, report.figures):
             say(f"picture: {picture}")
     return report

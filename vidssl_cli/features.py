@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from vidssl_cli.artefacts import publish, sha256, verify
 from vidssl_cli.base.errors import DamagedFileError, MediaError
-from vidssl_cli.documents import understood
+from vidssl_cli.files.sealed_folder import publish, sha256, verify
+from vidssl_cli.files.untrusted_text import understood
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

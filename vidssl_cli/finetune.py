@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from vidssl_cli import sealed
 from vidssl_cli.base.console import say, track
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.checkpoint import load_weights, read_tensors
@@ -18,8 +17,9 @@ from vidssl_cli.clips import Windows
 from vidssl_cli.comparison import Measured, beside, seen
 from vidssl_cli.corpora import NOTHING, recognise
 from vidssl_cli.devices import open_world
-from vidssl_cli.drafts import atomic_write
 from vidssl_cli.embed import Encoder, refuse
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.hooks import Reading
 from vidssl_cli.metrics import (
     class_accuracy,
@@ -150,7 +150,7 @@ def finetune(
             }
             if world.leads:
                 document = report | {"run": identity(run.folder)}
-                atomic_write(run.folder / REPORT, sealed.render(document))
+                atomic_write(run.folder / REPORT, sealed_json.render(document))
     return report
 
 

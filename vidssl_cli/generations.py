@@ -31,13 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from vidssl_cli import sealed, search
-from vidssl_cli.artefacts import MANIFEST, discard, held, publish, sha256, verify
+from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.documents import understood
-from vidssl_cli.drafts import atomic_write, sweep
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write, sweep
+from vidssl_cli.files.disk_space import require_room
+from vidssl_cli.files.sealed_folder import MANIFEST, discard, held, publish, sha256, verify
+from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.recipe import Evaluation, Section
-from vidssl_cli.room import require_room
 from vidssl_cli.videos import Video, read_manifest, write_manifest
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: En
     clips, dimension = gallery.features.shape
     publish(folder / name, write, size=_size(len(gallery.videos), clips, dimension, encoder))
     pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
-    atomic_write(folder / POINTER, sealed.render(pointer))
+    atomic_write(folder / POINTER, sealed_json.render(pointer))
     tidy(folder)
     return folder / name
 
@@ -309,7 +310,7 @@ def _read_pointer(folder: Path) -> tuple[str, str]:
             hint="give the folder that --out named in `vidssl index`",
         )
     with understood(path):
-        pointer = sealed.read(path, _HINT)
+        pointer = sealed_json.read(path, _HINT)
         name: str = pointer["generation"]
         digest: str = pointer["manifest"]
         known = _NAME.fullmatch(name)

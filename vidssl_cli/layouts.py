@@ -16,9 +16,9 @@ from typing import Any
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.documents import read_json, read_lines
+from vidssl_cli.files.confine import HINT, Root
+from vidssl_cli.files.untrusted_text import read_json, read_lines
 from vidssl_cli.packed import is_packed_set, read_set
-from vidssl_cli.roots import HINT, Root
 from vidssl_cli.videos import Video, read_manifest
 
 SUFFIXES = (

@@ -15,18 +15,18 @@ from typing import Any
 
 import av
 
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import note_of, sha256
 from vidssl_cli.base.console import say, track, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.decode import stream_planes
-from vidssl_cli.drafts import atomic_write, sweep
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write, sweep
+from vidssl_cli.files.disk_space import require_room
+from vidssl_cli.files.locks import locked
+from vidssl_cli.files.sealed_folder import note_of, sha256
 from vidssl_cli.flow import opencv
-from vidssl_cli.locks import locked
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
 from vidssl_cli.parts import number_of, write_parts
 from vidssl_cli.pieces import Format, Settings
-from vidssl_cli.room import require_room
 from vidssl_cli.unpack import digest_of
 from vidssl_cli.videos import FlowMethod, Packed, Video, digest, read_manifest, write_manifest
 
@@ -171,7 +171,7 @@ def _describe(out: Path, settings: Settings, rows: Sequence[Video] | None) -> No
     if settings.flow:
         about["made_by"]["opencv"] = opencv().__version__
     about["made_by"] |= {name: av.library_versions[name] for name in ("libavcodec", "libswscale")}
-    atomic_write(out / ABOUT, sealed.render(about))
+    atomic_write(out / ABOUT, sealed_json.render(about))
 
 
 def _delete_unused(out: Path, rows: Sequence[Video]) -> None:

@@ -17,11 +17,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import sha256
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.documents import understood
-from vidssl_cli.roots import HINT, Root
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.confine import HINT, Root
+from vidssl_cli.files.sealed_folder import sha256
+from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.videos import Video, read_manifest
 
 ABOUT = "pack.json"
@@ -44,7 +44,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     path = folder / ABOUT
     with understood(path):
-        about = sealed.read(path, REPAIR)
+        about = sealed_json.read(path, REPAIR)
         about["settings"], about["videos"]  # fail here if there are none
     return about
 

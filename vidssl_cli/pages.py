@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 
 from vidssl_cli.base.escaping import escape
-from vidssl_cli.drafts import atomic_write
+from vidssl_cli.files.atomic import atomic_write
 
 
 def write_page(

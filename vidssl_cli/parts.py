@@ -16,7 +16,7 @@ from threading import Event
 
 from vidssl_cli.base.console import track, warn
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.drafts import replacing
+from vidssl_cli.files.atomic import replacing
 from vidssl_cli.pieces import Settings, write_video
 from vidssl_cli.videos import Video, write_manifest
 

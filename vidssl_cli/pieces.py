@@ -14,10 +14,10 @@ from typing import IO, Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.artefacts import sha256
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.decode import stamp, stream_planes
 from vidssl_cli.encode import JpegEncoder
+from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.flow import FlowEstimator, grey
 from vidssl_cli.scale import target_size
 from vidssl_cli.unpack import OFFSET, encode_flow

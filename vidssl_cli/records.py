@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from vidssl_cli import artefacts, located, runs, sealed
+from vidssl_cli import located, runs
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.documents import read_json, understood
+from vidssl_cli.files import sealed_folder, sealed_json
+from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
 
 _FIGURES: Mapping[str, TypeAdapter[Any]] = {
@@ -159,7 +160,7 @@ class Record:
 
     @classmethod
     def _of_model(cls, folder: Path) -> Record:
-        path = artefacts.intact(folder, runs.CARD)
+        path = sealed_folder.intact(folder, runs.CARD)
         with understood(path):
             card = read_json(path)
             recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
@@ -231,7 +232,7 @@ class Record:
     def _tuned(self, path: Path) -> Evaluation:
         """Read what `vidssl finetune` measured at its end."""
         try:
-            found = sealed.read(path, _HINT)
+            found = sealed_json.read(path, _HINT)
             last = next(row for row in found["rows"] if row["checkpoint"] == "last")
             metrics = ("clip_accuracy", "video_accuracy")
             return Evaluation(
@@ -282,7 +283,7 @@ def read_evaluation(path: Path) -> Evaluation:
         DamagedFileError: It is damaged, or is something else.
     """
     try:
-        return Evaluation.model_validate(sealed.read(path, _AGAIN))
+        return Evaluation.model_validate(sealed_json.read(path, _AGAIN))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))

@@ -30,15 +30,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import sha256
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.documents import parse_json, read_lines, understood
-from vidssl_cli.drafts import atomic_write
-from vidssl_cli.locks import LOCK, is_locked, locked
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write
+from vidssl_cli.files.disk_space import room_for
+from vidssl_cli.files.locks import LOCK, is_locked, locked
+from vidssl_cli.files.sealed_folder import sha256
+from vidssl_cli.files.untrusted_text import parse_json, read_lines, understood
 from vidssl_cli.recipe_files import resolved_yaml
-from vidssl_cli.room import room_for
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -125,7 +125,7 @@ class Run:
         """Record how the run stands: running, finished, preempted, interrupted or failed."""
         self.facts.pop("reason", None)  # that of an earlier session
         self.facts |= {"state": state, "updated": _now(), **facts}
-        atomic_write(self.folder / FACTS, sealed.render(self.facts))
+        atomic_write(self.folder / FACTS, sealed_json.render(self.facts))
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         path, line = self.folder / name, json.dumps(row) + "\n"
@@ -292,7 +292,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
             where=str(folder),
             hint="give the folder that --out named in `vidssl pretrain` or `vidssl finetune`",
         )
-    facts = sealed.read(path, _RESTORE)
+    facts = sealed_json.read(path, _RESTORE)
     if not isinstance(facts.get("state"), str):
         raise DamagedFileError("is not what vidssl writes", where=str(path), hint=_RESTORE)
     return facts

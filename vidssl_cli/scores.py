@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli.artefacts import check_note, sha256, write_noted
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.base.escaping import json_text
-from vidssl_cli.documents import parse_json, read_lines
+from vidssl_cli.files.sealed_folder import check_note, sha256, write_noted
+from vidssl_cli.files.untrusted_text import parse_json, read_lines
 from vidssl_cli.videos import Video
 
 

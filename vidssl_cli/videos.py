@@ -26,11 +26,11 @@ from pydantic import (
     ValidationError,
 )
 
-from vidssl_cli.artefacts import check_note, write_noted
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.base.escaping import json_text
-from vidssl_cli.documents import parse_json, read_lines
-from vidssl_cli.roots import HINT, Root
+from vidssl_cli.files.confine import HINT, Root
+from vidssl_cli.files.sealed_folder import check_note, write_noted
+from vidssl_cli.files.untrusted_text import parse_json, read_lines
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -17,9 +17,10 @@ from unittest import mock
 
 from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
-from vidssl_cli import sealed, unpack
-from vidssl_cli.artefacts import MANIFEST, note_of
+from vidssl_cli import unpack
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.sealed_folder import MANIFEST, note_of
 
 RECIPE = """
 input: {resize: [24, 32], crop: 16, mode: residual}
@@ -280,13 +281,13 @@ def _texts(content: bytes) -> set[bytes]:
 
 def _forge(manifest: Path, draw: random.Random) -> Damage:
     """Leave a file out of a manifest, or give it another digest, and seal the manifest again."""
-    document = sealed.read(manifest, "")
+    document = sealed_json.read(manifest, "")
     name = next(name for name in document["files"] if name in ("model.safetensors", "rows.json"))
     if draw.random() < 0.5:
         del document["files"][name]
     else:
         document["files"][name]["sha256"] = draw.randbytes(32).hex()
-    manifest.write_bytes(sealed.render(document))
+    manifest.write_bytes(sealed_json.render(document))
     return Damage("a forged manifest", [manifest, manifest.parent / name])
 
 

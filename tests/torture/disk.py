@@ -23,7 +23,7 @@ from typing import Any
 
 from torture._media import write_media
 from torture.harness import Broken, Case, Facts, Suite
-from vidssl_cli.artefacts import sha256
+from vidssl_cli.files.sealed_folder import sha256
 
 DISK = 48 << 20
 """Bytes of the small disk."""
@@ -154,7 +154,7 @@ def _full(name: str, shared: Path, disk: Disk, draws: random.Random) -> Facts:
         raise Broken(f"nothing said how much is needed: {told}")
     disk.make_room()
     if name == "midway":
-        from vidssl_cli.artefacts import verify
+        from vidssl_cli.files.sealed_folder import verify
 
         verify((out / "checkpoints" / "last").resolve())
     if litter := [str(path) for path in disk.place.rglob(".tmp-*")]:

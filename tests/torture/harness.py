@@ -23,7 +23,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from vidssl_cli.artefacts import sha256
+from vidssl_cli.files.sealed_folder import sha256
 
 Facts = Mapping[str, Any]
 """What a case measured, for the report: anything that JSON can hold."""

@@ -23,8 +23,8 @@ import numpy as np
 
 from torture._watched import Ended, run
 from torture.harness import Broken, Case, Facts, Suite
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import write_noted
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.sealed_folder import write_noted
 
 SECONDS, MEGABYTES = 2, 512
 
@@ -197,7 +197,7 @@ def _array(value: np.ndarray[Any, Any]) -> bytes:
 
 def _forged(folder: Path, changes: dict[str, bytes]) -> None:
     """Replace files of a published folder, with their digests."""
-    from vidssl_cli.artefacts import publish
+    from vidssl_cli.files.sealed_folder import publish
 
     files = {
         path.relative_to(folder): path.read_bytes()
@@ -246,7 +246,7 @@ def a_card_names_code(shared: Path, folder: Path) -> Sequence[str]:
 
 def _index(shared: Path, folder: Path, changes: dict[str, bytes]) -> Sequence[str]:
     """Replace files of an index, with all digests."""
-    from vidssl_cli.artefacts import MANIFEST, sha256
+    from vidssl_cli.files.sealed_folder import MANIFEST, sha256
 
     shutil.copytree(shared / "index", folder / "index")
     generation = next((folder / "index").glob("generation-*"))
@@ -258,7 +258,7 @@ def _index(shared: Path, folder: Path, changes: dict[str, bytes]) -> Sequence[st
 
 
 def _point(folder: Path, pointer: dict[str, str]) -> None:
-    (folder / "index" / "CURRENT").write_bytes(sealed.render(pointer))
+    (folder / "index" / "CURRENT").write_bytes(sealed_json.render(pointer))
 
 
 def _claiming(shape: tuple[int, ...]) -> bytes:
@@ -312,9 +312,9 @@ def an_index_that_points_out_of_its_folder(shared: Path, folder: Path) -> Sequen
 def a_manifest_of_a_model_names_files_elsewhere(shared: Path, folder: Path) -> Sequence[str]:
     shutil.copytree(shared / "model", folder / "model")
     path = folder / "model" / "manifest.json"
-    files = sealed.read(path, "")["files"]
+    files = sealed_json.read(path, "")["files"]
     files["../model.json"] = files["model.json"]
-    path.write_bytes(sealed.render({"files": files}))
+    path.write_bytes(sealed_json.render({"files": files}))
     return ["index", "model", "--data", str(shared / "videos"), "--out", "out"]
 
 
@@ -510,12 +510,12 @@ def _packed(shared: Path, folder: Path, name: str, link: bool) -> Sequence[str]:
     table = folder / "set" / "videos.jsonl"
     table.write_text(table.read_text().replace(f'"{part.name}"', f'"{name or part.name}"'))
     about = folder / "set" / "pack.json"
-    document = sealed.read(about, "")
+    document = sealed_json.read(about, "")
     write_noted(table, table.read_bytes())
     document["videos"] = hashlib.sha256(table.read_bytes()).hexdigest()
     if name:
         document["parts"] = {}
-    about.write_bytes(sealed.render(document))
+    about.write_bytes(sealed_json.render(document))
     return ["data", "check", "small/pace", "--data", "set"]
 
 
@@ -782,7 +782,7 @@ def _write_run(place: Path, name: str, number: int) -> None:
         "reason": name,
     }
     facts |= {"argv": ["vidssl", "pretrain", name], "versions": {name: name}, "git": name}
-    (place / "run.json").write_bytes(sealed.render(facts))
+    (place / "run.json").write_bytes(sealed_json.render(facts))
     (place / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 1.0, name: 0.5}) + "\n")
     (place / "bad_media.jsonl").write_text(json.dumps({"path": name, "reason": name}) + "\n")
     report = {
@@ -801,7 +801,7 @@ def _write_run(place: Path, name: str, number: int) -> None:
         "published": [{"source": name, "name": name, "figures": {name: 0.9}, "differs": [name]}],
     }  # fmt: skip
     (place / "evaluations" / "x").mkdir(parents=True)
-    (place / "evaluations" / "x" / "report.json").write_bytes(sealed.render(report))
+    (place / "evaluations" / "x" / "report.json").write_bytes(sealed_json.render(report))
 
 
 def _chart_names(case: Case) -> None:

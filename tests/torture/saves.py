@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torture._commands import die_before, forks
 from torture.harness import Broken, Case, Facts, Suite
-from vidssl_cli.artefacts import verify
+from vidssl_cli.files.sealed_folder import verify
 
 if TYPE_CHECKING:
     from torch import nn

@@ -402,7 +402,7 @@ def _ends_well(
 
 def _on_disk(started: Started, sent: float) -> tuple[float, int]:
     """Return the seconds from the signal to the last checkpoint, and its step."""
-    from vidssl_cli.artefacts import verify
+    from vidssl_cli.files.sealed_folder import verify
 
     last = started.out / "checkpoints" / "last"
     if not last.exists():

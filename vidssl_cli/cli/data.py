@@ -71,7 +71,7 @@ def scan(
             hint="choose another name",
         )
 
-    from vidssl_cli.room import require_writable
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.scan import open_data
     from vidssl_cli.videos import write_manifest
 
@@ -154,8 +154,8 @@ def pack(
 
     resize = short_side or _parse_size(size)
 
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.pack import pack as make
-    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
 
     require_writable(out)
@@ -222,7 +222,7 @@ def scores(
 
     resize = short_side or _parse_size(size)
 
-    from vidssl_cli.room import require_writable
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.scan import open_data
     from vidssl_cli.scoring import Scoring, score_videos
 

@@ -53,8 +53,8 @@ def evaluate(
     from vidssl_cli.evaluate import as_json as report_as_json
     from vidssl_cli.evaluate import evaluate as carry_out
     from vidssl_cli.evaluate import folder_of, show
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.published import rows
-    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
 
     require_writable(out or run)

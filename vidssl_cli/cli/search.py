@@ -76,8 +76,8 @@ def index(
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.embed import Encoder
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.index import build_index, unchanged_videos
-    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
 
     require_writable(out)
@@ -149,10 +149,10 @@ def retrieve(
     """
     from vidssl_cli.base.console import emit_json, say
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.generations import open_index
     from vidssl_cli.retrieve import as_json as answers_as_json
     from vidssl_cli.retrieve import retrieve as carry_out
-    from vidssl_cli.room import require_writable
 
     if page:
         if page.suffix != ".html":  # it may be the query, which a page would take the place of

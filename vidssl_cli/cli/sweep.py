@@ -90,7 +90,7 @@ def sweep(
     _look_for([data, *([evaluate_on] if evaluate_on else [])], split, data_root)
 
     from vidssl_cli.base.console import emit, emit_json
-    from vidssl_cli.locks import locked
+    from vidssl_cli.files.locks import locked
 
     lines = [line(member) for member in members if member.commands]
     if printed:
@@ -119,8 +119,8 @@ def _opener(split: int, data_root: Path | None) -> Callable[[str], Sequence[Vide
 
 def _look_for(data: Sequence[str], split: int, data_root: Path | None) -> None:
     """Refuse DATA in which there is nothing, before any member does."""
+    from vidssl_cli.files.confine import Root
     from vidssl_cli.layouts import Lists, find_videos
-    from vidssl_cli.roots import Root
 
     for source in data:
         find_videos(source, Lists(split), Root(data_root) if data_root else None)

@@ -76,10 +76,10 @@ def pretrain(
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit, emit_json, say
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
     from vidssl_cli.rehearsal import show
-    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
     from vidssl_cli.videos import training_part
 
@@ -130,9 +130,9 @@ def finetune(
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
     from vidssl_cli.base.console import emit_json
+    from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.finetune import finetune as carry_out
     from vidssl_cli.pretrain import Session
-    from vidssl_cli.room import require_writable
     from vidssl_cli.scan import open_data
 
     require_writable(out)

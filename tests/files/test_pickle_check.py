@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import torch
 
-from vidssl_cli.pickles import check_weights
+from vidssl_cli.files.pickle_check import check_weights
 
 
 class Calls:

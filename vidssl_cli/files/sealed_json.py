@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.documents import parse_json, read_bounded, understood
+from vidssl_cli.files.untrusted_text import parse_json, read_bounded, understood
 
 
 def render(document: Mapping[str, Any]) -> bytes:

@@ -18,8 +18,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from vidssl_cli.locks import LOCK, flock, make_folder
-from vidssl_cli.room import no_room, require_room, why_full
+from vidssl_cli.files.disk_space import no_room, require_room, why_full
+from vidssl_cli.files.locks import LOCK, flock, make_folder
 
 _OLD = "old"
 """Folder of a draft for what is about to be replaced."""

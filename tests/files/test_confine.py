@@ -7,8 +7,8 @@ import json
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.files.confine import Root
 from vidssl_cli.layouts import find_videos
-from vidssl_cli.roots import Root
 from vidssl_cli.videos import read_manifest
 
 

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from vidssl_cli import sealed
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.documents import require_regular, understood
-from vidssl_cli.drafts import atomic_write, draft, hidden_folder, replace_folder, sync_folder
-from vidssl_cli.locks import flock
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write, draft, hidden_folder, replace_folder, sync_folder
+from vidssl_cli.files.locks import flock
+from vidssl_cli.files.untrusted_text import require_regular, understood
 
 MANIFEST = "manifest.json"
 _HINT = "restore the folder from a copy, or make it again"
@@ -163,7 +163,7 @@ def _seal(folder: Path) -> None:
         if path.is_file():
             name = path.relative_to(folder).as_posix()
             files[name] = {"size": path.stat().st_size, "sha256": sha256(path)}
-    (folder / MANIFEST).write_bytes(sealed.render({"files": files}))
+    (folder / MANIFEST).write_bytes(sealed_json.render({"files": files}))
     mode = (folder / MANIFEST).stat().st_mode
     for name in files:
         (folder / name).chmod(mode)  # safetensors hides its files from everybody else
@@ -195,7 +195,7 @@ def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, tuple[int, 
             hint=_HINT,
         )
     with understood(path):
-        rows = sealed.read(path, _HINT)["files"].items()
+        rows = sealed_json.read(path, _HINT)["files"].items()
         files = {name: (int(row["size"]), str(row["sha256"])) for name, row in rows}
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:

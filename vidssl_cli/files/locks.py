@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vidssl_cli.base.errors import VidsslError
-from vidssl_cli.room import room_for
+from vidssl_cli.files.disk_space import room_for
 
 LOCK = ".lock"
 """File in a folder that its writer locks."""

@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from vidssl_cli import documents
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.documents import parse_json, read_json, read_lines, understood
+from vidssl_cli.files import untrusted_text
+from vidssl_cli.files.untrusted_text import parse_json, read_json, read_lines, understood
 
 
 def test_plain_json_is_read(tmp_path):
@@ -42,7 +42,7 @@ def test_a_file_of_any_size_is_refused_at_once(tmp_path):
 
 
 def test_lines_are_numbered_and_need_not_be_utf_8(tmp_path, monkeypatch):
-    monkeypatch.setattr(documents, "LONGEST", 4)
+    monkeypatch.setattr(untrusted_text, "LONGEST", 4)
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbfabc\n\xff\n\n1234")
     lines = [(1, "abc\n"), (2, "\udcff\n"), (3, "\n"), (4, "1234")]
     assert list(read_lines(tmp_path / "a")) == lines

@@ -3,21 +3,21 @@ import os
 
 import pytest
 
-from vidssl_cli import sealed
-from vidssl_cli.artefacts import held
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.sealed_folder import held
 
 DOCUMENT = {"state": "finished", "nested": {"sha256": "mine", "list": [1, 2.5, None, "é"]}}
 
 
 @pytest.fixture
 def path(tmp_path):
-    (tmp_path / "it.json").write_bytes(sealed.render(DOCUMENT))
+    (tmp_path / "it.json").write_bytes(sealed_json.render(DOCUMENT))
     return tmp_path / "it.json"
 
 
 def test_a_sealed_document_reads_back_and_is_plain_json(path):
-    assert sealed.read(path, "") == DOCUMENT
+    assert sealed_json.read(path, "") == DOCUMENT
     plain = json.loads(path.read_bytes())
     assert len(plain.pop("sha256")) == 64
     assert plain == DOCUMENT
@@ -32,13 +32,13 @@ def test_every_flipped_cut_or_added_byte_is_refused_before_it_is_parsed(path, mo
     for content in damaged:
         path.write_bytes(content)
         with pytest.raises(DamagedFileError, match=r"SHA-256 of its content is [0-9a-f]{64}"):
-            sealed.read(path, "")
+            sealed_json.read(path, "")
 
 
 def test_a_pipe_keeps_nobody_waiting(tmp_path):
     os.mkfifo(tmp_path / "it.json")
     with pytest.raises(DamagedFileError, match="not a regular file"):
-        sealed.read(tmp_path / "it.json", "")
+        sealed_json.read(tmp_path / "it.json", "")
     os.mkfifo(tmp_path / "manifest.json")
     with pytest.raises(DamagedFileError, match="not a regular file"), held(tmp_path):
         pass
@@ -46,5 +46,5 @@ def test_a_pipe_keeps_nobody_waiting(tmp_path):
 
 def test_a_missing_document_is_damage(tmp_path):
     with pytest.raises(DamagedFileError, match="missing") as caught:
-        sealed.read(tmp_path / "none.json", "make it again")
+        sealed_json.read(tmp_path / "none.json", "make it again")
     assert caught.value.hint == "make it again"

@@ -1,0 +1,1 @@
+"""Durable, checked files: written whole, verified before they are read."""
