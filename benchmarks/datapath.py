@@ -41,7 +41,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from vidssl_cli import augment
-from vidssl_cli.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.memory import keep_freed_memory
@@ -50,7 +51,6 @@ from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Augment, Colour, Input
 from vidssl_cli.samples import decode_views
 from vidssl_cli.scan import open_data
-from vidssl_cli.videos import Video
 
 Pictures = NDArray[np.uint8]
 FRAMES, SIZE, CROP = 16, (128, 171), 112

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from vidssl_cli.batches import PREFETCH, Loader
-from vidssl_cli.clips import Batch
+from vidssl_cli.contract.clips import Batch
 from vidssl_cli.devices import choose_device, open_world, place
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer

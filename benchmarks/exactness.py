@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 from vidssl_cli.base.console import track
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.decode import stream_planes
 from vidssl_cli.scan import open_data
-from vidssl_cli.videos import Video
 
 
 def checksums(video: Video, frames: Sequence[int]) -> Iterator[int]:

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from vidssl_cli import recipe
+from vidssl_cli.contract.registry import BASES, registry
 from vidssl_cli.recipe_files import KINDS
-from vidssl_cli.registry import BASES, registry
 from vidssl_plugins.backbones.hooks import TGN, BatchNorm
 from vidssl_plugins.evaluators.fc_options import FC
 from vidssl_plugins.samplers.options.curriculum import (

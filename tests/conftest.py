@@ -268,7 +268,7 @@ def toy_encoder():
 @pytest.fixture
 def scored(toy_videos, tmp_path):
     """Return a function that writes a file of scores of the first toy videos, one list for each."""
-    from vidssl_cli.scores import identify, write_scores
+    from vidssl_cli.contract.scores import identify, write_scores
 
     def write(*scores, settings=None):
         rows = [

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.contract.registry import offered
 from vidssl_cli.convolution import PrePadded, pad_short_clips
-from vidssl_cli.registry import offered
 
 NONE = {"name": "none"}
 TGN = {"name": "tgn"}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidssl_cli.charts import COLOURS, confusion, curves, draw_all
-from vidssl_cli.hooks import Confusion, Curves, Neighbours
+from vidssl_cli.contract.reports import Confusion, Curves, Neighbours
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = """</svg><script>alert(1)</script>"'& x"""

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Batch
-from vidssl_cli.hooks import PretextContext
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity
 from vidssl_plugins.pretexts.hooks import SameContext, SamePace
 

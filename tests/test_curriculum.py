@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from vidssl_cli.base.errors import Preempted, UsageError
 from vidssl_cli.batches import Loader
-from vidssl_cli.clips import Course
+from vidssl_cli.contract.clips import Course
 from vidssl_cli.optim import lr_factor
 from vidssl_cli.order import Order
 from vidssl_cli.pretrain import Session, pretrain

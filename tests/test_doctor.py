@@ -11,7 +11,7 @@ import pytest
 
 from vidssl_cli import doctor
 from vidssl_cli.cli import app, failures
-from vidssl_cli.registry import Registry
+from vidssl_cli.contract.registry import Registry
 
 
 def checks(name):

@@ -11,11 +11,12 @@ import pytest
 from vidssl_cli import baselines
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.charts import curves
+from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.reports import Curves, Report
 from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import as_json, evaluate, show
 from vidssl_cli.features import Shelf
 from vidssl_cli.held_out import own_task
-from vidssl_cli.hooks import Curves, EvaluatorOptions, Report
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Corpus, PretrainRecipe

@@ -11,9 +11,9 @@ import json, sys
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
-from vidssl_cli.clips import Batch
+from vidssl_cli.contract.clips import Batch
 from vidssl_cli.devices import join
-from vidssl_cli.hooks import PretextContext
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
 
 class Learner(torch.nn.Module):

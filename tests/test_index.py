@@ -16,15 +16,15 @@ from vidssl_cli import generations as generations_module
 from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli.failures import run
+from vidssl_cli.contract.metrics import standardise
+from vidssl_cli.contract.videos import read_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
 from vidssl_cli.generations import LEVELS, Index, open_index
 from vidssl_cli.index import build_index, unchanged_videos
-from vidssl_cli.metrics import standardise
 from vidssl_cli.retrieve import retrieve
-from vidssl_cli.videos import read_manifest
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from vidssl_cli.clips import Batch
-from vidssl_cli.hooks import PretextContext
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.bank import Queue
 from vidssl_plugins.pretexts.hooks import Instance, SameContext
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import ClipPlan, Draw, Sampler, Stage
+from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, Stage
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.order import Order
-from vidssl_cli.videos import Video
 
 
 class Staged(Sampler):

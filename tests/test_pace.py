@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vidssl_cli.clips import Draw
-from vidssl_cli.videos import Video
+from vidssl_cli.contract.clips import Draw
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.samplers.hooks import Pace
 from vidssl_plugins.samplers.pace import pace_frames, pace_span
 

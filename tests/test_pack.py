@@ -27,6 +27,7 @@ from vidssl_cli.base.errors import (
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.contract.videos import digest, write_manifest
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.files.locks import locked
@@ -35,7 +36,6 @@ from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
 from vidssl_cli.recipe import Augment, Input, PretrainRecipe
 from vidssl_cli.scan import open_data
-from vidssl_cli.videos import digest, write_manifest
 from vidssl_plugins.samplers.hooks import Pace
 
 SIZE = (24, 32)
@@ -189,7 +189,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from vidssl_cli import pack, parts
-from vidssl_cli.videos import read_manifest
+from vidssl_cli.contract.videos import read_manifest
 parts.PART_FRAMES = 1
 original = parts.write_video
 def slow(video, file, path, *more):

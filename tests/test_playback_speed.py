@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Batch, Draw
-from vidssl_cli.hooks import PretextContext
-from vidssl_cli.videos import Video
+from vidssl_cli.contract.clips import Batch, Draw
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.pretexts.hooks import Order
 from vidssl_plugins.pretexts.order import all_orders
 from vidssl_plugins.samplers.hooks import ClipOrder, PlaybackSpeed

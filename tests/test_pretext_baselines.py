@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Draw
-from vidssl_cli.videos import Video
+from vidssl_cli.contract.clips import Draw
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.samplers.hooks import ArrowOfTime, Rotation, ShuffleAndLearn, Speediness
 from vidssl_plugins.samplers.shuffle_and_learn import shuffled
 from vidssl_plugins.samplers.speediness import skipping

@@ -13,10 +13,10 @@ from vidssl_cli import corpora, published, recipe_files
 from vidssl_cli.base.errors import RecipeError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.contract.registry import offered, registry
 from vidssl_cli.corpora import datasets
 from vidssl_cli.published import rows, select
 from vidssl_cli.recipe_files import load
-from vidssl_cli.registry import offered, registry
 
 EVALUATORS = {
     *("finetune", "linear", "svm", "knn", "retrieval", "pretext"),

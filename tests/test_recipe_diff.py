@@ -12,10 +12,10 @@ import pytest
 from vidssl_cli import recipe_list
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.contract.registry import registry
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.recipe_diff import ABSENT, Difference, compare
 from vidssl_cli.recipe_files import document, load, names
-from vidssl_cli.registry import registry
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from vidssl_cli import recipe_files, recipe_list
 from vidssl_cli.base.errors import RecipeError, UsageError
-from vidssl_cli.hooks import EvaluatorOptions
+from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.registry import offered
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
-from vidssl_cli.registry import offered
 
 GOOD = """\
 backbone: {name: r3d, depth: 10}

@@ -11,9 +11,9 @@ import pytest
 from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.contract.metrics import cosine_ranking
 from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
-from vidssl_cli.metrics import cosine_ranking
 from vidssl_cli.retrieve import retrieve
 
 

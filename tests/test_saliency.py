@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from vidssl_cli.registry import offered
+from vidssl_cli.contract.registry import offered
 from vidssl_cli.saliency import (
     energy,
     guided_gradient,

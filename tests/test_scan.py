@@ -11,8 +11,8 @@ from vidssl_cli import scan as module
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.contract.videos import Video, read_manifest, write_manifest
 from vidssl_cli.scan import open_data
-from vidssl_cli.videos import Video, read_manifest, write_manifest
 
 
 @pytest.fixture

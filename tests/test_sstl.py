@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vidssl_cli.clips import Batch, Draw
-from vidssl_cli.hooks import PretextContext
-from vidssl_cli.videos import Video
+from vidssl_cli.contract.clips import Batch, Draw
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.pretexts.bank import TemporalBank, update_rates
 from vidssl_plugins.pretexts.hooks import SSTL as Pretext
 from vidssl_plugins.samplers.hooks import SSTL as Sampler

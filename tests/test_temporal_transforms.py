@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import ABSENT, Batch, Draw
-from vidssl_cli.hooks import PretextContext
-from vidssl_cli.videos import Video
+from vidssl_cli.contract.clips import ABSENT, Batch, Draw
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.pretexts.hooks import TemporalTransforms as Pretext
 from vidssl_plugins.samplers.hooks import TemporalTransforms as Sampler
 from vidssl_plugins.samplers.temporal_transforms import periodic, warped

@@ -19,14 +19,14 @@ from safetensors.torch import load_file
 
 from vidssl_cli import checkpoint, runs, samples
 from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
-from vidssl_cli.clips import Batch
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.videos import write_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.train import _split
-from vidssl_cli.videos import write_manifest
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidssl_cli.clips import Draw, Windows, known_frames, uniform_starts
-from vidssl_cli.videos import Video
+from vidssl_cli.contract.clips import Draw, Windows, known_frames, uniform_starts
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.samplers.hooks import Uniform
 
 

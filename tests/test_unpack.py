@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.contract.videos import Packed, PackedFlow, Video
 from vidssl_cli.encode import JpegEncoder
 from vidssl_cli.unpack import OFFSET, read_packed, read_packed_flow
-from vidssl_cli.videos import Packed, PackedFlow, Video
 
 SIZE = (32, 48)
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.videos import Video, digest, read_manifest, write_manifest
+from vidssl_cli.contract.videos import Video, digest, read_manifest, write_manifest
 
 FULL = {
     "label": "wave",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.clips import ClipPlan, Draw, Key, View
+    from vidssl_cli.contract.clips import ClipPlan, Draw, Key, View
     from vidssl_cli.recipe import Augment, Input
 
 

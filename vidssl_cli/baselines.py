@@ -15,8 +15,8 @@ from vidssl_cli.decode import read_frames
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Baseline
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.study import Baseline
+    from vidssl_cli.contract.videos import Video
 
 
 def colour(frames: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
-from vidssl_cli.clips import ClipPlan, known_frames
+from vidssl_cli.contract.clips import ClipPlan, known_frames
 from vidssl_cli.flow import check_flow
 from vidssl_cli.order import Order
 from vidssl_cli.samples import Maker
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Batch, Draw, Sampler
-    from vidssl_cli.hooks import Stream
+    from vidssl_cli.contract.clips import Batch, Draw, Sampler
+    from vidssl_cli.contract.hooks import Stream
+    from vidssl_cli.contract.videos import FlowMethod, Video
     from vidssl_cli.recipe import Augment, Input
     from vidssl_cli.samples import Sample
-    from vidssl_cli.videos import FlowMethod, Video
 
 PREFETCH = 3
 """Batches that are decoded ahead of the one that is augmented, which is ahead of the one in use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from vidssl_cli.base.errors import PluginError, VidsslError, notes
-from vidssl_cli.registry import registry
+from vidssl_cli.contract.registry import registry
 
 OURS = {"vidssl_cli", "vidssl_plugins"}
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from textwrap import wrap
 
 from vidssl_cli.base.escaping import escape
+from vidssl_cli.contract.reports import Confusion, Curves
 from vidssl_cli.files.atomic import atomic_write
-from vidssl_cli.hooks import Confusion, Curves
 
 WIDTH, HEIGHT = 480, 300
 """Units of a drawing. Text has 13 of them, and so is still read where 480 shrink to 360 pixels."""

@@ -12,8 +12,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vidssl_cli.base.console import emit, emit_table
+from vidssl_cli.contract.hooks import BackboneOptions
+from vidssl_cli.contract.reports import Beside
 from vidssl_cli.corpora import NOTHING
-from vidssl_cli.hooks import BackboneOptions, Beside
 from vidssl_cli.published import Row, rows, under
 from vidssl_cli.recipe import Corpus
 

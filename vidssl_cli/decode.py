@@ -27,10 +27,10 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideData
 
 from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.limits import PIXELS, limit, raised_by
 from vidssl_cli.scale import Scaler, target_size
 from vidssl_cli.unpack import read_packed
-from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -12,22 +12,23 @@ import numpy as np
 
 from vidssl_cli.base.console import emit_table, say, stdout
 from vidssl_cli.baselines import describe
+from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
+from vidssl_cli.contract.videos import write_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.gallery import write_answers
 from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
-from vidssl_cli.metrics import cosine_ranking, standardise, topk_hits
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.retrieve import retrieve
 from vidssl_cli.synth import SIDE, synthesise
-from vidssl_cli.videos import write_manifest
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Baseline, EvaluatorOptions
+    from vidssl_cli.contract.hooks import EvaluatorOptions
+    from vidssl_cli.contract.study import Baseline
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.retrieve import Answer
-    from vidssl_cli.videos import Video
 
 TOPK = (1, 5, 10)
 HAND_MADE: Sequence[Baseline] = ("colour", "motion_energy")

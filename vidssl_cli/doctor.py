@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from vidssl_cli.contract.registry import BASES, registry
 from vidssl_cli.hardware import cpu_flags
-from vidssl_cli.registry import BASES, registry
 
 ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 """Modules that no run gets by without."""

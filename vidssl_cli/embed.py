@@ -29,24 +29,26 @@ from vidssl_cli.checkpoint import (
     read_tensors,
     write_tensors,
 )
-from vidssl_cli.clips import Windows, known_frames
+from vidssl_cli.contract.clips import Windows, known_frames
+from vidssl_cli.contract.hooks import BackboneOptions
+from vidssl_cli.contract.registry import Offered
+from vidssl_cli.contract.study import Reading
 from vidssl_cli.devices import choose_device, place
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.geometry import centre_box, three_boxes
-from vidssl_cli.hooks import BackboneOptions, Reading
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import at_rate, frame_rate, stored_frames
 from vidssl_cli.recipe import Corpus, Evaluation, Input, Section
-from vidssl_cli.registry import Offered
 from vidssl_cli.samples import decode_views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.hooks import Backbone, Crops
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.hooks import Backbone
+    from vidssl_cli.contract.study import Crops
+    from vidssl_cli.contract.videos import Video
 
 Moment = tuple[float, float]
 """Start and end of a part of a video, in seconds."""

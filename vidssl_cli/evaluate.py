@@ -14,21 +14,19 @@ from vidssl_cli.base.console import emit_table, say
 from vidssl_cli.charts import draw_all
 from vidssl_cli.comparison import Measured, beside, seen, splits
 from vidssl_cli.comparison import show as show_published
+from vidssl_cli.contract.videos import digest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.published import Setting
 from vidssl_cli.runs import REPORT, identity
 from vidssl_cli.study import EncoderStudy, Splits
-from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
+    from vidssl_cli.contract.hooks import EvaluatorOptions
+    from vidssl_cli.contract.reports import Report
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.embed import Card, Encoder
-    from vidssl_cli.hooks import (
-        EvaluatorOptions,
-        Report,
-    )
     from vidssl_cli.recipe import Corpus
-    from vidssl_cli.videos import Video
 
 
 def evaluate(

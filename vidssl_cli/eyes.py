@@ -27,7 +27,7 @@ from vidssl_cli.recipe_files import load
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
 
 Method = Literal["attention", "guided_backprop"]
 

@@ -25,7 +25,7 @@ from vidssl_cli.files.untrusted_text import understood
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
 
 _HINT = "delete it; what was in it is computed again"
 _KEY, _ROWS, _VALUES = "key.json", "rows.json", "values.safetensors"

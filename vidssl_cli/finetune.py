@@ -13,15 +13,9 @@ import torch
 from vidssl_cli.base.console import say, track
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.checkpoint import load_weights, read_tensors
-from vidssl_cli.clips import Windows
 from vidssl_cli.comparison import Measured, beside, seen
-from vidssl_cli.corpora import NOTHING, recognise
-from vidssl_cli.devices import open_world
-from vidssl_cli.embed import Encoder, refuse
-from vidssl_cli.files import sealed_json
-from vidssl_cli.files.atomic import atomic_write
-from vidssl_cli.hooks import Reading
-from vidssl_cli.metrics import (
+from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.metrics import (
     class_accuracy,
     clip_accuracy,
     confusion,
@@ -29,6 +23,12 @@ from vidssl_cli.metrics import (
     video_accuracy,
     video_classes,
 )
+from vidssl_cli.contract.study import Reading
+from vidssl_cli.corpora import NOTHING, recognise
+from vidssl_cli.devices import open_world
+from vidssl_cli.embed import Encoder, refuse
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.pretrain import Session, build_loader, recorded, usable
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.base.errors import MediaError
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.embed import Card
     from vidssl_cli.recipe import ClassifierEvaluation, FinetuneRecipe
-    from vidssl_cli.videos import Video
 
 
 def finetune(

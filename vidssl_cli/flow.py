@@ -19,7 +19,7 @@ from vidssl_cli.unpack import FLOW_SCALE, read_packed_flow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.videos import FlowMethod, Video
+    from vidssl_cli.contract.videos import FlowMethod, Video
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 

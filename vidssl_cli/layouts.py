@@ -16,10 +16,10 @@ from typing import Any
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.contract.videos import Video, read_manifest
 from vidssl_cli.files.confine import HINT, Root
 from vidssl_cli.files.untrusted_text import read_json, read_lines
 from vidssl_cli.packed import is_packed_set, read_set
-from vidssl_cli.videos import Video, read_manifest
 
 SUFFIXES = (
     *(".3g2", ".3gp", ".asf", ".avi", ".avif", ".dv", ".flv", ".gif", ".h264", ".hevc", ".ivf"),

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.clips import known_frames
-from vidssl_cli.hooks import Classified, Confusion, Look, OwnTask, Reading
+from vidssl_cli.contract.clips import known_frames
+from vidssl_cli.contract.reports import Confusion, OwnTask
+from vidssl_cli.contract.study import Classified, Look, Reading
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.recipe import Evaluation
-from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Windows
-    from vidssl_cli.hooks import Baseline, Crops, Embedding
+    from vidssl_cli.contract.clips import Windows
+    from vidssl_cli.contract.study import Baseline, Crops, Embedding
 
 TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
 

@@ -25,8 +25,8 @@ from vidssl_cli.plane import Projection, lay_out
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.generations import Index
-    from vidssl_cli.videos import Video
 
 MOST = 20_000
 """Points on a page; of larger indexes a sample is drawn, evenly from all classes."""

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidssl_cli.base.errors import PluginError
-from vidssl_cli.hooks import PretextContext
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.pooling import check_tap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Batch
-    from vidssl_cli.hooks import Backbone
+    from vidssl_cli.contract.clips import Batch
+    from vidssl_cli.contract.hooks import Backbone
     from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
 

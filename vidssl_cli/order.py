@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Course, Draw, Stage
+from vidssl_cli.contract.clips import Course, Draw, Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Sampler
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.clips import Sampler
+    from vidssl_cli.contract.videos import Video
 
 
 class Order:

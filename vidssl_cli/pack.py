@@ -17,6 +17,14 @@ import av
 
 from vidssl_cli.base.console import say, track, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.contract.videos import (
+    FlowMethod,
+    Packed,
+    Video,
+    digest,
+    read_manifest,
+    write_manifest,
+)
 from vidssl_cli.decode import stream_planes
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write, sweep
@@ -28,7 +36,6 @@ from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_abo
 from vidssl_cli.parts import number_of, write_parts
 from vidssl_cli.pieces import Format, Settings
 from vidssl_cli.unpack import digest_of
-from vidssl_cli.videos import FlowMethod, Packed, Video, digest, read_manifest, write_manifest
 
 QUALITY = 5
 """Quantiser of the JPEGs, from 2 (best) to 31. UCF101's files at 128x171 become 1.3 times their

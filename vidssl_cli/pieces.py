@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import MediaError
+from vidssl_cli.contract.videos import FlowMethod, Packed, PackedFlow, Video
 from vidssl_cli.decode import stamp, stream_planes
 from vidssl_cli.encode import JpegEncoder
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.flow import FlowEstimator, grey
 from vidssl_cli.scale import target_size
 from vidssl_cli.unpack import OFFSET, encode_flow
-from vidssl_cli.videos import FlowMethod, Packed, PackedFlow, Video
 
 Format = Literal["compact", "raw"]
 

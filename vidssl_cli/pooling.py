@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vidssl_cli.hooks import Pool
+    from vidssl_cli.contract.study import Pool
 
 _KERNELS = {"maxpool122": (1, 2, 2), "maxpool222": (2, 2, 2)}
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vidssl_cli import runs, videos
+from vidssl_cli import runs
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.batches import Loader
 from vidssl_cli.blame import blamed
+from vidssl_cli.contract import videos
 from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import Card
@@ -30,9 +31,9 @@ from vidssl_cli.train import fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Sampler
+    from vidssl_cli.contract.clips import Sampler
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.recipe import FinetuneRecipe, Input
-    from vidssl_cli.videos import Video
 
 LARGE = 2**28
 """Bytes of a pretext's memory that are worth telling."""

@@ -20,7 +20,7 @@ import torch
 from vidssl_cli.augment import prepare
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.escaping import escape
-from vidssl_cli.clips import ABSENT
+from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.devices import World
 from vidssl_cli.encode import encode_png
 from vidssl_cli.pages import data_url, write_page
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
     from vidssl_cli.base.errors import MediaError
     from vidssl_cli.batches import Loader
-    from vidssl_cli.hooks import Options, SamplerOptions
+    from vidssl_cli.contract.hooks import Options, SamplerOptions
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.recipe import Input, PretrainRecipe
     from vidssl_cli.samples import Sample
-    from vidssl_cli.videos import Video
 
     Label = NDArray[np.int64] | NDArray[np.float32] | np.int64 | np.float32
     """Of a view, or of the video."""

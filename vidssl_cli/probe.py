@@ -22,6 +22,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.containers import check_container
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.decode import (
     WORTH_A_SEEK,
     decode_from,
@@ -32,7 +33,6 @@ from vidssl_cli.decode import (
     undamaged,
 )
 from vidssl_cli.limits import FRAMES, HOURS, limit, raised_by
-from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -15,11 +15,11 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from vidssl_cli.base.errors import PluginError, UsageError
+from vidssl_cli.contract.registry import registry
 from vidssl_cli.corpora import DATASETS
 from vidssl_cli.recipe import Section
 from vidssl_cli.recipe_files import read_model, tolerated
 from vidssl_cli.recipe_problems import nearest
-from vidssl_cli.registry import registry
 
 
 class Setting(Section):

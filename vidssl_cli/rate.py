@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.clips import ClipPlan, Course, Draw, Sampler, Stage, known_frames
+from vidssl_cli.contract.clips import ClipPlan, Course, Draw, Sampler, Stage, known_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import SamplerOptions
+    from vidssl_cli.contract.hooks import SamplerOptions
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.recipe import Input
-    from vidssl_cli.videos import Video
 
 CUSTOMARY = 25.0
 """Frames per second of a file that does not say."""

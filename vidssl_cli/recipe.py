@@ -20,17 +20,16 @@ from pydantic import (
     model_validator,
 )
 
-from vidssl_cli.hooks import (
+from vidssl_cli.contract.hooks import (
     BackboneOptions,
-    Crops,
-    Pool,
     PretextOptions,
     SamplerOptions,
     Stream,
     ascending,
 )
-from vidssl_cli.registry import Offered
-from vidssl_cli.videos import FlowMethod, Video
+from vidssl_cli.contract.registry import Offered
+from vidssl_cli.contract.study import Crops, Pool
+from vidssl_cli.contract.videos import FlowMethod, Video
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Colour3 = tuple[float, float, float]

@@ -18,11 +18,11 @@ import vidssl_cli
 from vidssl_cli import located
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import PluginError, RecipeError, UsageError
-from vidssl_cli.entries import OURS
-from vidssl_cli.hooks import Options
+from vidssl_cli.contract.entry_points import OURS
+from vidssl_cli.contract.hooks import Options
+from vidssl_cli.contract.registry import BASES, offered, registry
 from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe, Recipe
 from vidssl_cli.recipe_problems import any_of, describe, names_unknown_plugin, nearest
-from vidssl_cli.registry import BASES, offered, registry
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 OptionsT = TypeVar("OptionsT", bound=Options)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vidssl_cli import located
+from vidssl_cli.contract.registry import registry
 from vidssl_cli.recipe_files import names, shipped
-from vidssl_cli.registry import registry
 
 OWN = "vidssl"
 

@@ -18,9 +18,9 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationE
 
 from vidssl_cli import located, runs
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.contract.reports import Confusion, Curves, Neighbours, Table
 from vidssl_cli.files import sealed_folder, sealed_json
 from vidssl_cli.files.untrusted_text import read_json, understood
-from vidssl_cli.hooks import Confusion, Curves, Neighbours, Table
 
 _FIGURES: Mapping[str, TypeAdapter[Any]] = {
     kind.__name__.lower(): TypeAdapter(kind) for kind in (Curves, Confusion, Neighbours)

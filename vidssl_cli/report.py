@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from vidssl_cli import charts
 from vidssl_cli.base.escaping import escape
-from vidssl_cli.hooks import Confusion, Curves
+from vidssl_cli.contract.reports import Confusion, Curves
 from vidssl_cli.neighbours import galleries
 from vidssl_cli.pages import details, table, write_page
 from vidssl_cli.report_recipes import recipes

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vidssl_cli import augment
-from vidssl_cli.clips import Batch, ClipPlan, Draw
+from vidssl_cli.contract.clips import Batch, ClipPlan, Draw
 from vidssl_cli.decode import read_planes
 from vidssl_cli.flow import flow_of_views
 from vidssl_cli.streams import cut_flow, cut_pixels
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.hooks import Stream
+    from vidssl_cli.contract.hooks import Stream
+    from vidssl_cli.contract.videos import FlowMethod, Video
     from vidssl_cli.recipe import Augment, Input
-    from vidssl_cli.videos import FlowMethod, Video
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidssl_cli.augment import Parameters
-    from vidssl_cli.clips import View
+    from vidssl_cli.contract.clips import View
     from vidssl_cli.recipe import Input
 
 LARGEST = 128

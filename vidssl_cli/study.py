@@ -1,4 +1,4 @@
-"""What evaluators work on: videos, and what a network says of them; `vidssl_cli.hooks.Study`."""
+"""What evaluators work on: videos, and what a network says of them; `vidssl_cli.contract.study.Study`."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ import numpy as np
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.baselines import BASELINES, describe
+from vidssl_cli.contract.study import Classified, Look, Reading
+from vidssl_cli.contract.videos import training_part
 from vidssl_cli.embed import refuse
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
-from vidssl_cli.hooks import Classified, Look, Reading
 from vidssl_cli.precision import inference_precision
 from vidssl_cli.rate import stored_frames
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load_as
 from vidssl_cli.runs import FACTS
 from vidssl_cli.transfer import Source, finetuned
-from vidssl_cli.videos import training_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.clips import Windows
+    from vidssl_cli.contract.clips import Windows
+    from vidssl_cli.contract.reports import OwnTask
+    from vidssl_cli.contract.study import Baseline, Crops, Embedding
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.embed import Encoder
-    from vidssl_cli.hooks import Baseline, Crops, Embedding, OwnTask
-    from vidssl_cli.videos import Video
 
 CALIBRATION_VIDEOS = 64
 """Training videos whose clips set the norms' statistics of the network with random weights."""
@@ -49,7 +50,7 @@ Splits = Callable[[int], Sequence["Video"]]
 
 
 class EncoderStudy:
-    """What an evaluator works on; see `vidssl_cli.hooks.Study`."""
+    """What an evaluator works on; see `vidssl_cli.contract.study.Study`."""
 
     weights: Sequence[str] = ("run", "random")
 

@@ -20,15 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidssl_cli.clips import ABSENT, Batch, ClipPlan, Course, Draw
+from vidssl_cli.contract.clips import ABSENT, Batch, ClipPlan, Course, Draw
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.finite import Buffers
-from vidssl_cli.hooks import PretextContext
 from vidssl_cli.made_up import MadeUpStudy
-from vidssl_cli.videos import Video
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Sampler
-    from vidssl_cli.hooks import (
+    from vidssl_cli.contract.clips import Sampler
+    from vidssl_cli.contract.hooks import (
         Backbone,
         BackboneOptions,
         EvaluatorOptions,

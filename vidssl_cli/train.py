@@ -19,7 +19,7 @@ from vidssl_cli import checkpoint
 from vidssl_cli.base.errors import noted
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.checkpoint import Progress
-from vidssl_cli.clips import Batch
+from vidssl_cli.contract.clips import Batch
 from vidssl_cli.devices import place
 from vidssl_cli.finite import Buffers, Leaving, NotFiniteError, OnNaN, few, problem
 from vidssl_cli.optim import build_optimizer, lr_factor

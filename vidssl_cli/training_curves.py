@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from vidssl_cli.hooks import Curves
+from vidssl_cli.contract.reports import Curves
 
 if TYPE_CHECKING:
     from vidssl_cli.records import Record

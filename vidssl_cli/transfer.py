@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
+from vidssl_cli.contract.videos import digest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.finetune import finetune
 from vidssl_cli.model import FinetuneLearner
@@ -16,12 +17,11 @@ from vidssl_cli.pretrain import Session
 from vidssl_cli.recipe import FinetuneRecipe
 from vidssl_cli.recipe_files import load
 from vidssl_cli.runs import FACTS, RECIPE, intact, read_facts
-from vidssl_cli.videos import digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import av
 import numpy as np
 
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.contract.videos import Packed, PackedFlow, Video
 from vidssl_cli.packed import REPAIR
 from vidssl_cli.scale import Scaler, target_size
-from vidssl_cli.videos import Packed, PackedFlow, Video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

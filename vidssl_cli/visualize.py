@@ -19,7 +19,7 @@ from vidssl_cli import augment, heat, pages
 from vidssl_cli.base.console import track, warn
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.base.escaping import escape
-from vidssl_cli.clips import Windows
+from vidssl_cli.contract.clips import Windows
 from vidssl_cli.embed import Encoder
 from vidssl_cli.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.eyes import Settings, open_eyes

@@ -22,7 +22,7 @@ from typing import Any
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
     ["vidssl_cli.cli", "vidssl_cli.finetune", "vidssl_cli.evaluate", "vidssl_cli.index",
-     "vidssl_cli.pack", "vidssl_cli.registry", "cv2", "faiss"]
+     "vidssl_cli.pack", "vidssl_cli.contract.registry", "cv2", "faiss"]
 )  # fmt: skip
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod"}

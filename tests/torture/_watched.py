@@ -74,7 +74,7 @@ def _carry_out(arguments: list[str], folder: Path) -> None:
     for room in _ROOMS:
         import_module(f"vidssl_cli.{room}")
     from vidssl_cli.cli import app, failures
-    from vidssl_cli.registry import registry
+    from vidssl_cli.contract.registry import registry
 
     registry()
     os.chdir(folder)

@@ -43,8 +43,8 @@ EPOCHS, STEPS, BATCH, VIDEOS = 2, 10, 4, 8
 def prepare(shared: Path) -> None:
     """Make a few short videos, and tell their facts."""
     from torture._media import write_noise
+    from vidssl_cli.contract.videos import write_manifest
     from vidssl_cli.probe import probe
-    from vidssl_cli.videos import write_manifest
 
     for number in range(VIDEOS):
         write_noise(shared / f"{number}.mp4", number)
@@ -94,9 +94,9 @@ class Cut(Exception):
 
 def train(method: str, shared: Path, out: Path, *, on_nan: str, resume: bool = False) -> None:
     """Train a toy network by a method; a checkpoint is written after every step."""
+    from vidssl_cli.contract.videos import read_manifest
     from vidssl_cli.pretrain import Session, pretrain
     from vidssl_cli.recipe import PretrainRecipe
-    from vidssl_cli.videos import read_manifest
 
     sampler, pretexts = METHODS[method]
     recipe = PretrainRecipe.model_validate(

@@ -683,7 +683,7 @@ def still(said: str, what: str) -> None:
 
 def _nasty_videos(shared: Path, folder: Path) -> Path:
     """Write a manifest of copies of a video under all names, in classes of all names."""
-    from vidssl_cli.videos import read_manifest, write_manifest
+    from vidssl_cli.contract.videos import read_manifest, write_manifest
 
     (video, *_) = read_manifest(shared / "facts.jsonl")
     videos = []
@@ -807,7 +807,7 @@ def _write_run(place: Path, name: str, number: int) -> None:
 def _chart_names(case: Case) -> None:
     """Draw charts of all names: each must be well-formed and do nothing."""
     from vidssl_cli.charts import draw_all
-    from vidssl_cli.hooks import Confusion, Curves
+    from vidssl_cli.contract.reports import Confusion, Curves
 
     for name in NASTY:
         lines = {name: [(0.0, 1.0), (1.0, 2.0)], "other": [(0.0, 2.0), (1.0, 1.0)]}

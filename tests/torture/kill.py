@@ -17,11 +17,11 @@ from torture._commands import Command, operations_of, start
 from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli import runs
+from vidssl_cli.contract.scores import identify, write_scores
+from vidssl_cli.contract.videos import write_manifest
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.probe import probe
-from vidssl_cli.scores import identify, write_scores
-from vidssl_cli.videos import write_manifest
 
 LAUNCHER = 30
 """Seconds after which torchrun kills the processes that one of theirs has left behind."""

@@ -15,9 +15,9 @@ from torture._footage import DAMAGE, FRAMES, KINDS, behead, drop, truncate, writ
 from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.base.errors import MediaError
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.decode import read_planes
 from vidssl_cli.probe import probe
-from vidssl_cli.videos import Video
 
 SECONDS = 10
 MEMORY = 256 << 20

@@ -19,7 +19,7 @@ from torture.harness import Broken, Case, Facts, Suite
 HOOKS = """
 from pathlib import Path
 from typing import Literal
-from vidssl_cli.hooks import *
+from vidssl_cli.contract.hooks import *
 
 class Mine(SamplerOptions):
     name: Literal["mine"]
@@ -165,8 +165,8 @@ print("OUTCOMES " + json.dumps(outcomes))
 
 FRAIL = """
 from typing import Literal
-from vidssl_cli.clips import Sampler
-from vidssl_cli.hooks import *
+from vidssl_cli.contract.clips import Sampler
+from vidssl_cli.contract.hooks import *
 
 class Frail(SamplerOptions):
     name: Literal["frail"]

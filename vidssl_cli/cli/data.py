@@ -13,7 +13,7 @@ import typer
 from vidssl_cli.cli.options import AsJson, DataRoot, Split, Strict
 
 if TYPE_CHECKING:
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
 
 data = typer.Typer(no_args_is_help=True, help="Scan, check, look at, pack and make videos.")
 
@@ -71,9 +71,9 @@ def scan(
             hint="choose another name",
         )
 
+    from vidssl_cli.contract.videos import write_manifest
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.scan import open_data
-    from vidssl_cli.videos import write_manifest
 
     require_writable(out)
     videos, broken = open_data(

@@ -33,7 +33,7 @@ def demo(
     move. Takes some minutes on two CPU cores.
     """
     from vidssl_cli.base.errors import UsageError
-    from vidssl_cli.hooks import EvaluatorOptions
+    from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.recipe_files import load_as, load_options
 

@@ -42,7 +42,7 @@ def evaluate(
     data set stand beside it, with what differs. The run keeps the report, for
     `vidssl report`, and what the network said of the videos, so that no protocol asks it twice.
     """
-    from vidssl_cli.hooks import EvaluatorOptions
+    from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.recipe_files import load_options
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())

@@ -140,9 +140,9 @@ def preview(
     refuse_existing(out, overwrite)
 
     from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.contract.videos import training_part
     from vidssl_cli.preview import preview as draw
     from vidssl_cli.scan import open_data
-    from vidssl_cli.videos import training_part
 
     found, broken = open_data(source, split=split, root=data_root)
     place = {"epoch": epoch, "step": step}

@@ -59,7 +59,7 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
         # Wherever they stand: people add them to the end of the command that has just failed.
         plain = [argument for argument in arguments if argument not in RESCUE]
         if NO_PLUGINS in arguments:
-            from vidssl_cli.entries import DISABLE, OTHERS
+            from vidssl_cli.contract.entry_points import DISABLE, OTHERS
 
             os.environ[DISABLE] = OTHERS
         results = console.only_results() if "--json" in arguments else nullcontext()
@@ -147,7 +147,7 @@ def _lacks_memory(error: BaseException) -> bool:
 
 
 def _blamed(error: BaseException) -> PluginError | None:
-    if "vidssl_cli.registry" not in sys.modules:  # no plugin was ever loaded
+    if "vidssl_cli.contract.registry" not in sys.modules:  # no plugin was ever loaded
         return None
     from vidssl_cli.blame import blamed
 

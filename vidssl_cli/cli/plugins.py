@@ -20,7 +20,7 @@ def plugins(as_json: AsJson = False) -> None:
     Plugins of other packages are first loaded in a process of their own.
     """
     from vidssl_cli.base import console
-    from vidssl_cli.registry import find
+    from vidssl_cli.contract.registry import find
 
     found = find(tried=True).installed()
     if as_json:

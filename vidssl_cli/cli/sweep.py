@@ -11,8 +11,8 @@ import typer
 from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split
 
 if TYPE_CHECKING:
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.sweep import Member
-    from vidssl_cli.videos import Video
 
 
 def register(app: typer.Typer) -> None:

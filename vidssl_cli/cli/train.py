@@ -76,12 +76,12 @@ def pretrain(
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit, emit_json, say
+    from vidssl_cli.contract.videos import training_part
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
     from vidssl_cli.rehearsal import show
     from vidssl_cli.scan import open_data
-    from vidssl_cli.videos import training_part
 
     if not dry_run:
         require_writable(out)
@@ -157,7 +157,7 @@ def _judge(strict: bool, skipped: int) -> None:
 def _show(report: dict[str, Any]) -> None:
     from vidssl_cli.base.console import emit_table, say
     from vidssl_cli.comparison import show
-    from vidssl_cli.hooks import Beside
+    from vidssl_cli.contract.reports import Beside
 
     metrics = ("clip_accuracy", "video_accuracy")
     rows: list[list[object]] = [

@@ -9,12 +9,12 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames
+from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View, known_frames
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Batch
-    from vidssl_cli.hooks import PretextContext
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.clips import Batch
+    from vidssl_cli.contract.hooks import PretextContext
+    from vidssl_cli.contract.videos import Video
     from vidssl_example.hooks import FreezeSampler
 
 

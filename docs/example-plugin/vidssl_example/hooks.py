@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from vidssl_cli.hooks import PretextContext, PretextOptions, SamplerOptions, hookimpl
+from vidssl_cli.contract.hooks import PretextContext, PretextOptions, SamplerOptions, hookimpl
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Sampler
-    from vidssl_cli.hooks import Pretext
+    from vidssl_cli.contract.clips import Sampler
+    from vidssl_cli.contract.hooks import Pretext
 
 
 class FreezeSampler(SamplerOptions):

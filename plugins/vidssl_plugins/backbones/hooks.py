@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from vidssl_cli.hooks import BackboneOptions, Options, PublicWeights, hookimpl
+from vidssl_cli.contract.hooks import BackboneOptions, Options, PublicWeights, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from vidssl_cli.hooks import Backbone
+    from vidssl_cli.contract.hooks import Backbone
 
 
 class BatchNorm(Options):

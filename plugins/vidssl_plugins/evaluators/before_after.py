@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.hooks import Report
+from vidssl_cli.contract.reports import Report
 from vidssl_plugins.evaluators.examples import TimeTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.hooks_motion import BeforeAfter
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.hooks import Confusion, Report, Table
-from vidssl_cli.metrics import class_accuracy, mean_class_accuracy
+from vidssl_cli.contract.metrics import class_accuracy, mean_class_accuracy
+from vidssl_cli.contract.reports import Confusion, Report, Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.study import Study
+    from vidssl_cli.contract.videos import Video
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.metrics import cosine_ranking, unit
+from vidssl_cli.contract.metrics import cosine_ranking, unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

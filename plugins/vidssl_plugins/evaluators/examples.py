@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Draw
-from vidssl_cli.hooks import Look
+from vidssl_cli.contract.clips import Draw
+from vidssl_cli.contract.study import Look
 from vidssl_plugins.evaluators.fc import train_fc
 from vidssl_plugins.evaluators.settings import settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.hooks_motion import Probe
 
     Plan = Callable[[int, np.random.Generator], tuple[NDArray[np.int64], NDArray[np.int64]]]

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Windows
-from vidssl_cli.hooks import Crops, Table
-from vidssl_cli.metrics import (
+from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.metrics import (
     clip_accuracy,
     clip_classes,
     confusion,
@@ -19,12 +18,15 @@ from vidssl_cli.metrics import (
     video_accuracy,
     video_classes,
 )
+from vidssl_cli.contract.reports import Table
+from vidssl_cli.contract.study import Crops
 from vidssl_plugins.evaluators.classes import Classes, class_report
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Classified, Report, Study
+    from vidssl_cli.contract.reports import Report
+    from vidssl_cli.contract.study import Classified, Study
     from vidssl_plugins.evaluators.hooks_supervised import Finetune
 
 

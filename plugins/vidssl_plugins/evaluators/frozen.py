@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.hooks import Report
-from vidssl_cli.metrics import confusion, standardise
+from vidssl_cli.contract.metrics import confusion, standardise
+from vidssl_cli.contract.reports import Report
 from vidssl_plugins.evaluators.classes import Classes, class_report
 from vidssl_plugins.evaluators.classifiers import nearest, svm
 from vidssl_plugins.evaluators.settings import settle
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import EvaluatorOptions, Study
+    from vidssl_cli.contract.hooks import EvaluatorOptions
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.classifiers import Classifier
     from vidssl_plugins.evaluators.hooks_supervised import KNN, SVM
 

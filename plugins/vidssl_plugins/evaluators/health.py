@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.hooks import Baseline, Curves, Report, Table
-from vidssl_cli.metrics import cosine_ranking, standardise, unit
+from vidssl_cli.contract.metrics import cosine_ranking, standardise, unit
+from vidssl_cli.contract.reports import Curves, Report, Table
+from vidssl_cli.contract.study import Baseline
 from vidssl_plugins.evaluators.settings import settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.study import Study
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.evaluators.hooks_retrieval import Health
 
     Floats = NDArray[np.floating[Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidssl_cli.hooks import EvaluatorOptions, hookimpl
+from vidssl_cli.contract.hooks import EvaluatorOptions, hookimpl
 from vidssl_plugins.evaluators.hooks_datasets import Scene, Similarity
 from vidssl_plugins.evaluators.hooks_motion import BeforeAfter, Still, Sync
 from vidssl_plugins.evaluators.hooks_retrieval import Health, Pretext, Retrieval

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from vidssl_cli.hooks import EvaluatorOptions, Pool
+from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.study import Pool
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Evaluator
+    from vidssl_cli.contract.hooks import Evaluator
 
 
 class Scene(EvaluatorOptions):

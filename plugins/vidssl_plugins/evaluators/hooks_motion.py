@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from vidssl_cli.hooks import EvaluatorOptions, Pool
+from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.study import Pool
 from vidssl_plugins.evaluators.fc_options import FC
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Evaluator
+    from vidssl_cli.contract.hooks import Evaluator
 
 
 class Probe(EvaluatorOptions):

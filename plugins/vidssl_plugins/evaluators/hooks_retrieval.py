@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, field_validator
 
-from vidssl_cli.hooks import Crops, EvaluatorOptions, Pool
+from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.study import Crops, Pool
 from vidssl_plugins.evaluators.protocols import Level, Place, Preset, Standardise
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Evaluator
+    from vidssl_cli.contract.hooks import Evaluator
 
 
 class Retrieval(EvaluatorOptions):

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from vidssl_cli.hooks import Crops, EvaluatorOptions, Pool
+from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.study import Crops, Pool
 from vidssl_plugins.evaluators.fc_options import FC
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Evaluator
+    from vidssl_cli.contract.hooks import Evaluator
 
 Penalties = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 

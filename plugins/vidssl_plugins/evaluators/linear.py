@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.metrics import clip_accuracy, confusion, video_classes
+from vidssl_cli.contract.metrics import clip_accuracy, confusion, video_classes
 from vidssl_plugins.evaluators.classes import Classes, class_report
 from vidssl_plugins.evaluators.classifiers import logistic
 from vidssl_plugins.evaluators.frozen import judge
 from vidssl_plugins.evaluators.settings import settle
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Report, Study
+    from vidssl_cli.contract.reports import Report
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.hooks_supervised import Linear
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.hooks import Curves, Report, Table
-from vidssl_cli.metrics import standardise
+from vidssl_cli.contract.metrics import standardise
+from vidssl_cli.contract.reports import Curves, Report, Table
 from vidssl_plugins.evaluators.classes import Classes
 from vidssl_plugins.evaluators.classifiers import logistic, nearest, svm
 from vidssl_plugins.evaluators.settings import settle
@@ -17,7 +17,7 @@ from vidssl_plugins.evaluators.settings import settle
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.classifiers import Classifier
     from vidssl_plugins.evaluators.hooks_supervised import LowShot
 

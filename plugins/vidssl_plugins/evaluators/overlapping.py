@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.clips import Windows
-from vidssl_cli.hooks import Look
+from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.study import Look
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Reading, Study
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.study import Reading, Study
+    from vidssl_cli.contract.videos import Video
 
 
 def overlapping(study: Study, videos: Sequence[Video], hop: int) -> list[Look]:

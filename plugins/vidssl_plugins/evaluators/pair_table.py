@@ -16,7 +16,7 @@ from vidssl_cli.base.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
 
 COLUMNS = ("first", "second", "same", "fold")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vidssl_cli.hooks import Crops, Pool
+from vidssl_cli.contract.study import Crops, Pool
 
 Level = Literal["video", "clip"]
 Place = Literal["uniform", "overlap"]

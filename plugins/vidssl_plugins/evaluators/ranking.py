@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.metrics import (
+from vidssl_cli.contract.metrics import (
     average_precision,
     average_precision_chance,
     cosine_rankings,
@@ -24,7 +24,7 @@ from vidssl_cli.metrics import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.evaluators.protocols import Standardise
 
     Floats = NDArray[np.floating[Any]]

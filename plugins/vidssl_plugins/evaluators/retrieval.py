@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Windows
-from vidssl_cli.hooks import Baseline, Look, Pool, Reading, Report, Table
+from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.reports import Report, Table
+from vidssl_cli.contract.study import Baseline, Look, Pool, Reading
 from vidssl_plugins.evaluators import retrieval_report as show
 from vidssl_plugins.evaluators.protocols import PROTOCOLS
 from vidssl_plugins.evaluators.ranking import Items, Search
@@ -19,8 +20,8 @@ from vidssl_plugins.evaluators.settings import reading_of, settle
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.study import Study
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.evaluators.hooks_retrieval import Retrieval
     from vidssl_plugins.evaluators.ranking import Floats, Found
     from vidssl_plugins.evaluators.settings import Settings

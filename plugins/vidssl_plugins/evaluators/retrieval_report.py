@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.hooks import Curves, Neighbours, Table
+from vidssl_cli.contract.reports import Curves, Neighbours, Table
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Reading
+    from vidssl_cli.contract.study import Reading
     from vidssl_plugins.evaluators.ranking import Found, Search
 
 QUERIES = 5

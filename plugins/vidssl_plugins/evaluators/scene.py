@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.metrics import confusion
+from vidssl_cli.contract.metrics import confusion
 from vidssl_plugins.evaluators.classes import class_report
 from vidssl_plugins.evaluators.linear_svm import linear_svm
 from vidssl_plugins.evaluators.overlapping import overlapping, unit_means
@@ -16,7 +16,8 @@ from vidssl_plugins.evaluators.settings import settle
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Report, Study
+    from vidssl_cli.contract.reports import Report
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.hooks_datasets import Scene
 
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Windows
-from vidssl_cli.hooks import Crops, Look, Reading
+from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.study import Crops, Look, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import EvaluatorOptions, Pool, Study
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.hooks import EvaluatorOptions
+    from vidssl_cli.contract.study import Pool, Study
+    from vidssl_cli.contract.videos import Video
 
 
 @dataclass(frozen=True)

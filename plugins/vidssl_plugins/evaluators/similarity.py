@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.hooks import Report, Table
-from vidssl_cli.metrics import standardise
+from vidssl_cli.contract.metrics import standardise
+from vidssl_cli.contract.reports import Report, Table
 from vidssl_plugins.evaluators.linear_svm import linear_svm
 from vidssl_plugins.evaluators.overlapping import overlapping, unit_means
 from vidssl_plugins.evaluators.pair_table import Pairs, read_pairs
@@ -17,7 +17,7 @@ from vidssl_plugins.evaluators.settings import reading_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.hooks_datasets import Similarity
 
     Floats = NDArray[np.float64]

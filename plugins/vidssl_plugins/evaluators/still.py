@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.clips import Draw
-from vidssl_cli.hooks import Look, Report, Table
-from vidssl_cli.metrics import video_accuracy
+from vidssl_cli.contract.clips import Draw
+from vidssl_cli.contract.metrics import video_accuracy
+from vidssl_cli.contract.reports import Report, Table
+from vidssl_cli.contract.study import Look
 from vidssl_plugins.evaluators.classes import Classes
 from vidssl_plugins.evaluators.fc import train_fc
 from vidssl_plugins.evaluators.settings import settle
@@ -17,7 +18,7 @@ from vidssl_plugins.evaluators.settings import settle
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Reading, Study
+    from vidssl_cli.contract.study import Reading, Study
     from vidssl_plugins.evaluators.hooks_motion import Still
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.hooks import Confusion, Report, Table
-from vidssl_cli.metrics import confusion
+from vidssl_cli.contract.metrics import confusion
+from vidssl_cli.contract.reports import Confusion, Report, Table
 from vidssl_plugins.evaluators.examples import TimeTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.hooks import Study
+    from vidssl_cli.contract.study import Study
     from vidssl_plugins.evaluators.hooks_motion import Sync
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import ABSENT
+from vidssl_cli.contract.clips import ABSENT
 from vidssl_plugins.pretexts.mlp import mlp
 from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vidssl_cli.clips import Batch
-    from vidssl_cli.hooks import PretextContext
+    from vidssl_cli.contract.clips import Batch
+    from vidssl_cli.contract.hooks import PretextContext
     from vidssl_plugins.pretexts.hooks import Classify, Pace
 
 

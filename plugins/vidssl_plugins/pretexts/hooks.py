@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from vidssl_cli.hooks import PretextContext, PretextOptions, hookimpl
+from vidssl_cli.contract.hooks import PretextContext, PretextOptions, hookimpl
 from vidssl_plugins.pretexts.options.memory import SSTL, Instance
 from vidssl_plugins.pretexts.options.projection import ProjectionOptions
 from vidssl_plugins.pretexts.options.statistics import Statistics
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Pretext
+    from vidssl_cli.contract.hooks import Pretext
 
 
 class ClassifyOptions(PretextOptions):

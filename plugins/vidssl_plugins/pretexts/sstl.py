@@ -17,8 +17,8 @@ from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vidssl_cli.clips import Batch
-    from vidssl_cli.hooks import PretextContext
+    from vidssl_cli.contract.clips import Batch
+    from vidssl_cli.contract.hooks import PretextContext
     from vidssl_plugins.pretexts.options.memory import SSTL
 
 RATE_MAP = ("conv5", (1, 4, 4))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vidssl_cli.clips import Batch
-    from vidssl_cli.hooks import PretextContext
+    from vidssl_cli.contract.clips import Batch
+    from vidssl_cli.contract.hooks import PretextContext
     from vidssl_plugins.pretexts.options.statistics import Statistics
 
 

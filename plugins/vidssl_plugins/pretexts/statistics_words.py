@@ -10,7 +10,7 @@ from vidssl_plugins.pretexts.statistics_appearance import OCTANTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vidssl_cli.clips import Batch
+    from vidssl_cli.contract.clips import Batch
     from vidssl_plugins.pretexts.options.statistics import Statistics
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vidssl_cli.hooks import PretextContext
+    from vidssl_cli.contract.hooks import PretextContext
 
 Reduce = Literal["mean", "max_space"]
 

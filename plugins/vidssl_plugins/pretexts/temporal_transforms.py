@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import ABSENT
+from vidssl_cli.contract.clips import ABSENT
 from vidssl_plugins.pretexts.classify import masked_cross_entropy
 from vidssl_plugins.pretexts.mlp import mlp
 from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
@@ -16,8 +16,8 @@ from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vidssl_cli.clips import Batch
-    from vidssl_cli.hooks import PretextContext
+    from vidssl_cli.contract.clips import Batch
+    from vidssl_cli.contract.hooks import PretextContext
     from vidssl_plugins.pretexts.hooks import TemporalTransforms
 
 

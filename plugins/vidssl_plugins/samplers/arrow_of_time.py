@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vidssl_cli.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_plugins.samplers.short import OneClipSampler
 
 if TYPE_CHECKING:
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.samplers.options.plain import ArrowOfTime
 
 

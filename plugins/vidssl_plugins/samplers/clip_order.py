@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.clips import ClipPlan, Draw, Sampler, View
+from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View
 from vidssl_plugins.samplers.short import ShortVideos
 
 if TYPE_CHECKING:
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.samplers.options.order import ClipOrder
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, known_frames, window
+from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View, known_frames, window
 
 if TYPE_CHECKING:
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.samplers.options.curriculum import Consecutive
 
 

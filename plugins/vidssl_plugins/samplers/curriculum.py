@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import ClipPlan, Course, Draw, Sampler, Stage
-from vidssl_cli.scores import scores_of
+from vidssl_cli.contract.clips import ClipPlan, Course, Draw, Sampler, Stage
+from vidssl_cli.contract.scores import scores_of
 from vidssl_plugins.samplers.options.curriculum import (
     FixedExponentialPacing,
     SinglePacing,
@@ -21,7 +21,7 @@ from vidssl_plugins.samplers.options.curriculum import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.samplers.options.curriculum import AnyPacing, Curriculum
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidssl_cli.hooks import SamplerOptions, hookimpl
+from vidssl_cli.contract.hooks import SamplerOptions, hookimpl
 from vidssl_plugins.samplers.options.curriculum import Consecutive, Curriculum
 from vidssl_plugins.samplers.options.order import ClipOrder
 from vidssl_plugins.samplers.options.plain import ArrowOfTime, Rotation, ShuffleAndLearn, Uniform

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.clips import ClipPlan, Draw, Sampler, View
+from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View
 from vidssl_plugins.samplers.short import ShortVideos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.samplers.options.speed import PlaybackSpeed
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.clips import Draw, Sampler, fitting_stride, known_frames
+from vidssl_cli.contract.clips import Draw, Sampler, fitting_stride, known_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.samplers.options.plain import OneClip
     from vidssl_plugins.samplers.options.short import AnyShort
 

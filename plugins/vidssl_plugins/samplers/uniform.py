@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vidssl_cli.clips import ClipPlan, Draw, Sampler, View, fitting_stride, known_frames, window
+from vidssl_cli.contract.clips import (
+    ClipPlan,
+    Draw,
+    Sampler,
+    View,
+    fitting_stride,
+    known_frames,
+    window,
+)
 
 if TYPE_CHECKING:
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
     from vidssl_plugins.samplers.options.plain import Uniform
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from vidssl_plugins.pretexts.options.projection import ProjectionOptions
 
 if TYPE_CHECKING:
-    from vidssl_cli.hooks import Pretext, PretextContext
+    from vidssl_cli.contract.hooks import Pretext, PretextContext
 
 
 class Instance(ProjectionOptions):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import PositiveInt
 
-from vidssl_cli.hooks import PretextOptions
+from vidssl_cli.contract.hooks import PretextOptions
 
 
 class ProjectionOptions(PretextOptions):

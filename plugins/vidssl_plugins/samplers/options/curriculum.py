@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
-from vidssl_cli.hooks import SamplerOptions
-from vidssl_cli.registry import Offered
+from vidssl_cli.contract.hooks import SamplerOptions
+from vidssl_cli.contract.registry import Offered
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Sampler
+    from vidssl_cli.contract.clips import Sampler
 
 
 class Consecutive(SamplerOptions):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from vidssl_cli.hooks import SamplerOptions
+from vidssl_cli.contract.hooks import SamplerOptions
 from vidssl_plugins.samplers.options.short import Short
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Sampler
+    from vidssl_cli.contract.clips import Sampler
 
 
 def order_names(views: int) -> tuple[str, ...]:

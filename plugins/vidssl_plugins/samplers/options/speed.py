@@ -18,12 +18,12 @@ from pydantic import (
     model_validator,
 )
 
-from vidssl_cli.hooks import SamplerOptions, ascending
+from vidssl_cli.contract.hooks import SamplerOptions, ascending
 from vidssl_plugins.samplers.options.order import order_names
 from vidssl_plugins.samplers.options.short import ShortOrClamp, ShortOrLess
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Sampler
+    from vidssl_cli.contract.clips import Sampler
 
 
 def _not_a_float(value: Any) -> Any:

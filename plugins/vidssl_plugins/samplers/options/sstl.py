@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
-from vidssl_cli.hooks import SamplerOptions, ascending
+from vidssl_cli.contract.hooks import SamplerOptions, ascending
 from vidssl_plugins.samplers.options.short import Short
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Sampler
+    from vidssl_cli.contract.clips import Sampler
 
 
 class SSTL(SamplerOptions):

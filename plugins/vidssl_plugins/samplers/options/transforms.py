@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator
 
-from vidssl_cli.hooks import SamplerOptions, ascending
+from vidssl_cli.contract.hooks import SamplerOptions, ascending
 from vidssl_plugins.samplers.options.short import AnyShort, ShortOrLess
 
 if TYPE_CHECKING:
-    from vidssl_cli.clips import Sampler
+    from vidssl_cli.contract.clips import Sampler
 
 
 def _ascending(speeds: tuple[int, ...]) -> tuple[int, ...]:

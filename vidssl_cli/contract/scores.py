@@ -20,9 +20,9 @@ from typing import Any
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.base.escaping import json_text
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.sealed_folder import check_note, sha256, write_noted
 from vidssl_cli.files.untrusted_text import parse_json, read_lines
-from vidssl_cli.videos import Video
 
 
 @dataclass(frozen=True)

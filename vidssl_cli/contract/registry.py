@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import pluggy
 from pydantic import Field
 
-from vidssl_cli import hooks
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import PluginError
 from vidssl_cli.base.signals import Stopped
-from vidssl_cli.entries import DISABLE, OTHERS, OURS, find_entries, package_of
+from vidssl_cli.contract import hooks
+from vidssl_cli.contract.entry_points import DISABLE, OTHERS, OURS, find_entries, package_of
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -289,7 +289,7 @@ def find(tried: bool = False) -> Registry:
     entries.sort(key=lambda entry: package_of(entry) != OURS)  # what is ours goes before others'
     disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
     if tried:
-        from vidssl_cli.trial import fatal
+        from vidssl_cli.contract.isolated_load import fatal
 
         broken = {**broken, **fatal(_wanted(entries, disabled))}
     found = Registry(entries, disabled, broken)

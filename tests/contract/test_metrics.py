@@ -14,7 +14,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from vidssl_cli.metrics import (
+from vidssl_cli.contract.metrics import (
     average_precision,
     average_precision_chance,
     class_accuracy,

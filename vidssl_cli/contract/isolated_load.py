@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint
 
-from vidssl_cli.entries import package_of
+from vidssl_cli.contract.entry_points import package_of
 
 PATIENCE = 30.0
 """Seconds that plugins may take longer to load than nothing at all, on a machine however busy."""
@@ -24,7 +24,7 @@ SURVIVED = "vidssl: survived"
 SCRIPT = f"""
 import os, sys
 from importlib.metadata import EntryPoint
-from vidssl_cli.registry import Registry
+from vidssl_cli.contract.registry import Registry
 Registry([EntryPoint(*sys.argv[1:])] if sys.argv[1:] else [])
 print({SURVIVED!r}, flush=True)
 os._exit(0)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import comb
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import numpy as np  # noqa: TID253 - plans and metrics are arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+import numpy as np  # noqa: TID253 - plans and metrics are arrays
 
 from vidssl_cli.base.errors import noted
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.videos import Video
+    from vidssl_cli.contract.videos import Video
 
 Key = int | str
 

@@ -13,12 +13,12 @@ import pytest
 from vidssl_cli import blame
 from vidssl_cli.base.errors import PluginError, noted
 from vidssl_cli.base.signals import Stopped
-from vidssl_cli.entries import find_entries, package_of
-from vidssl_cli.registry import Registry
+from vidssl_cli.contract.entry_points import find_entries, package_of
+from vidssl_cli.contract.registry import Registry
 
 IMPORTS = """
 from typing import Literal
-from vidssl_cli.hooks import SamplerOptions, hookimpl
+from vidssl_cli.contract.hooks import SamplerOptions, hookimpl
 """
 BROKEN = {
     "missing": ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
@@ -189,7 +189,7 @@ def test_a_package_without_metadata_is_called_by_its_folder(package):
 
 
 def test_who_is_slow_is_told(package, monkeypatch, capsys):
-    monkeypatch.setattr("vidssl_cli.registry.SLOW", 0.01)
+    monkeypatch.setattr("vidssl_cli.contract.registry.SLOW", 0.01)
     Registry(entries(package("slow", "import time\ntime.sleep(0.5)\n" + good("slow"))))
     assert "waiting for the plugins of acme-slow" in capsys.readouterr().err
 

@@ -1,0 +1,1 @@
+"""What plugins and the program agree on: values, interfaces, and how plugins are found."""

@@ -1,0 +1,244 @@
+"""The contract between vidssl and its plugins.
+
+A plugin offers *options*: pydantic models whose ``name`` is the word a recipe writes and whose
+``build()`` returns the live object. A package lists the module that implements these hooks under
+the entry-point group ``vidssl``. Import torch inside ``build()``, never at module level: reading
+a recipe must not pay for it.
+
+    class Slow(SamplerOptions):
+        '''Plays every video at half speed.'''
+        name: Literal["slow"]
+        def build(self): ...
+
+    @hookimpl
+    def vidssl_samplers(): return [Slow]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+
+import pluggy
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+
+from vidssl_cli.contract.reports import Report
+from vidssl_cli.contract.study import Study
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidssl_cli.contract.clips import Batch, Sampler
+
+hookspec = pluggy.HookspecMarker("vidssl")
+hookimpl = pluggy.HookimplMarker("vidssl")
+
+Stream = Literal["pixels", "flow"]
+"""What a batch may hold beside clips: see `clips.Batch`."""
+
+
+class Options(BaseModel):
+    """What a recipe may say about one plugin; subclasses narrow ``name`` to a Literal."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    name: str
+
+
+Limits = TypeVar("Limits", bound=tuple[float, float])
+
+
+def ascending(limits: Limits) -> Limits:
+    """Return the limits of a range; a validator for options.
+
+    Raises:
+        ValueError: the first is larger than the second.
+    """
+    if limits[0] > limits[1]:
+        raise ValueError(f"the smallest comes first, not {limits[0]:g} before {limits[1]:g}")
+    return limits
+
+
+@dataclass(frozen=True)
+class PublicWeights:
+    """How weights that others publish become a backbone's: `vidssl import`."""
+
+    source: str
+    """Who publishes them, under which name."""
+    names: Sequence[tuple[str, str]]
+    """Regular expressions and what to put in their place, applied to every name in this order."""
+    left: str
+    """Regular expression of the tensors that the backbone has no place for: the classifier."""
+    input: Mapping[str, Any]
+    """What the network was trained to see: the ``input`` section of a recipe."""
+    frames: int
+    """T, frames of a clip."""
+
+
+class BackboneOptions(Options):
+    """Chooses a backbone."""
+
+    public: ClassVar[PublicWeights | None] = None
+    """Weights of others that fit this backbone, with the options that they ask for."""
+
+    def build(self) -> Backbone:
+        """Build the network, randomly initialised."""
+        raise NotImplementedError
+
+
+class SamplerOptions(Options):
+    """Chooses a sampler, which plans the clips to cut from each video."""
+
+    def build(self) -> Sampler:
+        """Build the sampler."""
+        raise NotImplementedError
+
+    def labels(self) -> Mapping[str, int]:
+        """Name the free labels the plans carry, each with its number of classes (0: a quantity)."""
+        return {}
+
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Name the classes of labels, for tables and pages; those of others are numbered."""
+        return {}
+
+
+class PretextOptions(Options):
+    """Chooses a pretext task: heads and losses over features and free labels."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Labels that the sampler must offer."""
+    needs_views: ClassVar[int] = 1
+    """Views of each video that the sampler must plan."""
+
+    weight: NonNegativeFloat = 1.0
+    """Factor on every loss term of this pretext in the total."""
+
+    def title(self) -> str:
+        """Return what its losses are called by: the name, unless an option says more."""
+        return self.name
+
+    def required(self) -> frozenset[str]:
+        """Return the labels that the sampler must offer: ``needs``, unless an option names them."""
+        return self.needs
+
+    def streams(self) -> frozenset[Stream]:
+        """Name what the batch must hold beside clips."""
+        return frozenset()
+
+    def own_labels(self, batch: Batch) -> Mapping[str, Sequence[str]]:
+        """Put labels that it makes of clips into words, for pages.
+
+        Labels of the sampler need none; `SamplerOptions.classes` names them.
+
+        Returns:
+            By name, words for each of the B V clips.
+        """
+        return {}
+
+    def build(self, context: PretextContext) -> Pretext:
+        """Build heads and state, randomly initialised."""
+        raise NotImplementedError
+
+
+class EvaluatorOptions(Options):
+    """Chooses an evaluation protocol."""
+
+    def build(self) -> Evaluator:
+        """Build the evaluator."""
+        raise NotImplementedError
+
+
+class Backbone(Protocol):
+    """A torch module that maps clips (N, C, T, H, W) to named taps.
+
+    Taps are ``conv1…conv5`` and ``pool1…pool5`` where the network has them, and ``feat``, the
+    pooled representation (N, feature_dim). Each but ``feat`` and ``pool5`` is (N, C, T, H, W).
+    """
+
+    feature_dim: int
+    taps: Mapping[str, int]
+    """Channels of each tap."""
+
+    def __call__(self, clips: Tensor) -> dict[str, Tensor]:
+        """Return every tap."""
+        ...
+
+
+@dataclass(frozen=True)
+class PretextContext:
+    """What a pretext may know when it builds its heads."""
+
+    feature_dim: int
+    taps: Mapping[str, int]
+    """Channels of each tap of the backbone."""
+    labels: Mapping[str, int]
+    """The sampler's labels with their number of classes."""
+    views: int
+    """V, clips per video."""
+    videos: int
+    """Videos in the data set, for state that is kept per video."""
+    backbone: Backbone | None = None
+    """The network that learns, for pretexts that keep a copy of it; not to be made a submodule."""
+    encode: Callable[[Backbone, Tensor], Mapping[str, Tensor]] | None = None
+    """Runs such a copy on clips (B, V, C, T, H, W) as the learning network runs, in the same
+    precision, and returns taps (B, V, …)."""
+
+
+class Pretext(Protocol):
+    """A torch module: heads, losses, and whatever state they own (in buffers).
+
+    If it has a method ``after_step()``, that is called after every optimizer step. If it has a
+    method ``discard_step()``, that is called instead where the step is not taken, since the loss is
+    not finite: what `after_step` would have learned must be forgotten. If it tells
+    classes apart and has a method ``predictions(features, batch)``, that is called in evaluation
+    alone, and returns by label of the sampler two tensors of class numbers, (N,) what it tells and
+    (N,) what is true, ABSENT where the label does not apply.
+    """
+
+    def __call__(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Map taps (B, V, …) and a batch to named loss terms and named metrics, all scalars."""
+        ...
+
+
+class Evaluator(Protocol):
+    """One evaluation protocol."""
+
+    def __call__(self, study: Study) -> Report:
+        """Carry out the protocol."""
+        ...
+
+
+@hookspec
+def vidssl_backbones() -> Iterable[type[BackboneOptions]]:  # type: ignore[empty-body]
+    """Offer backbones to recipes."""
+
+
+@hookspec
+def vidssl_samplers() -> Iterable[type[SamplerOptions]]:  # type: ignore[empty-body]
+    """Offer samplers to recipes."""
+
+
+@hookspec
+def vidssl_pretexts() -> Iterable[type[PretextOptions]]:  # type: ignore[empty-body]
+    """Offer pretext tasks to recipes."""
+
+
+@hookspec
+def vidssl_evaluators() -> Iterable[type[EvaluatorOptions]]:  # type: ignore[empty-body]
+    """Offer evaluation protocols to `vidssl evaluate`."""
+
+
+@hookspec
+def vidssl_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Offer folders of recipes; their files can be named without path and suffix."""
+
+
+@hookspec
+def vidssl_published() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Offer folders of published figures; docs/evaluation.md describes their files."""

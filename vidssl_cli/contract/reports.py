@@ -1,0 +1,113 @@
+"""What evaluators report: rows, tables, and figures to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass
+class Table:
+    """A titled table of a report."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | int | None]]
+
+    def __post_init__(self) -> None:
+        """Refuse rows that are longer or shorter than the table is wide."""
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"a row of the table {self.title!r} has not a cell for every column")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines to draw: how figures depend on a quantity."""
+
+    title: str
+    x: str
+    """What the horizontal axis says."""
+    y: str
+    """What the vertical axis says."""
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    """(x, y) of each line by its name, with x ascending."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class was taken for each other."""
+
+    title: str
+    classes: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    """(K, K): rows are the classes, columns what they were taken for."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that are not of these classes."""
+        count = len(self.classes)
+        if len(self.counts) != count or any(len(row) != count for row in self.counts):
+            raise ValueError(f"the counts of {self.title!r} are not {count} by {count}")
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a few queries found."""
+
+    title: str
+    queries: Sequence[tuple[str, str]]
+    """(path, class) of each."""
+    hits: Sequence[Sequence[tuple[str, str, float]]]
+    """(path, class, cosine) of the nearest gallery videos of each query, best first."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A row of a paper's table beside ours."""
+
+    key: str
+    """Shown by `vidssl published KEY`."""
+    source: str
+    """Paper and table."""
+    dataset: str
+    name: str
+    """Method, variant, network and tap."""
+    figures: Mapping[str, float]
+    """Metric to value from 0 to 1."""
+    differs: Sequence[str]
+    """Settings in which it differs from ours, as far as they are known."""
+    also: Sequence[str] = ()
+    """Further sources with the same figures."""
+
+
+@dataclass
+class Report:
+    """What an evaluator found."""
+
+    rows: list[dict[str, Any]]
+    """One per set of weights: ``{"weights": "run" | "random", metric: value from 0 to 1, …}``."""
+    chance: float
+    """The leading metric of a guesser that knows nothing."""
+    chances: dict[str, float] = field(default_factory=dict)
+    """The same for every metric that has a chance level."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the protocol was: counts, tap, pooling, level."""
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Curves | Confusion | Neighbours] = field(default_factory=list)
+    """What `vidssl report` draws."""
+    published: Sequence[Beside] = ()
+    """What papers report of the same protocol and data set, the closest first; not the
+    evaluator's to fill in."""
+
+
+@dataclass(frozen=True)
+class OwnTask:
+    """How well a network does the pretext tasks of its run."""
+
+    values: Mapping[str, float]
+    """Losses and metrics, by ``pretext.name``."""
+    confusions: Sequence[Confusion] = ()
+    """Of tasks that classify: see `Pretext`. Titled ``pretext.label``."""

@@ -1,0 +1,167 @@
+"""What an evaluator works on: labelled videos, and features of any clips of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from vidssl_cli.contract.reports import OwnTask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vidssl_cli.contract.clips import Windows
+    from vidssl_cli.contract.videos import Video
+
+
+Pool = Literal["gap", "gmp", "flatten", "maxpool122", "maxpool222", "adaptive_max233"]
+"""How a tap (N, C, T, H, W) becomes a vector (N, D): methods.md 9.4."""
+Crops = Literal["centre", "three"]
+"""Squares that are cut from each clip of a test: its middle, or three along the longer side."""
+Baseline = Literal["colour", "one_frame", "motion_energy", "frame_difference"]
+"""Features that nobody learned: shades of colour of the middle frame; that frame, made 8 x 8; how
+much frames differ from one to the next, over time; and where they do, 8 x 8."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A layer of the network, and how its output becomes a vector."""
+
+    tap: str
+    pool: Pool = "gap"
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Clips of a video that the network is shown."""
+
+    video: Video
+    frames: NDArray[np.int64]
+    """(clips, T) frame numbers, at the rate that the network sees videos at (``input.fps``)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What a classifier says of test videos."""
+
+    classes: Sequence[str]
+    """K names."""
+    probabilities: Sequence[NDArray[np.float32]]
+    """(clips x crops, K) of each video."""
+    left_out: int = 0
+    """Training videos that could not be used."""
+
+
+class Embedding(Protocol):
+    """How the run's recipe embeds a video: its ``evaluation`` section."""
+
+    @property
+    def clips(self) -> int:
+        """Evenly spaced clips of a video."""
+
+    @property
+    def stride(self) -> int:
+        """Distance in frames between two frames of a clip."""
+
+    @property
+    def tap(self) -> str:
+        """Layer whose output is the representation."""
+
+    @property
+    def pool(self) -> Pool:
+        """How the tap becomes a vector."""
+
+    @property
+    def standardise(self) -> bool:
+        """Whether features are standardised by the gallery's statistics."""
+
+
+class Study(Protocol):
+    """What an evaluator works on: labelled videos, and features of them."""
+
+    weights: Sequence[str]
+    """The sets of weights to compare, ``run`` and ``random``."""
+    folder: Path | None
+    """Where an evaluator may leave files."""
+    taps: Mapping[str, int]
+    """Taps of the backbone with their channels."""
+    evaluation: Embedding
+    """What an evaluator's options leave open."""
+
+    @property
+    def device(self) -> str:
+        """Where an evaluator trains what it trains, such as ``cpu`` or ``cuda``."""
+
+    @property
+    def data(self) -> Sequence[Video]:
+        """All videos, of every split or none, with labels or without."""
+
+    @property
+    def residual(self) -> bool:
+        """Whether the network sees differences of frames, so that a still clip is all zeros."""
+
+    @property
+    def frames(self) -> int:
+        """T, frames of a clip."""
+
+    @property
+    def train(self) -> Sequence[Video]:
+        """Labelled videos of the training split: the gallery."""
+
+    @property
+    def test(self) -> Sequence[Video]:
+        """Labelled videos of the test split: the queries."""
+
+    def of_split(self, number: int) -> Study:
+        """Return the study of the same network on another official split of the data, from 1."""
+        ...
+
+    def count(self, video: Video) -> int:
+        """Return how many frames a video has at the rate that the network sees it at."""
+        ...
+
+    def features(
+        self,
+        weights: str,
+        looks: Sequence[Look],
+        readings: Sequence[Reading],
+        crops: Crops = "centre",
+    ) -> list[list[NDArray[np.float32]]]:
+        """Return, for each reading and look, (clips, D) features, not normalised.
+
+        With three crops the rows of a clip follow one another, (3 x clips, D). All readings come
+        from one pass over the videos, and what was computed before is not computed again.
+        """
+        ...
+
+    def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D) hand-made features of whole videos, kept like those of networks."""
+        ...
+
+    def finetune(
+        self,
+        weights: str,
+        recipe: str,
+        overrides: Sequence[str],
+        windows: Windows,
+        crops: Crops = "centre",
+    ) -> Classified:
+        """Train all of the network on the training videos, and return what it says of the others.
+
+        Args:
+            weights: To begin with; ``random`` is training from scratch.
+            recipe: Name or path of a recipe for `vidssl finetune`.
+            overrides: What is different from it, ``key=value``.
+            windows: Clips of each test video.
+            crops: Squares of each clip.
+
+        A network that was trained before, into the study's folder, is not trained again.
+        """
+        ...
+
+    def own_task(self, weights: str) -> OwnTask:
+        """Return how well the run does its pretext tasks on the videos of the test split."""
+        ...
