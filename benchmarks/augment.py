@@ -38,9 +38,9 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from vidssl_cli.augment import Parameters, draw_parameters, prepare
+from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import ClipPlan, Draw, View, Windows
 from vidssl_cli.memory import keep_freed_memory
-from vidssl_cli.recipe import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.samples import decode_views
 from vidssl_cli.scan import open_data
 from vidssl_cli.synth import MOTIONS, render

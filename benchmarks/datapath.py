@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from vidssl_cli import augment
+from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.decode import read_frames
@@ -48,7 +49,6 @@ from vidssl_cli.encode import write_mp4
 from vidssl_cli.memory import keep_freed_memory
 from vidssl_cli.pack import pack
 from vidssl_cli.probe import probe
-from vidssl_cli.recipe import Augment, Colour, Input
 from vidssl_cli.samples import decode_views
 from vidssl_cli.scan import open_data
 

@@ -24,14 +24,14 @@ import numpy as np
 import torch
 
 from vidssl_cli.batches import PREFETCH, Loader
+from vidssl_cli.config.load import load
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.devices import choose_device, open_world, place
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.pretrain import usable
 from vidssl_cli.rate import build_sampler
-from vidssl_cli.recipe import PretrainRecipe
-from vidssl_cli.recipe_files import load
 from vidssl_cli.scan import open_data
 from vidssl_cli.train import Stepper, choose_precision
 

@@ -36,13 +36,13 @@ RESULT = "result.json"
 
 def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
     """Train one recipe with one seed, if that is not done, and measure it."""
+    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.clips import Windows
     from vidssl_cli.contract.study import Look, Reading
     from vidssl_cli.contract.videos import training_part
     from vidssl_cli.embed import Encoder
     from vidssl_cli.pretrain import Session, pretrain
-    from vidssl_cli.recipe import PretrainRecipe
-    from vidssl_cli.recipe_files import load_as
     from vidssl_cli.scan import open_data
     from vidssl_cli.study import EncoderStudy
     from vidssl_cli.sweep import budget

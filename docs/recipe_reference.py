@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from vidssl_cli import recipe
+from vidssl_cli.config import sections
+from vidssl_cli.config.load import KINDS
 from vidssl_cli.contract.registry import BASES, registry
-from vidssl_cli.recipe_files import KINDS
 from vidssl_plugins.backbones.hooks import TGN, BatchNorm
 from vidssl_plugins.evaluators.fc_options import FC
 from vidssl_plugins.samplers.options.curriculum import (
@@ -28,20 +28,20 @@ PAGE = Path(__file__).parent / "recipes.md"
 MARK = "<!-- The rest is written by docs/recipe_reference.py. -->\n"
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "input": recipe.Input,
-    "augment": recipe.Augment,
-    "augment.crop": recipe.ResizedCrop,
-    "augment.colour": recipe.Colour,
-    "augment.blur": recipe.Blur,
-    "train": recipe.Train,
-    "train.optimizer: {name: sgd}": recipe.SGD,
-    "train.optimizer: {name: adamw}": recipe.AdamW,
-    "train.schedule: {name: constant}": recipe.Constant,
-    "train.schedule: {name: step}": recipe.Step,
-    "train.schedule: {name: multistep}": recipe.MultiStep,
-    "train.schedule: {name: cosine}": recipe.Cosine,
-    "evaluation": recipe.Evaluation,
-    "evaluation (finetune)": recipe.ClassifierEvaluation,
+    "input": sections.Input,
+    "augment": sections.Augment,
+    "augment.crop": sections.ResizedCrop,
+    "augment.colour": sections.Colour,
+    "augment.blur": sections.Blur,
+    "train": sections.Train,
+    "train.optimizer: {name: sgd}": sections.SGD,
+    "train.optimizer: {name: adamw}": sections.AdamW,
+    "train.schedule: {name: constant}": sections.Constant,
+    "train.schedule: {name: step}": sections.Step,
+    "train.schedule: {name: multistep}": sections.MultiStep,
+    "train.schedule: {name: cosine}": sections.Cosine,
+    "evaluation": sections.Evaluation,
+    "evaluation (finetune)": sections.ClassifierEvaluation,
     "fc": FC,
     "backbone.norm: {name: bn}": BatchNorm,
     "backbone.norm: {name: tgn}": TGN,

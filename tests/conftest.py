@@ -246,8 +246,8 @@ def toy_encoder():
     """A function that returns a small network with random weights as an encoder on the CPU."""
     import torch
 
+    from vidssl_cli.config.sections import Evaluation, Input
     from vidssl_cli.embed import Card, Encoder
-    from vidssl_cli.recipe import Evaluation, Input
     from vidssl_plugins.backbones.hooks import R3D
 
     def make(seed=0, **evaluation):

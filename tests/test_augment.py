@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from vidssl_cli.augment import Parameters, centre, draw_parameters, prepare
 from vidssl_cli.colours import GREY
+from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_cli.geometry import random_box, resampling
-from vidssl_cli.recipe import Augment, Blur, Colour, Input, ResizedCrop
 
 SIZE = (12, 16)
 SIDE = 8

@@ -12,8 +12,8 @@ from vidssl_cli.base.errors import MediaError
 from vidssl_cli.check import check
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.contract.videos import Video, write_manifest
-from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import ABSENT, Batch
 from vidssl_cli.contract.hooks import PretextContext
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_plugins.pretexts.classify import masked_cross_entropy
 from vidssl_plugins.pretexts.hooks import Classify
 from vidssl_plugins.pretexts.mlp import mlp

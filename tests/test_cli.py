@@ -214,12 +214,12 @@ def test_a_signal_ends_a_command_in_one_line_whatever_its_threads_do(number, sta
     script = f"""
 import os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from vidssl_cli import recipe_files
+from vidssl_cli.config import load
 from vidssl_cli.__main__ import main
 def load(*_):
     ThreadPoolExecutor(1).submit(threading.Event().wait)  # Python would wait for it
     os.kill(os.getpid(), {int(number)})
-recipe_files.load = load
+load.load = load
 sys.argv[1:] = ["recipes", "check", "small/pace"]
 main()
 """

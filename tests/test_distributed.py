@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.devices import World, join
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.testing import noise_batch
 from vidssl_cli.train import Stepper, _split
 

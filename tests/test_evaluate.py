@@ -11,6 +11,8 @@ import pytest
 from vidssl_cli import baselines
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.charts import curves
+from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.sections import Corpus
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.reports import Curves, Report
 from vidssl_cli.embed import Encoder
@@ -19,7 +21,6 @@ from vidssl_cli.features import Shelf
 from vidssl_cli.held_out import own_task
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
-from vidssl_cli.recipe import Corpus, PretrainRecipe
 from vidssl_cli.study import EncoderStudy
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
 

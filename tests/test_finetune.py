@@ -11,12 +11,12 @@ import torch
 from vidssl_cli import runs
 from vidssl_cli.base.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.checkpoint import read_tensors
-from vidssl_cli.corpora import NOTHING
+from vidssl_cli.config.known_datasets import NOTHING
+from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.finetune import finetune
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
 
 @pytest.fixture(scope="module")

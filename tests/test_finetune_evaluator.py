@@ -11,6 +11,7 @@ from vidssl_cli import scan
 from vidssl_cli.base.errors import Interrupted, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_cli
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Classified
 from vidssl_cli.contract.videos import Video, write_manifest
@@ -19,7 +20,6 @@ from vidssl_cli.evaluate import evaluate
 from vidssl_cli.made_up import MadeUpStudy, labelled
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.study import EncoderStudy
 from vidssl_plugins.evaluators.hooks import Finetune
 

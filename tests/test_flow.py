@@ -12,12 +12,12 @@ from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.config.sections import Augment, Input
 from vidssl_cli.contract.videos import digest, read_manifest
 from vidssl_cli.encode import write_mp4
 from vidssl_cli.flow import FlowEstimator, check_flow, flow_of_views, grey, stored_flow
 from vidssl_cli.pack import pack
 from vidssl_cli.probe import probe
-from vidssl_cli.recipe import Augment, Input
 from vidssl_cli.samples import decode_views
 from vidssl_cli.scan import open_data
 from vidssl_cli.unpack import FLOW_SCALE, encode_flow, read_packed_flow

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidssl_cli import located
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config import yaml_source
 from vidssl_cli.grid import grid, split_values
 
 
@@ -39,9 +39,9 @@ nested = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.
 def test_values_come_back_as_yaml_would_have_them_in_a_list(values):
     texts = [json.dumps(value) for value in values]
     assert split_values(",".join(texts)) == texts
-    listed = located.parse(f"[{', '.join(texts)}]", "here")
+    listed = yaml_source.parse(f"[{', '.join(texts)}]", "here")
     assert not listed.problems
-    assert [located.parse(text, "here").data for text in texts] == listed.data
+    assert [yaml_source.parse(text, "here").data for text in texts] == listed.data
 
 
 def test_every_value_with_every_other():

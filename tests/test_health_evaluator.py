@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.made_up import TAPS, MadeUpStudy, clouds, noise
-from vidssl_cli.recipe import Evaluation
 from vidssl_plugins.evaluators.health import (
     alignment,
     effective_rank,

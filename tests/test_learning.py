@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.model import PretrainLearner
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.pretexts.hooks import (
     SSTL,

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from torch import nn
 
+from vidssl_cli.config.sections import SGD, AdamW, Constant, Cosine, MultiStep, Step
 from vidssl_cli.optim import build_optimizer, lr_factor
-from vidssl_cli.recipe import SGD, AdamW, Constant, Cosine, MultiStep, Step
 
 
 def factors(schedule, steps_per_epoch, epochs):

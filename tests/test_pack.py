@@ -27,6 +27,8 @@ from vidssl_cli.base.errors import (
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.sections import Augment, Input
 from vidssl_cli.contract.videos import digest, write_manifest
 from vidssl_cli.decode import read_frames
 from vidssl_cli.encode import write_mp4
@@ -34,7 +36,6 @@ from vidssl_cli.files.locks import locked
 from vidssl_cli.pack import pack
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.probe import probe
-from vidssl_cli.recipe import Augment, Input, PretrainRecipe
 from vidssl_cli.scan import open_data
 from vidssl_plugins.samplers.hooks import Pace
 

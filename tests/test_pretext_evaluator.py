@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.contract.reports import OwnTask
 from vidssl_cli.held_out import own_task
 from vidssl_cli.made_up import MadeUpStudy
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.testing import noise_batch
 from vidssl_plugins.evaluators.hooks import Pretext
 from vidssl_plugins.pretexts.hooks import Classify, Order, Pace, TemporalTransforms

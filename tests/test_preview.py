@@ -21,13 +21,14 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.colours import NO_CHANGE, affine, draw_colours, steps_of
+from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_cli.contract.hooks import SamplerOptions
 from vidssl_cli.contract.videos import write_manifest
 from vidssl_cli.encode import encode_png
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.preview import preview
-from vidssl_cli.recipe import Augment, Colour, Input, PretrainRecipe
 from vidssl_cli.strips import (
     GAIN,
     describe,

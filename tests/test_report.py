@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.config.load import load, resolved_yaml
 from vidssl_cli.files import sealed_json
-from vidssl_cli.recipe_files import load, resolved_yaml
 from vidssl_cli.records import Record
 from vidssl_cli.report import command, write_report
 from vidssl_cli.scoreboard import Tally, boards, grouped

@@ -9,10 +9,10 @@ from vidssl_cli import runs
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.records import Record, find_runs
 from vidssl_cli.run_list import age, lines, sort, standings
 

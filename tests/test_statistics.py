@@ -8,11 +8,11 @@ import torch
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.testing import check_pretext
 from vidssl_plugins.backbones.hooks import R3D, C3DLight
 from vidssl_plugins.pretexts.hooks import Statistics

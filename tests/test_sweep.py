@@ -13,11 +13,11 @@ from ruamel.yaml import YAML
 from vidssl_cli.base.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.config.load import load, load_as, resolved_yaml
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.videos import Video, digest, write_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import sha256
-from vidssl_cli.recipe import PretrainRecipe
-from vidssl_cli.recipe_files import load, load_as, resolved_yaml
 from vidssl_cli.records import Record
 from vidssl_cli.sweep import LONGEST, Plan, carry_out, line
 
@@ -49,8 +49,8 @@ def finish(member, state="finished", step="epoch-0001-step-00000009"):
 
 
 def measure(member, evaluator, data=DIGEST, trained="epoch-0001-step-00000009", **options):
+    from vidssl_cli.config.load import load_options
     from vidssl_cli.contract.hooks import EvaluatorOptions
-    from vidssl_cli.recipe_files import load_options
 
     sets = [f"{key}={value}" for key, value in options.items()]
     chosen = load_options(EvaluatorOptions, evaluator, sets).model_dump(mode="json")

@@ -11,7 +11,7 @@ from torch import nn
 
 from vidssl_cli.base.errors import RecipeError, UsageError
 from vidssl_cli.checkpoint import load_weights
-from vidssl_cli.recipe_files import load
+from vidssl_cli.config.load import load
 from vidssl_plugins.backbones.hooks import R3D, TGN
 from vidssl_plugins.backbones.norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm

@@ -19,13 +19,13 @@ from safetensors.torch import load_file
 
 from vidssl_cli import checkpoint, runs, samples
 from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.videos import write_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.train import _split
 
 
@@ -82,7 +82,7 @@ def test_a_run_directory_holds_what_it_should(whole, recipe):
 
 
 def test_the_resolved_recipe_is_valid_input_and_says_the_same(whole, recipe):
-    from vidssl_cli.recipe_files import load
+    from vidssl_cli.config.load import load
 
     assert load(whole / "recipe.yaml") == recipe
 
@@ -119,7 +119,7 @@ def wait_for_rows(run, count, process):
 @pytest.fixture
 def on_disk(recipe, toy_videos, tmp_path):
     """Recipe and manifest as files, as the command line wants them."""
-    from vidssl_cli.recipe_files import resolved_yaml
+    from vidssl_cli.config.load import resolved_yaml
 
     recipe_file = tmp_path / "toy.yaml"
     recipe_file.write_text(resolved_yaml(recipe))
@@ -310,10 +310,10 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(
 def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_videos):
     """With the norms at rest, parts add up to the whole."""
     from vidssl_cli.batches import Loader
+    from vidssl_cli.config.sections import Train
     from vidssl_cli.devices import World
     from vidssl_cli.model import PretrainLearner
     from vidssl_cli.optim import build_optimizer
-    from vidssl_cli.recipe import Train
     from vidssl_cli.train import Stepper
 
     # Contrast lives off the whole batch, so only the pace task can be taken in parts.

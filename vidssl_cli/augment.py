@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from vidssl_cli.config.sections import Augment, Input
     from vidssl_cli.contract.clips import ClipPlan, Draw, Key, View
-    from vidssl_cli.recipe import Augment, Input
 
 
 @dataclass(frozen=True)

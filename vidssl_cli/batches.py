@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vidssl_cli.config.sections import Augment, Input
     from vidssl_cli.contract.clips import Batch, Draw, Sampler
     from vidssl_cli.contract.hooks import Stream
     from vidssl_cli.contract.videos import FlowMethod, Video
-    from vidssl_cli.recipe import Augment, Input
     from vidssl_cli.samples import Sample
 
 PREFETCH = 3

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
+from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
+from vidssl_cli.config.sections import Input
 from vidssl_cli.contract.videos import Video, training_part
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.rate import build_sampler
-from vidssl_cli.recipe import FinetuneRecipe, Input, PretrainRecipe
 from vidssl_cli.unpack import verify_packed
 
 IMBALANCE = 5

@@ -24,10 +24,10 @@ from vidssl_cli.retrieve import retrieve
 from vidssl_cli.synth import SIDE, synthesise
 
 if TYPE_CHECKING:
+    from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.contract.study import Baseline
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.recipe import PretrainRecipe
     from vidssl_cli.retrieve import Answer
 
 TOPK = (1, 5, 10)

@@ -29,6 +29,7 @@ from vidssl_cli.checkpoint import (
     read_tensors,
     write_tensors,
 )
+from vidssl_cli.config.sections import Corpus, Evaluation, Input, Section
 from vidssl_cli.contract.clips import Windows, known_frames
 from vidssl_cli.contract.hooks import BackboneOptions
 from vidssl_cli.contract.registry import Offered
@@ -39,7 +40,6 @@ from vidssl_cli.geometry import centre_box, three_boxes
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import at_rate, frame_rate, stored_frames
-from vidssl_cli.recipe import Corpus, Evaluation, Input, Section
 from vidssl_cli.samples import decode_views
 
 if TYPE_CHECKING:

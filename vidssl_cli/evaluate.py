@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.console import emit_table, say
 from vidssl_cli.charts import draw_all
-from vidssl_cli.comparison import Measured, beside, seen, splits
-from vidssl_cli.comparison import show as show_published
+from vidssl_cli.config.comparison import Measured, beside, seen, splits
+from vidssl_cli.config.comparison import show as show_published
+from vidssl_cli.config.published import Setting
 from vidssl_cli.contract.videos import digest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
-from vidssl_cli.published import Setting
 from vidssl_cli.runs import REPORT, identity
 from vidssl_cli.study import EncoderStudy, Splits
 
 if TYPE_CHECKING:
+    from vidssl_cli.config.sections import Corpus
     from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.contract.reports import Report
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.embed import Card, Encoder
-    from vidssl_cli.recipe import Corpus
 
 
 def evaluate(

@@ -17,12 +17,12 @@ import torch
 from vidssl_cli import runs, saliency
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
+from vidssl_cli.config.load import load
+from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.devices import place
 from vidssl_cli.embed import Encoder
 from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pooling import pool_tap
-from vidssl_cli.recipe import FinetuneRecipe
-from vidssl_cli.recipe_files import load
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,8 @@ import torch
 from vidssl_cli.base.console import say, track
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.checkpoint import load_weights, read_tensors
-from vidssl_cli.comparison import Measured, beside, seen
+from vidssl_cli.config.comparison import Measured, beside, seen
+from vidssl_cli.config.known_datasets import NOTHING, recognise
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.metrics import (
     class_accuracy,
@@ -24,7 +25,6 @@ from vidssl_cli.contract.metrics import (
     video_classes,
 )
 from vidssl_cli.contract.study import Reading
-from vidssl_cli.corpora import NOTHING, recognise
 from vidssl_cli.devices import open_world
 from vidssl_cli.embed import Encoder, refuse
 from vidssl_cli.files import sealed_json
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.base.errors import MediaError
+    from vidssl_cli.config.recipe import FinetuneRecipe
+    from vidssl_cli.config.sections import ClassifierEvaluation
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.embed import Card
-    from vidssl_cli.recipe import ClassifierEvaluation, FinetuneRecipe
 
 
 def finetune(

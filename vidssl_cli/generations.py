@@ -33,13 +33,13 @@ from pydantic import Field, ValidationError
 
 from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.config.sections import Evaluation, Section
 from vidssl_cli.contract.videos import Video, read_manifest, write_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write, sweep
 from vidssl_cli.files.disk_space import require_room
 from vidssl_cli.files.sealed_folder import MANIFEST, discard, held, publish, sha256, verify
 from vidssl_cli.files.untrusted_text import understood
-from vidssl_cli.recipe import Evaluation, Section
 
 if TYPE_CHECKING:
     from vidssl_cli.embed import Encoder

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.recipe import ResizedCrop
+    from vidssl_cli.config.sections import ResizedCrop
 
 Box = tuple[int, int, int, int]
 """Top, left, height and width."""

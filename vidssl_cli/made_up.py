@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import known_frames
 from vidssl_cli.contract.reports import Confusion, OwnTask
 from vidssl_cli.contract.study import Classified, Look, Reading
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.recipe import Evaluation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,9 +19,9 @@ from vidssl_cli.pooling import check_tap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import Backbone
-    from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
 
 class Features(Mapping[str, Tensor]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from vidssl_cli.recipe import SGD, AdamW, Constant, Cosine, MultiStep, Step
+from vidssl_cli.config.sections import SGD, AdamW, Constant, Cosine, MultiStep, Step
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

@@ -16,24 +16,25 @@ from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.batches import Loader
-from vidssl_cli.blame import blamed
+from vidssl_cli.config.attribution import blamed
+from vidssl_cli.config.known_datasets import recognise
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract import videos
-from vidssl_cli.corpora import recognise
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import Card
 from vidssl_cli.finite import OnNaN
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.rate import build_sampler
-from vidssl_cli.recipe import PretrainRecipe
 from vidssl_cli.rehearsal import Cost, rehearse
 from vidssl_cli.train import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.config.recipe import FinetuneRecipe
+    from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import Sampler
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.recipe import FinetuneRecipe, Input
 
 LARGE = 2**28
 """Bytes of a pretext's memory that are worth telling."""

@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 
     from vidssl_cli.base.errors import MediaError
     from vidssl_cli.batches import Loader
+    from vidssl_cli.config.recipe import PretrainRecipe
+    from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.hooks import Options, SamplerOptions
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.recipe import Input, PretrainRecipe
     from vidssl_cli.samples import Sample
 
     Label = NDArray[np.int64] | NDArray[np.float32] | np.int64 | np.float32

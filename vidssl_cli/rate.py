@@ -18,9 +18,9 @@ from vidssl_cli.contract.clips import ClipPlan, Course, Draw, Sampler, Stage, kn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.hooks import SamplerOptions
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.recipe import Input
 
 CUSTOMARY = 25.0
 """Frames per second of a file that does not say."""

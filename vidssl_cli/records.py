@@ -16,8 +16,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from vidssl_cli import located, runs
+from vidssl_cli import runs
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.config import yaml_source
 from vidssl_cli.contract.reports import Confusion, Curves, Neighbours, Table
 from vidssl_cli.files import sealed_folder, sealed_json
 from vidssl_cli.files.untrusted_text import read_json, understood
@@ -142,7 +143,7 @@ class Record:
             return cls._of_model(folder)
         facts = runs.read_facts(folder)
         path = runs.intact(folder, runs.RECIPE)
-        data = located.read(path).data
+        data = yaml_source.read(path).data
         if not isinstance(data, dict) or not isinstance(data.get("train"), dict):
             raise DamagedFileError("is not what vidssl writes", where=str(path), hint=_HINT)
         rows = runs.read_rows(folder / "metrics.jsonl")

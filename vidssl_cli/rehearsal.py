@@ -18,10 +18,10 @@ from vidssl_cli.train import Stepper, choose_precision
 
 if TYPE_CHECKING:
     from vidssl_cli.batches import Loader
+    from vidssl_cli.config.sections import Train
     from vidssl_cli.devices import World
     from vidssl_cli.model import Learner
     from vidssl_cli.precision import Precision
-    from vidssl_cli.recipe import Train
 
 STEPS = 3
 

@@ -32,19 +32,19 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.config.load import resolved_yaml
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.files.disk_space import room_for
 from vidssl_cli.files.locks import LOCK, is_locked, locked
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.files.untrusted_text import parse_json, read_lines, understood
-from vidssl_cli.recipe_files import resolved_yaml
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from vidssl_cli.base.errors import MediaError
-    from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
+    from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 
 
 CARD = "model.json"

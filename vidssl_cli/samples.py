@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from vidssl_cli.config.sections import Augment, Input
     from vidssl_cli.contract.hooks import Stream
     from vidssl_cli.contract.videos import FlowMethod, Video
-    from vidssl_cli.recipe import Augment, Input
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidssl_cli.augment import Parameters
+    from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import View
-    from vidssl_cli.recipe import Input
 
 LARGEST = 128
 """Pixels of a frame's side on a page; larger frames are shrunk by a whole factor."""

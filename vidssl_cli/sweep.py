@@ -23,12 +23,12 @@ from vidssl_cli import runs
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.base.signals import stopped
+from vidssl_cli.config.load import load, load_as, load_options, names
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.videos import Video, digest, training_part
 from vidssl_cli.grid import Settings, grid
 from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
-from vidssl_cli.recipe import PretrainRecipe
-from vidssl_cli.recipe_files import load, load_as, load_options, names
 from vidssl_cli.records import evaluation_files, read_evaluation
 
 LONGEST = 120

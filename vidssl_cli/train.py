@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from vidssl_cli.batches import Loader
+    from vidssl_cli.config.sections import Train
     from vidssl_cli.devices import World
     from vidssl_cli.model import Learner
     from vidssl_cli.precision import Precision
-    from vidssl_cli.recipe import Train
     from vidssl_cli.runs import Run
 
 Validate = Callable[[], dict[str, float]]

@@ -10,9 +10,9 @@ from importlib.metadata import EntryPoint, distribution, distributions
 
 import pytest
 
-from vidssl_cli import blame
 from vidssl_cli.base.errors import PluginError, noted
 from vidssl_cli.base.signals import Stopped
+from vidssl_cli.config import attribution
 from vidssl_cli.contract.entry_points import find_entries, package_of
 from vidssl_cli.contract.registry import Registry
 
@@ -197,18 +197,18 @@ def test_who_is_slow_is_told(package, monkeypatch, capsys):
 def test_whose_code_raised_is_told(package, monkeypatch):
     code = good("slow") + "def fail():\n    raise ValueError('no luck')\n"
     found = Registry(entries(package("good", code)))
-    monkeypatch.setattr(blame, "registry", functools.cache(lambda: found))
-    blame.registry()
+    monkeypatch.setattr(attribution, "registry", functools.cache(lambda: found))
+    attribution.registry()
     module = importlib.import_module("registrytest_good")
     with pytest.raises(ValueError, match="no luck") as theirs, noted(lambda: "with a.mp4"):
         module.fail()
-    said = str(blame.blamed(theirs.value))
+    said = str(attribution.blamed(theirs.value))
     assert (
         said == "acme-good: fail (registrytest_good, line 9) raised ValueError: no luck; with a.mp4"
     )
     with pytest.raises(ValueError, match="invalid literal") as nobodys:
         int("x")
-    assert blame.blamed(nobodys.value) is None
+    assert attribution.blamed(nobodys.value) is None
 
 
 def vidssl(*arguments, **environment):

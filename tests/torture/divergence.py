@@ -94,9 +94,9 @@ class Cut(Exception):
 
 def train(method: str, shared: Path, out: Path, *, on_nan: str, resume: bool = False) -> None:
     """Train a toy network by a method; a checkpoint is written after every step."""
+    from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.videos import read_manifest
     from vidssl_cli.pretrain import Session, pretrain
-    from vidssl_cli.recipe import PretrainRecipe
 
     sampler, pretexts = METHODS[method]
     recipe = PretrainRecipe.model_validate(

@@ -891,8 +891,8 @@ def _prepare(shared: Path) -> None:
     import torch
 
     from torture._media import write_noise
+    from vidssl_cli.config.sections import Evaluation, Input
     from vidssl_cli.embed import Card, Encoder
-    from vidssl_cli.recipe import Evaluation, Input
     from vidssl_plugins.backbones.hooks import R3D
 
     (shared / "videos").mkdir()

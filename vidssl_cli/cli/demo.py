@@ -33,9 +33,9 @@ def demo(
     move. Takes some minutes on two CPU cores.
     """
     from vidssl_cli.base.errors import UsageError
+    from vidssl_cli.config.load import load_as, load_options
+    from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.hooks import EvaluatorOptions
-    from vidssl_cli.recipe import PretrainRecipe
-    from vidssl_cli.recipe_files import load_as, load_options
 
     recipe = load_as(PretrainRecipe, "demo", [f"train.seed={seed}", *(overrides or ())])
     if not overwrite and out.exists() and any(out.iterdir()):

@@ -42,19 +42,19 @@ def evaluate(
     data set stand beside it, with what differs. The run keeps the report, for
     `vidssl report`, and what the network said of the videos, so that no protocol asks it twice.
     """
+    from vidssl_cli.config.load import load_options
     from vidssl_cli.contract.hooks import EvaluatorOptions
-    from vidssl_cli.recipe_files import load_options
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
     from vidssl_cli.base.console import emit_json, warn
-    from vidssl_cli.corpora import recognise
+    from vidssl_cli.config.known_datasets import recognise
+    from vidssl_cli.config.published import rows
     from vidssl_cli.embed import Encoder
     from vidssl_cli.evaluate import as_json as report_as_json
     from vidssl_cli.evaluate import evaluate as carry_out
     from vidssl_cli.evaluate import folder_of, show
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.published import rows
     from vidssl_cli.scan import open_data
 
     require_writable(out or run)

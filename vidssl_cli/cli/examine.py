@@ -57,7 +57,7 @@ def check(
     That is: videos that are too short or damaged, splits that leak, classes that are lopsided.
     Every byte of a packed set is read, and compared with its SHA-256.
     """
-    from vidssl_cli.recipe_files import load
+    from vidssl_cli.config.load import load
 
     chosen = load(recipe, overrides or ())
 
@@ -132,8 +132,8 @@ def preview(
     That is: every clip with its frame numbers, labels and augmentation, as training has them.
     """
     from vidssl_cli.base.errors import SkippedMediaError
-    from vidssl_cli.recipe import PretrainRecipe
-    from vidssl_cli.recipe_files import load_as
+    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.recipe import PretrainRecipe
 
     seeds = [] if seed is None else [f"train.seed={seed}"]
     chosen = load_as(PretrainRecipe, recipe, [*(overrides or ()), *seeds])

@@ -149,7 +149,7 @@ def _lacks_memory(error: BaseException) -> bool:
 def _blamed(error: BaseException) -> PluginError | None:
     if "vidssl_cli.contract.registry" not in sys.modules:  # no plugin was ever loaded
         return None
-    from vidssl_cli.blame import blamed
+    from vidssl_cli.config.attribution import blamed
 
     return blamed(error)
 

@@ -11,7 +11,7 @@ from vidssl_cli.cli.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vidssl_cli.published import Row
+    from vidssl_cli.config.published import Row
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def published(
     from itertools import groupby
 
     from vidssl_cli.base.console import emit_json
-    from vidssl_cli.published import select
+    from vidssl_cli.config.published import select
 
     found = select(keys or (), method, network, dataset, evaluator)
     if as_json:

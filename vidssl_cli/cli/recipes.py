@@ -10,7 +10,7 @@ import typer
 from vidssl_cli.cli.options import AsJson, Overrides, RecipeName
 
 if TYPE_CHECKING:
-    from vidssl_cli.recipe_list import Outline
+    from vidssl_cli.config.listing import Outline
 
 recipes = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
 
@@ -29,7 +29,7 @@ def list_(as_json: AsJson = False) -> None:
     from itertools import groupby
 
     from vidssl_cli.base import console
-    from vidssl_cli.recipe_list import OWN, outlines
+    from vidssl_cli.config.listing import OWN, outlines
 
     found = outlines()
     if as_json:
@@ -79,9 +79,9 @@ def show(
 
     What is printed of one recipe is itself a recipe.
     """
-    from vidssl_cli import recipe_files
     from vidssl_cli.base import console
     from vidssl_cli.base.errors import UsageError
+    from vidssl_cli.config import load
 
     if diff and other is None:
         raise UsageError("--diff takes two recipes", hint="show --diff RECIPE OTHER")
@@ -93,24 +93,24 @@ def show(
             )
         _compare(recipe, other, overrides or (), as_json)
         return
-    loaded = recipe_files.load(recipe, overrides or ())
+    loaded = load.load(recipe, overrides or ())
     if as_json:
-        path = str(recipe_files.find(recipe))
+        path = str(load.find(recipe))
         console.emit_json({"path": path, "recipe": loaded.model_dump(mode="json")})
     else:
-        console.stdout.file.write(recipe_files.resolved_yaml(loaded))
+        console.stdout.file.write(load.resolved_yaml(loaded))
 
 
 def _compare(old: str, new: str, overrides: Sequence[str], as_json: bool) -> None:
     """Print the differences: a table on a terminal, a line for each key elsewhere."""
-    from vidssl_cli import recipe_files
     from vidssl_cli.base import console
-    from vidssl_cli.recipe_diff import compare
+    from vidssl_cli.config import load
+    from vidssl_cli.config.compare import compare
 
-    found = compare(recipe_files.load(old), recipe_files.load(new, overrides))
+    found = compare(load.load(old), load.load(new, overrides))
     if as_json:
         ends = {
-            end: {"name": name, "path": str(recipe_files.find(name))}
+            end: {"name": name, "path": str(load.find(name))}
             for end, name in (("from", old), ("to", new))
         }
         console.emit_json(ends | {"differences": [each.as_document() for each in found]})
@@ -133,19 +133,19 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check recipes; name every problem with its place."""
-    from vidssl_cli import recipe_files
     from vidssl_cli.base import console
     from vidssl_cli.base.errors import VidsslError
+    from vidssl_cli.config import load
 
     rows: list[dict[str, str]] = []
     failures: list[VidsslError] = []
     for recipe in recipes:
         try:
-            recipe_files.load(recipe, overrides or ())
+            load.load(recipe, overrides or ())
         except VidsslError as error:
             failures.append(error)
         else:
-            rows.append({"name": recipe, "path": str(recipe_files.find(recipe))})
+            rows.append({"name": recipe, "path": str(load.find(recipe))})
     if failures:
         worst = max(failures, key=lambda error: error.status)
         problems = [problem for error in failures for problem in error.problems]
@@ -169,7 +169,7 @@ def schema(
 
     It covers the installed plugins.
     """
-    from vidssl_cli import recipe_files
     from vidssl_cli.base import console
+    from vidssl_cli.config import load
 
-    console.emit_json(recipe_files.json_schema(task))
+    console.emit_json(load.json_schema(task))

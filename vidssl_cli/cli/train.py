@@ -68,8 +68,8 @@ def pretrain(
     Data with splits contribute their training split. On several GPUs:
     torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
     """
-    from vidssl_cli.recipe import PretrainRecipe
-    from vidssl_cli.recipe_files import load_as
+    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.recipe import PretrainRecipe
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
 
@@ -124,8 +124,8 @@ def finetune(
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier on labelled video."""
-    from vidssl_cli.recipe import FinetuneRecipe
-    from vidssl_cli.recipe_files import load_as
+    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.recipe import FinetuneRecipe
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
@@ -156,7 +156,7 @@ def _judge(strict: bool, skipped: int) -> None:
 
 def _show(report: dict[str, Any]) -> None:
     from vidssl_cli.base.console import emit_table, say
-    from vidssl_cli.comparison import show
+    from vidssl_cli.config.comparison import show
     from vidssl_cli.contract.reports import Beside
 
     metrics = ("clip_accuracy", "video_accuracy")

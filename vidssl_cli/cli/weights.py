@@ -32,8 +32,8 @@ def import_(
     Of torchvision: r3d_18 for r3d and r2plus1d_18 for r2plus1d. Every
     command takes the result where it takes a RUN.
     """
+    from vidssl_cli.config.load import load_options
     from vidssl_cli.contract.hooks import BackboneOptions
-    from vidssl_cli.recipe_files import load_options
 
     options = load_options(BackboneOptions, backbone, overrides or ())
 

@@ -9,11 +9,11 @@ import functools
 from collections.abc import Iterable, Mapping
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config.load import read_model, tolerated
+from vidssl_cli.config.problems import nearest
+from vidssl_cli.config.sections import Corpus, Section
 from vidssl_cli.contract.registry import registry
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.recipe import Corpus, Section
-from vidssl_cli.recipe_files import read_model, tolerated
-from vidssl_cli.recipe_problems import nearest
 
 DATASETS = "datasets.yaml"
 """The file of a folder that names data sets and their classes."""

@@ -12,14 +12,14 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vidssl_cli.base.console import emit, emit_table
+from vidssl_cli.config.known_datasets import NOTHING
+from vidssl_cli.config.published import Row, rows, under
+from vidssl_cli.config.sections import Corpus
 from vidssl_cli.contract.hooks import BackboneOptions
 from vidssl_cli.contract.reports import Beside
-from vidssl_cli.corpora import NOTHING
-from vidssl_cli.published import Row, rows, under
-from vidssl_cli.recipe import Corpus
 
 if TYPE_CHECKING:
-    from vidssl_cli.recipe import Input
+    from vidssl_cli.config.sections import Input
 
 FEW = 5
 """Rows that are shown beside ours."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli import located
+from vidssl_cli.config import yaml_source
+from vidssl_cli.config.load import names, shipped
 from vidssl_cli.contract.registry import registry
-from vidssl_cli.recipe_files import names, shipped
 
 OWN = "vidssl"
 
@@ -53,7 +53,7 @@ def outlines() -> list[Outline]:
 
 def outline(name: str, path: Path) -> Outline:
     """Read what a recipe's file says about itself."""
-    read = located.read(path)
+    read = yaml_source.read(path)
     data, summary = read.data, ""
     if read.problems or not isinstance(data, dict):
         data, summary = {}, f"cannot be read: {(read.problems or ['no mapping of keys'])[0]}"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from vidssl_cli.recipe_files import document
+from vidssl_cli.config.load import document
 
 if TYPE_CHECKING:
-    from vidssl_cli.recipe import Recipe
+    from vidssl_cli.config.recipe import Recipe
 
 ABSENT: Final = object()
 """Stands for the value of a key that a recipe does not have; None is a value."""

@@ -9,13 +9,13 @@ from itertools import pairwise
 
 import pytest
 
-from vidssl_cli import recipe_list
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.config import listing
+from vidssl_cli.config.compare import ABSENT, Difference, compare
+from vidssl_cli.config.load import document, load, names
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.registry import registry
-from vidssl_cli.recipe import PretrainRecipe
-from vidssl_cli.recipe_diff import ABSENT, Difference, compare
-from vidssl_cli.recipe_files import document, load, names
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_recipes_of_other_packages_come_last_under_their_name(tmp_path, monkeypa
     (tmp_path / "small" / "mine.yaml").write_text("summary: Mine\nsampler: {name: slow}\n")
     (tmp_path / "odd.yaml").write_text("pretext: [3, {weight: high}]\nsampler: pace\n")
     monkeypatch.setattr(registry(), "recipe_folders", {tmp_path: "my-package"})
-    found = recipe_list.outlines()
+    found = listing.outlines()
     assert [(each.name, each.package) for each in found[-2:]] == [
         ("odd", "my-package"),
         ("small/mine", "my-package"),

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from vidssl_cli import recipe_files
+from vidssl_cli.config import load
+from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.sections import Input
 from vidssl_cli.model import PretrainLearner
-from vidssl_cli.recipe import Input, PretrainRecipe
 from vidssl_cli.testing import noise_batch
 from vidssl_plugins.samplers.hooks import Curriculum
 
@@ -14,7 +15,7 @@ SIDE = 32
 WIDTH = 8
 FRAMES = 16
 
-RECIPES = {name: recipe_files.load(name) for name in recipe_files.names()}
+RECIPES = {name: load.load(name) for name in load.names()}
 PRETRAIN = sorted(n for n, recipe in RECIPES.items() if isinstance(recipe, PretrainRecipe))
 
 

@@ -15,14 +15,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 import vidssl_cli
-from vidssl_cli import located
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import PluginError, RecipeError, UsageError
+from vidssl_cli.config import yaml_source
+from vidssl_cli.config.problems import any_of, describe, names_unknown_plugin, nearest
+from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe, Recipe
 from vidssl_cli.contract.entry_points import OURS
 from vidssl_cli.contract.hooks import Options
 from vidssl_cli.contract.registry import BASES, offered, registry
-from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe, Recipe
-from vidssl_cli.recipe_problems import any_of, describe, names_unknown_plugin, nearest
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -116,7 +116,7 @@ def load_options(base: type[OptionsT], name: str, overrides: Iterable[str] = ())
         overrides: its options.
     """
     kind = next(kind for kind, each in BASES.items() if each is base)
-    document = located.Located({"name": name}, {(): f"--{kind} {name}"})
+    document = yaml_source.Located({"name": name}, {(): f"--{kind} {name}"})
     for override in overrides:
         document.override(override)
     models = offered(kind)
@@ -132,7 +132,7 @@ def read_model(kind: type[T], path: Path) -> T:
     Raises:
         RecipeError: with every problem, each located.
     """
-    document = located.read(path)
+    document = yaml_source.read(path)
     problems = list(document.problems)
     if problems:  # what cannot be read has no places to name
         raise RecipeError(problems, where=str(path))
@@ -194,10 +194,10 @@ def document(recipe: Recipe) -> dict[str, Any]:
     return {"task": None, "summary": None} | values
 
 
-def _read(name_or_path: str | Path, overrides: Iterable[str]) -> located.Located:
+def _read(name_or_path: str | Path, overrides: Iterable[str]) -> yaml_source.Located:
     """Read a file and apply overrides; the result is a mapping, perhaps with problems."""
     path = find(name_or_path)
-    document = located.read(path)
+    document = yaml_source.read(path)
     if not document.problems and not isinstance(document.data, dict):
         document.problems.append(f"{path}:1:1: found no keys, expected a mapping of keys to values")
     if document.data is None or not isinstance(document.data, dict):
@@ -207,7 +207,7 @@ def _read(name_or_path: str | Path, overrides: Iterable[str]) -> located.Located
     return document
 
 
-def _check(kind: type[ModelT], document: located.Located) -> ModelT:
+def _check(kind: type[ModelT], document: yaml_source.Located) -> ModelT:
     """Validate; report the problems of the text, of the overrides and of the values together."""
     problems = list(document.problems)
     missing = False
@@ -227,7 +227,7 @@ def _check(kind: type[ModelT], document: located.Located) -> ModelT:
 
 
 def _refusal(
-    problems: Sequence[str], document: located.Located, missing: bool
+    problems: Sequence[str], document: yaml_source.Located, missing: bool
 ) -> RecipeError | PluginError:
     """Return the error to raise; what is missing may be in a package that failed to load."""
     where = _source(document)
@@ -237,7 +237,7 @@ def _refusal(
     return RecipeError(problems, where=where)
 
 
-def _source(document: located.Located) -> str:
+def _source(document: yaml_source.Located) -> str:
     """Return the file, whatever overrides were laid over it."""
     return document.places[()].removesuffix(":1:1")
 

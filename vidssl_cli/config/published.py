@@ -15,11 +15,11 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from vidssl_cli.base.errors import PluginError, UsageError
+from vidssl_cli.config.known_datasets import DATASETS
+from vidssl_cli.config.load import read_model, tolerated
+from vidssl_cli.config.problems import nearest
+from vidssl_cli.config.sections import Section
 from vidssl_cli.contract.registry import registry
-from vidssl_cli.corpora import DATASETS
-from vidssl_cli.recipe import Section
-from vidssl_cli.recipe_files import read_model, tolerated
-from vidssl_cli.recipe_problems import nearest
 
 
 class Setting(Section):

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from vidssl_cli import recipe_files, recipe_list
 from vidssl_cli.base.errors import RecipeError, UsageError
+from vidssl_cli.config import listing, load
+from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.registry import offered
-from vidssl_cli.recipe import FinetuneRecipe, PretrainRecipe
 
 GOOD = """\
 backbone: {name: r3d, depth: 10}
@@ -83,7 +83,7 @@ def recipe(tmp_path):
 
 def problems(path, *overrides):
     with pytest.raises(RecipeError) as caught:
-        recipe_files.load(path, overrides)
+        load.load(path, overrides)
     assert caught.value.where == str(path)
     return [line.replace(str(path), "") for line in str(caught.value).splitlines()]
 
@@ -153,14 +153,14 @@ def test_a_recipe_is_a_mapping(recipe, text):
 
 
 def test_pretext_may_be_one_mapping_or_a_list(recipe):
-    one = recipe_files.load(recipe(GOOD))
+    one = load.load(recipe(GOOD))
     several = GOOD.replace("pretext: {name: pace}", "pretext: [{name: pace}]")
-    assert recipe_files.load(recipe(several)) == one
+    assert load.load(recipe(several)) == one
     assert problems(recipe(GOOD), "pretext.weight=-1")[0].startswith("--set pretext.weight=-1: ")
 
 
 def test_overrides_change_the_recipe(recipe):
-    loaded = recipe_files.load(recipe(GOOD), ["train.epochs=7", "train.schedule={name: cosine}"])
+    loaded = load.load(recipe(GOOD), ["train.epochs=7", "train.schedule={name: cosine}"])
     assert loaded.train.epochs == 7
     assert loaded.train.schedule.name == "cosine"
     assert loaded.train.batch_videos == 4
@@ -168,19 +168,19 @@ def test_overrides_change_the_recipe(recipe):
 
 def test_each_command_takes_its_own_recipes(recipe):
     path = recipe(GOOD)
-    assert recipe_files.load_as(PretrainRecipe, path) == recipe_files.load(path)
+    assert load.load_as(PretrainRecipe, path) == load.load(path)
     with pytest.raises(RecipeError, match=r"r\.yaml:1:1: task: .* for `vidssl pretrain`"):
-        recipe_files.load_as(FinetuneRecipe, path)
+        load.load_as(FinetuneRecipe, path)
 
 
-@pytest.mark.parametrize("name", recipe_files.names())
+@pytest.mark.parametrize("name", load.names())
 def test_shipped_recipes_load_and_survive_being_written_out(name, tmp_path):
-    path = recipe_files.find(name)
-    loaded = recipe_files.load(name)
+    path = load.find(name)
+    loaded = load.load(name)
     written = tmp_path / "recipe.yaml"
-    written.write_text(recipe_files.resolved_yaml(loaded))
-    assert recipe_files.load(written) == loaded
-    assert recipe_list.outline(name, path).summary == loaded.summary != ""
+    written.write_text(load.resolved_yaml(loaded))
+    assert load.load(written) == loaded
+    assert listing.outline(name, path).summary == loaded.summary != ""
     opening = path.read_text().partition("\n\n")[0]
     assert re.search(rf"^#   vidssl .*{name}", path.read_text(), re.MULTILINE), opening
 
@@ -194,19 +194,19 @@ def changes_told(path):
     return [[one.strip("'.") for one in re.findall(change, group[0])] for group in groups]
 
 
-@pytest.mark.parametrize("name", recipe_files.names())
+@pytest.mark.parametrize("name", load.names())
 def test_changes_that_a_recipe_tells_of_are_valid(name):
-    for changes in changes_told(recipe_files.find(name)):
-        recipe_files.load(name, changes)
+    for changes in changes_told(load.find(name)):
+        load.load(name, changes)
 
 
 def test_some_recipes_tell_of_changes():
-    told = [changes_told(recipe_files.find(name)) for name in recipe_files.names()]
+    told = [changes_told(load.find(name)) for name in load.names()]
     assert sum(map(len, told)) > 5
 
 
 def test_a_resolved_recipe_spells_everything_out(recipe):
-    text = recipe_files.resolved_yaml(recipe_files.load(recipe(GOOD)))
+    text = load.resolved_yaml(load.load(recipe(GOOD)))
     assert text.startswith("# ")
     assert "\n  mean: [0.5, 0.5, 0.5]\n" in text
     assert "\n  clip_gradient: null\n" in text
@@ -215,30 +215,30 @@ def test_a_resolved_recipe_spells_everything_out(recipe):
 def test_a_recipe_is_found_by_name_or_by_path(recipe, monkeypatch):
     path = recipe(GOOD)
     monkeypatch.chdir(path.parent)
-    assert recipe_files.find("small/pace").name == "pace.yaml"
-    assert recipe_files.find("r.yaml").samefile(path)
+    assert load.find("small/pace").name == "pace.yaml"
+    assert load.find("r.yaml").samefile(path)
     with pytest.raises(UsageError, match="did you mean 'small/pace'"):
-        recipe_files.find("smal/pace")
+        load.find("smal/pace")
     with pytest.raises(UsageError, match=r"'nowhere\.yaml'"):
-        recipe_files.find("nowhere.yaml")
+        load.find("nowhere.yaml")
     with pytest.raises(UsageError):
-        recipe_files.find(path.parent)
+        load.find(path.parent)
 
 
 def test_a_recipe_that_cannot_be_read_is_still_listed(recipe):
     path = recipe("a: [")
-    outline = recipe_list.outline("r", path)
+    outline = listing.outline("r", path)
     assert outline.summary.startswith(f"cannot be read: {path}:1:5: ")
     assert outline.method() == "the network of a run"
 
 
 def test_an_evaluator_is_chosen_by_name_with_options():
-    options = recipe_files.load_options(EvaluatorOptions, "retrieval")
+    options = load.load_options(EvaluatorOptions, "retrieval")
     assert options.name == "retrieval"
     with pytest.raises(RecipeError, match=r"--evaluator retrievl: .* did you mean 'retrieval'"):
-        recipe_files.load_options(EvaluatorOptions, "retrievl")
+        load.load_options(EvaluatorOptions, "retrievl")
     with pytest.raises(RecipeError) as caught:
-        recipe_files.load_options(EvaluatorOptions, "retrieval", ["depth=3", "level=[1"])
+        load.load_options(EvaluatorOptions, "retrieval", ["depth=3", "level=[1"])
     first, second = str(caught.value).splitlines()
     assert first.startswith("--set level=[1: ")
     assert second.startswith("--set depth=3: depth: unknown key")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidssl_cli.located import LARGEST, Located, parse, read
+from vidssl_cli.config.yaml_source import LARGEST, Located, parse, read
 
 
 def test_values_are_plain_and_know_their_places():

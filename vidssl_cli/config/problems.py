@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from vidssl_cli.config.yaml_source import Key, Located
 from vidssl_cli.contract.registry import BASES, offered
-from vidssl_cli.located import Key, Located
 
 Models = Sequence[type[BaseModel]]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from vidssl_cli import corpora, published, recipe_files
 from vidssl_cli.base.errors import RecipeError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.config import known_datasets, load, published
+from vidssl_cli.config.known_datasets import datasets
+from vidssl_cli.config.load import load
+from vidssl_cli.config.published import rows, select
 from vidssl_cli.contract.registry import offered, registry
-from vidssl_cli.corpora import datasets
-from vidssl_cli.published import rows, select
-from vidssl_cli.recipe_files import load
 
 EVALUATORS = {
     *("finetune", "linear", "svm", "knn", "retrieval", "pretext"),
@@ -191,7 +191,7 @@ def test_accuracy_by_class(dataset, classes, better, means):
         assert round(sum(figures.values()) / classes, 2) == mean
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_files.names() if "papers/" in name])
+@pytest.mark.parametrize("name", [name for name in load.names() if "papers/" in name])
 def test_recipes_name_rows_that_there_are_of_their_own_network(name):
     recipe = load(name)
     if recipe.published:
@@ -234,7 +234,7 @@ def folder(tmp_path, monkeypatch):
     for each in folders:
         each.mkdir()
     monkeypatch.setattr(registry(), "published_folders", folders)
-    for module, name in ((published, "rows"), (corpora, "datasets")):
+    for module, name in ((published, "rows"), (known_datasets, "datasets")):
         monkeypatch.setattr(module, name, functools.cache(getattr(module, name).__wrapped__))
     return tmp_path / "one"
 
@@ -244,11 +244,11 @@ def test_other_packages_add_papers_and_data_sets(folder):
     (folder / "datasets.yaml").write_text("Mine: {classes: [a, b]}\n")
     (row,) = select(["somebody-2030"])
     assert (row.source, row.figures) == ("Somebody 2030, table 1", {"top1": 1.5, "top5": 2.5})
-    assert corpora.datasets()["Mine"].classes == ("a", "b")
+    assert known_datasets.datasets()["Mine"].classes == ("a", "b")
 
 
 def test_the_example_of_the_page_is_a_paper(folder):
-    page = Path(__file__).parents[1] / "docs" / "evaluation.md"
+    page = Path(__file__).parents[2] / "docs" / "evaluation.md"
     (example,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)
     (folder / "somebody-2030.yaml").write_text(example)
     found = {row.dataset: row for row in select(["somebody-2030/retrieval/ours-r3d-18"])}
@@ -285,7 +285,7 @@ def test_a_file_of_another_package_that_cannot_be_read_is_left_out(folder, capfd
     for name in ("else-2031.yaml", "datasets.yaml"):
         (folder.parent / "two" / name).write_text("nonsense: [")
     assert published.rows()
-    assert corpora.datasets() == {}
+    assert known_datasets.datasets() == {}
     assert capfd.readouterr().err.count("of another is left out") == 2
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.comparison import FEW, Measured, beside, differences, seen, show, splits
+from vidssl_cli.config.comparison import FEW, Measured, beside, differences, seen, show, splits
+from vidssl_cli.config.known_datasets import NOTHING, recognise
+from vidssl_cli.config.published import select
+from vidssl_cli.config.sections import Corpus, Input
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.corpora import NOTHING, recognise
-from vidssl_cli.published import select
-from vidssl_cli.recipe import Corpus, Input
 from vidssl_plugins.backbones.hooks import C3D, R3D, TGN, R2Plus1D
 
 UCF101 = Corpus(name="UCF101", classes=101, of=101)
