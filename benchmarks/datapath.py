@@ -44,11 +44,11 @@ from vidssl_cli import augment
 from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.decode import read_frames
-from vidssl_cli.encode import write_mp4
+from vidssl_cli.media.decode import read_frames
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 from vidssl_cli.memory import keep_freed_memory
 from vidssl_cli.pack import pack
-from vidssl_cli.probe import probe
 from vidssl_cli.samples import decode_views
 from vidssl_cli.scan import open_data
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 
 from vidssl_cli.base.console import track
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.decode import stream_planes
+from vidssl_cli.media.decode import stream_planes
 from vidssl_cli.scan import open_data
 
 

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from vidssl_cli.base.signals import WATCHED
-from vidssl_cli.encode import write_mp4
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import sha256
-from vidssl_cli.probe import probe
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 
 # No test is timed, and every run draws the same examples.
 hypothesis.settings.register_profile(

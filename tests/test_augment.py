@@ -11,7 +11,7 @@ from vidssl_cli.augment import Parameters, centre, draw_parameters, prepare
 from vidssl_cli.colours import GREY
 from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
-from vidssl_cli.geometry import random_box, resampling
+from vidssl_cli.media.geometry import random_box, resampling
 
 SIZE = (12, 16)
 SIDE = 8

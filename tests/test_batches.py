@@ -13,7 +13,7 @@ from vidssl_cli.batches import PREFETCH, Loader, check_plan
 from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, View
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.decode import read_planes
+from vidssl_cli.media.decode import read_planes
 from vidssl_cli.samples import decode_views
 from vidssl_plugins.samplers.hooks import Pace
 

@@ -9,7 +9,7 @@ import torch
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.config.sections import Evaluation, Input
 from vidssl_cli.embed import Card, Encoder, embed
-from vidssl_cli.probe import probe
+from vidssl_cli.media.probe import probe
 from vidssl_plugins.backbones.hooks import R3D
 
 

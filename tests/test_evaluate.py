@@ -19,8 +19,8 @@ from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import as_json, evaluate, show
 from vidssl_cli.features import Shelf
 from vidssl_cli.held_out import own_task
+from vidssl_cli.media.probe import probe
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.probe import probe
 from vidssl_cli.study import EncoderStudy
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
 

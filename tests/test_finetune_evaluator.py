@@ -18,8 +18,8 @@ from vidssl_cli.contract.videos import Video, write_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.made_up import MadeUpStudy, labelled
+from vidssl_cli.media.probe import probe
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.probe import probe
 from vidssl_cli.study import EncoderStudy
 from vidssl_plugins.evaluators.hooks import Finetune
 

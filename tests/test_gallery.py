@@ -13,9 +13,9 @@ import pytest
 
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.encode import encode_webp, write_mp4
 from vidssl_cli.gallery import Card, Section, write_page
 from vidssl_cli.index import build_index
+from vidssl_cli.media.encode import encode_webp, write_mp4
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x}.mp4"""
 
@@ -128,7 +128,7 @@ def test_a_video_that_is_gone_is_shown_by_name(toy_videos, tmp_path):
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 16, 16), (2, 2, 64), (3, 90, 2)])
 def test_odd_videos_have_pictures_too(tmp_path, frames, height, width):
-    from vidssl_cli.probe import probe
+    from vidssl_cli.media.probe import probe
 
     path = tmp_path / "odd.mp4"
     write_mp4(path, np.full((frames, height, width, 3), 128, np.uint8), 25)
@@ -137,7 +137,7 @@ def test_odd_videos_have_pictures_too(tmp_path, frames, height, width):
 
 
 def test_a_moment_at_the_end_shows_the_end(tmp_path):
-    from vidssl_cli.probe import probe
+    from vidssl_cli.media.probe import probe
 
     # Dark for four seconds, then bright for one.
     frames = np.repeat(np.array([40] * 100 + [220] * 25, np.uint8), 32 * 32 * 3)

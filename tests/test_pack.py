@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidssl_cli import parts, pieces, unpack
+from vidssl_cli import parts, pieces
 from vidssl_cli.base.errors import (
     DamagedFileError,
     MediaError,
@@ -30,12 +30,13 @@ from vidssl_cli.cli.failures import run
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Augment, Input
 from vidssl_cli.contract.videos import digest, write_manifest
-from vidssl_cli.decode import read_frames
-from vidssl_cli.encode import write_mp4
 from vidssl_cli.files.locks import locked
+from vidssl_cli.media import packed
+from vidssl_cli.media.decode import read_frames
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 from vidssl_cli.pack import pack
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.probe import probe
 from vidssl_cli.scan import open_data
 from vidssl_plugins.samplers.hooks import Pace
 
@@ -46,7 +47,7 @@ FORMATS = ["compact", "raw"]
 @pytest.fixture(autouse=True)
 def nothing_checked(monkeypatch):
     """Let every test check digests as a process of its own would."""
-    monkeypatch.setattr(unpack, "_intact", set())
+    monkeypatch.setattr(packed, "_intact", set())
 
 
 @pytest.fixture
@@ -285,7 +286,7 @@ def test_damage_is_refused_and_repaired(sources, tmp_path, form, harm):
     part.unlink()
     if harm != "remove":
         part.write_bytes(content if harm == "flip" else content[:-3])
-    unpack._intact.clear()
+    packed._intact.clear()
     with pytest.raises(DamagedFileError, match="damaged"):
         read_frames(open_data(out)[0][1], [8], SIZE)
     repaired = pack(sources[:2], out, resize=SIZE, form=form).videos[1]
@@ -362,15 +363,15 @@ def test_a_row_that_claims_more_frames_reads_no_other_videos_bytes(sources, tmp_
 @pytest.mark.parametrize("place", ["pictures", "flow"])
 def test_every_byte_of_a_set_can_be_checked(sources, tmp_path, place):
     video = pack(sources[:1], tmp_path / "set", resize=SIZE, flow="dis").videos[0]
-    unpack.verify_packed(video)
+    packed.verify_packed(video)
     kept = video.packed if place == "pictures" else video.packed.flow
     part = Path(video.packed.path)
     content = bytearray(part.read_bytes())
     content[kept.offset + kept.bytes // 2] ^= 1
     part.write_bytes(content)
-    unpack._intact.clear()
+    packed._intact.clear()
     with pytest.raises(DamagedFileError, match=kept.sha256):
-        unpack.verify_packed(video)
+        packed.verify_packed(video)
 
 
 def test_a_changed_source_is_noticed(sources, tmp_path, make_video):
@@ -403,7 +404,7 @@ def test_videos_that_do_not_decode_are_told_and_left_out(sources, tmp_path):
 
 READER = """
 import sys, zlib
-from vidssl_cli.decode import read_frames
+from vidssl_cli.media.decode import read_frames
 from vidssl_cli.scan import open_data
 pictures = [read_frames(video, [1, 7], (24, 32)) for video in open_data(sys.argv[1])[0]]
 print(zlib.crc32(b"".join(p.tobytes() for p in pictures)))

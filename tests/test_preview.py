@@ -26,7 +26,7 @@ from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_cli.contract.hooks import SamplerOptions
 from vidssl_cli.contract.videos import write_manifest
-from vidssl_cli.encode import encode_png
+from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.preview import preview
 from vidssl_cli.strips import (

@@ -12,7 +12,7 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.batches import Loader
 from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import Batch
-from vidssl_cli.decode import read_planes
+from vidssl_cli.media.decode import read_planes
 from vidssl_cli.streams import cut_flow, cut_pixels
 from vidssl_cli.train import _split
 from vidssl_plugins.samplers.hooks import Consecutive, Pace

@@ -7,7 +7,7 @@ from vidssl_cli import synth
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.baselines import colour, motion_energy
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
-from vidssl_cli.probe import probe
+from vidssl_cli.media.probe import probe
 from vidssl_cli.synth import MOTIONS, synthesise
 
 PER_CLASS = 20

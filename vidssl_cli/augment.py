@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from vidssl_cli.colours import GREY, NO_CHANGE, draw_colours, jitter
-from vidssl_cli.geometry import Box, centre_box, random_box, random_square, resampling
+from vidssl_cli.media.geometry import Box, centre_box, random_box, random_square, resampling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

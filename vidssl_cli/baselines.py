@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.console import track
-from vidssl_cli.decode import read_frames
+from vidssl_cli.media.decode import read_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,7 @@ import torch
 
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.contract.clips import ClipPlan, known_frames
-from vidssl_cli.flow import check_flow
+from vidssl_cli.media.flow import check_flow
 from vidssl_cli.order import Order
 from vidssl_cli.samples import Maker
 

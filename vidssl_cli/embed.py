@@ -36,7 +36,7 @@ from vidssl_cli.contract.registry import Offered
 from vidssl_cli.contract.study import Reading
 from vidssl_cli.devices import choose_device, place
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
-from vidssl_cli.geometry import centre_box, three_boxes
+from vidssl_cli.media.geometry import centre_box, three_boxes
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
 from vidssl_cli.rate import at_rate, frame_rate, stored_frames

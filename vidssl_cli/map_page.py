@@ -19,7 +19,7 @@ from vidssl_cli import charts, gallery, pages
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.base.escaping import escape
-from vidssl_cli.encode import encode_webp
+from vidssl_cli.media.encode import encode_webp
 from vidssl_cli.plane import Projection, lay_out
 
 if TYPE_CHECKING:

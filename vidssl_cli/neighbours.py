@@ -12,8 +12,8 @@ from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.reports import Neighbours
 from vidssl_cli.contract.videos import Video, read_manifest
 from vidssl_cli.gallery import Card, Section, draw
+from vidssl_cli.media.probe import probe
 from vidssl_cli.packed import is_packed_set, read_set
-from vidssl_cli.probe import probe
 
 if TYPE_CHECKING:
     from vidssl_cli.records import Evaluation

@@ -25,17 +25,17 @@ from vidssl_cli.contract.videos import (
     read_manifest,
     write_manifest,
 )
-from vidssl_cli.decode import stream_planes
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write, sweep
 from vidssl_cli.files.disk_space import require_room
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import note_of, sha256
-from vidssl_cli.flow import opencv
+from vidssl_cli.media.decode import stream_planes
+from vidssl_cli.media.flow import opencv
+from vidssl_cli.media.packed import digest_of
 from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
 from vidssl_cli.parts import number_of, write_parts
 from vidssl_cli.pieces import Format, Settings
-from vidssl_cli.unpack import digest_of
 
 QUALITY = 5
 """Quantiser of the JPEGs, from 2 (best) to 31. UCF101's files at 128x171 become 1.3 times their

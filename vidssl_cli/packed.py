@@ -23,11 +23,10 @@ from vidssl_cli.files import sealed_json
 from vidssl_cli.files.confine import HINT, Root
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.files.untrusted_text import understood
+from vidssl_cli.media.packed import REPAIR
 
 ABOUT = "pack.json"
 VIDEOS = "videos.jsonl"
-
-REPAIR = "the `vidssl data pack` that made the set makes it anew"
 
 
 def is_packed_set(folder: Path) -> bool:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import FlowMethod, Packed, PackedFlow, Video
-from vidssl_cli.decode import stamp, stream_planes
-from vidssl_cli.encode import JpegEncoder
 from vidssl_cli.files.sealed_folder import sha256
-from vidssl_cli.flow import FlowEstimator, grey
-from vidssl_cli.scale import target_size
-from vidssl_cli.unpack import OFFSET, encode_flow
+from vidssl_cli.media.decode import stamp, stream_planes
+from vidssl_cli.media.encode import JpegEncoder
+from vidssl_cli.media.flow import FlowEstimator, grey
+from vidssl_cli.media.packed import OFFSET, encode_flow
+from vidssl_cli.media.scale import target_size
 
 Format = Literal["compact", "raw"]
 

@@ -22,7 +22,7 @@ from vidssl_cli.base.console import warn
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.devices import World
-from vidssl_cli.encode import encode_png
+from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pages import data_url, write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
 from vidssl_cli.rate import build_sampler

@@ -12,8 +12,8 @@ import torch
 
 from vidssl_cli import augment
 from vidssl_cli.contract.clips import Batch, ClipPlan, Draw
-from vidssl_cli.decode import read_planes
-from vidssl_cli.flow import flow_of_views
+from vidssl_cli.media.decode import read_planes
+from vidssl_cli.media.flow import flow_of_views
 from vidssl_cli.streams import cut_flow, cut_pixels
 
 if TYPE_CHECKING:

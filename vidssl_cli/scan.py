@@ -13,8 +13,8 @@ from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.confine import Root
 from vidssl_cli.layouts import Lists, find_videos
+from vidssl_cli.media.probe import probe
 from vidssl_cli.packed import is_changed
-from vidssl_cli.probe import probe
 
 
 def open_data(

@@ -20,10 +20,10 @@ import numpy as np
 from vidssl_cli.base.console import track, warn
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.scores import Scored, identify, read_scores, write_scores
-from vidssl_cli.decode import read_planes, stream_planes
-from vidssl_cli.flow import FlowEstimator, grey, opencv, stored_flow
-from vidssl_cli.geometry import centre_box
-from vidssl_cli.scale import target_size
+from vidssl_cli.media.decode import read_planes, stream_planes
+from vidssl_cli.media.flow import FlowEstimator, grey, opencv, stored_flow
+from vidssl_cli.media.geometry import centre_box
+from vidssl_cli.media.scale import target_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ import numpy as np
 
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.colours import NO_CHANGE, affine, steps_of
-from vidssl_cli.encode import encode_png
+from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pages import data_url
 
 if TYPE_CHECKING:

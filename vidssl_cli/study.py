@@ -1,4 +1,4 @@
-"""What evaluators work on: videos, and what a network says of them; `vidssl_cli.contract.study.Study`."""
+"""The `Study` that evaluators are given: videos, and what a network says of them."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from torch.nn import functional
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.videos import Video, read_manifest, write_manifest
-from vidssl_cli.encode import write_mp4
 from vidssl_cli.files.sealed_folder import MANIFEST, note_of, publish
+from vidssl_cli.media.encode import write_mp4
 
 SIDE = 64
 """Pixels of a frame, both ways."""

@@ -21,9 +21,9 @@ from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.embed import Encoder
-from vidssl_cli.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.eyes import Settings, open_eyes
 from vidssl_cli.files.atomic import atomic_write
+from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.queries import Query, read_query
 from vidssl_cli.samples import decode_views

@@ -12,9 +12,9 @@ import pytest
 from vidssl_cli.base.errors import RecipeError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.config import known_datasets, load, published
+from vidssl_cli.config import known_datasets, published
 from vidssl_cli.config.known_datasets import datasets
-from vidssl_cli.config.load import load
+from vidssl_cli.config.load import load, names
 from vidssl_cli.config.published import rows, select
 from vidssl_cli.contract.registry import offered, registry
 
@@ -191,7 +191,7 @@ def test_accuracy_by_class(dataset, classes, better, means):
         assert round(sum(figures.values()) / classes, 2) == mean
 
 
-@pytest.mark.parametrize("name", [name for name in load.names() if "papers/" in name])
+@pytest.mark.parametrize("name", [name for name in names() if "papers/" in name])
 def test_recipes_name_rows_that_there_are_of_their_own_network(name):
     recipe = load(name)
     if recipe.published:

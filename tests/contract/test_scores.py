@@ -14,10 +14,10 @@ from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.scores import read_scores, scores_of
-from vidssl_cli.encode import write_mp4
 from vidssl_cli.files.sealed_folder import note_of
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 from vidssl_cli.pack import pack
-from vidssl_cli.probe import probe
 from vidssl_cli.scoring import Scoring, motion_score, score_videos
 from vidssl_plugins.pretexts.partitions import partition
 from vidssl_plugins.pretexts.statistics_motion import derivatives

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vidssl_cli.contract.videos import write_manifest
-from vidssl_cli.encode import write_mp4
-from vidssl_cli.probe import probe
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 
 RECIPE = {
     "input": {"resize": [24, 32], "crop": 16},

@@ -17,7 +17,6 @@ from unittest import mock
 
 from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
-from vidssl_cli import unpack
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import MANIFEST, note_of
@@ -328,11 +327,11 @@ def _watched(damage: Damage) -> Iterator[list[str]]:
         return parse
 
     def of_pictures(name: str, real: Any) -> Any:
-        def parse(packed: Any, *rest: Any) -> Any:
-            with open(packed.path, "rb") as file:
-                if unpack.digest_of(packed, file) != packed.sha256:
+        def parse(kept: Any, *rest: Any) -> Any:
+            with open(kept.path, "rb") as file:
+                if packed.digest_of(kept, file) != kept.sha256:
                     seen.append(name)
-            return real(packed, *rest)
+            return real(kept, *rest)
 
         return parse
 
@@ -345,8 +344,8 @@ def _watched(damage: Damage) -> Iterator[list[str]]:
         "json.loads": of_texts,
         "vidssl_cli.embed.Card.model_validate_json": of_texts,
         "vidssl_cli.generations.Facts.model_validate_json": of_texts,
-        "vidssl_cli.unpack._read_raw": of_pictures,
-        "vidssl_cli.unpack._read_compact": of_pictures,
+        "vidssl_cli.media.packed._read_raw": of_pictures,
+        "vidssl_cli.media.packed._read_compact": of_pictures,
     }
     with contextlib.ExitStack() as patches:
         for name, watch in parsers.items():

@@ -44,7 +44,7 @@ def prepare(shared: Path) -> None:
     """Make a few short videos, and tell their facts."""
     from torture._media import write_noise
     from vidssl_cli.contract.videos import write_manifest
-    from vidssl_cli.probe import probe
+    from vidssl_cli.media.probe import probe
 
     for number in range(VIDEOS):
         write_noise(shared / f"{number}.mp4", number)

@@ -21,7 +21,7 @@ from vidssl_cli.contract.scores import identify, write_scores
 from vidssl_cli.contract.videos import write_manifest
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.files.sealed_folder import verify
-from vidssl_cli.probe import probe
+from vidssl_cli.media.probe import probe
 
 LAUNCHER = 30
 """Seconds after which torchrun kills the processes that one of theirs has left behind."""

@@ -21,7 +21,7 @@ from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.batches import Loader
 from vidssl_cli.config.recipe import PretrainRecipe
-from vidssl_cli.probe import probe
+from vidssl_cli.media.probe import probe
 from vidssl_cli.rate import build_sampler
 
 GROWTH = 32 << 20

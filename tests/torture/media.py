@@ -16,8 +16,8 @@ from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.decode import read_planes
-from vidssl_cli.probe import probe
+from vidssl_cli.media.decode import read_planes
+from vidssl_cli.media.probe import probe
 
 SECONDS = 10
 MEMORY = 256 << 20

@@ -3,7 +3,7 @@
 import pytest
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.limits import FRAMES, HOURS, PIXELS, limit, raised_by
+from vidssl_cli.media.limits import FRAMES, HOURS, PIXELS, limit, raised_by
 
 
 def test_there_are_defaults_which_the_environment_changes(monkeypatch):

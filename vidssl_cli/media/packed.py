@@ -18,12 +18,12 @@ import numpy as np
 
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Packed, PackedFlow, Video
-from vidssl_cli.packed import REPAIR
-from vidssl_cli.scale import Scaler, target_size
+from vidssl_cli.media.scale import Scaler, target_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+REPAIR = "the `vidssl data pack` that made the set makes it anew"
 OFFSET = np.dtype("<u8")
 """Where a compact video's pictures begin, in bytes from the first one, and where the last ends."""
 

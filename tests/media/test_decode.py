@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
-from vidssl_cli import decode
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.decode import packets, read_frames, read_planes
-from vidssl_cli.probe import probe
+from vidssl_cli.media import decode
+from vidssl_cli.media.decode import packets, read_frames, read_planes
+from vidssl_cli.media.probe import probe
 
 H264_OPEN = "keyint=12:min-keyint=12:scenecut=0:open-gop=1:bframes=3:b-pyramid=none"
 KINDS = {

@@ -9,8 +9,8 @@ import pytest
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.contract.videos import Packed, PackedFlow, Video
-from vidssl_cli.encode import JpegEncoder
-from vidssl_cli.unpack import OFFSET, read_packed, read_packed_flow
+from vidssl_cli.media.encode import JpegEncoder
+from vidssl_cli.media.packed import OFFSET, read_packed, read_packed_flow
 
 SIZE = (32, 48)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.containers import check_container
+from vidssl_cli.media.containers import check_container
 
 
 def element(name, content, long=1):

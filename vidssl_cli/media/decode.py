@@ -2,7 +2,7 @@
 
 Frame k is always the k-th frame that the decoder puts out when it starts at the beginning of the
 file. Timestamps and indexes of real files lie, so reading jumps only to seek points that
-`vidssl_cli.probe` has compared with a decode from the start.
+`vidssl_cli.media.probe` has compared with a decode from the start.
 
 Pictures are shown pictures: rotation and mirroring that the file asks for are carried out. The
 sample aspect ratio is not: width and height count stored pixels, as the field's protocols do.
@@ -28,9 +28,9 @@ from av.sidedata.sidedata import Type as SideData
 
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.limits import PIXELS, limit, raised_by
-from vidssl_cli.scale import Scaler, target_size
-from vidssl_cli.unpack import read_packed
+from vidssl_cli.media.limits import PIXELS, limit, raised_by
+from vidssl_cli.media.packed import read_packed
+from vidssl_cli.media.scale import Scaler, target_size
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.geometry import resampling
-from vidssl_cli.unpack import FLOW_SCALE, read_packed_flow
+from vidssl_cli.media.geometry import resampling
+from vidssl_cli.media.packed import FLOW_SCALE, read_packed_flow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

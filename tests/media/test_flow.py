@@ -7,20 +7,20 @@ import sys
 import numpy as np
 import pytest
 
-from vidssl_cli import unpack
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.config.sections import Augment, Input
 from vidssl_cli.contract.videos import digest, read_manifest
-from vidssl_cli.encode import write_mp4
-from vidssl_cli.flow import FlowEstimator, check_flow, flow_of_views, grey, stored_flow
+from vidssl_cli.media import packed
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.flow import FlowEstimator, check_flow, flow_of_views, grey, stored_flow
+from vidssl_cli.media.packed import FLOW_SCALE, encode_flow, read_packed_flow
+from vidssl_cli.media.probe import probe
 from vidssl_cli.pack import pack
-from vidssl_cli.probe import probe
 from vidssl_cli.samples import decode_views
 from vidssl_cli.scan import open_data
-from vidssl_cli.unpack import FLOW_SCALE, encode_flow, read_packed_flow
 from vidssl_plugins.samplers.hooks import Consecutive
 
 SIZE = (48, 64)
@@ -29,7 +29,7 @@ SIZE = (48, 64)
 @pytest.fixture(autouse=True)
 def nothing_checked(monkeypatch):
     """Let every test check digests as a process of its own would."""
-    monkeypatch.setattr(unpack, "_intact", set())
+    monkeypatch.setattr(packed, "_intact", set())
 
 
 def texture(height=48, width=64, seed=0):
@@ -121,7 +121,7 @@ def test_smaller_pictures_have_less_flow(sources, tmp_path):
 
 def test_flow_is_clipped_at_20_pixels():
     field = np.array([[[-90, -20.0]], [[20, 90]]], np.float32)
-    units = np.frombuffer(unpack.zlib.decompress(encode_flow(field)), np.int8)
+    units = np.frombuffer(packed.zlib.decompress(encode_flow(field)), np.int8)
     assert (units * FLOW_SCALE).tolist() == pytest.approx([-20, -20, 20, 20])
 
 
@@ -167,7 +167,7 @@ def test_damaged_flow_is_refused_and_repaired(sources, tmp_path, harm):
     content[video.packed.flow.offset + 9] ^= 1
     part.unlink()
     part.write_bytes(content if harm == "flip" else content[:-3])
-    unpack._intact.clear()
+    packed._intact.clear()
     with pytest.raises(DamagedFileError, match="damaged"):
         read_packed_flow(video, [1])
     repaired = pack(sources, out, resize=SIZE, flow="dis").videos[1]

@@ -21,9 +21,9 @@ import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.containers import check_container
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.decode import (
+from vidssl_cli.media.containers import check_container
+from vidssl_cli.media.decode import (
     WORTH_A_SEEK,
     decode_from,
     opened,
@@ -32,7 +32,7 @@ from vidssl_cli.decode import (
     stamp,
     undamaged,
 )
-from vidssl_cli.limits import FRAMES, HOURS, limit, raised_by
+from vidssl_cli.media.limits import FRAMES, HOURS, limit, raised_by
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -14,7 +14,7 @@ from functools import partial
 from typing import BinaryIO
 
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.limits import FRAMES
+from vidssl_cli.media.limits import FRAMES
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _SIMPLE_BLOCK, _BLOCK_GROUP = 0xA3, 0xA0

@@ -7,9 +7,9 @@ import struct
 import av
 import pytest
 
-from vidssl_cli import probe as module
 from vidssl_cli.base.errors import MediaError, UsageError
-from vidssl_cli.probe import probe
+from vidssl_cli.media import probe as module
+from vidssl_cli.media.probe import probe
 
 
 def test_facts_of_a_plain_file(make_video):

@@ -1,0 +1,1 @@
+"""Between a file and its frames: probing, decoding, encoding, optical flow."""
