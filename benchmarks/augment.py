@@ -37,13 +37,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from vidssl_cli.augment import Parameters, draw_parameters, prepare
 from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import ClipPlan, Draw, View, Windows
+from vidssl_cli.data.augment import Parameters, draw_parameters, prepare
+from vidssl_cli.data.scan import open_data
+from vidssl_cli.data.synth import MOTIONS, render
+from vidssl_cli.data.views import decode_views
 from vidssl_cli.memory import keep_freed_memory
-from vidssl_cli.samples import decode_views
-from vidssl_cli.scan import open_data
-from vidssl_cli.synth import MOTIONS, render
 
 FRAMES, SIZE, SIDE = 16, (128, 171), 112
 INPUT = Input(resize=SIZE, crop=SIDE)

@@ -40,17 +40,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from vidssl_cli import augment
 from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data import augment
+from vidssl_cli.data.pack import pack
+from vidssl_cli.data.scan import open_data
+from vidssl_cli.data.views import decode_views
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
 from vidssl_cli.memory import keep_freed_memory
-from vidssl_cli.pack import pack
-from vidssl_cli.samples import decode_views
-from vidssl_cli.scan import open_data
 
 Pictures = NDArray[np.uint8]
 FRAMES, SIZE, CROP = 16, (128, 171), 112

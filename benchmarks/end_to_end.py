@@ -23,16 +23,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 import numpy as np
 import torch
 
-from vidssl_cli.batches import PREFETCH, Loader
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
+from vidssl_cli.data.frame_rate import build_sampler
+from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.scan import open_data
+from vidssl_cli.data.views import PREFETCH
 from vidssl_cli.devices import choose_device, open_world, place
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.pretrain import usable
-from vidssl_cli.rate import build_sampler
-from vidssl_cli.scan import open_data
 from vidssl_cli.train import Stepper, choose_precision
 
 AHEAD = PREFETCH + 1

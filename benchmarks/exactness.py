@@ -20,8 +20,8 @@ from itertools import pairwise
 
 from vidssl_cli.base.console import track
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.scan import open_data
 from vidssl_cli.media.decode import stream_planes
-from vidssl_cli.scan import open_data
 
 
 def checksums(video: Video, frames: Sequence[int]) -> Iterator[int]:

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import Preempted, UsageError
-from vidssl_cli.batches import Loader
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Augment, Input, Step
 from vidssl_cli.contract.clips import Course
+from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.motion_scores import Scoring
+from vidssl_cli.data.order import Order
 from vidssl_cli.optim import lr_factor
-from vidssl_cli.order import Order
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.scoring import Scoring
 from vidssl_cli.train import Stepper
 from vidssl_plugins.samplers.curriculum import ranking, shares
 from vidssl_plugins.samplers.hooks import Curriculum

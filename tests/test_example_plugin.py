@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vidssl_cli.contract.videos import write_manifest
+from vidssl_cli.data.manifest import write_manifest
 
 SOURCE = Path(__file__).parents[1] / "docs" / "example-plugin"
 

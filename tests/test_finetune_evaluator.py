@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidssl_cli import scan
 from vidssl_cli.base.errors import Interrupted, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_cli
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Classified
-from vidssl_cli.contract.videos import Video, write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data import scan
+from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.made_up import MadeUpStudy, labelled

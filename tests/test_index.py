@@ -17,7 +17,7 @@ from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import standardise
-from vidssl_cli.contract.videos import read_manifest
+from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import locked

@@ -16,16 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from vidssl_cli.augment import Parameters, centre, draw_parameters
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.colours import NO_CHANGE, affine, draw_colours, steps_of
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
 from vidssl_cli.contract.hooks import SamplerOptions
-from vidssl_cli.contract.videos import write_manifest
+from vidssl_cli.data.augment import Parameters, centre, draw_parameters
+from vidssl_cli.data.colour import NO_CHANGE, affine, draw_colours, steps_of
+from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.preview import preview

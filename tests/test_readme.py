@@ -9,7 +9,7 @@ import pytest
 
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.contract.videos import write_manifest
+from vidssl_cli.data.manifest import write_manifest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

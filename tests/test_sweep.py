@@ -15,7 +15,8 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
 from vidssl_cli.config.load import load, load_as, resolved_yaml
 from vidssl_cli.config.recipe import PretrainRecipe
-from vidssl_cli.contract.videos import Video, digest, write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import digest, write_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.records import Record

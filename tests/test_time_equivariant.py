@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.batches import Loader
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Augment, Input
 from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.loader import Loader
 from vidssl_plugins.pretexts.contrast import contrast, similarity
 from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
 from vidssl_plugins.samplers.hooks import TimeEquivariant

@@ -17,11 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli import checkpoint, runs, samples
+from vidssl_cli import checkpoint, runs
 from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
-from vidssl_cli.contract.videos import write_manifest
+from vidssl_cli.data import views
+from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
@@ -197,7 +198,7 @@ def test_memories_resume_bit_for_bit(stop, remembering, toy_videos, tmp_path, mo
 def test_a_signal_does_not_wait_for_a_file_that_is_slow_to_decode(
     workers, whole, recipe, toy_videos, tmp_path, monkeypatch
 ):
-    decode, calls, over = samples.decode_views, itertools.count(1), Event()
+    decode, calls, over = views.decode_views, itertools.count(1), Event()
 
     def slow(*arguments, **more):
         if next(calls) == 16:  # two steps were taken; three batches are decoded ahead
@@ -207,7 +208,7 @@ def test_a_signal_does_not_wait_for_a_file_that_is_slow_to_decode(
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(samples, "decode_views", slow)
+        patch.setattr(views, "decode_views", slow)
         try:
             with pytest.raises(Preempted, match="stopped by SIGUSR1 after step"):
                 pretrain(recipe, toy_videos, Session(out, device="cpu", workers=workers))
@@ -309,8 +310,8 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(
 
 def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_videos):
     """With the norms at rest, parts add up to the whole."""
-    from vidssl_cli.batches import Loader
     from vidssl_cli.config.sections import Train
+    from vidssl_cli.data.loader import Loader
     from vidssl_cli.devices import World
     from vidssl_cli.model import PretrainLearner
     from vidssl_cli.optim import build_optimizer

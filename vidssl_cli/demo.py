@@ -13,7 +13,8 @@ import numpy as np
 from vidssl_cli.base.console import emit_table, say, stdout
 from vidssl_cli.baselines import describe
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
-from vidssl_cli.contract.videos import write_manifest
+from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.data.synth import SIDE, synthesise
 from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.gallery import write_answers
@@ -21,7 +22,6 @@ from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.retrieve import retrieve
-from vidssl_cli.synth import SIDE, synthesise
 
 if TYPE_CHECKING:
     from vidssl_cli.config.recipe import PretrainRecipe

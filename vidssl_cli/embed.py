@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import nn
 
-from vidssl_cli import augment, runs
+from vidssl_cli import runs
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import DamagedFileError, MediaError, VidsslError
-from vidssl_cli.batches import PREFETCH
 from vidssl_cli.checkpoint import (
     MODEL,
     Room,
@@ -34,13 +31,14 @@ from vidssl_cli.contract.clips import Windows, known_frames
 from vidssl_cli.contract.hooks import BackboneOptions
 from vidssl_cli.contract.registry import Offered
 from vidssl_cli.contract.study import Reading
+from vidssl_cli.data import augment
+from vidssl_cli.data.frame_rate import at_rate, frame_rate, stored_frames
+from vidssl_cli.data.views import decode_ahead
 from vidssl_cli.devices import choose_device, place
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.media.geometry import centre_box, three_boxes
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
-from vidssl_cli.rate import at_rate, frame_rate, stored_frames
-from vidssl_cli.samples import decode_views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -183,7 +181,7 @@ class Encoder:
                 vars(module)["momentum"] = None  # a cumulative mean
         windows = Windows(clips=clips)
         views = ((video, self.views(video, windows)) for video in videos)
-        decoded = _decode_ahead(views, self.card.input.resize, skipped)
+        decoded = decode_ahead(views, self.card.input.resize, skipped)
         seen = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
         self.backbone.train()
         for group in seen.tensor_split(ceil(len(seen) / 8)):
@@ -233,7 +231,7 @@ class Encoder:
         """
         for reading in readings:
             check_tap(self.card.backbone.name, self.taps, reading.tap)
-        for (video, frames), pictures in _decode_ahead(views, self.card.input.resize, skipped):
+        for (video, frames), pictures in decode_ahead(views, self.card.input.resize, skipped):
             taps = self.taps_of(self.prepare(list(pictures), crops))
             found = [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]
             yield video, frames, found
@@ -291,34 +289,6 @@ def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (clips, 2) seconds: from a clip's first frame to the end of its last."""
     rate = frame_rate(video)
     return np.stack([frames.min(1) / rate, (frames.max(1) + 1) / rate], 1).astype(np.float32)
-
-
-def _decode_ahead(
-    views: Iterator[tuple[Video, NDArray[np.int64]]],
-    resize: tuple[int, int] | int,
-    skipped: list[MediaError],
-) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
-    """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network."""
-    pool = ThreadPoolExecutor(thread_name_prefix="decode")
-    try:
-        ahead: deque[Any] = deque()
-
-        def first() -> list[Any]:
-            item, future = ahead.popleft()
-            try:
-                return [(item, future.result())]
-            except MediaError as error:
-                skipped.append(error)
-                return []
-
-        for video, frames in views:
-            ahead.append(((video, frames), pool.submit(decode_views, video, list(frames), resize)))
-            if len(ahead) > 2 * PREFETCH:
-                yield from first()
-        while ahead:
-            yield from first()
-    finally:  # whoever stops does not wait for a file that is slow to decode
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _read_card(path: Path) -> Card:

@@ -15,7 +15,7 @@ from vidssl_cli.charts import draw_all
 from vidssl_cli.config.comparison import Measured, beside, seen, splits
 from vidssl_cli.config.comparison import show as show_published
 from vidssl_cli.config.published import Setting
-from vidssl_cli.contract.videos import digest
+from vidssl_cli.data.manifest import digest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.runs import REPORT, identity

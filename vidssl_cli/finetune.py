@@ -25,6 +25,7 @@ from vidssl_cli.contract.metrics import (
     video_classes,
 )
 from vidssl_cli.contract.study import Reading
+from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.devices import open_world
 from vidssl_cli.embed import Encoder, refuse
 from vidssl_cli.files import sealed_json
@@ -32,7 +33,6 @@ from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.model import FinetuneLearner
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.pretrain import Session, build_loader, recorded, usable
-from vidssl_cli.rate import build_sampler
 from vidssl_cli.runs import REPORT, identity
 from vidssl_cli.train import fit
 

@@ -18,10 +18,10 @@ from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.frame_rate import frame_rate
 from vidssl_cli.embed import Moment
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import encode_webp
-from vidssl_cli.rate import frame_rate
 
 if TYPE_CHECKING:
     import numpy as np

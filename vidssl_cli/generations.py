@@ -34,7 +34,8 @@ from pydantic import Field, ValidationError
 from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.config.sections import Evaluation, Section
-from vidssl_cli.contract.videos import Video, read_manifest, write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import read_manifest, write_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write, sweep
 from vidssl_cli.files.disk_space import require_room

@@ -11,16 +11,16 @@ import torch
 from vidssl_cli import runs
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.batches import Loader
 from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.contract.reports import Confusion, OwnTask
+from vidssl_cli.data.frame_rate import build_sampler
+from vidssl_cli.data.loader import Loader
 from vidssl_cli.devices import choose_device, place
 from vidssl_cli.model import PretrainLearner
 from vidssl_cli.precision import DTYPES, inference_precision
-from vidssl_cli.rate import build_sampler
 
 if TYPE_CHECKING:
     from torch import Tensor

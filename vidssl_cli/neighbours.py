@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.reports import Neighbours
-from vidssl_cli.contract.videos import Video, read_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import read_manifest
+from vidssl_cli.data.packed_set import is_packed_set, read_set
 from vidssl_cli.gallery import Card, Section, draw
 from vidssl_cli.media.probe import probe
-from vidssl_cli.packed import is_packed_set, read_set
 
 if TYPE_CHECKING:
     from vidssl_cli.records import Evaluation

@@ -15,16 +15,16 @@ from vidssl_cli import runs
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
-from vidssl_cli.batches import Loader
 from vidssl_cli.config.attribution import blamed
 from vidssl_cli.config.known_datasets import recognise
 from vidssl_cli.config.recipe import PretrainRecipe
-from vidssl_cli.contract import videos
+from vidssl_cli.data import manifest
+from vidssl_cli.data.frame_rate import build_sampler
+from vidssl_cli.data.loader import Loader
 from vidssl_cli.devices import World, open_world
 from vidssl_cli.embed import Card
 from vidssl_cli.finite import OnNaN
 from vidssl_cli.model import PretrainLearner
-from vidssl_cli.rate import build_sampler
 from vidssl_cli.rehearsal import Cost, rehearse
 from vidssl_cli.train import fit
 
@@ -170,7 +170,7 @@ def build_loader(
     *,
     labels: NDArray[np.int64] | None = None,
 ) -> Loader:
-    """Build the training batches of a recipe; see `vidssl_cli.batches.Loader`."""
+    """Build the training batches of a recipe; see `vidssl_cli.data.loader.Loader`."""
     return Loader(
         data,
         sampler,
@@ -211,7 +211,7 @@ def recorded(
                 session.out,
                 recipe,
                 card.model_dump_json(indent=2) + "\n",
-                data_digest=videos.digest(loader.videos),
+                data_digest=manifest.digest(loader.videos),
                 order_digest=loader.order.digest(),
                 resume=session.resume,
                 overwrite=session.overwrite,

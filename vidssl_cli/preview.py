@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidssl_cli.augment import prepare
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.clips import ABSENT
+from vidssl_cli.data.augment import prepare
+from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.devices import World
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pages import data_url, write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
-from vidssl_cli.rate import build_sampler
 from vidssl_cli.strips import (
     GAIN,
     describe,
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidssl_cli.base.errors import MediaError
-    from vidssl_cli.batches import Loader
     from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.hooks import Options, SamplerOptions
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.samples import Sample
+    from vidssl_cli.data.loader import Loader
+    from vidssl_cli.data.samples import Sample
 
     Label = NDArray[np.int64] | NDArray[np.float32] | np.int64 | np.float32
     """Of a view, or of the video."""

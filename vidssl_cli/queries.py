@@ -17,8 +17,8 @@ from pathlib import Path
 
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.scan import open_data
 from vidssl_cli.media.probe import probe
-from vidssl_cli.scan import open_data
 
 _MOMENT = re.compile(r"(?P<target>.+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)")
 _DIGITS = 20

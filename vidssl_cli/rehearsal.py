@@ -17,8 +17,8 @@ from vidssl_cli.progress import who_holds_back
 from vidssl_cli.train import Stepper, choose_precision
 
 if TYPE_CHECKING:
-    from vidssl_cli.batches import Loader
     from vidssl_cli.config.sections import Train
+    from vidssl_cli.data.loader import Loader
     from vidssl_cli.devices import World
     from vidssl_cli.model import Learner
     from vidssl_cli.precision import Precision

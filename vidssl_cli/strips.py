@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.base.escaping import escape
-from vidssl_cli.colours import NO_CHANGE, affine, steps_of
+from vidssl_cli.data.colour import NO_CHANGE, affine, steps_of
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pages import data_url
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.augment import Parameters
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import View
+    from vidssl_cli.data.augment import Parameters
 
 LARGEST = 128
 """Pixels of a frame's side on a page; larger frames are shrunk by a whole factor."""

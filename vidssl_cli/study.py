@@ -18,12 +18,12 @@ from vidssl_cli.baselines import BASELINES, describe
 from vidssl_cli.config.load import load_as
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.study import Classified, Look, Reading
-from vidssl_cli.contract.videos import training_part
+from vidssl_cli.data.frame_rate import stored_frames
+from vidssl_cli.data.manifest import training_part
 from vidssl_cli.embed import refuse
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
 from vidssl_cli.precision import inference_precision
-from vidssl_cli.rate import stored_frames
 from vidssl_cli.runs import FACTS
 from vidssl_cli.transfer import Source, finetuned
 

@@ -26,7 +26,8 @@ from vidssl_cli.base.signals import stopped
 from vidssl_cli.config.load import load, load_as, load_options, names
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import EvaluatorOptions
-from vidssl_cli.contract.videos import Video, digest, training_part
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import digest, training_part
 from vidssl_cli.grid import Settings, grid
 from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
 from vidssl_cli.records import evaluation_files, read_evaluation
@@ -236,7 +237,7 @@ def _read_all(recipes: Sequence[str], settings: Sequence[Settings]) -> list[Pret
 
 def budget(recipe: PretrainRecipe, videos: Sequence[Video], clips: int) -> Settings:
     """Return the settings with which a recipe shows about so many clips, in one epoch."""
-    from vidssl_cli.rate import build_sampler
+    from vidssl_cli.data.frame_rate import build_sampler
 
     sampler = build_sampler(recipe.sampler, recipe.input)
     usable = [video for video in recipe.taken(videos) if sampler.rejects(video) is None]

@@ -29,8 +29,8 @@ from vidssl_cli.progress import TrainingProgress
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from vidssl_cli.batches import Loader
     from vidssl_cli.config.sections import Train
+    from vidssl_cli.data.loader import Loader
     from vidssl_cli.devices import World
     from vidssl_cli.model import Learner
     from vidssl_cli.precision import Precision

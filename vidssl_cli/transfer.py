@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe
-from vidssl_cli.contract.videos import digest
+from vidssl_cli.data.manifest import digest
 from vidssl_cli.embed import Encoder
 from vidssl_cli.finetune import finetune
 from vidssl_cli.model import FinetuneLearner

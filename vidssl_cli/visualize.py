@@ -15,19 +15,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vidssl_cli import augment, heat, pages
+from vidssl_cli import heat, pages
 from vidssl_cli.base.console import track, warn
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.clips import Windows
+from vidssl_cli.data import augment
+from vidssl_cli.data.streams import cut_pixels
+from vidssl_cli.data.views import decode_views
 from vidssl_cli.embed import Encoder
 from vidssl_cli.eyes import Settings, open_eyes
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.pooling import check_tap
 from vidssl_cli.queries import Query, read_query
-from vidssl_cli.samples import decode_views
-from vidssl_cli.streams import cut_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

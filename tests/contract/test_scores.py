@@ -14,11 +14,11 @@ from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.scores import read_scores, scores_of
+from vidssl_cli.data.motion_scores import Scoring, motion_score, score_videos
+from vidssl_cli.data.pack import pack
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
-from vidssl_cli.pack import pack
-from vidssl_cli.scoring import Scoring, motion_score, score_videos
 from vidssl_plugins.pretexts.partitions import partition
 from vidssl_plugins.pretexts.statistics_motion import derivatives
 
@@ -75,7 +75,7 @@ def test_packed_flow_gives_nearly_the_same_scores(tmp_path, monkeypatch):
     video = probe(str(tmp_path / "a.mp4"))
     ((row,), _) = score_videos([video], tmp_path / "s.jsonl", scoring)
     packed = pack([video], tmp_path / "set", resize=(48, 48), form="raw", flow="dis").videos
-    monkeypatch.setattr("vidssl_cli.scoring.FlowEstimator", None)
+    monkeypatch.setattr("vidssl_cli.data.motion_scores.FlowEstimator", None)
     ((other,), _) = score_videos(packed, tmp_path / "p.jsonl", scoring)
     assert row.scores[0] > 0.12
     assert other.scores == pytest.approx(row.scores, abs=0.05)  # flow is rounded

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.contract.videos import read_manifest
+from vidssl_cli.data.layouts import find_videos
+from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files.confine import Root
-from vidssl_cli.layouts import find_videos
 
 
 @pytest.fixture

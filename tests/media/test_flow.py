@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
-from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.config.sections import Augment, Input
-from vidssl_cli.contract.videos import digest, read_manifest
+from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.manifest import digest, read_manifest
+from vidssl_cli.data.pack import pack
+from vidssl_cli.data.scan import open_data
+from vidssl_cli.data.views import decode_views
 from vidssl_cli.media import packed
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.flow import FlowEstimator, check_flow, flow_of_views, grey, stored_flow
 from vidssl_cli.media.packed import FLOW_SCALE, encode_flow, read_packed_flow
 from vidssl_cli.media.probe import probe
-from vidssl_cli.pack import pack
-from vidssl_cli.samples import decode_views
-from vidssl_cli.scan import open_data
 from vidssl_plugins.samplers.hooks import Consecutive
 
 SIZE = (48, 64)

@@ -22,7 +22,7 @@ from typing import Any
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
     ["vidssl_cli.cli", "vidssl_cli.finetune", "vidssl_cli.evaluate", "vidssl_cli.index",
-     "vidssl_cli.pack", "vidssl_cli.contract.registry", "cv2", "faiss"]
+     "vidssl_cli.data.pack", "vidssl_cli.contract.registry", "cv2", "faiss"]
 )  # fmt: skip
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod"}
@@ -122,10 +122,10 @@ def _run(
 
 
 def _main() -> None:
-    from vidssl_cli import parts
     from vidssl_cli.cli import main
+    from vidssl_cli.data import pack_parts
 
-    parts.PART_FRAMES = 60  # so that small sets have parts as well
+    pack_parts.PART_FRAMES = 60  # so that small sets have parts as well
     main()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidssl_cli.contract.videos import write_manifest
+from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
 

@@ -20,6 +20,7 @@ from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import MANIFEST, note_of
+from vidssl_cli.media import packed
 
 RECIPE = """
 input: {resize: [24, 32], crop: 16, mode: residual}

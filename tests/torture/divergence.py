@@ -43,7 +43,7 @@ EPOCHS, STEPS, BATCH, VIDEOS = 2, 10, 4, 8
 def prepare(shared: Path) -> None:
     """Make a few short videos, and tell their facts."""
     from torture._media import write_noise
-    from vidssl_cli.contract.videos import write_manifest
+    from vidssl_cli.data.manifest import write_manifest
     from vidssl_cli.media.probe import probe
 
     for number in range(VIDEOS):
@@ -95,7 +95,7 @@ class Cut(Exception):
 def train(method: str, shared: Path, out: Path, *, on_nan: str, resume: bool = False) -> None:
     """Train a toy network by a method; a checkpoint is written after every step."""
     from vidssl_cli.config.recipe import PretrainRecipe
-    from vidssl_cli.contract.videos import read_manifest
+    from vidssl_cli.data.manifest import read_manifest
     from vidssl_cli.pretrain import Session, pretrain
 
     sampler, pretexts = METHODS[method]

@@ -683,7 +683,7 @@ def still(said: str, what: str) -> None:
 
 def _nasty_videos(shared: Path, folder: Path) -> Path:
     """Write a manifest of copies of a video under all names, in classes of all names."""
-    from vidssl_cli.contract.videos import read_manifest, write_manifest
+    from vidssl_cli.data.manifest import read_manifest, write_manifest
 
     (video, *_) = read_manifest(shared / "facts.jsonl")
     videos = []

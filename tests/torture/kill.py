@@ -18,7 +18,7 @@ from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli import runs
 from vidssl_cli.contract.scores import identify, write_scores
-from vidssl_cli.contract.videos import write_manifest
+from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.media.probe import probe

@@ -19,10 +19,10 @@ from torture._footage import KINDS, write
 from torture.bystanders import RECIPE
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.batches import Loader
 from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.data.frame_rate import build_sampler
+from vidssl_cli.data.loader import Loader
 from vidssl_cli.media.probe import probe
-from vidssl_cli.rate import build_sampler
 
 GROWTH = 32 << 20
 """Bytes by which a process may grow after it has warmed up."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import reprlib
 from typing import Any
 
 _ACTIVE = re.compile(
@@ -18,6 +19,9 @@ _ACTIVE = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of text
     "\ud800-\udfff]"  # bytes of a file's name that are not UTF-8
 )
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -33,6 +37,11 @@ def visible(text: str, *, keep: str = "") -> str:
         return found if found in keep else found.encode("unicode_escape").decode()
 
     return _ACTIVE.sub(escaped, text)
+
+
+def shown(value: object) -> str:
+    """Return the value that was found, for a message; cut short where it is large."""
+    return _SHORT.repr(value)
 
 
 def escape(text: str) -> str:

@@ -71,9 +71,9 @@ def scan(
             hint="choose another name",
         )
 
-    from vidssl_cli.contract.videos import write_manifest
+    from vidssl_cli.data.manifest import write_manifest
+    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.scan import open_data
 
     require_writable(out)
     videos, broken = open_data(
@@ -154,9 +154,9 @@ def pack(
 
     resize = short_side or _parse_size(size)
 
+    from vidssl_cli.data.pack import pack as make
+    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.pack import pack as make
-    from vidssl_cli.scan import open_data
 
     require_writable(out)
     videos, broken = open_data(
@@ -222,9 +222,9 @@ def scores(
 
     resize = short_side or _parse_size(size)
 
+    from vidssl_cli.data.motion_scores import Scoring, score_videos
+    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.scan import open_data
-    from vidssl_cli.scoring import Scoring, score_videos
 
     require_writable(out)
     videos, broken = open_data(
@@ -274,7 +274,7 @@ def synth(
 ) -> None:
     """Make short videos whose classes differ only in motion."""
     from vidssl_cli.base.console import emit_json
-    from vidssl_cli.synth import MOTIONS, VIDEOS, synthesise
+    from vidssl_cli.data.synth import MOTIONS, VIDEOS, synthesise
 
     motions = list(dict.fromkeys(classes.split(","))) if classes else list(MOTIONS)
     videos = synthesise(

@@ -28,7 +28,7 @@ from vidssl_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vidssl_cli.check import Finding
+    from vidssl_cli.data.check import Finding
 
 Source = Annotated[str, typer.Option("--data", metavar="DATA", help=DATA_HELP, show_default=False)]
 
@@ -62,8 +62,8 @@ def check(
     chosen = load(recipe, overrides or ())
 
     from vidssl_cli.base.console import emit_json
-    from vidssl_cli.check import check as examine
-    from vidssl_cli.scan import open_data
+    from vidssl_cli.data.check import check as examine
+    from vidssl_cli.data.scan import open_data
 
     videos, broken = open_data(
         source,
@@ -140,9 +140,9 @@ def preview(
     refuse_existing(out, overwrite)
 
     from vidssl_cli.base.console import emit, emit_json
-    from vidssl_cli.contract.videos import training_part
+    from vidssl_cli.data.manifest import training_part
+    from vidssl_cli.data.scan import open_data
     from vidssl_cli.preview import preview as draw
-    from vidssl_cli.scan import open_data
 
     found, broken = open_data(source, split=split, root=data_root)
     place = {"epoch": epoch, "step": step}

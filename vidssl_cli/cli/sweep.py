@@ -110,7 +110,7 @@ def _opener(split: int, data_root: Path | None) -> Callable[[str], Sequence[Vide
 
     @cache
     def opened(data: str) -> Sequence[Video]:
-        from vidssl_cli.scan import open_data
+        from vidssl_cli.data.scan import open_data
 
         return open_data(data, split=split, root=data_root)[0]
 
@@ -119,8 +119,9 @@ def _opener(split: int, data_root: Path | None) -> Callable[[str], Sequence[Vide
 
 def _look_for(data: Sequence[str], split: int, data_root: Path | None) -> None:
     """Refuse DATA in which there is nothing, before any member does."""
+    from vidssl_cli.data.layouts import find_videos
+    from vidssl_cli.data.lists import Lists
     from vidssl_cli.files.confine import Root
-    from vidssl_cli.layouts import Lists, find_videos
 
     for source in data:
         find_videos(source, Lists(split), Root(data_root) if data_root else None)

@@ -76,12 +76,12 @@ def pretrain(
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit, emit_json, say
-    from vidssl_cli.contract.videos import training_part
+    from vidssl_cli.data.manifest import training_part
+    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.pretrain import Session
     from vidssl_cli.pretrain import pretrain as carry_out
     from vidssl_cli.rehearsal import show
-    from vidssl_cli.scan import open_data
 
     if not dry_run:
         require_writable(out)
@@ -130,10 +130,10 @@ def finetune(
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
     from vidssl_cli.base.console import emit_json
+    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.finetune import finetune as carry_out
     from vidssl_cli.pretrain import Session
-    from vidssl_cli.scan import open_data
 
     require_writable(out)
     videos, broken = open_data(data, split=split, root=data_root)

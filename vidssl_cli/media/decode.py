@@ -67,7 +67,7 @@ def read_planes(
 ) -> NDArray[np.uint8]:
     """Decode the given frames of a video in one pass, as planes of red, green and blue.
 
-    Planes are what the decoder scales fastest and what `vidssl_cli.augment` works on.
+    Planes are what the decoder scales fastest and what `vidssl_cli.data.augment` works on.
 
     Args:
         video: where the file is; its seek points, where known, spare decoding what lies between.

@@ -1,4 +1,4 @@
-"""Frames into H.264 files, moving pictures and stills; the counterpart of `vidssl_cli.media.decode`."""
+"""Encoding frames as H.264 files, moving pictures and stills."""
 
 from __future__ import annotations
 

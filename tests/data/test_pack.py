@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidssl_cli import parts, pieces
 from vidssl_cli.base.errors import (
     DamagedFileError,
     MediaError,
@@ -24,20 +23,21 @@ from vidssl_cli.base.errors import (
     UsageError,
     VidsslError,
 )
-from vidssl_cli.batches import Loader
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Augment, Input
-from vidssl_cli.contract.videos import digest, write_manifest
+from vidssl_cli.data import pack_parts, pack_video
+from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.manifest import digest, write_manifest
+from vidssl_cli.data.pack import pack
+from vidssl_cli.data.scan import open_data
 from vidssl_cli.files.locks import locked
 from vidssl_cli.media import packed
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
-from vidssl_cli.pack import pack
 from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.scan import open_data
 from vidssl_plugins.samplers.hooks import Pace
 
 SIZE = (24, 32)
@@ -177,29 +177,29 @@ def test_going_on_repeats_nothing(sources, tmp_path, monkeypatch):
 def count_decoding(monkeypatch):
     """Return a set that the paths of decoded videos will be added to."""
     decoded = set()
-    original = pieces.stream_planes
+    original = pack_video.stream_planes
 
     def counted(video, frames, resize):
         decoded.add(video.path)
         return original(video, frames, resize)
 
-    monkeypatch.setattr(pieces, "stream_planes", counted)
+    monkeypatch.setattr(pack_video, "stream_planes", counted)
     return decoded
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
-from vidssl_cli import pack, parts
-from vidssl_cli.contract.videos import read_manifest
-parts.PART_FRAMES = 1
-original = parts.write_video
+from vidssl_cli.data import pack, pack_parts
+from vidssl_cli.data.manifest import read_manifest
+pack_parts.PART_FRAMES = 1
+original = pack_parts.write_video
 def slow(video, file, path, *more):
     packed = original(video, file, path, *more)
     if path.name == "part-00002.bin":
         time.sleep(100)  # its bytes are written, its part is not
     return packed
-parts.write_video = slow
+pack_parts.write_video = slow
 pack.pack(read_manifest(Path(sys.argv[1])), Path(sys.argv[2]), resize=(24, 32), workers=1)
 """
 
@@ -225,7 +225,7 @@ def test_a_killed_packer_is_followed_by_one_that_goes_on(sources, tmp_path, monk
 
 
 def test_parts_are_the_same_whichever_were_finished_before(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr("vidssl_cli.parts.PART_FRAMES", 30)
+    monkeypatch.setattr("vidssl_cli.data.pack_parts.PART_FRAMES", 30)
     lost = replace(sources[1], path=str(tmp_path / "lost.mp4"), frames=9)
     data = [sources[0], lost, *sources[2:]]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -235,7 +235,7 @@ def test_parts_are_the_same_whichever_were_finished_before(sources, tmp_path, mo
 
     pack(data, whole, resize=SIZE)
     assert "part-00001.bin" in content(whole)
-    write_video = parts.write_video
+    write_video = pack_parts.write_video
 
     def failing_from(stop):
         def write(video, *arguments):
@@ -246,10 +246,10 @@ def test_parts_are_the_same_whichever_were_finished_before(sources, tmp_path, mo
         return write
 
     for stop in (2, 3):
-        monkeypatch.setattr(parts, "write_video", failing_from(stop))
+        monkeypatch.setattr(pack_parts, "write_video", failing_from(stop))
         with pytest.raises(KeyError):
             pack(data, cut, resize=SIZE, workers=1)
-    monkeypatch.setattr(parts, "write_video", write_video)
+    monkeypatch.setattr(pack_parts, "write_video", write_video)
     pack(data, cut, resize=SIZE)
     assert content(cut) == content(whole)
 
@@ -263,7 +263,7 @@ def test_ctrl_c_does_not_wait_for_the_end_of_a_video(sources, tmp_path, monkeypa
         while True:
             yield np.zeros((3, *SIZE), np.uint8)
 
-    monkeypatch.setattr(pieces, "stream_planes", endless)
+    monkeypatch.setattr(pack_video, "stream_planes", endless)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
     with pytest.raises(KeyboardInterrupt):
         pack(sources, tmp_path / "set", resize=SIZE, workers=1)
@@ -405,7 +405,7 @@ def test_videos_that_do_not_decode_are_told_and_left_out(sources, tmp_path):
 READER = """
 import sys, zlib
 from vidssl_cli.media.decode import read_frames
-from vidssl_cli.scan import open_data
+from vidssl_cli.data.scan import open_data
 pictures = [read_frames(video, [1, 7], (24, 32)) for video in open_data(sys.argv[1])[0]]
 print(zlib.crc32(b"".join(p.tobytes() for p in pictures)))
 """

@@ -19,9 +19,10 @@ import torch
 
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.contract.clips import ClipPlan, known_frames
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Maker
+from vidssl_cli.data.views import PREFETCH
 from vidssl_cli.media.flow import check_flow
-from vidssl_cli.order import Order
-from vidssl_cli.samples import Maker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Batch, Draw, Sampler
     from vidssl_cli.contract.hooks import Stream
     from vidssl_cli.contract.videos import FlowMethod, Video
-    from vidssl_cli.samples import Sample
-
-PREFETCH = 3
-"""Batches that are decoded ahead of the one that is augmented, which is ahead of the one in use."""
+    from vidssl_cli.data.samples import Sample
 
 
 class Loader:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidssl_cli import augment
 from vidssl_cli.contract.clips import Batch, ClipPlan, Draw
-from vidssl_cli.media.decode import read_planes
+from vidssl_cli.data import augment
+from vidssl_cli.data.streams import cut_flow, cut_pixels
+from vidssl_cli.data.views import decode_views
 from vidssl_cli.media.flow import flow_of_views
-from vidssl_cli.streams import cut_flow, cut_pixels
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from vidssl_cli.config.sections import Augment, Input
@@ -38,33 +37,6 @@ class Sample:
     """How long a worker took to make it."""
     flow: Tensor | None = None
     """(V, T - 1, 2, H, W) float32, if it was asked for."""
-
-
-def decode_views(
-    video: Video,
-    views: Sequence[NDArray[np.int64]],
-    resize: tuple[int, int] | int,
-    *,
-    pinned: bool = False,
-) -> Tensor:
-    """Return (V, T, 3, H, W) uint8: every view's frames, each frame decoded once.
-
-    Args:
-        video: what to decode.
-        views: V of (T,) frame numbers.
-        resize: size at which frames are decoded, as in `read_planes`.
-        pinned: put them where a GPU can fetch them while the CPU goes on.
-
-    Raises:
-        MediaError: the video cannot be read.
-    """
-    numbers, places = np.unique(np.stack(views), return_inverse=True)
-    planes = read_planes(video, numbers.tolist(), resize)
-    shape = (len(views), len(views[0]), *planes.shape[1:])
-    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
-    gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
-    np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
-    return pictures
 
 
 @dataclass(frozen=True)

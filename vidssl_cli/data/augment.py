@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vidssl_cli.colours import GREY, NO_CHANGE, draw_colours, jitter
+from vidssl_cli.data.colour import GREY, NO_CHANGE, draw_colours, jitter
 from vidssl_cli.media.geometry import Box, centre_box, random_box, random_square, resampling
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from vidssl_cli import scan as module
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.contract.videos import Video, read_manifest, write_manifest
-from vidssl_cli.scan import open_data
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data import scan as module
+from vidssl_cli.data.manifest import read_manifest, write_manifest
+from vidssl_cli.data.scan import open_data
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from pathlib import Path
 from vidssl_cli.base.console import say, track, warn
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.layouts import find_videos
+from vidssl_cli.data.lists import Lists
+from vidssl_cli.data.packed_set import is_changed
 from vidssl_cli.files.confine import Root
-from vidssl_cli.layouts import Lists, find_videos
 from vidssl_cli.media.probe import probe
-from vidssl_cli.packed import is_changed
 
 
 def open_data(

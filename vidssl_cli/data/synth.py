@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.contract.videos import Video, read_manifest, write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import read_manifest, write_manifest
 from vidssl_cli.files.sealed_folder import MANIFEST, note_of, publish
 from vidssl_cli.media.encode import write_mp4
 

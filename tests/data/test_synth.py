@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vidssl_cli import synth
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.baselines import colour, motion_energy
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
+from vidssl_cli.data import synth
+from vidssl_cli.data.synth import MOTIONS, synthesise
 from vidssl_cli.media.probe import probe
-from vidssl_cli.synth import MOTIONS, synthesise
 
 PER_CLASS = 20
 
@@ -103,7 +103,7 @@ def test_the_manifest_knows_what_a_scan_would_find(world):
 
 
 def test_the_folders_say_the_same_as_the_manifest(world):
-    from vidssl_cli.layouts import find_videos
+    from vidssl_cli.data.layouts import find_videos
 
     folder, videos = world
     rows = {(v.path, v.label, v.split) for v in videos}

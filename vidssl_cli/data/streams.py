@@ -1,7 +1,7 @@
 """What a pretext task may ask for beside clips: pixels and optical flow under the same geometry.
 
-Both are cut, scaled, mirrored and turned like the clips of `vidssl_cli.augment`, on the training
-device; colours, blur and normalisation leave them alone.
+Both are cut, scaled, mirrored and turned like the clips of `augment`, on the training device;
+colours, blur and normalisation leave them alone.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidssl_cli.augment import cut
+from vidssl_cli.data.augment import cut
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidssl_cli.augment import Parameters
+    from vidssl_cli.data.augment import Parameters
 
 
 def cut_pixels(pictures: Sequence[Tensor], parameters: Parameters, side: int) -> Tensor:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.data.layouts import find_videos
+from vidssl_cli.data.lists import Lists
 from vidssl_cli.files.confine import Root
-from vidssl_cli.layouts import Lists, find_videos
 
 
 @pytest.fixture

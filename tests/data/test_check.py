@@ -9,11 +9,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.check import check
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
-from vidssl_cli.contract.videos import Video, write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.check import check
+from vidssl_cli.data.manifest import write_manifest
 
 
 @pytest.fixture

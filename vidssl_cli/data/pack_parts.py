@@ -16,9 +16,10 @@ from threading import Event
 
 from vidssl_cli.base.console import track, warn
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.contract.videos import Video, write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.data.pack_video import Settings, write_video
 from vidssl_cli.files.atomic import replacing
-from vidssl_cli.pieces import Settings, write_video
 
 PART_FRAMES = 8192
 """Frames of a part, unless one video has more: what a worker that is stopped has to repeat."""

@@ -1,7 +1,7 @@
 """Make packed sets: every video is decoded once and its pictures kept at the size of training.
 
-What is there is checked and kept, what is missing is written by `vidssl_cli.parts`, and a table of
-all videos makes it a set.
+What is there is checked and kept, `pack_parts` writes what is missing, and a table of all videos
+makes it a set.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ import av
 
 from vidssl_cli.base.console import say, track, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
-from vidssl_cli.contract.videos import (
-    FlowMethod,
-    Packed,
-    Video,
-    digest,
-    read_manifest,
-    write_manifest,
-)
+from vidssl_cli.contract.videos import FlowMethod, Packed, Video
+from vidssl_cli.data.manifest import digest, read_manifest, write_manifest
+from vidssl_cli.data.pack_parts import number_of, write_parts
+from vidssl_cli.data.pack_video import Format, Settings
+from vidssl_cli.data.packed_set import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write, sweep
 from vidssl_cli.files.disk_space import require_room
@@ -33,9 +30,6 @@ from vidssl_cli.files.sealed_folder import note_of, sha256
 from vidssl_cli.media.decode import stream_planes
 from vidssl_cli.media.flow import opencv
 from vidssl_cli.media.packed import digest_of
-from vidssl_cli.packed import ABOUT, VIDEOS, is_changed, is_packed_set, read_about
-from vidssl_cli.parts import number_of, write_parts
-from vidssl_cli.pieces import Format, Settings
 
 QUALITY = 5
 """Quantiser of the JPEGs, from 2 (best) to 31. UCF101's files at 128x171 become 1.3 times their

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli.augment import centre
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.batches import Loader
 from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import Batch
+from vidssl_cli.data.augment import centre
+from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.streams import cut_flow, cut_pixels
 from vidssl_cli.media.decode import read_planes
-from vidssl_cli.streams import cut_flow, cut_pixels
 from vidssl_cli.train import _split
 from vidssl_plugins.samplers.hooks import Consecutive, Pace
 
@@ -59,7 +59,7 @@ def test_pixels_are_those_of_the_video(toy_videos):
 
 
 def test_nobody_asks_nothing_comes(toy_videos, monkeypatch):
-    monkeypatch.setattr("vidssl_cli.samples.flow_of_views", None)
+    monkeypatch.setattr("vidssl_cli.data.samples.flow_of_views", None)
     batch = next(loader(toy_videos, Augment(), frozenset()).epoch(0))
     assert batch.pixels is None
     assert batch.flow is None

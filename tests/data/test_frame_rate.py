@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vidssl_cli.config.sections import Input
 from vidssl_cli.contract.clips import Draw
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.rate import AtRate, at_rate, build_sampler, stored_frames
+from vidssl_cli.data.frame_rate import AtRate, at_rate, build_sampler, stored_frames
 from vidssl_plugins.samplers.hooks import Pace, TemporalTransforms, TimeEquivariant
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.contract.videos import Video, read_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.confine import HINT, Root
 from vidssl_cli.files.sealed_folder import sha256

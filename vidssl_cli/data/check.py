@@ -13,10 +13,11 @@ from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.config.sections import Input
-from vidssl_cli.contract.videos import Video, training_part
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.frame_rate import build_sampler
+from vidssl_cli.data.manifest import training_part
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.media.packed import verify_packed
-from vidssl_cli.rate import build_sampler
 
 IMBALANCE = 5
 """Largest class over smallest class of the training videos from which it is worth a word."""

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vidssl_cli.augment import Parameters, centre, draw_parameters, prepare
-from vidssl_cli.colours import GREY
 from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_cli.data.augment import Parameters, centre, draw_parameters, prepare
+from vidssl_cli.data.colour import GREY
 from vidssl_cli.media.geometry import random_box, resampling
 
 SIZE = (12, 16)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, Stage
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.order import Order
+from vidssl_cli.data.order import Order
 
 
 class Staged(Sampler):

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.contract.videos import Video, digest, read_manifest, write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import digest, read_manifest, write_manifest
 
 FULL = {
     "label": "wave",
@@ -122,8 +123,7 @@ def test_the_digest_sees_every_change_that_matters(changed):
 
 
 def test_videos_are_light():
-    code = (
-        "import sys, vidssl_cli.layouts; print(sorted({'av','numpy','torch'} & set(sys.modules)))"
-    )
+    heavy = "{'av', 'numpy', 'torch'}"
+    code = f"import sys, vidssl_cli.data.layouts; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError
-from vidssl_cli.batches import PREFETCH, Loader, check_plan
 from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, View
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.loader import Loader, check_plan
+from vidssl_cli.data.views import PREFETCH, decode_views
 from vidssl_cli.media.decode import read_planes
-from vidssl_cli.samples import decode_views
 from vidssl_plugins.samplers.hooks import Pace
 
 SETTINGS = Input(resize=(24, 32), crop=16)
@@ -122,7 +122,7 @@ def test_a_worker_that_fails_names_the_video(toy_videos, monkeypatch, workers):
     def run_out_of_memory(video, *_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("vidssl_cli.samples.decode_views", run_out_of_memory)
+    monkeypatch.setattr("vidssl_cli.data.views.decode_views", run_out_of_memory)
     with pytest.raises(
         VidsslError, match=r"a worker failed at .*mp4: MemoryError: no room"
     ) as seen:

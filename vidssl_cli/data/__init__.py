@@ -1,0 +1,1 @@
+"""From DATA to training batches: manifests, scans, packed sets, samples, augmentation."""

@@ -1,0 +1,78 @@
+"""The layouts of known data sets: UCF101, HMDB51 and Diving48."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.lists import label_by_number, only_present, read_json_list, read_names
+
+DIVING48 = {1: "Diving48", 2: "Diving48_V2"}
+"""What the annotation files of its splits begin with: the first labels, and the corrected ones."""
+_UCF101 = re.compile(r"v_(?P<group>(?P<label>\w+)_g\d+)_c\d+\.avi")
+
+
+def recording_of(path: Path) -> str | None:
+    """Return the recording that a UCF101 clip was cut from; other names say nothing."""
+    match = _UCF101.fullmatch(path.name)
+    return match["group"] if match else None
+
+
+def ucf101(source: Path, lists: Path, split: int) -> list[Video]:
+    """Read the official lists: `Class/v_Class_g08_c01.avi 1` or the same without a number."""
+    named = [
+        Video(str(source / name), name.split("/")[0], part, recording_of(source / name))
+        for part in ("train", "test")
+        for line in read_names(lists / f"{part}list{split:02}.txt")
+        for name in line.split()[:1]
+    ]
+    return only_present(named, lists)
+
+
+def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
+    """Read the official lists, one per class: `name.avi 1`, where 1 trains, 2 tests, 0 rests."""
+    named = []
+    for file in sorted(lists.glob(f"*_test_split{split}.txt")):
+        label = file.name.removesuffix(f"_test_split{split}.txt")
+        for line in read_names(file):
+            try:
+                name, mark = line.rsplit(maxsplit=1)
+            except ValueError:
+                raise DamagedFileError(
+                    f"{file}: a row is a name and a number, not {line!r}", where=str(file)
+                ) from None
+            if mark in ("1", "2"):  # 0 is in neither part
+                recording = name.split(f"_{label}_")[0]
+                part = "train" if mark == "1" else "test"
+                path = str(source / label / name)
+                named.append(Video(path, label, part, f"{label}/{recording}"))
+    return only_present(named, lists)
+
+
+def diving48(source: Path, lists: Path, name: str) -> list[Video]:
+    """Read the annotations: `[{"vid_name": "2x00lRzlTVQ_00000", "label": 12, …}, …]`.
+
+    The videos are cut already, so that start_frame and end_frame have nothing more to say.
+    """
+    vocabulary = lists / "Diving48_vocab.json"
+    classes = read_json_list(vocabulary) if vocabulary.is_file() else None
+    if classes is not None:
+        if not all(isinstance(words, list) for words in classes):
+            raise DamagedFileError(
+                f"{vocabulary}: a class is a list of words", where=str(vocabulary)
+            )
+        classes = [" ".join(map(str, words)) for words in classes]
+    named = []
+    for part in ("train", "test"):
+        file = lists / f"{name}_{part}.json"
+        for row in read_json_list(file):
+            try:
+                path, number = str(source / f"{row['vid_name']}.mp4"), str(int(row["label"]))
+            except (KeyError, TypeError, ValueError, OverflowError):
+                raise DamagedFileError(
+                    f"{file}: a row has a vid_name and a label, not {row!r}", where=str(file)
+                ) from None
+            named.append(label_by_number(Video(path, split=part), number, classes))
+    return only_present(named, lists)

@@ -1,0 +1,78 @@
+"""Decoded views: the frames of several clips of a video, each frame decoded once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vidssl_cli.base.errors import MediaError
+from vidssl_cli.media.decode import read_planes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from vidssl_cli.contract.videos import Video
+
+PREFETCH = 3
+"""Batches that are decoded ahead of the one that is augmented, which is ahead of the one in use."""
+
+
+def decode_views(
+    video: Video,
+    views: Sequence[NDArray[np.int64]],
+    resize: tuple[int, int] | int,
+    *,
+    pinned: bool = False,
+) -> Tensor:
+    """Return (V, T, 3, H, W) uint8: every view's frames, each frame decoded once.
+
+    Args:
+        video: what to decode.
+        views: V of (T,) frame numbers.
+        resize: size at which frames are decoded, as in `read_planes`.
+        pinned: put them where a GPU can fetch them while the CPU goes on.
+
+    Raises:
+        MediaError: the video cannot be read.
+    """
+    numbers, places = np.unique(np.stack(views), return_inverse=True)
+    planes = read_planes(video, numbers.tolist(), resize)
+    shape = (len(views), len(views[0]), *planes.shape[1:])
+    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+    gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
+    np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
+    return pictures
+
+
+def decode_ahead(
+    views: Iterator[tuple[Video, NDArray[np.int64]]],
+    resize: tuple[int, int] | int,
+    skipped: list[MediaError],
+) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
+    """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network."""
+    pool = ThreadPoolExecutor(thread_name_prefix="decode")
+    try:
+        ahead: deque[Any] = deque()
+
+        def first() -> list[Any]:
+            item, future = ahead.popleft()
+            try:
+                return [(item, future.result())]
+            except MediaError as error:
+                skipped.append(error)
+                return []
+
+        for video, frames in views:
+            ahead.append(((video, frames), pool.submit(decode_views, video, list(frames), resize)))
+            if len(ahead) > 2 * PREFETCH:
+                yield from first()
+        while ahead:
+            yield from first()
+    finally:  # whoever stops does not wait for a file that is slow to decode
+        pool.shutdown(wait=False, cancel_futures=True)
