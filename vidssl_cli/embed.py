@@ -39,6 +39,7 @@ from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.media.geometry import centre_box, three_boxes
 from vidssl_cli.pooling import check_tap, pool_tap
 from vidssl_cli.precision import DTYPES, inference_precision
+from vidssl_cli.runs import CARD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 
 Moment = tuple[float, float]
 """Start and end of a part of a video, in seconds."""
-
-CARD = runs.CARD
 
 
 class Card(Section):

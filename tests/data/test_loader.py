@@ -122,7 +122,7 @@ def test_a_worker_that_fails_names_the_video(toy_videos, monkeypatch, workers):
     def run_out_of_memory(video, *_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("vidssl_cli.data.views.decode_views", run_out_of_memory)
+    monkeypatch.setattr("vidssl_cli.data.samples.decode_views", run_out_of_memory)
     with pytest.raises(
         VidsslError, match=r"a worker failed at .*mp4: MemoryError: no room"
     ) as seen:

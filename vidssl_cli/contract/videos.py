@@ -43,6 +43,10 @@ FlowMethod = Literal["dis", "tvl1"]
 """How optical flow is computed: dense inverse search, or TV-L1."""
 
 
+PACK_AGAIN = "the `vidssl data pack` that made the set makes it anew"
+"""What to do about a damaged packed set."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackedFlow:
     """Where a packed set keeps the optical flow from each frame of a video to the next."""

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.videos import PACK_AGAIN, Video
 from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.confine import HINT, Root
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.files.untrusted_text import understood
-from vidssl_cli.media.packed import REPAIR
 
 ABOUT = "pack.json"
 VIDEOS = "videos.jsonl"
@@ -44,7 +43,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     path = folder / ABOUT
     with understood(path):
-        about = sealed_json.read(path, REPAIR)
+        about = sealed_json.read(path, PACK_AGAIN)
         about["settings"], about["videos"]  # fail here if there are none
     return about
 
@@ -74,7 +73,7 @@ def read_set(folder: Path, root: Root | None = None) -> list[Video]:
         raise DamagedFileError(
             f"is not the table that was written: its SHA-256 is {found}, not {about['videos']}",
             where=str(table),
-            hint=f"{REPAIR}; rows of your own go into a copy",
+            hint=f"{PACK_AGAIN}; rows of your own go into a copy",
         )
     with understood(folder / ABOUT):
         parts = list(about["parts"].items())
@@ -83,7 +82,7 @@ def read_set(folder: Path, root: Root | None = None) -> list[Video]:
         if not part.is_file() or part.stat().st_size != size:
             there = f"{part.stat().st_size} bytes" if part.is_file() else "missing"
             raise DamagedFileError(
-                f"is damaged: it is {there}, not {size} bytes", where=str(part), hint=REPAIR
+                f"is damaged: it is {there}, not {size} bytes", where=str(part), hint=PACK_AGAIN
             )
     videos, bounds = read_manifest(table), root or Root(folder)
     for path in {video.packed.path for video in videos if video.packed}:

@@ -17,13 +17,12 @@ import av
 import numpy as np
 
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
-from vidssl_cli.contract.videos import Packed, PackedFlow, Video
+from vidssl_cli.contract.videos import PACK_AGAIN, Packed, PackedFlow, Video
 from vidssl_cli.media.scale import Scaler, target_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-REPAIR = "the `vidssl data pack` that made the set makes it anew"
 OFFSET = np.dtype("<u8")
 """Where a compact video's pictures begin, in bytes from the first one, and where the last ends."""
 
@@ -211,5 +210,5 @@ def _damaged(video: Video, packed: Packed, reason: str) -> DamagedFileError:
     return DamagedFileError(
         f"what was packed of {video.path} is damaged: {reason}",
         where=packed.path,
-        hint=REPAIR,
+        hint=PACK_AGAIN,
     )
