@@ -30,8 +30,8 @@ from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.scan import open_data
 from vidssl_cli.data.views import PREFETCH
-from vidssl_cli.devices import choose_device, open_world, place
-from vidssl_cli.model import PretrainLearner
+from vidssl_cli.model.devices import choose_device, open_world, place
+from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.pretrain import usable
 from vidssl_cli.train import Stepper, choose_precision

@@ -247,7 +247,8 @@ def toy_encoder():
     import torch
 
     from vidssl_cli.config.sections import Evaluation, Input
-    from vidssl_cli.embed import Card, Encoder
+    from vidssl_cli.model.card import Card
+    from vidssl_cli.model.encoder import Encoder
     from vidssl_plugins.backbones.hooks import R3D
 
     def make(seed=0, **evaluation):

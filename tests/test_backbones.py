@@ -7,7 +7,7 @@ from torch import nn
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.registry import offered
-from vidssl_cli.convolution import PrePadded, pad_short_clips
+from vidssl_cli.model.devices_cpu import PrePadded, pad_short_clips
 
 NONE = {"name": "none"}
 TGN = {"name": "tgn"}

@@ -15,11 +15,11 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Corpus
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.reports import Curves, Report
-from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import as_json, evaluate, show
 from vidssl_cli.features import Shelf
 from vidssl_cli.held_out import own_task
 from vidssl_cli.media.probe import probe
+from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.study import EncoderStudy
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli import runs
 from vidssl_cli.base.errors import Preempted, UsageError, VidsslError
-from vidssl_cli.checkpoint import read_tensors
 from vidssl_cli.config.known_datasets import NOTHING
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
-from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.finetune import finetune
+from vidssl_cli.model import run_directory
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.weights import read_tensors
 from vidssl_cli.pretrain import Session, pretrain
 
 
@@ -52,7 +52,9 @@ def test_a_classifier_learns_what_moves(source, toy_recipe, toy_videos, tmp_path
     late = [row["epoch.class.accuracy"] for row in epochs[-10:]]
     assert sum(late) / len(late) > 0.6  # chance is a third
     assert {row["checkpoint"] for row in report["rows"]} == {"last", "best"}
-    assert sealed_json.read(out / "report.json", "") == report | {"run": runs.identity(out)}
+    assert sealed_json.read(out / "report.json", "") == report | {
+        "run": run_directory.identity(out)
+    }
     best = max(row["epoch.video_accuracy"] for row in epochs)
     assert report["rows"][1]["video_accuracy"] == pytest.approx(best)
     for row in report["rows"]:

@@ -18,12 +18,12 @@ from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import standardise
 from vidssl_cli.data.manifest import read_manifest
-from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
 from vidssl_cli.generations import LEVELS, Index, open_index
 from vidssl_cli.index import build_index, unchanged_videos
+from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.retrieve import retrieve
 
 

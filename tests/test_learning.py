@@ -8,7 +8,7 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.model import PretrainLearner
+from vidssl_cli.model.learner import PretrainLearner
 from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.pretexts.hooks import (
     SSTL,

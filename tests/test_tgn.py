@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vidssl_cli.base.errors import RecipeError, UsageError
-from vidssl_cli.checkpoint import load_weights
 from vidssl_cli.config.load import load
+from vidssl_cli.model.weights import load_weights
 from vidssl_plugins.backbones.hooks import R3D, TGN
 from vidssl_plugins.backbones.norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
@@ -174,7 +174,7 @@ SCRIPT = """
 import json, sys
 import torch
 from torch import distributed
-from vidssl_cli.devices import join
+from vidssl_cli.model.learner.devices import join
 from vidssl_plugins.backbones.norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
 

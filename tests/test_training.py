@@ -23,9 +23,10 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.data import views
 from vidssl_cli.data.manifest import write_manifest
-from vidssl_cli.embed import Encoder
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
+from vidssl_cli.model import run_directory
+from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.train import _split
 
@@ -312,8 +313,8 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
     """With the norms at rest, parts add up to the whole."""
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
-    from vidssl_cli.devices import World
-    from vidssl_cli.model import PretrainLearner
+    from vidssl_cli.model.devices import World
+    from vidssl_cli.model.learner import PretrainLearner
     from vidssl_cli.optim import build_optimizer
     from vidssl_cli.train import Stepper
 
@@ -471,7 +472,7 @@ def test_a_run_names_what_it_skipped_once_and_forgets_why_it_stopped(recipe, toy
     broken = [MediaError("is empty", where="empty.mp4")]
     for _ in range(2):
         pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
-        runs.Run(out, runs.read_facts(out)).state("failed", reason="of this session")
+        runs.Run(out, run_directory.read_facts(out)).state("failed", reason="of this session")
     lines = (out / "bad_media.jsonl").read_text().splitlines()
     assert [json.loads(line)["path"] for line in lines] == ["empty.mp4", lost.path]
     outcome = pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
@@ -495,7 +496,7 @@ def test_a_resumed_run_keeps_the_precision_it_began_with(toy_recipe, toy_videos,
     recipe = PretrainRecipe.model_validate(toy_recipe(precision="auto", epochs=1))
     out = tmp_path / "run"
     pretrain(recipe, toy_videos, Session(out, device="cpu"))
-    facts = runs.read_facts(out)
+    facts = run_directory.read_facts(out)
     other = {"fp32": "bf16", "bf16": "fp32"}[facts["precision"]]
     (out / "run.json").write_bytes(sealed_json.render(facts | {"precision": other}))
     pretrain(recipe, toy_videos, Session(out, device="cpu", resume=True))

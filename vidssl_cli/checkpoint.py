@@ -11,33 +11,28 @@ A checkpoint appears whole or not at all, and no byte of it is parsed before its
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from vidssl_cli.base.errors import DamagedFileError, VidsslError
+from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.files.atomic import point, sweep
 from vidssl_cli.files.disk_space import require_room
-from vidssl_cli.files.sealed_folder import discard, held, publish, verify
+from vidssl_cli.files.sealed_folder import discard, publish
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.finite import few, not_finite
-from vidssl_cli.runs import checkpoint_of
+from vidssl_cli.model.weights import MODEL, load_weights, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-T = TypeVar("T")
 
-MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 
@@ -146,135 +141,6 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
             like = parameter if value.shape == parameter.shape else value
             optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
         return TypeAdapter(Progress).validate_python(read_json(folder / STATE))
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to a file.
-
-    Raises:
-        VidsslError: it cannot be written.
-    """
-    try:
-        save_file(_contiguous(tensors), path)
-    except SafetensorError as error:
-        raise VidsslError(f"{path.name} cannot be written: {error}", where=str(path)) from error
-
-
-def read_newest(run: Path, name: str, read: Callable[[Path], T]) -> tuple[Path, T]:
-    """Read a run's checkpoint ``last`` or ``best``, also while it is trained.
-
-    Args:
-        run: its directory.
-        name: of the checkpoint.
-        read: reads its folder; once more where another checkpoint has taken its place meanwhile.
-
-    Returns:
-        The folder, and what was read.
-
-    Raises:
-        UsageError: it is not a run directory, or has no such checkpoint yet.
-        DamagedFileError: a file is damaged.
-    """
-    while True:
-        folder = checkpoint_of(run, name)
-        try:
-            with held(folder):
-                return folder, read(folder)
-        except (DamagedFileError, FileNotFoundError):
-            if checkpoint_of(run, name) == folder:
-                raise
-
-
-def read_tensors(folder: Path, *also: str) -> dict[str, Tensor]:
-    """Read the model's tensors from a checkpoint or an exported model folder.
-
-    Args:
-        folder: either.
-        also: names of other files of it that will be read.
-
-    Raises:
-        DamagedFileError: any file of the folder is damaged.
-    """
-    verify(folder, MODEL, *also)
-    with understood(folder / MODEL):
-        return load_file(folder / MODEL)
-
-
-def backbone_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read the backbone's tensors from a checkpoint.
-
-    Raises:
-        DamagedFileError: a file is damaged.
-    """
-    prefix = "backbone."
-    tensors = read_tensors(folder)
-    return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-
-
-def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copy tensors into a model whose names and shapes are exactly theirs.
-
-    Raises:
-        DamagedFileError: a tensor is missing, superfluous or of another shape; nothing was loaded.
-    """
-    own = model.state_dict()
-    kinds = [
-        [f"{name} is missing" for name in sorted(own.keys() - tensors.keys())],
-        [f"{name} is superfluous" for name in sorted(tensors.keys() - own.keys())],
-        [
-            f"{name} is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
-            for name in sorted(own.keys() & tensors.keys())
-            if tensors[name].shape != own[name].shape
-        ],
-    ]
-    if count := sum(map(len, kinds)):
-        named = [problem for kind in kinds for problem in kind[:3]]
-        rest = [f"and {count - len(named)} more"] if count > len(named) else []
-        raise DamagedFileError(
-            f"{count} of {len(own.keys() | tensors.keys())} tensors in {source} do not fit the "
-            f"network: {'; '.join(named + rest)}",
-            where=str(source),
-            hint="the weights were made by another backbone, or another version of it",
-        )
-    model.load_state_dict(tensors)
-
-
-class Room(TorchFunctionMode):
-    """Lets a network be built that is about as large as its weights, and none larger.
-
-    A file that describes a network can ask for more than all memory; weights are as large as they
-    are. What is built inside may take four times as much.
-
-    Raises:
-        DamagedFileError: A network asks for more.
-    """
-
-    def __init__(self, tensors: Mapping[str, Tensor], source: Path) -> None:
-        """Measure the weights of what `source` describes."""
-        super().__init__()
-        self._left = 4 * sum(tensor.numel() for tensor in tensors.values()) + (1 << 24)
-        self._source = source
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        """Count the numbers of tensors before they are made."""
-        if function in (torch.empty, torch.ones, torch.zeros) and args:
-            self._left -= prod(args if isinstance(args[0], int) else args[0])
-            if self._left < 0:
-                raise DamagedFileError(
-                    "describes a network that is much larger than its weights",
-                    where=str(self._source),
-                )
-        return function(*args, **(kwargs or {}))
-
-
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors into the plain layout that safetensors stores, each with its own memory."""
-    return {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
-        for name, tensor in tensors.items()
-    }
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:

@@ -15,11 +15,11 @@ from vidssl_cli.baselines import describe
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
 from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.data.synth import SIDE, synthesise
-from vidssl_cli.embed import Encoder
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.gallery import write_answers
 from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
+from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.retrieve import retrieve
 

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Literal
 
 from vidssl_cli.contract.registry import BASES, registry
-from vidssl_cli.hardware import cpu_flags
+from vidssl_cli.model.hardware import cpu_flags
 
 ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 """Modules that no run gets by without."""

@@ -18,7 +18,7 @@ from vidssl_cli.config.published import Setting
 from vidssl_cli.data.manifest import digest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
-from vidssl_cli.runs import REPORT, identity
+from vidssl_cli.model.run_directory import REPORT, identity
 from vidssl_cli.study import EncoderStudy, Splits
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.contract.reports import Report
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.embed import Card, Encoder
+    from vidssl_cli.model.card import Card
+    from vidssl_cli.model.encoder import Encoder
 
 
 def evaluate(

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import torch
 
-from vidssl_cli import runs, saliency
+from vidssl_cli import saliency
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe
-from vidssl_cli.devices import place
-from vidssl_cli.embed import Encoder
-from vidssl_cli.model import FinetuneLearner
-from vidssl_cli.pooling import pool_tap
+from vidssl_cli.model import run_directory
+from vidssl_cli.model.devices import place
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.learner import FinetuneLearner
+from vidssl_cli.model.pooling import pool_tap
+from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,7 +132,7 @@ def open_eyes(
     learner, names = _classifier(run, encoder, checkpoint)
     untrained = None
     if learner:
-        recipe = load(runs.intact(run, runs.RECIPE))
+        recipe = load(run_directory.intact(run, run_directory.RECIPE))
         assert isinstance(recipe, FinetuneRecipe)
         untrained = FinetuneLearner(cast(Any, random.backbone), len(names), recipe)
     return {"run": Eye(encoder, learner, names), "random": Eye(random, untrained, names)}
@@ -141,12 +142,12 @@ def _classifier(
     run: Path, encoder: Encoder, checkpoint: str
 ) -> tuple[FinetuneLearner | None, Sequence[str]]:
     """Return the classifier of a fine-tuned run, on the encoder's backbone, and its classes."""
-    if not (run / runs.FACTS).is_file():
+    if not (run / run_directory.FACTS).is_file():
         return None, ()
-    recipe = load(runs.intact(run, runs.RECIPE))
+    recipe = load(run_directory.intact(run, run_directory.RECIPE))
     if not isinstance(recipe, FinetuneRecipe):
         return None, ()
-    names = runs.read_facts(run)["classes"]
+    names = run_directory.read_facts(run)["classes"]
     learner = FinetuneLearner(cast(Any, encoder.backbone), len(names), recipe)
     source, tensors = read_newest(run, checkpoint, read_tensors)
     load_weights(learner, tensors, source)

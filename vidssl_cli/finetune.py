@@ -12,7 +12,6 @@ import torch
 
 from vidssl_cli.base.console import say, track
 from vidssl_cli.base.errors import UsageError, VidsslError
-from vidssl_cli.checkpoint import load_weights, read_tensors
 from vidssl_cli.config.comparison import Measured, beside, seen
 from vidssl_cli.config.known_datasets import NOTHING, recognise
 from vidssl_cli.contract.clips import Windows
@@ -26,14 +25,16 @@ from vidssl_cli.contract.metrics import (
 )
 from vidssl_cli.contract.study import Reading
 from vidssl_cli.data.frame_rate import build_sampler
-from vidssl_cli.devices import open_world
-from vidssl_cli.embed import Encoder, refuse
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
-from vidssl_cli.model import FinetuneLearner
-from vidssl_cli.pooling import check_tap
+from vidssl_cli.model.devices import open_world
+from vidssl_cli.model.embedding import refuse
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.learner import FinetuneLearner
+from vidssl_cli.model.pooling import check_tap
+from vidssl_cli.model.run_directory import REPORT, identity
+from vidssl_cli.model.weights import load_weights, read_tensors
 from vidssl_cli.pretrain import Session, build_loader, recorded, usable
-from vidssl_cli.runs import REPORT, identity
 from vidssl_cli.train import fit
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from vidssl_cli.config.recipe import FinetuneRecipe
     from vidssl_cli.config.sections import ClassifierEvaluation
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.embed import Card
+    from vidssl_cli.model.card import Card
 
 
 def finetune(

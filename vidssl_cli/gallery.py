@@ -19,9 +19,9 @@ from vidssl_cli.base.errors import MediaError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.frame_rate import frame_rate
-from vidssl_cli.embed import Moment
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import encode_webp
+from vidssl_cli.model.card import Moment
 
 if TYPE_CHECKING:
     import numpy as np

@@ -43,7 +43,7 @@ from vidssl_cli.files.sealed_folder import MANIFEST, discard, held, publish, sha
 from vidssl_cli.files.untrusted_text import understood
 
 if TYPE_CHECKING:
-    from vidssl_cli.embed import Encoder
+    from vidssl_cli.model.encoder import Encoder
 
 Level = Literal["video", "clip"]
 LEVELS: tuple[Level, Level] = ("video", "clip")

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vidssl_cli import runs
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.checkpoint import load_weights, read_newest, read_tensors
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.contract.reports import Confusion, OwnTask
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
-from vidssl_cli.devices import choose_device, place
-from vidssl_cli.model import PretrainLearner
-from vidssl_cli.precision import DTYPES, inference_precision
+from vidssl_cli.model import run_directory
+from vidssl_cli.model.devices import choose_device, place
+from vidssl_cli.model.learner import PretrainLearner
+from vidssl_cli.model.precision import DTYPES, inference_precision
+from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,8 +49,8 @@ def own_task(
         UsageError: the run is not one of pre-training, or its sampler can use none of the videos.
         MediaError: a video cannot be read.
     """
-    facts = runs.read_facts(run)
-    recipe = load(runs.intact(run, runs.RECIPE))
+    facts = run_directory.read_facts(run)
+    recipe = load(run_directory.intact(run, run_directory.RECIPE))
     if not isinstance(recipe, PretrainRecipe):
         raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
     sampler = build_sampler(recipe.sampler, recipe.input)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.embed import Encoder, embed
 from vidssl_cli.files.locks import locked
 from vidssl_cli.generations import (
     Facts,
@@ -25,6 +24,8 @@ from vidssl_cli.generations import (
     require_room_for,
     tidy,
 )
+from vidssl_cli.model.embedding import embed
+from vidssl_cli.model.encoder import Encoder
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data import manifest
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
-from vidssl_cli.devices import World, open_world
-from vidssl_cli.embed import Card
 from vidssl_cli.finite import OnNaN
-from vidssl_cli.model import PretrainLearner
+from vidssl_cli.model import run_directory
+from vidssl_cli.model.card import Card
+from vidssl_cli.model.devices import World, open_world
+from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.rehearsal import Cost, rehearse
 from vidssl_cli.train import fit
 
@@ -203,7 +204,7 @@ def recorded(
     """Open the run directory, and record in run.json how the run ends."""
     if not world.leads:
         world.wait()  # until the leader has made the directory
-        yield runs.Run(session.out, runs.read_facts(session.out))
+        yield runs.Run(session.out, run_directory.read_facts(session.out))
         return
     with runs.occupied(session.out, recipe.task):
         with StopSignals() as signals:  # once it is there, it is to tell how it ended

@@ -22,8 +22,8 @@ from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.data.augment import prepare
 from vidssl_cli.data.frame_rate import build_sampler
-from vidssl_cli.devices import World
 from vidssl_cli.media.encode import encode_png
+from vidssl_cli.model.devices import World
 from vidssl_cli.pages import data_url, write_page
 from vidssl_cli.pretrain import Session, build_loader, usable
 from vidssl_cli.strips import (

@@ -16,12 +16,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from vidssl_cli import runs
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.config import yaml_source
 from vidssl_cli.contract.reports import Confusion, Curves, Neighbours, Table
 from vidssl_cli.files import sealed_folder, sealed_json
 from vidssl_cli.files.untrusted_text import read_json, understood
+from vidssl_cli.model import run_directory
 
 _FIGURES: Mapping[str, TypeAdapter[Any]] = {
     kind.__name__.lower(): TypeAdapter(kind) for kind in (Curves, Confusion, Neighbours)
@@ -141,12 +141,12 @@ class Record:
         """
         if _is_model(os.listdir(folder)):
             return cls._of_model(folder)
-        facts = runs.read_facts(folder)
-        path = runs.intact(folder, runs.RECIPE)
+        facts = run_directory.read_facts(folder)
+        path = run_directory.intact(folder, run_directory.RECIPE)
         data = yaml_source.read(path).data
         if not isinstance(data, dict) or not isinstance(data.get("train"), dict):
             raise DamagedFileError("is not what vidssl writes", where=str(path), hint=_HINT)
-        rows = runs.read_rows(folder / "metrics.jsonl")
+        rows = run_directory.read_rows(folder / "metrics.jsonl")
         steps = [row for row in rows if isinstance(row, dict) and "step" in row]
         for row in steps:
             texts = {"not_finite", "videos"} if "not_finite" in row else set()
@@ -157,11 +157,11 @@ class Record:
                     where=str(folder / "metrics.jsonl"),
                     hint=_HINT,
                 )
-        return cls(folder, facts, runs.state_of(folder, facts), path, data, steps)
+        return cls(folder, facts, run_directory.state_of(folder, facts), path, data, steps)
 
     @classmethod
     def _of_model(cls, folder: Path) -> Record:
-        path = sealed_folder.intact(folder, runs.CARD)
+        path = sealed_folder.intact(folder, run_directory.CARD)
         with understood(path):
             card = read_json(path)
             recipe = {key: card[key] for key in ("backbone", "input", "evaluation")}
@@ -219,8 +219,8 @@ class Record:
         Raises:
             DamagedFileError: A report is damaged, or is something else, and nobody hears of it.
         """
-        found, own = [], runs.identity(self.folder)
-        for path in (self.folder / runs.REPORT, *evaluation_files(self.folder)):
+        found, own = [], run_directory.identity(self.folder)
+        for path in (self.folder / run_directory.REPORT, *evaluation_files(self.folder)):
             read = self._tuned if path.parent == self.folder else read_evaluation
             try:
                 found += [_of(own, read(path), path)] if path.is_file() else []
@@ -252,7 +252,10 @@ class Record:
 
     def is_stale(self, evaluation: Evaluation) -> bool:
         """Tell whether the run has been trained on since."""
-        return evaluation.trained not in (None, runs.trained(self.folder, evaluation.checkpoint))
+        return evaluation.trained not in (
+            None,
+            run_directory.trained(self.folder, evaluation.checkpoint),
+        )
 
 
 _HINT = "restore it from a copy, or leave this run out"
@@ -273,7 +276,8 @@ def _of(run: str, evaluation: Evaluation, path: Path) -> Evaluation:
 def evaluation_files(run: Path) -> list[Path]:
     """Return the reports of a run, in the order in which they were made."""
     return sorted(
-        run.glob(f"evaluations/*/{runs.REPORT}"), key=lambda path: (path.stat().st_mtime_ns, path)
+        run.glob(f"evaluations/*/{run_directory.REPORT}"),
+        key=lambda path: (path.stat().st_mtime_ns, path),
     )
 
 
@@ -296,7 +300,7 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 def _is_model(files: Collection[str]) -> bool:
-    return runs.CARD in files and runs.FACTS not in files
+    return run_directory.CARD in files and run_directory.FACTS not in files
 
 
 def find_runs(places: Iterable[Path], *, models: bool = False) -> Iterator[Path]:
@@ -310,7 +314,10 @@ def find_runs(places: Iterable[Path], *, models: bool = False) -> Iterator[Path]
         for folder, below, files in os.walk(place):
             below.sort()
             is_model = models and _is_model(files)
-            if is_model or (runs.FACTS in files and {runs.CARD, runs.RECIPE} & set(files)):
+            if is_model or (
+                run_directory.FACTS in files
+                and {run_directory.CARD, run_directory.RECIPE} & set(files)
+            ):
                 below.clear()
                 yield Path(folder)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vidssl_cli.base.console import emit_table
-from vidssl_cli.devices import place
+from vidssl_cli.model.devices import place
 from vidssl_cli.optim import build_optimizer
 from vidssl_cli.progress import who_holds_back
 from vidssl_cli.train import Stepper, choose_precision
@@ -19,9 +19,9 @@ from vidssl_cli.train import Stepper, choose_precision
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
-    from vidssl_cli.devices import World
-    from vidssl_cli.model import Learner
-    from vidssl_cli.precision import Precision
+    from vidssl_cli.model.devices import World
+    from vidssl_cli.model.learner import Learner
+    from vidssl_cli.model.precision import Precision
 
 STEPS = 3
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import MediaError, VidsslError
-from vidssl_cli.devices import choose_device
-from vidssl_cli.embed import Encoder, embed
 from vidssl_cli.generations import Index, Level
+from vidssl_cli.model.devices import choose_device
+from vidssl_cli.model.embedding import embed
+from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.queries import Query, read_query
 from vidssl_cli.search import nearest
 

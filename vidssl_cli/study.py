@@ -20,11 +20,11 @@ from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.study import Classified, Look, Reading
 from vidssl_cli.data.frame_rate import stored_frames
 from vidssl_cli.data.manifest import training_part
-from vidssl_cli.embed import refuse
 from vidssl_cli.features import Shelf, content_digest, row_name
 from vidssl_cli.held_out import own_task
-from vidssl_cli.precision import inference_precision
-from vidssl_cli.runs import FACTS
+from vidssl_cli.model.embedding import refuse
+from vidssl_cli.model.precision import inference_precision
+from vidssl_cli.model.run_directory import FACTS
 from vidssl_cli.transfer import Source, finetuned
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.reports import OwnTask
     from vidssl_cli.contract.study import Baseline, Crops, Embedding
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.embed import Encoder
+    from vidssl_cli.model.encoder import Encoder
 
 CALIBRATION_VIDEOS = 64
 """Training videos whose clips set the norms' statistics of the network with random weights."""

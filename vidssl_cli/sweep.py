@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli import runs
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.base.signals import stopped
@@ -30,6 +29,7 @@ from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import digest, training_part
 from vidssl_cli.grid import Settings, grid
 from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
+from vidssl_cli.model import run_directory
 from vidssl_cli.records import evaluation_files, read_evaluation
 
 LONGEST = 120
@@ -252,22 +252,22 @@ def _is_finished(run: Path, asked: PretrainRecipe) -> bool:
     Raises:
         UsageError: There is another run.
     """
-    if not (run / runs.FACTS).is_file():
+    if not (run / run_directory.FACTS).is_file():
         return False
-    if load(runs.intact(run, runs.RECIPE)) != asked:
+    if load(run_directory.intact(run, run_directory.RECIPE)) != asked:
         raise UsageError(
             f"{run} was made by another recipe, or with other settings",
-            where=str(run / runs.RECIPE),
+            where=str(run / run_directory.RECIPE),
             hint="choose another --out, or give the settings that the runs there have",
         )
-    return runs.state_of(run, runs.read_facts(run)) == "finished"
+    return run_directory.state_of(run, run_directory.read_facts(run)) == "finished"
 
 
 def _is_measured(
     run: Path, protocol: Protocol, data: str, videos: Callable[[str], Sequence[Video]]
 ) -> bool:
     """Tell whether a run has a report of its last checkpoint by a protocol on these data."""
-    last = runs.trained(run, "last")
+    last = run_directory.trained(run, "last")
     for path in evaluation_files(run):
         with suppress(DamagedFileError):  # it is made again
             found = read_evaluation(path)

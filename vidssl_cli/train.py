@@ -20,10 +20,10 @@ from vidssl_cli.base.errors import noted
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.checkpoint import Progress
 from vidssl_cli.contract.clips import Batch
-from vidssl_cli.devices import place
 from vidssl_cli.finite import Buffers, Leaving, NotFiniteError, OnNaN, few, problem
+from vidssl_cli.model.devices import place
+from vidssl_cli.model.precision import DTYPES, training_precision
 from vidssl_cli.optim import build_optimizer, lr_factor
-from vidssl_cli.precision import DTYPES, training_precision
 from vidssl_cli.progress import TrainingProgress
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
-    from vidssl_cli.devices import World
-    from vidssl_cli.model import Learner
-    from vidssl_cli.precision import Precision
+    from vidssl_cli.model.devices import World
+    from vidssl_cli.model.learner import Learner
+    from vidssl_cli.model.precision import Precision
     from vidssl_cli.runs import Run
 
 Validate = Callable[[], dict[str, float]]

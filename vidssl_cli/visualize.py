@@ -23,11 +23,11 @@ from vidssl_cli.contract.clips import Windows
 from vidssl_cli.data import augment
 from vidssl_cli.data.streams import cut_pixels
 from vidssl_cli.data.views import decode_views
-from vidssl_cli.embed import Encoder
 from vidssl_cli.eyes import Settings, open_eyes
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
-from vidssl_cli.pooling import check_tap
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.pooling import check_tap
 from vidssl_cli.queries import Query, read_query
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import torch
 from vidssl_cli.config import load
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Input
-from vidssl_cli.model import PretrainLearner
+from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.testing import noise_batch
 from vidssl_plugins.samplers.hooks import Curriculum
 

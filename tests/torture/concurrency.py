@@ -96,9 +96,10 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     from vidssl_cli.base.errors import VidsslError
     from vidssl_cli.config.sections import Evaluation, Input
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.embed import Card, Encoder
     from vidssl_cli.files.locks import locked
     from vidssl_cli.generations import Facts, Gallery, publish_generation
+    from vidssl_cli.model.card import Card
+    from vidssl_cli.model.encoder import Encoder
     from vidssl_plugins.backbones.hooks import R3D
 
     evaluation = Evaluation(clips=CLIPS)

@@ -139,7 +139,7 @@ def spoiling(steps: Sequence[int], what: str) -> Iterator[None]:
     import torch
 
     from vidssl_cli.finite import NotFiniteError
-    from vidssl_cli.model import PretrainLearner
+    from vidssl_cli.model.learner import PretrainLearner
     from vidssl_cli.train import Stepper
 
     now = -1

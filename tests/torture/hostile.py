@@ -892,7 +892,8 @@ def _prepare(shared: Path) -> None:
 
     from torture._media import write_noise
     from vidssl_cli.config.sections import Evaluation, Input
-    from vidssl_cli.embed import Card, Encoder
+    from vidssl_cli.model.card import Card
+    from vidssl_cli.model.encoder import Encoder
     from vidssl_plugins.backbones.hooks import R3D
 
     (shared / "videos").mkdir()

@@ -16,12 +16,12 @@ from typing import Any
 from torture._commands import Command, operations_of, start
 from torture._media import write_noise
 from torture.harness import Broken, Case, Facts, Suite
-from vidssl_cli import runs
 from vidssl_cli.contract.scores import identify, write_scores
 from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.media.probe import probe
+from vidssl_cli.model import run_directory
 
 LAUNCHER = 30
 """Seconds after which torchrun kills the processes that one of theirs has left behind."""
@@ -229,7 +229,7 @@ def _check(out: Path) -> None:
         if link.is_symlink() and not link.exists():
             raise Broken(f"{link} leads nowhere")
     if (out / "run.json").exists():
-        state = runs.state_of(out, runs.read_facts(out))
+        state = run_directory.state_of(out, run_directory.read_facts(out))
         if state == "running":
             raise Broken("a run without a process is said to be running")
 

@@ -76,9 +76,9 @@ def index(
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.data.scan import open_data
-    from vidssl_cli.embed import Encoder
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.index import build_index, unchanged_videos
+    from vidssl_cli.model.encoder import Encoder
 
     require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)

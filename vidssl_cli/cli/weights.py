@@ -40,7 +40,7 @@ def import_(
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit, emit_json, say
-    from vidssl_cli.importing import import_weights
+    from vidssl_cli.model.import_weights import import_weights
 
     imported = import_weights(file, options, out)
     if as_json:

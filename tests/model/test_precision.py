@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidssl_cli import precision
+from vidssl_cli.model import precision
 from vidssl_plugins.backbones.hooks import R3D
 
 CLIP = (3, 4, 16, 16)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vidssl_cli.base.errors import PluginError
 from vidssl_cli.contract.hooks import PretextContext
-from vidssl_cli.pooling import check_tap
+from vidssl_cli.model.pooling import check_tap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,7 @@ import torch
 from torch import distributed, nn
 
 from vidssl_cli.base.errors import UsageError, VidsslError
-from vidssl_cli.convolution import pad_short_clips
-from vidssl_cli.memory import keep_freed_memory
+from vidssl_cli.model.devices_cpu import keep_freed_memory, pad_short_clips
 
 
 @dataclass(frozen=True)

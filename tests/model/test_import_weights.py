@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.cli import app, failures
-from vidssl_cli.embed import Encoder, embed
-from vidssl_cli.importing import import_weights, own_name
+from vidssl_cli.model.embedding import embed
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.import_weights import import_weights, own_name
 from vidssl_plugins.backbones.hooks import C3D, R3D, R2Plus1D
 
 KINDS = {"r3d": R3D, "r2plus1d": R2Plus1D}
@@ -179,7 +180,7 @@ class Trap:
 
 
 def test_torch_itself_is_told_to_run_no_code(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("vidssl_cli.importing.check_weights", lambda file: None)
+    monkeypatch.setattr("vidssl_cli.model.import_weights.check_weights", lambda file: None)
     torch.save({"stem.0.weight": Trap()}, tmp_path / "weights.pth")
     with pytest.raises(DamagedFileError, match="cannot be read as weights: UnpicklingError"):
         import_weights(tmp_path / "weights.pth", R3D(name="r3d"), tmp_path / "run")

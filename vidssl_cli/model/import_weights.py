@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.checkpoint import load_weights
 from vidssl_cli.config.sections import Evaluation, Input
 from vidssl_cli.contract.hooks import BackboneOptions, PublicWeights
 from vidssl_cli.contract.registry import offered
-from vidssl_cli.embed import Card, Encoder
 from vidssl_cli.files.pickle_check import check_weights
 from vidssl_cli.files.sealed_folder import sha256
+from vidssl_cli.model.card import Card
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.weights import load_weights
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.pooling import pool_tap
+from vidssl_cli.model.pooling import pool_tap
 
 TAP = torch.randn(2, 512, 2, 7, 7, generator=torch.Generator().manual_seed(0))
 

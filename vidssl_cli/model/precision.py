@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from vidssl_cli.hardware import cpu_computes_bf16, cpu_multiplies_bf16_matrices
+from vidssl_cli.model.hardware import cpu_computes_bf16, cpu_multiplies_bf16_matrices
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

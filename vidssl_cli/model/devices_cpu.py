@@ -1,17 +1,22 @@
-"""Keeps 3-D convolutions right where a CPU computes them in bf16.
+"""What a CPU needs: right convolutions in bf16, and memory that is kept.
 
 oneDNN's bf16 weight gradient is garbage, and writes past its buffers, when a clip has fewer frames,
 rows or columns than the kernel and the missing ones come from padding: seen with torch 2.13 on
 AVX512-BF16, for kernel 3 over 2 frames, which is the last stage of every 18-layer network on
 16-frame clips, and for kernel 3 with stride 2 over one row, the last stage on very small pictures.
 Padding the clip beforehand is the same convolution and takes a path that is right.
-tests/test_convolution.py compares every such case with double precision.
+tests/model/test_devices_cpu.py compares every such case with double precision.
 """
 
 from __future__ import annotations
 
+import ctypes
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
 
 
 class PrePadded(nn.Conv3d):
@@ -41,3 +46,16 @@ def pad_short_clips(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is nn.Conv3d:
             module.__class__ = PrePadded
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse what it frees, where the C library is glibc.
+
+    Every batch asks for the same large blocks. By default glibc fetches each from the system and
+    gives it back, and then touching fresh pages takes longer than the arithmetic on them. The
+    process does not grow: it keeps at its peak.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_TRIM_THRESHOLD, -1)

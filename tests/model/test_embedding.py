@@ -8,8 +8,10 @@ import torch
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.config.sections import Evaluation, Input
-from vidssl_cli.embed import Card, Encoder, embed
 from vidssl_cli.media.probe import probe
+from vidssl_cli.model.card import Card
+from vidssl_cli.model.embedding import embed
+from vidssl_cli.model.encoder import Encoder
 from vidssl_plugins.backbones.hooks import R3D
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vidssl_cli.convolution import pad_short_clips
+from vidssl_cli.model.devices_cpu import pad_short_clips
 
 
 def error(found, expected):

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import nn
 
-from vidssl_cli import runs
-from vidssl_cli.base.console import track
-from vidssl_cli.base.errors import DamagedFileError, MediaError, VidsslError
-from vidssl_cli.checkpoint import (
+from vidssl_cli.base.errors import MediaError
+from vidssl_cli.config.sections import Evaluation
+from vidssl_cli.contract.clips import Windows, known_frames
+from vidssl_cli.contract.study import Reading
+from vidssl_cli.data import augment
+from vidssl_cli.data.frame_rate import at_rate, frame_rate, stored_frames
+from vidssl_cli.data.views import decode_ahead
+from vidssl_cli.files.sealed_folder import MANIFEST, publish
+from vidssl_cli.media.geometry import centre_box, three_boxes
+from vidssl_cli.model import run_directory
+from vidssl_cli.model.card import Card, Moment, read_card
+from vidssl_cli.model.devices import choose_device, place
+from vidssl_cli.model.pooling import check_tap, pool_tap
+from vidssl_cli.model.precision import DTYPES, inference_precision
+from vidssl_cli.model.run_directory import CARD
+from vidssl_cli.model.weights import (
     MODEL,
     Room,
     backbone_tensors,
@@ -26,20 +36,6 @@ from vidssl_cli.checkpoint import (
     read_tensors,
     write_tensors,
 )
-from vidssl_cli.config.sections import Corpus, Evaluation, Input, Section
-from vidssl_cli.contract.clips import Windows, known_frames
-from vidssl_cli.contract.hooks import BackboneOptions
-from vidssl_cli.contract.registry import Offered
-from vidssl_cli.contract.study import Reading
-from vidssl_cli.data import augment
-from vidssl_cli.data.frame_rate import at_rate, frame_rate, stored_frames
-from vidssl_cli.data.views import decode_ahead
-from vidssl_cli.devices import choose_device, place
-from vidssl_cli.files.sealed_folder import MANIFEST, publish
-from vidssl_cli.media.geometry import centre_box, three_boxes
-from vidssl_cli.pooling import check_tap, pool_tap
-from vidssl_cli.precision import DTYPES, inference_precision
-from vidssl_cli.runs import CARD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,38 +44,6 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import Backbone
     from vidssl_cli.contract.study import Crops
     from vidssl_cli.contract.videos import Video
-
-Moment = tuple[float, float]
-"""Start and end of a part of a video, in seconds."""
-
-
-class Card(Section):
-    """Everything about a model but its weights: the content of `model.json`."""
-
-    backbone: Annotated[BackboneOptions, Offered("backbone")]
-    input: Input
-    frames: int
-    """T, frames of a clip."""
-    evaluation: Evaluation
-    seed: int
-    """Seed of the run; the same network with random weights is drawn with it."""
-    published: tuple[str, ...] = ()
-    """Keys of the published figures that the recipe reproduces."""
-    pretraining: Corpus | None = None
-    """What it was pre-trained on, if that is known; ``none`` for random weights."""
-    origin: str = ""
-    """Whose weights they are, if they were imported."""
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """What a network says of one video."""
-
-    video: Video
-    features: NDArray[np.float32]
-    """(clips, D), as the network gives them: not normalised."""
-    spans: NDArray[np.float32]
-    """(clips, 2) start and end of each clip in seconds."""
 
 
 class Encoder:
@@ -125,9 +89,9 @@ class Encoder:
         chosen = choose_device(device)
         if (folder / MODEL).is_file() or (folder / MANIFEST).is_file():
             source, tensors = folder, read_tensors(folder, CARD)
-            card = _read_card(folder / CARD)
+            card = read_card(folder / CARD)
         else:
-            card = _read_card(runs.intact(folder, CARD))
+            card = read_card(run_directory.intact(folder, CARD))
             source, tensors = read_newest(folder, checkpoint, backbone_tensors)
         with Room(tensors, folder / CARD):
             backbone = card.backbone.build()
@@ -234,72 +198,3 @@ class Encoder:
             taps = self.taps_of(self.prepare(list(pictures), crops))
             found = [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]
             yield video, frames, found
-
-
-def embed(
-    encoder: Encoder,
-    videos: Sequence[Video],
-    *,
-    evaluation: Evaluation | None = None,
-    moments: Sequence[Moment | None] | None = None,
-    skipped: list[MediaError],
-    label: str = "embedding",
-) -> Iterator[Embedded]:
-    """Embed videos one after another, each on its own, so that none affects another.
-
-    Args:
-        encoder: the network.
-        videos: with their facts.
-        evaluation: clips, stride, tap and pooling; None takes the encoder's.
-        moments: the part of each video to look at; None takes all of all.
-        skipped: receives an error for every video that cannot be read, in order.
-        label: what the progress shown on stderr is called.
-
-    Yields:
-        Embedded: in the order of the videos, without those that were skipped.
-    """
-    chosen = evaluation or encoder.evaluation
-    windows = Windows(clips=chosen.clips, stride=chosen.stride)
-    shown = iter(track(range(len(videos)), label, len(videos)))
-    views = (
-        (video, encoder.views(video, windows, moment))
-        for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
-    )
-    readings = [Reading(chosen.tap, chosen.pool)]
-    for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
-        yield Embedded(video, features, _spans(video, frames))
-
-
-def refuse(unreadable: Sequence[MediaError]) -> None:
-    """Make videos that cannot be read an error, where fewer videos would give another figure.
-
-    Raises:
-        VidsslError: there are any.
-    """
-    if unreadable:
-        raise VidsslError(
-            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
-            where=unreadable[0].where,
-            hint="make the manifest again with `vidssl data scan`, which leaves them out",
-        )
-
-
-def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return (clips, 2) seconds: from a clip's first frame to the end of its last."""
-    rate = frame_rate(video)
-    return np.stack([frames.min(1) / rate, (frames.max(1) + 1) / rate], 1).astype(np.float32)
-
-
-def _read_card(path: Path) -> Card:
-    try:
-        return Card.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DamagedFileError(f"cannot be read: {error}", where=str(path)) from None
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
-            for each in error.errors(include_url=False)
-        ]
-        raise DamagedFileError(
-            f"does not describe a model: {'; '.join(problems)}", where=str(path)
-        ) from None

@@ -1,0 +1,58 @@
+"""The card of a model: everything about it but its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import ValidationError
+
+from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.config.sections import Corpus, Evaluation, Input, Section
+from vidssl_cli.contract.hooks import BackboneOptions
+from vidssl_cli.contract.registry import Offered
+
+if TYPE_CHECKING:
+    pass
+
+
+Moment = tuple[float, float]
+"""Start and end of a part of a video, in seconds."""
+
+
+class Card(Section):
+    """Everything about a model but its weights: the content of `model.json`."""
+
+    backbone: Annotated[BackboneOptions, Offered("backbone")]
+    input: Input
+    frames: int
+    """T, frames of a clip."""
+    evaluation: Evaluation
+    seed: int
+    """Seed of the run; the same network with random weights is drawn with it."""
+    published: tuple[str, ...] = ()
+    """Keys of the published figures that the recipe reproduces."""
+    pretraining: Corpus | None = None
+    """What it was pre-trained on, if that is known; ``none`` for random weights."""
+    origin: str = ""
+    """Whose weights they are, if they were imported."""
+
+
+def read_card(path: Path) -> Card:
+    """Read `model.json`.
+
+    Raises:
+        DamagedFileError: it cannot be read, or does not describe a model.
+    """
+    try:
+        return Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedFileError(f"cannot be read: {error}", where=str(path)) from None
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors(include_url=False)
+        ]
+        raise DamagedFileError(
+            f"does not describe a model: {'; '.join(problems)}", where=str(path)
+        ) from None

@@ -1,0 +1,88 @@
+"""Embeddings: what a trained network says of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.base.console import track
+from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.config.sections import Evaluation
+from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.study import Reading
+from vidssl_cli.data.frame_rate import frame_rate
+from vidssl_cli.model.card import Moment
+from vidssl_cli.model.encoder import Encoder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.contract.videos import Video
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a network says of one video."""
+
+    video: Video
+    features: NDArray[np.float32]
+    """(clips, D), as the network gives them: not normalised."""
+    spans: NDArray[np.float32]
+    """(clips, 2) start and end of each clip in seconds."""
+
+
+def embed(
+    encoder: Encoder,
+    videos: Sequence[Video],
+    *,
+    evaluation: Evaluation | None = None,
+    moments: Sequence[Moment | None] | None = None,
+    skipped: list[MediaError],
+    label: str = "embedding",
+) -> Iterator[Embedded]:
+    """Embed videos one after another, each on its own, so that none affects another.
+
+    Args:
+        encoder: the network.
+        videos: with their facts.
+        evaluation: clips, stride, tap and pooling; None takes the encoder's.
+        moments: the part of each video to look at; None takes all of all.
+        skipped: receives an error for every video that cannot be read, in order.
+        label: what the progress shown on stderr is called.
+
+    Yields:
+        Embedded: in the order of the videos, without those that were skipped.
+    """
+    chosen = evaluation or encoder.evaluation
+    windows = Windows(clips=chosen.clips, stride=chosen.stride)
+    shown = iter(track(range(len(videos)), label, len(videos)))
+    views = (
+        (video, encoder.views(video, windows, moment))
+        for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
+    )
+    readings = [Reading(chosen.tap, chosen.pool)]
+    for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
+        yield Embedded(video, features, _spans(video, frames))
+
+
+def refuse(unreadable: Sequence[MediaError]) -> None:
+    """Make videos that cannot be read an error, where fewer videos would give another figure.
+
+    Raises:
+        VidsslError: there are any.
+    """
+    if unreadable:
+        raise VidsslError(
+            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
+            where=unreadable[0].where,
+            hint="make the manifest again with `vidssl data scan`, which leaves them out",
+        )
+
+
+def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return (clips, 2) seconds: from a clip's first frame to the end of its last."""
+    rate = frame_rate(video)
+    return np.stack([frames.min(1) / rate, (frames.max(1) + 1) / rate], 1).astype(np.float32)
