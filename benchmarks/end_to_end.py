@@ -32,9 +32,9 @@ from vidssl_cli.data.scan import open_data
 from vidssl_cli.data.views import PREFETCH
 from vidssl_cli.model.devices import choose_device, open_world, place
 from vidssl_cli.model.learner import PretrainLearner
-from vidssl_cli.optim import build_optimizer
-from vidssl_cli.pretrain import usable
-from vidssl_cli.train import Stepper, choose_precision
+from vidssl_cli.training.optimizer import build_optimizer
+from vidssl_cli.training.session import usable
+from vidssl_cli.training.step import Stepper, choose_precision
 
 AHEAD = PREFETCH + 1
 """Batches that are decoded or augmented ahead of the one in use."""

@@ -43,9 +43,10 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.pretrain import Session, pretrain
     from vidssl_cli.study import EncoderStudy
     from vidssl_cli.sweep import budget
+    from vidssl_cli.training.pretrain import pretrain
+    from vidssl_cli.training.session import Session
     from vidssl_plugins.evaluators.hooks import Linear, Retrieval
 
     folder = Path(arguments.out, recipe.replace("/", "-"), str(seed))

@@ -18,9 +18,10 @@ from vidssl_cli.contract.clips import Course
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.motion_scores import Scoring
 from vidssl_cli.data.order import Order
-from vidssl_cli.optim import lr_factor
-from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.train import Stepper
+from vidssl_cli.training.optimizer import lr_factor
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
+from vidssl_cli.training.step import Stepper
 from vidssl_plugins.samplers.curriculum import ranking, shares
 from vidssl_plugins.samplers.hooks import Curriculum
 

@@ -20,8 +20,9 @@ from vidssl_cli.features import Shelf
 from vidssl_cli.held_out import own_task
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.study import EncoderStudy
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
 
 

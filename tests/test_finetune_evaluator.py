@@ -20,8 +20,9 @@ from vidssl_cli.evaluate import evaluate
 from vidssl_cli.made_up import MadeUpStudy, labelled
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.study import EncoderStudy
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Finetune
 
 
@@ -168,7 +169,7 @@ def run_alone(monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """Return a list of the directories that are trained in."""
-    from vidssl_cli import finetune
+    from vidssl_cli.training import finetune
 
     folders, fit = [], finetune.fit
 
@@ -204,7 +205,7 @@ def test_says_what_fine_tuning_itself_reports(run, toy_videos, tmp_path):
 
 @pytest.mark.usefixtures("run_alone")
 def test_goes_on_where_it_was_interrupted(run, toy_videos, tmp_path, monkeypatch):
-    from vidssl_cli import finetune
+    from vidssl_cli.training import finetune
 
     expected = measure(run, toy_videos, tmp_path / "whole", set=[*QUICK, "train.epochs=2"])
     save = finetune.fit.__globals__["checkpoint"].save
@@ -214,7 +215,7 @@ def test_goes_on_where_it_was_interrupted(run, toy_videos, tmp_path, monkeypatch
         raise Interrupted("after the first epoch")
 
     with monkeypatch.context() as patch:
-        patch.setattr("vidssl_cli.checkpoint.save", stop)
+        patch.setattr("vidssl_cli.training.checkpoint.save", stop)
         with pytest.raises(Interrupted):
             measure(run, toy_videos, tmp_path, set=[*QUICK, "train.epochs=2"])
     again = measure(run, toy_videos, tmp_path, set=[*QUICK, "train.epochs=2"])

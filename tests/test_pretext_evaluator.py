@@ -11,8 +11,9 @@ from vidssl_cli.contract.registry import offered
 from vidssl_cli.contract.reports import OwnTask
 from vidssl_cli.held_out import own_task
 from vidssl_cli.made_up import MadeUpStudy
-from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.testing import noise_batch
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Pretext
 from vidssl_plugins.pretexts.hooks import Classify, Order, Pace, TemporalTransforms
 from vidssl_plugins.samplers import hooks as samplers

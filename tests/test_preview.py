@@ -27,7 +27,6 @@ from vidssl_cli.data.augment import Parameters, centre, draw_parameters
 from vidssl_cli.data.colour import NO_CHANGE, affine, draw_colours, steps_of
 from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.media.encode import encode_png
-from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.preview import preview
 from vidssl_cli.strips import (
     GAIN,
@@ -40,6 +39,8 @@ from vidssl_cli.strips import (
     timeline,
     wheel,
 )
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 from vidssl_plugins.samplers.hooks import TemporalTransforms
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x}.mp4"""
@@ -78,7 +79,7 @@ def loader(tmp_path, monkeypatch):
         run.facts["skipped_steps"] = 0
         seen.append(loader)
 
-    monkeypatch.setattr("vidssl_cli.pretrain.fit", fit)
+    monkeypatch.setattr("vidssl_cli.training.pretrain.fit", fit)
 
     def begin(recipe, videos):
         session = Session(tmp_path / "run", overwrite=True, device="cpu", workers=0)

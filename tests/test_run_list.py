@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vidssl_cli import runs
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
@@ -13,9 +12,11 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.model import run_directory
-from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.records import Record, find_runs
 from vidssl_cli.run_list import age, lines, sort, standings
+from vidssl_cli.training import run as run_module
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 
 
 def test_what_is_told_of_a_run(make_run, made_up_report, tmp_path):
@@ -49,7 +50,7 @@ def test_lines_fit_a_terminal(make_run, made_up_report, tmp_path):
 
 def test_running_is_stopped_once_the_process_is_gone(make_run, tmp_path):
     folder = make_run(tmp_path / "a", state="running")
-    with runs.occupied(folder, "pretrain"):
+    with run_module.occupied(folder, "pretrain"):
         assert Record.read(folder).state == "running"
     assert Record.read(folder).state == "stopped"
     (folder / ".lock").unlink()
@@ -60,7 +61,7 @@ def test_running_is_stopped_once_the_process_is_gone(make_run, tmp_path):
 
 def test_a_training_holds_its_folder(toy_recipe, toy_videos, tmp_path, monkeypatch):
     states = []
-    logged = runs.Run.log
+    logged = run_module.Run.log
 
     def log(run, row):
         states.append(Record.read(run.folder).state)
@@ -68,7 +69,7 @@ def test_a_training_holds_its_folder(toy_recipe, toy_videos, tmp_path, monkeypat
             pretrain(recipe, toy_videos, Session(run.folder, resume=True, device="cpu"))
         logged(run, row)
 
-    monkeypatch.setattr(runs.Run, "log", log)
+    monkeypatch.setattr(run_module.Run, "log", log)
     recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1))
     pretrain(recipe, toy_videos[:4], Session(tmp_path / "run", device="cpu"))
     assert set(states) == {"running"}

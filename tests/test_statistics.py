@@ -12,8 +12,9 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.testing import check_pretext
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 from vidssl_plugins.backbones.hooks import R3D, C3DLight
 from vidssl_plugins.pretexts.hooks import Statistics
 from vidssl_plugins.pretexts.statistics import labels as labels_of

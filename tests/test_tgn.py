@@ -174,7 +174,7 @@ SCRIPT = """
 import json, sys
 import torch
 from torch import distributed
-from vidssl_cli.model.learner.devices import join
+from vidssl_cli.model.devices import join
 from vidssl_plugins.backbones.norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
 

@@ -17,8 +17,8 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_command
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.eyes import Eye, Settings
-from vidssl_cli.finetune import finetune
-from vidssl_cli.pretrain import Session
+from vidssl_cli.training.finetune import finetune
+from vidssl_cli.training.session import Session
 from vidssl_cli.visualize import visualize
 from vidssl_plugins.backbones.hooks import C3DLight
 

@@ -20,8 +20,9 @@ from vidssl_cli.gallery import write_answers
 from vidssl_cli.generations import open_index
 from vidssl_cli.index import build_index
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.pretrain import Session, pretrain
 from vidssl_cli.retrieve import retrieve
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 
 if TYPE_CHECKING:
     from vidssl_cli.config.recipe import PretrainRecipe

@@ -25,7 +25,6 @@ from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.model.devices import World
 from vidssl_cli.pages import data_url, write_page
-from vidssl_cli.pretrain import Session, build_loader, usable
 from vidssl_cli.strips import (
     GAIN,
     describe,
@@ -37,6 +36,7 @@ from vidssl_cli.strips import (
     timeline,
     wheel,
 )
+from vidssl_cli.training.session import Session, build_loader, usable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.data.manifest import digest
-from vidssl_cli.finetune import finetune
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.learner import FinetuneLearner
 from vidssl_cli.model.run_directory import FACTS, RECIPE, intact, read_facts
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
-from vidssl_cli.pretrain import Session
+from vidssl_cli.training.finetune import finetune
+from vidssl_cli.training.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

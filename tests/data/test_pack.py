@@ -37,7 +37,8 @@ from vidssl_cli.media import packed
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
-from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 from vidssl_plugins.samplers.hooks import Pace
 
 SIZE = (24, 32)

@@ -14,7 +14,7 @@ from vidssl_cli.data.augment import centre
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.streams import cut_flow, cut_pixels
 from vidssl_cli.media.decode import read_planes
-from vidssl_cli.train import _split
+from vidssl_cli.training.step import _split
 from vidssl_plugins.samplers.hooks import Consecutive, Pace
 
 SETTINGS = Input(resize=(24, 32), crop=16, mode="residual")

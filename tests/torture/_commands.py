@@ -21,7 +21,7 @@ from typing import Any
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
-    ["vidssl_cli.cli", "vidssl_cli.finetune", "vidssl_cli.evaluate", "vidssl_cli.index",
+    ["vidssl_cli.cli", "vidssl_cli.training.finetune", "vidssl_cli.evaluate", "vidssl_cli.index",
      "vidssl_cli.data.pack", "vidssl_cli.contract.registry", "cv2", "faiss"]
 )  # fmt: skip
 

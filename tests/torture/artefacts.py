@@ -337,7 +337,7 @@ def _watched(damage: Damage) -> Iterator[list[str]]:
         return parse
 
     parsers = {
-        "vidssl_cli.checkpoint.load_file": of_paths,
+        "vidssl_cli.training.checkpoint.load_file": of_paths,
         "vidssl_cli.features.load_file": of_paths,
         "vidssl_cli.config.yaml_source.read": of_paths,
         "numpy.load": of_paths,

@@ -20,7 +20,8 @@ from vidssl_cli.index import build_index
 from vidssl_cli.model.card import Card
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.run_directory import read_rows
-from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 from vidssl_plugins.backbones.hooks import R3D
 
 RECIPE: Mapping[str, Any] = {

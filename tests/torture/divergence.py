@@ -96,7 +96,8 @@ def train(method: str, shared: Path, out: Path, *, on_nan: str, resume: bool = F
     """Train a toy network by a method; a checkpoint is written after every step."""
     from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.data.manifest import read_manifest
-    from vidssl_cli.pretrain import Session, pretrain
+    from vidssl_cli.training.pretrain import pretrain
+    from vidssl_cli.training.session import Session
 
     sampler, pretexts = METHODS[method]
     recipe = PretrainRecipe.model_validate(
@@ -138,9 +139,9 @@ def spoiling(steps: Sequence[int], what: str) -> Iterator[None]:
     """Spoil the steps of these numbers, and see that whatever they might change stays as it was."""
     import torch
 
-    from vidssl_cli.finite import NotFiniteError
     from vidssl_cli.model.learner import PretrainLearner
-    from vidssl_cli.train import Stepper
+    from vidssl_cli.training.not_finite import NotFiniteError
+    from vidssl_cli.training.step import Stepper
 
     now = -1
     losses, step = PretrainLearner.forward, Stepper.__call__
@@ -201,7 +202,7 @@ def _state(stepper: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def cutting(after: int) -> Iterator[None]:
     """End the run when it has taken or left out so many steps."""
-    from vidssl_cli.runs import Run
+    from vidssl_cli.training.run import Run
 
     log = Run.log
 

@@ -94,7 +94,7 @@ def _all(receiver: Connection) -> list[tuple[str, int]]:
 
 def _look(place: Path, acknowledged: int) -> int:
     """Check all checkpoints that can be seen, and return the number of the last."""
-    from vidssl_cli.checkpoint import restore
+    from vidssl_cli.training.checkpoint import restore
 
     for folder in place.glob("epoch-*"):
         verify(folder)
@@ -120,7 +120,7 @@ def _keep_saving(place: Path, sender: Connection, last: int, operations: int | N
     """Go on from the last checkpoint as training does, up to a number, and tell of every save."""
     import torch
 
-    from vidssl_cli.checkpoint import Progress, restore, save, tidy
+    from vidssl_cli.training.checkpoint import Progress, restore, save, tidy
 
     network, optimizer = _network()
     progress = Progress()

@@ -79,9 +79,9 @@ def pretrain(
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.pretrain import Session
-    from vidssl_cli.pretrain import pretrain as carry_out
-    from vidssl_cli.rehearsal import show
+    from vidssl_cli.training.dry_run import show
+    from vidssl_cli.training.pretrain import pretrain as carry_out
+    from vidssl_cli.training.session import Session
 
     if not dry_run:
         require_writable(out)
@@ -132,8 +132,8 @@ def finetune(
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.finetune import finetune as carry_out
-    from vidssl_cli.pretrain import Session
+    from vidssl_cli.training.finetune import finetune as carry_out
+    from vidssl_cli.training.session import Session
 
     require_writable(out)
     videos, broken = open_data(data, split=split, root=data_root)

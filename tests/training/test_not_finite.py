@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from vidssl_cli import checkpoint
 from vidssl_cli.base.errors import VidsslError
-from vidssl_cli.checkpoint import Progress
-from vidssl_cli.finite import Buffers, Leaving, NotFiniteError, not_finite, problem
 from vidssl_cli.model.run_directory import read_rows
-from vidssl_cli.runs import Run
+from vidssl_cli.training import checkpoint
+from vidssl_cli.training.checkpoint import Progress
+from vidssl_cli.training.not_finite import Buffers, Leaving, NotFiniteError, not_finite, problem
+from vidssl_cli.training.run import Run
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -34,8 +34,8 @@ from vidssl_cli.model.learner import FinetuneLearner
 from vidssl_cli.model.pooling import check_tap
 from vidssl_cli.model.run_directory import REPORT, identity
 from vidssl_cli.model.weights import load_weights, read_tensors
-from vidssl_cli.pretrain import Session, build_loader, recorded, usable
-from vidssl_cli.train import fit
+from vidssl_cli.training.loop import fit
+from vidssl_cli.training.session import Session, build_loader, recorded, usable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from vidssl_cli.config.sections import SGD, AdamW, Constant, Cosine, MultiStep, Step
-from vidssl_cli.optim import build_optimizer, lr_factor
+from vidssl_cli.training.optimizer import build_optimizer, lr_factor
 
 
 def factors(schedule, steps_per_epoch, epochs):

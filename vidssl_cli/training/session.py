@@ -1,4 +1,4 @@
-"""`vidssl pretrain`: learn a representation from unlabelled video."""
+"""What pre-training and fine-tuning share: the session, the videos used, the record of the run."""
 
 from __future__ import annotations
 
@@ -9,25 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from vidssl_cli import runs
-from vidssl_cli.base.console import say, warn
+from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.config.attribution import blamed
 from vidssl_cli.config.known_datasets import recognise
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data import manifest
-from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
-from vidssl_cli.finite import OnNaN
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.card import Card
-from vidssl_cli.model.devices import World, open_world
-from vidssl_cli.model.learner import PretrainLearner
-from vidssl_cli.rehearsal import Cost, rehearse
-from vidssl_cli.train import fit
+from vidssl_cli.model.devices import World
+from vidssl_cli.training.not_finite import OnNaN
+from vidssl_cli.training.run import Run, occupied, open_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,9 +31,6 @@ if TYPE_CHECKING:
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import Sampler
     from vidssl_cli.contract.videos import Video
-
-LARGE = 2**28
-"""Bytes of a pretext's memory that are worth telling."""
 
 
 @dataclass(frozen=True)
@@ -60,73 +52,6 @@ class Session:
     on_nan: OnNaN = "stop"
     """Whether a step without a finite loss ends the run. This does change what is learned, but
     never that of a run which got to its end without: so run.json has it, and no recipe."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a session."""
-
-    skipped: int = 0
-    """Videos that could not be used."""
-    skipped_steps: int = 0
-    """Steps whose loss or gradient was not finite."""
-    cost: Cost | None = None
-    """What the whole run would take, after a dry run."""
-
-
-def pretrain(
-    recipe: PretrainRecipe,
-    data: Sequence[Video],
-    session: Session,
-    broken: Sequence[MediaError] = (),
-) -> Outcome:
-    """Train the recipe's backbone on the videos, and leave a run directory.
-
-    Args:
-        recipe: what to do.
-        data: the videos with their facts; labels are not used.
-        session: where and on what.
-        broken: files of the data that a scan could not read.
-
-    Returns:
-        Outcome: what was skipped, or what the run would take if the session is a dry run.
-
-    Raises:
-        UsageError: the data or the directory do not fit.
-        Preempted, Interrupted: a signal arrived; a checkpoint was written.
-    """
-    sampler = build_sampler(recipe.sampler, recipe.input)
-    used, rejected = usable(recipe.taken(data), sampler)
-    with open_world(session.device) as world:
-        torch.manual_seed(recipe.train.seed)
-        learner = PretrainLearner(recipe, len(used))
-        _tell_memories(learner)
-        loader = build_loader(recipe, recipe.input, sampler, used, session, world)
-        if session.dry_run:
-            return Outcome(cost=rehearse(learner, loader, recipe.train, world))
-        card = Card(
-            backbone=recipe.backbone,
-            input=recipe.input,
-            frames=sampler.frames,
-            evaluation=recipe.evaluation,
-            seed=recipe.train.seed,
-            published=recipe.published,
-            pretraining=recognise(used, session.dataset),
-        )
-        unusable = (*broken, *rejected)
-        with recorded(recipe, loader, unusable, card, session, world) as run:
-            loader.on_skip = run.skip
-            fit(learner, loader, recipe.train, run, world, on_nan=session.on_nan)
-            return Outcome(len(run.skipped), run.facts["skipped_steps"])
-
-
-def _tell_memories(learner: PretrainLearner) -> None:
-    """Say how much the pretexts remember, such as a bank of all videos, where it is much."""
-    for name, pretext in zip(learner.names, learner.pretexts, strict=True):
-        tensors = (*pretext.parameters(), *pretext.buffers())
-        size = sum(tensor.nbytes for tensor in tensors if not tensor.requires_grad)
-        if size >= LARGE:
-            say(f"{name} remembers {size / 2**30:.1f} GiB, on every device and in every checkpoint")
 
 
 def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
@@ -200,15 +125,15 @@ def recorded(
     session: Session,
     world: World,
     origin: dict[str, Any] | None = None,
-) -> Iterator[runs.Run]:
+) -> Iterator[Run]:
     """Open the run directory, and record in run.json how the run ends."""
     if not world.leads:
         world.wait()  # until the leader has made the directory
-        yield runs.Run(session.out, run_directory.read_facts(session.out))
+        yield Run(session.out, run_directory.read_facts(session.out))
         return
-    with runs.occupied(session.out, recipe.task):
+    with occupied(session.out, recipe.task):
         with StopSignals() as signals:  # once it is there, it is to tell how it ended
-            run = runs.open_run(
+            run = open_run(
                 session.out,
                 recipe,
                 card.model_dump_json(indent=2) + "\n",

@@ -12,11 +12,12 @@ from vidssl_cli.base.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.config.known_datasets import NOTHING
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.files import sealed_json
-from vidssl_cli.finetune import finetune
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.weights import read_tensors
-from vidssl_cli.pretrain import Session, pretrain
+from vidssl_cli.training.finetune import finetune
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_a_signal_cuts_a_measurement_short_and_it_is_made_again(
         pytest.fail("it went on measuring")
 
     with monkeypatch.context() as patch:
-        patch.setattr("vidssl_cli.finetune._read", interrupted)
+        patch.setattr("vidssl_cli.training.finetune._read", interrupted)
         with pytest.raises(Preempted, match="after step 2"):
             finetune(chosen, toy_videos, source, Session(cut, device="cpu"))
     last = cut / "checkpoints" / "last"

@@ -12,9 +12,9 @@ import torch
 
 from vidssl_cli.base.console import emit_table
 from vidssl_cli.model.devices import place
-from vidssl_cli.optim import build_optimizer
-from vidssl_cli.progress import who_holds_back
-from vidssl_cli.train import Stepper, choose_precision
+from vidssl_cli.training.optimizer import build_optimizer
+from vidssl_cli.training.progress import who_holds_back
+from vidssl_cli.training.step import Stepper, choose_precision
 
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Train

@@ -1,6 +1,6 @@
 """Progress says how fast both sides are, and which one holds the run back."""
 
-from vidssl_cli.progress import TrainingProgress, who_holds_back
+from vidssl_cli.training.progress import TrainingProgress, who_holds_back
 
 
 def test_the_slower_one_is_named():
@@ -10,7 +10,7 @@ def test_the_slower_one_is_named():
 
 def test_waiting_is_told_apart_from_training(monkeypatch, capsys):
     now = 0.0
-    monkeypatch.setattr("vidssl_cli.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("vidssl_cli.training.progress.time.monotonic", lambda: now)
 
     def batches():
         nonlocal now

@@ -26,8 +26,8 @@ from vidssl_cli.files.atomic import point, sweep
 from vidssl_cli.files.disk_space import require_room
 from vidssl_cli.files.sealed_folder import discard, publish
 from vidssl_cli.files.untrusted_text import read_json, understood
-from vidssl_cli.finite import few, not_finite
 from vidssl_cli.model.weights import MODEL, load_weights, read_tensors, write_tensors
+from vidssl_cli.training.not_finite import few, not_finite
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from vidssl_cli.base.errors import DamagedFileError, NoRoomError
-from vidssl_cli.checkpoint import Progress, require_room_for, restore, save, tidy
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import point
 from vidssl_cli.files.sealed_folder import publish
 from vidssl_cli.model.weights import Room, load_weights, read_newest, read_tensors
+from vidssl_cli.training.checkpoint import Progress, require_room_for, restore, save, tidy
 
 
 def trained(kind="adamw", seed=0):

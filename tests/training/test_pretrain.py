@@ -17,18 +17,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli import checkpoint, runs
 from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
-from vidssl_cli.data import views
+from vidssl_cli.data import samples
 from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.pretrain import Session, pretrain
-from vidssl_cli.train import _split
+from vidssl_cli.training import checkpoint, session
+from vidssl_cli.training import run as run_module
+from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.session import Session
+from vidssl_cli.training.step import _split
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ def remembering(toy_recipe):
 def test_memories_resume_bit_for_bit(stop, remembering, toy_videos, tmp_path, monkeypatch):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     pretrain(remembering, toy_videos, Session(whole, device="cpu"))
-    log = runs.Run.log
+    log = run_module.Run.log
 
     def interrupted(run, row):
         log(run, row)
@@ -182,7 +184,7 @@ def test_memories_resume_bit_for_bit(stop, remembering, toy_videos, tmp_path, mo
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.Run, "log", interrupted)
+        patch.setattr(run_module.Run, "log", interrupted)
         with pytest.raises(Preempted):
             pretrain(remembering, toy_videos, Session(cut, device="cpu"))
     interrupted_at = json.loads((cut / "checkpoints" / "last" / "state.json").read_text())
@@ -199,7 +201,7 @@ def test_memories_resume_bit_for_bit(stop, remembering, toy_videos, tmp_path, mo
 def test_a_signal_does_not_wait_for_a_file_that_is_slow_to_decode(
     workers, whole, recipe, toy_videos, tmp_path, monkeypatch
 ):
-    decode, calls, over = views.decode_views, itertools.count(1), Event()
+    decode, calls, over = samples.decode_views, itertools.count(1), Event()
 
     def slow(*arguments, **more):
         if next(calls) == 16:  # two steps were taken; three batches are decoded ahead
@@ -209,7 +211,7 @@ def test_a_signal_does_not_wait_for_a_file_that_is_slow_to_decode(
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(views, "decode_views", slow)
+        patch.setattr(samples, "decode_views", slow)
         try:
             with pytest.raises(Preempted, match="stopped by SIGUSR1 after step"):
                 pretrain(recipe, toy_videos, Session(out, device="cpu", workers=workers))
@@ -242,7 +244,7 @@ def test_a_signal_during_a_save_does_not_save_the_same_again(
 def test_a_signal_before_the_first_step_says_how_the_run_ended(
     whole, recipe, toy_videos, tmp_path, monkeypatch
 ):
-    open_run = runs.open_run
+    open_run = run_module.open_run
 
     def interrupted(*arguments, **more):
         run = open_run(*arguments, **more)
@@ -251,7 +253,7 @@ def test_a_signal_before_the_first_step_says_how_the_run_ended(
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "open_run", interrupted)
+        patch.setattr(session, "open_run", interrupted)
         with pytest.raises(Preempted, match="between two checkpoints"):
             pretrain(recipe, toy_videos, Session(out, device="cpu"))
     assert state(out) == "preempted"
@@ -263,7 +265,7 @@ def test_a_large_memory_is_told(remembering, toy_videos, tmp_path, capsys, monke
     session = Session(tmp_path / "run", device="cpu", dry_run=True)
     pretrain(remembering, toy_videos, session)
     assert "remembers" not in capsys.readouterr().err
-    monkeypatch.setattr("vidssl_cli.pretrain.LARGE", 512)
+    monkeypatch.setattr("vidssl_cli.training.pretrain.LARGE", 512)
     pretrain(remembering, toy_videos, session)
     assert "sstl remembers 0.0 GiB, on every device" in capsys.readouterr().err
 
@@ -315,8 +317,8 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
     from vidssl_cli.data.loader import Loader
     from vidssl_cli.model.devices import World
     from vidssl_cli.model.learner import PretrainLearner
-    from vidssl_cli.optim import build_optimizer
-    from vidssl_cli.train import Stepper
+    from vidssl_cli.training.optimizer import build_optimizer
+    from vidssl_cli.training.step import Stepper
 
     # Contrast lives off the whole batch, so only the pace task can be taken in parts.
     recipe = PretrainRecipe.model_validate(toy_recipe() | {"pretext": {"name": "pace"}})
@@ -417,15 +419,15 @@ def test_what_makes_a_folder_a_run_is_removed_last(whole, tmp_path, monkeypatch)
         if path.parent == out:
             removed.append(path.name)
 
-    monkeypatch.setattr(runs.Path, "unlink", remove)
-    monkeypatch.setattr(runs.shutil, "rmtree", remove)
-    runs._discard(out)
+    monkeypatch.setattr(run_module.Path, "unlink", remove)
+    monkeypatch.setattr(run_module.shutil, "rmtree", remove)
+    run_module._discard(out)
     assert removed[-1] == "run.json"
 
 
 def test_rows_of_an_epoch_are_forgotten_with_the_epoch(tmp_path):
     """Stopped by a signal after its last step, then killed after its row."""
-    run = runs.Run(tmp_path, {})
+    run = run_module.Run(tmp_path, {})
     steps = [{"step": step, "epoch": (step - 1) // 2} for step in (1, 2, 3, 4, 5)]
     epochs = [{"step": 2 * epoch + 2, "epoch": epoch, "epoch.loss": 1.0} for epoch in (0, 1)]
     for row in (*steps[:2], epochs[0], *steps[2:4], epochs[1], steps[4]):
@@ -450,7 +452,7 @@ def test_a_row_that_does_not_fit_is_told(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
     try:
         with pytest.raises(NoRoomError, match=r"too large: at least [\d,]+ bytes are needed") as e:
-            runs.Run(tmp_path, {}).log({"step": 1, "loss": "1" * 99})
+            run_module.Run(tmp_path, {}).log({"step": 1, "loss": "1" * 99})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert e.value.where == str(tmp_path / "metrics.jsonl")
@@ -472,7 +474,7 @@ def test_a_run_names_what_it_skipped_once_and_forgets_why_it_stopped(recipe, toy
     broken = [MediaError("is empty", where="empty.mp4")]
     for _ in range(2):
         pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
-        runs.Run(out, run_directory.read_facts(out)).state("failed", reason="of this session")
+        run_module.Run(out, run_directory.read_facts(out)).state("failed", reason="of this session")
     lines = (out / "bad_media.jsonl").read_text().splitlines()
     assert [json.loads(line)["path"] for line in lines] == ["empty.mp4", lost.path]
     outcome = pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
