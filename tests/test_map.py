@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.generations import open_index
-from vidssl_cli.index import build_index
 from vidssl_cli.map_page import sample, write_map
 from vidssl_cli.plane import lay_out
+from vidssl_cli.search.build import build_index
+from vidssl_cli.search.store import open_index
 
 HOSTILE = """<script>alert(1)<'"& $title .mp4"""
 

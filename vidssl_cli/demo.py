@@ -17,10 +17,10 @@ from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.data.synth import SIDE, synthesise
 from vidssl_cli.evaluate import evaluate
 from vidssl_cli.gallery import write_answers
-from vidssl_cli.generations import open_index
-from vidssl_cli.index import build_index
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.retrieve import retrieve
+from vidssl_cli.search.build import build_index
+from vidssl_cli.search.retrieve import retrieve
+from vidssl_cli.search.store import open_index
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.contract.study import Baseline
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.retrieve import Answer
+    from vidssl_cli.search.retrieve import Answer
 
 TOPK = (1, 5, 10)
 HAND_MADE: Sequence[Baseline] = ("colour", "motion_energy")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vidssl_cli.generations import Index
-    from vidssl_cli.retrieve import Answer
+    from vidssl_cli.search.retrieve import Answer
+    from vidssl_cli.search.store import Index
 
 HEIGHT = 132
 """Pixels of a moving picture."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.generations import Index
+    from vidssl_cli.search.store import Index
 
 MOST = 20_000
 """Points on a page; of larger indexes a sample is drawn, evenly from all classes."""

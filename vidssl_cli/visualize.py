@@ -28,7 +28,7 @@ from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
-from vidssl_cli.queries import Query, read_query
+from vidssl_cli.search.queries import Query, read_query
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,9 +21,17 @@ from typing import Any
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
-    ["vidssl_cli.cli", "vidssl_cli.training.finetune", "vidssl_cli.evaluate", "vidssl_cli.index",
-     "vidssl_cli.data.pack", "vidssl_cli.contract.registry", "cv2", "faiss"]
-)  # fmt: skip
+    [
+        "vidssl_cli.cli",
+        "vidssl_cli.training.finetune",
+        "vidssl_cli.evaluate",
+        "vidssl_cli.search.build",
+        "vidssl_cli.data.pack",
+        "vidssl_cli.contract.registry",
+        "cv2",
+        "faiss",
+    ]
+)
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod"}
 """Events of Python's audit that change what is on disk; see `start` for `open`."""

@@ -15,11 +15,11 @@ from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Evaluation, Input
 from vidssl_cli.data.scan import open_data
-from vidssl_cli.generations import open_index
-from vidssl_cli.index import build_index
 from vidssl_cli.model.card import Card
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.run_directory import read_rows
+from vidssl_cli.search.build import build_index
+from vidssl_cli.search.store import open_index
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.backbones.hooks import R3D

@@ -97,9 +97,10 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     from vidssl_cli.config.sections import Evaluation, Input
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.files.locks import locked
-    from vidssl_cli.generations import Facts, Gallery, publish_generation
     from vidssl_cli.model.card import Card
     from vidssl_cli.model.encoder import Encoder
+    from vidssl_cli.search.publish import publish_generation
+    from vidssl_cli.search.store import Facts, Gallery
     from vidssl_plugins.backbones.hooks import R3D
 
     evaluation = Evaluation(clips=CLIPS)
@@ -138,8 +139,8 @@ def vector(number: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def _read(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     """Open the index again and again, and search it as `vidssl retrieve` does, at leisure."""
-    from vidssl_cli.generations import is_index, open_index
-    from vidssl_cli.retrieve import retrieve
+    from vidssl_cli.search.retrieve import retrieve
+    from vidssl_cli.search.store import is_index, open_index
 
     generations = set()
     read = 0

@@ -289,7 +289,7 @@ def command(case: Case, number: signal.Signals) -> Facts:
     if started.process.returncode:
         _one_line(started, number)
     if (started.out / "CURRENT").exists():
-        from vidssl_cli.generations import open_index
+        from vidssl_cli.search.store import open_index
 
         open_index(started.out)
     return {"command": words[0], "ended": round(seconds, 2)}

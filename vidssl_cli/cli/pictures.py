@@ -134,8 +134,8 @@ def map_(
 
     refuse_existing(out, overwrite)
 
-    from vidssl_cli.generations import open_index
     from vidssl_cli.map_page import write_map
+    from vidssl_cli.search.store import open_index
 
     summary = write_map(out, open_index(folder), projection=projection.value, moving=moving)
     if as_json:

@@ -11,8 +11,8 @@ import typer
 from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split, Strict
 
 if TYPE_CHECKING:
-    from vidssl_cli.index import Summary
-    from vidssl_cli.retrieve import Answer
+    from vidssl_cli.search.build import Summary
+    from vidssl_cli.search.retrieve import Answer
 
 
 class Part(StrEnum):
@@ -77,8 +77,8 @@ def index(
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.index import build_index, unchanged_videos
     from vidssl_cli.model.encoder import Encoder
+    from vidssl_cli.search.build import build_index, unchanged_videos
 
     require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)
@@ -150,9 +150,9 @@ def retrieve(
     from vidssl_cli.base.console import emit_json, say
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.generations import open_index
-    from vidssl_cli.retrieve import as_json as answers_as_json
-    from vidssl_cli.retrieve import retrieve as carry_out
+    from vidssl_cli.search.retrieve import as_json as answers_as_json
+    from vidssl_cli.search.retrieve import retrieve as carry_out
+    from vidssl_cli.search.store import open_index
 
     if page:
         if page.suffix != ".html":  # it may be the query, which a page would take the place of

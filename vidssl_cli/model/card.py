@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import ValidationError
 
@@ -11,10 +11,6 @@ from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.config.sections import Corpus, Evaluation, Input, Section
 from vidssl_cli.contract.hooks import BackboneOptions
 from vidssl_cli.contract.registry import Offered
-
-if TYPE_CHECKING:
-    pass
-
 
 Moment = tuple[float, float]
 """Start and end of a part of a video, in seconds."""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import is_locked
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.files.untrusted_text import parse_json, read_lines, understood
-
-if TYPE_CHECKING:
-    pass
-
 
 CARD = "model.json"
 """What the network is; lies in a run directory as in an exported model folder."""

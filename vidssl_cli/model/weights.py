@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -17,10 +17,6 @@ from vidssl_cli.base.errors import DamagedFileError, VidsslError
 from vidssl_cli.files.sealed_folder import held, verify
 from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.model.run_directory import checkpoint_of
-
-if TYPE_CHECKING:
-    pass
-
 
 T = TypeVar("T")
 MODEL = "model.safetensors"

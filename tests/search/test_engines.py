@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vidssl_cli import search
 from vidssl_cli.base.errors import UsageError, VidsslError
+from vidssl_cli.search import engines
 
 
 def unit(vectors):
@@ -32,12 +32,12 @@ def brute_force(vectors, queries, k):
 
 def engine_over(kind, vectors):
     if kind == "torch":
-        return search.torch_engine(vectors)
-    return search.faiss_engine(search.build_faiss(vectors, kind))
+        return engines.torch_engine(vectors)
+    return engines.faiss_engine(engines.build_faiss(vectors, kind))
 
 
 def nearest(kind, vectors, queries, k):
-    return search.nearest(
+    return engines.nearest(
         engine_over(kind, vectors), lambda ids: vectors[ids], len(vectors), queries, k
     )
 
@@ -105,20 +105,20 @@ def test_short_names_fit_tiny_galleries(kind):
 
 
 def test_short_names_follow_the_gallery():
-    assert search.expand_factory("IVF", 10_000, 512) == "IVF256,Flat"
-    assert search.expand_factory("PQ", 10_000, 96) == "PQ24"
-    assert search.expand_factory("IVF7,SQ8", 10_000, 96) == "IVF7,SQ8"
+    assert engines.expand_factory("IVF", 10_000, 512) == "IVF256,Flat"
+    assert engines.expand_factory("PQ", 10_000, 96) == "PQ24"
+    assert engines.expand_factory("IVF7,SQ8", 10_000, 96) == "IVF7,SQ8"
 
 
 def test_too_few_vectors_to_train_are_refused_with_both_numbers(capsys):
     with pytest.raises(UsageError, match="IVF64,Flat over 50 vectors") as caught:
-        search.build_faiss(random_vectors(50), "IVF64,Flat")
+        engines.build_faiss(random_vectors(50), "IVF64,Flat")
     assert "Flat" in caught.value.hint
     assert "64 lists" in capsys.readouterr().err
 
 
 def test_few_vectors_to_train_are_warned_about_once(capfd):
-    search.build_faiss(random_vectors(500), "IVF64,Flat")
+    engines.build_faiss(random_vectors(500), "IVF64,Flat")
     told = capfd.readouterr().err
     assert told.count("warning:") == 1
     assert "2496" in told
@@ -127,18 +127,18 @@ def test_few_vectors_to_train_are_warned_about_once(capfd):
 
 def test_an_unknown_factory_is_refused():
     with pytest.raises(UsageError, match="could not parse index string Nonsense"):
-        search.build_faiss(random_vectors(50), "Nonsense")
+        engines.build_faiss(random_vectors(50), "Nonsense")
 
 
 def test_faiss_searches_batches_by_matrix_products():
-    faiss = search.load_faiss()
+    faiss = engines.load_faiss()
     assert faiss.cvar.distance_compute_blas_threshold == 20
 
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(search, "load_faiss", lambda: None)
+    monkeypatch.setattr(engines, "load_faiss", lambda: None)
     with pytest.raises(VidsslError, match="HNSW indexes need FAISS") as caught:
-        search.build_faiss(random_vectors(5), "HNSW")
+        engines.build_faiss(random_vectors(5), "HNSW")
     assert "vidssl[cpu]" in caught.value.hint
 
 
@@ -150,7 +150,7 @@ def test_a_broken_faiss_counts_as_none_and_is_told(monkeypatch, capsys):
 
     monkeypatch.delitem(__import__("sys").modules, "faiss", raising=False)
     monkeypatch.setattr("sys.meta_path", [Broken(), *__import__("sys").meta_path])
-    assert search.load_faiss.__wrapped__() is None
+    assert engines.load_faiss.__wrapped__() is None
     assert "libcudart.so.12 is missing" in capsys.readouterr().err
 
 
@@ -158,7 +158,7 @@ class FaissWithGpu:
     """A FAISS that says it has a GPU, whose indexes note who searched."""
 
     def __init__(self, log, refuses=False):
-        self.true, self.log, self.refuses = search.load_faiss(), log, refuses
+        self.true, self.log, self.refuses = engines.load_faiss(), log, refuses
 
     def __getattr__(self, name):
         return getattr(self.true, name)
@@ -185,19 +185,19 @@ class FaissWithGpu:
 def test_faiss_searches_on_the_gpu_where_it_can(monkeypatch):
     log = []
     gpu = FaissWithGpu(log)
-    monkeypatch.setattr(search, "load_faiss", lambda: gpu)
+    monkeypatch.setattr(engines, "load_faiss", lambda: gpu)
     vectors = random_vectors(3000)
-    engine = search.faiss_engine(search.build_faiss(vectors, "Flat"), "cuda:1")
+    engine = engines.faiss_engine(engines.build_faiss(vectors, "Flat"), "cuda:1")
     assert engine(vectors[:2], 5)[:, 0].tolist() == [0, 1]
     engine(vectors[:2], 3000)  # more than the GPU can
-    search.faiss_engine(search.build_faiss(vectors, "Flat"), "cpu")(vectors[:2], 5)
+    engines.faiss_engine(engines.build_faiss(vectors, "Flat"), "cpu")(vectors[:2], 5)
     assert log == [(1, 5)]
 
 
 def test_an_index_without_gpu_form_is_searched_on_the_cpu(monkeypatch, capsys):
     gpu = FaissWithGpu([], refuses=True)
-    monkeypatch.setattr(search, "load_faiss", lambda: gpu)
+    monkeypatch.setattr(engines, "load_faiss", lambda: gpu)
     vectors = random_vectors(100)
-    engine = search.faiss_engine(search.build_faiss(vectors, "HNSW"), "cuda")
+    engine = engines.faiss_engine(engines.build_faiss(vectors, "HNSW"), "cuda")
     assert engine(vectors[:1], 1).tolist() == [[0]]
     assert "searched on the CPU" in capsys.readouterr().err

@@ -25,25 +25,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.config.sections import Evaluation, Section
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.manifest import read_manifest, write_manifest
+from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files import sealed_json
-from vidssl_cli.files.atomic import atomic_write, sweep
-from vidssl_cli.files.disk_space import require_room
-from vidssl_cli.files.sealed_folder import MANIFEST, discard, held, publish, sha256, verify
+from vidssl_cli.files.atomic import sweep
+from vidssl_cli.files.sealed_folder import MANIFEST, discard, held, sha256, verify
 from vidssl_cli.files.untrusted_text import understood
-
-if TYPE_CHECKING:
-    from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.search import engines
 
 Level = Literal["video", "clip"]
 LEVELS: tuple[Level, Level] = ("video", "clip")
@@ -67,7 +63,7 @@ class Facts(Section):
     """SHA-256 of the weights."""
     evaluation: Evaluation
     """How the gallery was embedded; queries are embedded the same way."""
-    factory: Annotated[str, Field(max_length=search.LONGEST)] = search.EXACT
+    factory: Annotated[str, Field(max_length=engines.LONGEST)] = engines.EXACT
     """FAISS factory string, or one of the short names of `search.expand_factory`."""
     standardise: bool = False
     """Whether the gallery's mean and deviation are taken out of every dimension."""
@@ -176,7 +172,7 @@ class Index:
         """Return the vectors (n, D) of some entries of a level."""
         return self.unit(level, self._raw[level][ids])
 
-    def engine(self, level: Level, device: str, foreign: Path | None = None) -> search.Engine:
+    def engine(self, level: Level, device: str, foreign: Path | None = None) -> engines.Engine:
         """Return what searches a level.
 
         Args:
@@ -191,20 +187,20 @@ class Index:
         """
         if foreign:
             size, dimension = self._raw[level].shape
-            return search.foreign_engine(foreign, size, dimension, device)
-        faiss = search.load_faiss()
+            return engines.foreign_engine(foreign, size, dimension, device)
+        faiss = engines.load_faiss()
         name = f"{level}.faiss"
-        exact = self.facts.factory == search.EXACT
-        by_torch = faiss is None or (device.startswith("cuda") and not search.has_gpu(faiss))
+        exact = self.facts.factory == engines.EXACT
+        by_torch = faiss is None or (device.startswith("cuda") and not engines.has_gpu(faiss))
         if exact and (by_torch or name not in self._files):
             vectors = self.unit(level, self._raw[level]).astype(np.float32)
-            return search.torch_engine(vectors, device)
-        faiss = search.require_faiss(self.facts.factory)
+            return engines.torch_engine(vectors, device)
+        faiss = engines.require_faiss(self.facts.factory)
         if name not in self._files:
             raise DamagedFileError(
                 f"the manifest does not name {name}", where=str(self.folder / MANIFEST), hint=_HINT
             )
-        return search.faiss_engine(faiss.read_index(str(self.folder / name)), device)
+        return engines.faiss_engine(faiss.read_index(str(self.folder / name)), device)
 
 
 def open_index(folder: Path) -> Index:
@@ -233,34 +229,6 @@ def open_index(folder: Path) -> Index:
                 raise
 
 
-def publish_generation(folder: Path, facts: Facts, gallery: Gallery, encoder: Encoder) -> Path:
-    """Write a generation, make it the newest, and delete all but it and the one before.
-
-    Raises:
-        UsageError: FAISS cannot build such an index over this gallery.
-        NoRoomError: It does not fit; the index is as it was.
-    """
-    name = _next_name(folder)
-
-    def write(draft: Path) -> None:
-        (draft / FACTS).write_text(facts.model_dump_json(indent=2) + "\n")
-        write_manifest(draft / GALLERY, gallery.videos)
-        np.save(draft / "clip.npy", gallery.features)
-        np.save(draft / "video.npy", _means(gallery))
-        np.save(draft / "clips.npy", gallery.clips)
-        np.save(draft / "spans.npy", gallery.spans)
-        np.save(draft / "stamps.npy", gallery.stamps)
-        _write_searchable(draft, facts)
-        encoder.export(draft / "encoder")
-
-    clips, dimension = gallery.features.shape
-    publish(folder / name, write, size=_size(len(gallery.videos), clips, dimension, encoder))
-    pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
-    atomic_write(folder / POINTER, sealed_json.render(pointer))
-    tidy(folder)
-    return folder / name
-
-
 def tidy(folder: Path) -> None:
     """Delete what no reader of an index can be at: all but the newest generation and its elder.
 
@@ -272,23 +240,6 @@ def tidy(folder: Path) -> None:
     for path in folder.glob(_GENERATIONS):
         if _number(path.name) not in (newest - 1, newest):
             discard(path)
-
-
-def require_room_for(
-    folder: Path, videos: int, clips: int, dimension: int, encoder: Encoder
-) -> None:
-    """Refuse to embed what could not be written.
-
-    Raises:
-        NoRoomError: An index of so many videos and clips does not fit beside what is there.
-    """
-    require_room(folder, _size(videos, clips, dimension, encoder), "the index")
-
-
-def _size(videos: int, clips: int, dimension: int, encoder: Encoder) -> int:
-    """Return the bytes of features and weights; FAISS indexes come on top."""
-    weights: int = sum(tensor.nbytes for tensor in encoder.backbone.state_dict().values())
-    return 4 * dimension * (videos + clips) + weights
 
 
 def is_index(folder: Path) -> bool:
@@ -328,49 +279,8 @@ def _missing_generation(folder: Path, name: str, digest: str) -> DamagedFileErro
     )
 
 
-def _next_name(folder: Path) -> str:
-    """Name the next generation; one of that name, whose builder was killed, nobody points to."""
-    try:
-        newest = _number(_read_pointer(folder)[0])
-    except (UsageError, DamagedFileError):
-        newest = 0
-    return f"generation-{newest + 1:06d}"
-
-
 def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
-
-
-def _write_searchable(draft: Path, facts: Facts) -> None:
-    """Write the scaling and the FAISS indexes of features that were written before."""
-    scalings = []
-    for level in LEVELS:
-        features = np.load(draft / f"{level}.npy", "r")
-        scalings.append(_scaling(features, facts.standardise))
-        if facts.factory != search.EXACT or search.load_faiss() is not None:
-            vectors = _unit(features, scalings[-1]).astype(np.float32)
-            search.write_faiss(vectors, facts.factory, draft / f"{level}.faiss")
-    np.save(draft / "scaling.npy", np.stack(scalings))
-
-
-def _means(gallery: Gallery) -> NDArray[np.float32]:
-    """Return the mean over the clips of each video (N, D)."""
-    starts = np.cumsum(gallery.clips) - gallery.clips
-    sums = np.add.reduceat(gallery.features, starts, dtype=np.float64)
-    return (sums / gallery.clips[:, None]).astype(np.float32)
-
-
-def _scaling(features: NDArray[np.float32], standardise: bool) -> NDArray[np.float64]:
-    """Return (2, D): what to subtract from each dimension, and what to multiply it with.
-
-    As `metrics.standardise`: a dimension in which the gallery does not vary becomes 0.
-    """
-    if not standardise:
-        return np.stack([np.zeros(features.shape[1]), np.ones(features.shape[1])])
-    mean = features.mean(0, dtype=np.float64)
-    deviation = features.std(0, dtype=np.float64)
-    varies = deviation > 1e-9 * np.abs(features).max(0)
-    return np.stack([mean, varies / np.where(varies, deviation, 1)])
 
 
 def _unit(features: NDArray[np.floating[Any]], scaling: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,18 +14,10 @@ from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
-from vidssl_cli.generations import (
-    Facts,
-    Gallery,
-    is_foreign,
-    is_index,
-    open_index,
-    publish_generation,
-    require_room_for,
-    tidy,
-)
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.search.publish import publish_generation, require_room_for
+from vidssl_cli.search.store import Facts, Gallery, is_foreign, is_index, open_index, tidy
 
 
 @dataclass(frozen=True)

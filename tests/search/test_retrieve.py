@@ -12,9 +12,9 @@ from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import cosine_ranking
-from vidssl_cli.generations import open_index
-from vidssl_cli.index import build_index
-from vidssl_cli.retrieve import retrieve
+from vidssl_cli.search.build import build_index
+from vidssl_cli.search.retrieve import retrieve
+from vidssl_cli.search.store import open_index
 
 
 @pytest.fixture(scope="module")

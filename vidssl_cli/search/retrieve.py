@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import MediaError, VidsslError
-from vidssl_cli.generations import Index, Level
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.queries import Query, read_query
-from vidssl_cli.search import nearest
+from vidssl_cli.search.engines import nearest
+from vidssl_cli.search.queries import Query, read_query
+from vidssl_cli.search.store import Index, Level
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def retrieve(
 
     Args:
         index: Where to look.
-        texts: Queries as `vidssl_cli.queries` says.
+        texts: Queries as `vidssl_cli.search.queries` says.
         top: Hits of each query, at most.
         level: Rank videos, or clips, of which one video may have several.
         exclude_self: Leave out the query's own video where the gallery has it; None leaves it out

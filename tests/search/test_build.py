@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli import generations as generations_module
-from vidssl_cli import search
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import standardise
@@ -21,10 +19,12 @@ from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
-from vidssl_cli.generations import LEVELS, Index, open_index
-from vidssl_cli.index import build_index, unchanged_videos
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.retrieve import retrieve
+from vidssl_cli.search import engines
+from vidssl_cli.search import store as generations_module
+from vidssl_cli.search.build import build_index, unchanged_videos
+from vidssl_cli.search.retrieve import retrieve
+from vidssl_cli.search.store import LEVELS, Index, open_index
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_nothing_to_embed_is_an_error(encoder, videos, tmp_path):
 
 def test_without_faiss_an_exact_index_works_all_the_same(encoder, videos, tmp_path, monkeypatch):
     build_index(encoder, videos, tmp_path / "with")
-    monkeypatch.setattr(search, "load_faiss", lambda: None)
+    monkeypatch.setattr(engines, "load_faiss", lambda: None)
     build_index(encoder, videos, tmp_path / "without")
     assert not list(open_index(tmp_path / "without").folder.glob("*.faiss"))
     with pytest.raises(VidsslError, match="HNSW"):
@@ -227,7 +227,9 @@ def test_without_faiss_an_exact_index_works_all_the_same(encoder, videos, tmp_pa
     monkeypatch.undo()
     queries = open_index(tmp_path / "with").vectors("clip", np.arange(36))
     one, other = (
-        search.nearest(index.engine("clip", "cpu"), lambda ids: queries[ids], 36, queries.copy(), 5)
+        engines.nearest(
+            index.engine("clip", "cpu"), lambda ids: queries[ids], 36, queries.copy(), 5
+        )
         for index in (open_index(tmp_path / "with"), open_index(tmp_path / "without"))
     )
     for (ids, _), (others, _) in zip(one, other, strict=True):
@@ -324,7 +326,7 @@ def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
 def test_a_faiss_file_that_nobody_sealed_is_not_read(encoder, videos, tmp_path, monkeypatch):
     faiss = pytest.importorskip("faiss")
     with monkeypatch.context() as without:
-        without.setattr(search, "load_faiss", lambda: None)
+        without.setattr(engines, "load_faiss", lambda: None)
         build_index(encoder, videos, tmp_path / "index")
     index = open_index(tmp_path / "index")
     (index.folder / "video.faiss").write_bytes(b"crafted")
@@ -357,8 +359,8 @@ def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, t
     vectors = index.vectors("video", np.arange(len(videos))).astype(np.float32)
     numbered = faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1]))
     numbered.add_with_ids(vectors, np.arange(len(videos)) + 7)
-    fewer = search.build_faiss(vectors[1:], "Flat")
-    whole = search.build_faiss(vectors, "SQ8")
+    fewer = engines.build_faiss(vectors[1:], "Flat")
+    whole = engines.build_faiss(vectors, "SQ8")
     for name, foreign in (("numbered", numbered), ("fewer", fewer), ("whole", whole)):
         faiss.write_index(foreign, str(tmp_path / name))
     (tmp_path / "noise").write_bytes(b"IxFI" + bytes(range(99)))

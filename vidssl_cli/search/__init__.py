@@ -1,0 +1,1 @@
+"""From vectors to hits: FAISS indexes, queries, retrieval."""
