@@ -42,8 +42,8 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     from vidssl_cli.contract.study import Look, Reading
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.data.scan import open_data
+    from vidssl_cli.evaluation.study import EncoderStudy
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.study import EncoderStudy
     from vidssl_cli.sweep import budget
     from vidssl_cli.training.pretrain import pretrain
     from vidssl_cli.training.session import Session

@@ -12,7 +12,7 @@ from vidssl_cli.contract.clips import ClipPlan, Sampler, Stage, View
 from vidssl_cli.contract.hooks import PretextOptions, SamplerOptions
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.contract.reports import Report
-from vidssl_cli.made_up import MadeUpStudy
+from vidssl_cli.evaluation.made_up import MadeUpStudy
 from vidssl_plugins.backbones.hooks import R3D, S3DG, TGN, C3DLight, NoNorm, R2Plus1D
 from vidssl_plugins.evaluators.hooks import Retrieval
 from vidssl_plugins.pretexts.hooks import SSTL, Classify, Equivariance, Instance, Order, SameContext

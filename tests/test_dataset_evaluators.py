@@ -20,8 +20,8 @@ from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.study import Look, Reading
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.evaluate import evaluate
-from vidssl_cli.made_up import MadeUpStudy, clouds, labelled
+from vidssl_cli.evaluation.evaluate import evaluate
+from vidssl_cli.evaluation.made_up import MadeUpStudy, clouds, labelled
 from vidssl_plugins.evaluators.hooks import Scene, Similarity
 from vidssl_plugins.evaluators.linear_svm import linear_svm
 from vidssl_plugins.evaluators.scene import leave_one_out

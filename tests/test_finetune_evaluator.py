@@ -16,11 +16,11 @@ from vidssl_cli.contract.study import Classified
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data import scan
 from vidssl_cli.data.manifest import write_manifest
-from vidssl_cli.evaluate import evaluate
-from vidssl_cli.made_up import MadeUpStudy, labelled
+from vidssl_cli.evaluation.evaluate import evaluate
+from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
+from vidssl_cli.evaluation.study import EncoderStudy
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.study import EncoderStudy
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Finetune

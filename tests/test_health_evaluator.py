@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.made_up import TAPS, MadeUpStudy, clouds, noise
+from vidssl_cli.evaluation.made_up import TAPS, MadeUpStudy, clouds, noise
 from vidssl_plugins.evaluators.health import (
     alignment,
     effective_rank,

@@ -8,7 +8,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.made_up import MadeUpStudy
+from vidssl_cli.evaluation.made_up import MadeUpStudy
 from vidssl_plugins.evaluators.hooks import Linear
 
 

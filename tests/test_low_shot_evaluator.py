@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.made_up import MadeUpStudy, labelled
+from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
 from vidssl_plugins.evaluators.hooks import Linear, LowShot
 
 

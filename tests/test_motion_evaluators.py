@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.evaluate import evaluate
-from vidssl_cli.made_up import MadeUpStudy, labelled
+from vidssl_cli.evaluation.evaluate import evaluate
+from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
 from vidssl_plugins.evaluators.before_after import swapped_halves
 from vidssl_plugins.evaluators.hooks import BeforeAfter, Still, Sync
 from vidssl_plugins.evaluators.sync import chance_errors, paired_starts, sync_scores

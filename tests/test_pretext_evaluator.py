@@ -9,8 +9,8 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.contract.reports import OwnTask
-from vidssl_cli.held_out import own_task
-from vidssl_cli.made_up import MadeUpStudy
+from vidssl_cli.evaluation.held_out import own_task
+from vidssl_cli.evaluation.made_up import MadeUpStudy
 from vidssl_cli.testing import noise_batch
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session

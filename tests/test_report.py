@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
 from vidssl_cli.config.load import load, resolved_yaml
+from vidssl_cli.evaluation.records import Record
+from vidssl_cli.evaluation.scoreboard import Tally, boards, grouped
+from vidssl_cli.evaluation.tables import comma_separated, latex, markdown
 from vidssl_cli.files import sealed_json
-from vidssl_cli.records import Record
 from vidssl_cli.report import command, write_report
-from vidssl_cli.scoreboard import Tally, boards, grouped
-from vidssl_cli.table_formats import comma_separated, latex, markdown
 from vidssl_cli.training_curves import POINTS, mean_line, thinned, training_curves
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x} %_#{}~^\\|"""

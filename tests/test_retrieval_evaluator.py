@@ -9,7 +9,7 @@ from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.metrics import topk_hits
 from vidssl_cli.contract.study import Reading
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.made_up import MadeUpStudy
+from vidssl_cli.evaluation.made_up import MadeUpStudy
 from vidssl_plugins.evaluators.hooks import Retrieval
 
 GALLERY = [[1, 0], [0.9, 0.1], [0, 1], [0.2, 0.8], [-1, 0]]

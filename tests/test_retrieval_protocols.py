@@ -15,7 +15,7 @@ from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.reports import Curves, Neighbours
 from vidssl_cli.contract.study import Reading
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.made_up import TAPS, MadeUpStudy, clouds, labelled, noise
+from vidssl_cli.evaluation.made_up import TAPS, MadeUpStudy, clouds, labelled, noise
 from vidssl_plugins.evaluators.hooks import Retrieval
 from vidssl_plugins.evaluators.protocols import PROTOCOLS, Preset
 

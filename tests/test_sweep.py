@@ -17,9 +17,9 @@ from vidssl_cli.config.load import load, load_as, resolved_yaml
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import digest, write_manifest
+from vidssl_cli.evaluation.records import Record
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import sha256
-from vidssl_cli.records import Record
 from vidssl_cli.sweep import LONGEST, Plan, carry_out, line
 
 VIDEOS = [Video(f"{number}.mp4", frames=200, fps=25) for number in range(10)]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.console import emit_table, say, stdout
-from vidssl_cli.baselines import describe
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
 from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.data.synth import SIDE, synthesise
-from vidssl_cli.evaluate import evaluate
+from vidssl_cli.evaluation.baselines import describe
+from vidssl_cli.evaluation.evaluate import evaluate
 from vidssl_cli.gallery import write_answers
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.search.build import build_index

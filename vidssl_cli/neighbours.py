@@ -17,8 +17,8 @@ from vidssl_cli.gallery import Card, Section, draw
 from vidssl_cli.media.probe import probe
 
 if TYPE_CHECKING:
-    from vidssl_cli.records import Evaluation
-    from vidssl_cli.scoreboard import Board
+    from vidssl_cli.evaluation.records import Evaluation
+    from vidssl_cli.evaluation.scoreboard import Board
 
 
 def galleries(board: Board) -> list[str]:

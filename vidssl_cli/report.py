@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 from vidssl_cli import charts
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.reports import Confusion, Curves
+from vidssl_cli.evaluation.scoreboard import FEW
+from vidssl_cli.evaluation.tables import cells
 from vidssl_cli.model.run_directory import read_rows
 from vidssl_cli.neighbours import galleries
 from vidssl_cli.pages import details, table, write_page
 from vidssl_cli.report_recipes import recipes
-from vidssl_cli.scoreboard import FEW
-from vidssl_cli.table_formats import cells
 from vidssl_cli.training_curves import mean_line, training_curves
 
 if TYPE_CHECKING:
-    from vidssl_cli.records import Record
-    from vidssl_cli.scoreboard import Board, Group
+    from vidssl_cli.evaluation.records import Record
+    from vidssl_cli.evaluation.scoreboard import Board, Group
 
 
 def write_report(path: Path, groups: Sequence[Group], found: Sequence[Board]) -> None:

@@ -12,7 +12,7 @@ from vidssl_cli.config.load import document, load
 from vidssl_cli.pages import details, table
 
 if TYPE_CHECKING:
-    from vidssl_cli.scoreboard import Group
+    from vidssl_cli.evaluation.scoreboard import Group
 
 SEED = "train.seed"
 

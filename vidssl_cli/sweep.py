@@ -27,10 +27,10 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import digest, training_part
+from vidssl_cli.evaluation.records import evaluation_files, read_evaluation
 from vidssl_cli.grid import Settings, grid
 from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
 from vidssl_cli.model import run_directory
-from vidssl_cli.records import evaluation_files, read_evaluation
 
 LONGEST = 120
 """Characters of a folder's name; longer ones end in a digest."""

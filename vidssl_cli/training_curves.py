@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from vidssl_cli.contract.reports import Curves
 
 if TYPE_CHECKING:
-    from vidssl_cli.records import Record
-    from vidssl_cli.scoreboard import Group
+    from vidssl_cli.evaluation.records import Record
+    from vidssl_cli.evaluation.scoreboard import Group
 
 Line = Sequence[tuple[float, float]]
 """Points (x, y) with x ascending."""

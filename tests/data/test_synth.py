@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.baselines import colour, motion_energy
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
 from vidssl_cli.data import synth
 from vidssl_cli.data.synth import MOTIONS, synthesise
+from vidssl_cli.evaluation.baselines import colour, motion_energy
 from vidssl_cli.media.probe import probe
 
 PER_CLASS = 20

@@ -24,7 +24,7 @@ forks.set_forkserver_preload(
     [
         "vidssl_cli.cli",
         "vidssl_cli.training.finetune",
-        "vidssl_cli.evaluate",
+        "vidssl_cli.evaluation.evaluate",
         "vidssl_cli.search.build",
         "vidssl_cli.data.pack",
         "vidssl_cli.contract.registry",

@@ -338,7 +338,7 @@ def _watched(damage: Damage) -> Iterator[list[str]]:
 
     parsers = {
         "vidssl_cli.training.checkpoint.load_file": of_paths,
-        "vidssl_cli.features.load_file": of_paths,
+        "vidssl_cli.evaluation.feature_cache.load_file": of_paths,
         "vidssl_cli.config.yaml_source.read": of_paths,
         "numpy.load": of_paths,
         "faiss.read_index": of_paths,

@@ -51,9 +51,9 @@ def evaluate(
     from vidssl_cli.config.known_datasets import recognise
     from vidssl_cli.config.published import rows
     from vidssl_cli.data.scan import open_data
-    from vidssl_cli.evaluate import as_json as report_as_json
-    from vidssl_cli.evaluate import evaluate as carry_out
-    from vidssl_cli.evaluate import folder_of, show
+    from vidssl_cli.evaluation.evaluate import as_json as report_as_json
+    from vidssl_cli.evaluation.evaluate import evaluate as carry_out
+    from vidssl_cli.evaluation.evaluate import folder_of, show
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
 

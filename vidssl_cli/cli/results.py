@@ -33,8 +33,8 @@ def runs(
     from datetime import UTC, datetime
 
     from vidssl_cli.base.console import emit, emit_json, say
-    from vidssl_cli.run_list import lines, standings
-    from vidssl_cli.run_list import sort as in_order
+    from vidssl_cli.evaluation.run_list import lines, standings
+    from vidssl_cli.evaluation.run_list import sort as in_order
 
     looked = places or [Path()]
     found = in_order(standings(looked), sort)
@@ -70,16 +70,16 @@ def report(
     Runs that differ in nothing but the seed are one line: mean and standard error. --out PAGE
     writes tables, curves, galleries, recipes and commands into one file for any browser.
     """
-    from vidssl_cli import table_formats
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import UsageError
-    from vidssl_cli.records import Record
-    from vidssl_cli.scoreboard import boards, grouped
+    from vidssl_cli.evaluation import tables
+    from vidssl_cli.evaluation.records import Record
+    from vidssl_cli.evaluation.scoreboard import boards, grouped
 
     formats = [
-        *([table_formats.markdown] if markdown else []),
-        *([table_formats.latex] if latex else []),
-        *([table_formats.comma_separated] if csv else []),
+        *([tables.markdown] if markdown else []),
+        *([tables.latex] if latex else []),
+        *([tables.comma_separated] if csv else []),
     ]
     if len(formats) + as_json > 1:
         raise UsageError("give one of --markdown, --latex, --csv and --json")
@@ -105,13 +105,13 @@ def report(
     elif out:
         emit(str(out))
     else:
-        table_formats.show(found)
+        tables.show(found)
 
 
 def _runs_at(place: Path) -> list[Path]:
     """Return a run, or the runs in a folder."""
     from vidssl_cli.base.errors import UsageError
-    from vidssl_cli.records import find_runs
+    from vidssl_cli.evaluation.records import find_runs
 
     found = list(find_runs([place], models=True))
     if not found:

@@ -131,9 +131,9 @@ def _show(out: Path, members: Sequence[Member], statuses: dict[Path, int], as_js
     """Print what was measured, and fail if a member did."""
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import VidsslError
-    from vidssl_cli.records import Record
-    from vidssl_cli.scoreboard import boards, grouped
-    from vidssl_cli.table_formats import show
+    from vidssl_cli.evaluation.records import Record
+    from vidssl_cli.evaluation.scoreboard import boards, grouped
+    from vidssl_cli.evaluation.tables import show
 
     trained = [member.run for member in members if (member.run / "run.json").is_file()]
     found = boards(grouped(Record.read(run) for run in trained))

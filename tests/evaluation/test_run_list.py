@@ -9,11 +9,11 @@ from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
 from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.evaluation.records import Record, find_runs
+from vidssl_cli.evaluation.run_list import age, lines, sort, standings
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.model import run_directory
-from vidssl_cli.records import Record, find_runs
-from vidssl_cli.run_list import age, lines, sort, standings
 from vidssl_cli.training import run as run_module
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session

@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from vidssl_cli.base.console import emit, emit_table
 from vidssl_cli.base.escaping import visible
-from vidssl_cli.scoreboard import FEW, Board, Line
+from vidssl_cli.evaluation.scoreboard import FEW, Board, Line
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -16,10 +16,10 @@ from vidssl_cli.config.comparison import Measured, beside, seen, splits
 from vidssl_cli.config.comparison import show as show_published
 from vidssl_cli.config.published import Setting
 from vidssl_cli.data.manifest import digest
+from vidssl_cli.evaluation.study import EncoderStudy, Splits
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.model.run_directory import REPORT, identity
-from vidssl_cli.study import EncoderStudy, Splits
 
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Corpus

@@ -8,19 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidssl_cli import baselines
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.charts import curves
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Corpus
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.reports import Curves, Report
-from vidssl_cli.evaluate import as_json, evaluate, show
-from vidssl_cli.features import Shelf
-from vidssl_cli.held_out import own_task
+from vidssl_cli.evaluation import baselines
+from vidssl_cli.evaluation.evaluate import as_json, evaluate, show
+from vidssl_cli.evaluation.feature_cache import Shelf
+from vidssl_cli.evaluation.held_out import own_task
+from vidssl_cli.evaluation.study import EncoderStudy
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.study import EncoderStudy
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
@@ -252,7 +252,7 @@ def test_hand_made_features_are_kept_too(run, toy_videos, tmp_path, monkeypatch)
         made.extend(videos)
         return baselines.describe(videos, side)
 
-    monkeypatch.setattr("vidssl_cli.study.describe", describe)
+    monkeypatch.setattr("vidssl_cli.evaluation.study.describe", describe)
     store = tmp_path / "features"
     encoder = Encoder.load(run, "cpu")
     first = EncoderStudy(encoder, toy_videos, store=store).baseline("colour", toy_videos[:3])

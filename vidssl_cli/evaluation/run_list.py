@@ -12,7 +12,7 @@ from typing import Any
 
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.records import Evaluation, Record, find_runs
+from vidssl_cli.evaluation.records import Evaluation, Record, find_runs
 
 WIDTH = 80
 """Columns of a terminal."""

@@ -14,18 +14,18 @@ import numpy as np
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError, UsageError
-from vidssl_cli.baselines import BASELINES, describe
 from vidssl_cli.config.load import load_as
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.study import Classified, Look, Reading
 from vidssl_cli.data.frame_rate import stored_frames
 from vidssl_cli.data.manifest import training_part
-from vidssl_cli.features import Shelf, content_digest, row_name
-from vidssl_cli.held_out import own_task
+from vidssl_cli.evaluation.baselines import BASELINES, describe
+from vidssl_cli.evaluation.feature_cache import Shelf, content_digest, row_name
+from vidssl_cli.evaluation.held_out import own_task
+from vidssl_cli.evaluation.transfer import Source, finetuned
 from vidssl_cli.model.embedding import refuse
 from vidssl_cli.model.precision import inference_precision
 from vidssl_cli.model.run_directory import FACTS
-from vidssl_cli.transfer import Source, finetuned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from vidssl_cli.baselines import colour, describe, frame_difference, motion_energy, one_frame
+from vidssl_cli.evaluation.baselines import (
+    colour,
+    describe,
+    frame_difference,
+    motion_energy,
+    one_frame,
+)
 
 
 def clip(*levels):

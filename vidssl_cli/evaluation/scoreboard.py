@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from vidssl_cli.records import Evaluation, PublishedRow, Record, as_json
+from vidssl_cli.evaluation.records import Evaluation, PublishedRow, Record, as_json
 
 FEW = 5
 """Published rows that stand beside ours."""

@@ -1,0 +1,1 @@
+"""Protocols and their results: studies, kept features, records, tables."""
