@@ -16,8 +16,8 @@ from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.data.synth import SIDE, synthesise
 from vidssl_cli.evaluation.baselines import describe
 from vidssl_cli.evaluation.evaluate import evaluate
-from vidssl_cli.gallery import write_answers
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.pages.gallery import write_answers
 from vidssl_cli.search.build import build_index
 from vidssl_cli.search.retrieve import retrieve
 from vidssl_cli.search.store import open_index

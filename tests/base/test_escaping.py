@@ -10,7 +10,7 @@ from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.base.escaping import escape, json_text, visible
 from vidssl_cli.cli.failures import run
 from vidssl_cli.config.load import RecipeError
-from vidssl_cli.pages import write_page
+from vidssl_cli.pages.html import write_page
 
 ACTS = "\x1b[31m\r\n\x07\x9b\x7f\u202e\u2066\u2028\u200f\udcff"
 FINE = "é 日本 क्\u200dष 🎥 a\xa0b [bold] :warning: \\"

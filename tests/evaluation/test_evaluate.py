@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
-from vidssl_cli.charts import curves
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Corpus
 from vidssl_cli.contract.hooks import EvaluatorOptions
@@ -21,6 +20,7 @@ from vidssl_cli.evaluation.held_out import own_task
 from vidssl_cli.evaluation.study import EncoderStudy
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.pages.charts import curves
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval

@@ -806,8 +806,8 @@ def _write_run(place: Path, name: str, number: int) -> None:
 
 def _chart_names(case: Case) -> None:
     """Draw charts of all names: each must be well-formed and do nothing."""
-    from vidssl_cli.charts import draw_all
     from vidssl_cli.contract.reports import Confusion, Curves
+    from vidssl_cli.pages.charts import draw_all
 
     for name in NASTY:
         lines = {name: [(0.0, 1.0), (1.0, 2.0)], "other": [(0.0, 2.0), (1.0, 1.0)]}

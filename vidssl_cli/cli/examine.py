@@ -142,7 +142,7 @@ def preview(
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.data.scan import open_data
-    from vidssl_cli.preview import preview as draw
+    from vidssl_cli.pages.preview import preview as draw
 
     found, broken = open_data(source, split=split, root=data_root)
     place = {"epoch": epoch, "step": step}

@@ -81,8 +81,8 @@ def visualize(
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import SkippedMediaError
-    from vidssl_cli.eyes import Settings
-    from vidssl_cli.visualize import visualize as draw
+    from vidssl_cli.pages.attention import visualize as draw
+    from vidssl_cli.pages.attention_maps import Settings
 
     settings = Settings(method.value, tap, time.value, clips, side, singles)
     drawings, broken = draw(
@@ -134,7 +134,7 @@ def map_(
 
     refuse_existing(out, overwrite)
 
-    from vidssl_cli.map_page import write_map
+    from vidssl_cli.pages.map import write_map
     from vidssl_cli.search.store import open_index
 
     summary = write_map(out, open_index(folder), projection=projection.value, moving=moving)

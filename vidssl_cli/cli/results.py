@@ -89,7 +89,7 @@ def report(
     groups = grouped(map(Record.read, folders))
     found = boards(groups)
     if out:
-        from vidssl_cli.report import write_report
+        from vidssl_cli.pages.report import write_report
 
         write_report(out, groups, found)
     if as_json:

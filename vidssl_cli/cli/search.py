@@ -165,7 +165,7 @@ def retrieve(
         root=data_root,
     )  # fmt: skip
     if page:
-        from vidssl_cli.gallery import write_answers
+        from vidssl_cli.pages.gallery import write_answers
 
         write_answers(page, answers, index)
         say(f"gallery: {page}")

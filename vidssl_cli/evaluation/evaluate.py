@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.console import emit_table, say
-from vidssl_cli.charts import draw_all
 from vidssl_cli.config.comparison import Measured, beside, seen, splits
 from vidssl_cli.config.comparison import show as show_published
 from vidssl_cli.config.published import Setting
@@ -20,6 +19,7 @@ from vidssl_cli.evaluation.study import EncoderStudy, Splits
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.model.run_directory import REPORT, identity
+from vidssl_cli.pages.charts import draw_all
 
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Corpus

@@ -27,8 +27,7 @@ from vidssl_cli.data.augment import Parameters, centre, draw_parameters
 from vidssl_cli.data.colour import NO_CHANGE, affine, draw_colours, steps_of
 from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.media.encode import encode_png
-from vidssl_cli.preview import preview
-from vidssl_cli.strips import (
+from vidssl_cli.pages.clip_strip import (
     GAIN,
     describe,
     flow_pictures,
@@ -39,6 +38,7 @@ from vidssl_cli.strips import (
     timeline,
     wheel,
 )
+from vidssl_cli.pages.preview import preview
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.samplers.hooks import TemporalTransforms

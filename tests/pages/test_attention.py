@@ -12,14 +12,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vidssl_cli import heat
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_command
 from vidssl_cli.config.recipe import FinetuneRecipe
-from vidssl_cli.eyes import Eye, Settings
+from vidssl_cli.pages import heatmap
+from vidssl_cli.pages.attention import visualize
+from vidssl_cli.pages.attention_maps import Eye, Settings
 from vidssl_cli.training.finetune import finetune
 from vidssl_cli.training.session import Session
-from vidssl_cli.visualize import visualize
 from vidssl_plugins.backbones.hooks import C3DLight
 
 
@@ -63,8 +63,8 @@ def test_a_clip_becomes_a_sheet_a_video_and_a_page(method, tap, pretrained, toy_
     assert drawings[0].frames[0] == 0
     assert drawings[1].frames[-1] == 39
     assert set(drawings[0].shown) == {"run", "random"}
-    wide = 3 * 32 + 2 * heat.GAP
-    assert read(drawings[0].sheet).shape == (1, wide, 8 * 32 + 7 * heat.GAP, 3)
+    wide = 3 * 32 + 2 * heatmap.GAP
+    assert read(drawings[0].sheet).shape == (1, wide, 8 * 32 + 7 * heatmap.GAP, 3)
     assert read(drawings[0].movie).shape == (8, 32, wide, 3)
     singles = sorted(path.name for path in (out / "001-0-1").iterdir())
     assert singles[:3] == ["000-frames.png", "000-random.png", "000-run.png"]
@@ -200,12 +200,12 @@ def test_names_in_the_page_are_text(pretrained, toy_videos, tmp_path):
 
 
 def test_colours_rise_in_lightness_and_lie_over_grey_frames():
-    scale = heat.coloured(np.linspace(0, 1, 50, dtype=np.float32))
+    scale = heatmap.coloured(np.linspace(0, 1, 50, dtype=np.float32))
     assert (np.diff(scale @ [0.299, 0.587, 0.114]) > 0).all()
     frames = np.full((1, 4, 4, 3), (255, 0, 0), np.uint8)
     values = np.zeros((1, 4, 4), np.float32)
     values[0, 0, 0] = 1
-    shown = heat.overlay(frames, values).astype(int)
+    shown = heatmap.overlay(frames, values).astype(int)
     assert shown[0, 1, 1, 0] - shown[0, 1, 1, 2] < 10  # the red is gone
     assert shown[0, 0, 0, 0] > 2 * shown[0, 1, 1, 0]
 
@@ -214,5 +214,5 @@ def test_a_sheet_of_a_long_clip_shows_every_nth_frame():
     frames = np.arange(40, dtype=np.uint8)[:, None, None, None].repeat(3, 3) + np.zeros(
         (1, 2, 2, 1), np.uint8
     )
-    shown = heat.sheet([frames])[0, :: 2 + heat.GAP, 0]
+    shown = heatmap.sheet([frames])[0, :: 2 + heatmap.GAP, 0]
     assert shown.tolist() == list(range(0, 40, 3))

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli import charts, gallery, pages
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.media.encode import encode_webp
-from vidssl_cli.plane import Projection, lay_out
+from vidssl_cli.pages import charts, html, moving_pictures
+from vidssl_cli.pages.projection import Projection, lay_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def write_map(path: Path, index: Index, *, projection: Projection, moving: int) 
         f'<div class="map" style="--ratio:{ratio:.3f}">\n' + "\n".join(points) + "\n</div>"
     )
     subtitle = _subtitle(len(videos), len(chosen), len(shown), projection, plane.variance)
-    pages.write_page(path, "Map of the index", subtitle, content, style="map.css")
+    html.write_page(path, "Map of the index", subtitle, content, style="map.css")
     return Summary(
         str(path), len(videos), len(chosen), len(pictures) - len(broken), projection,
         plane.variance, [error.row for error in broken],
@@ -113,11 +113,11 @@ def _pictures(items: Sequence[tuple[int, Video]]) -> tuple[dict[int, str], list[
 
     def picture(video: Video) -> str:
         try:
-            frames, rate = gallery.moving_frames(video, height=HEIGHT, rate=RATE)
+            frames, rate = moving_pictures.moving_frames(video, height=HEIGHT, rate=RATE)
         except MediaError as error:
             broken.append(error)
             return f'<span class="missing">{escape(str(error))}</span>'
-        url = pages.data_url(encode_webp(frames, rate, quality=QUALITY), "webp")
+        url = html.data_url(encode_webp(frames, rate, quality=QUALITY), "webp")
         return f'<img src="{url}" alt="" loading="lazy">'
 
     with ThreadPoolExecutor(thread_name_prefix="pictures") as pool:

@@ -9,7 +9,7 @@ from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.config.compare import ABSENT, as_text, flat, in_order
 from vidssl_cli.config.load import document, load
-from vidssl_cli.pages import details, table
+from vidssl_cli.pages.html import details, table
 
 if TYPE_CHECKING:
     from vidssl_cli.evaluation.scoreboard import Group

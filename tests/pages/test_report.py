@@ -16,8 +16,8 @@ from vidssl_cli.evaluation.records import Record
 from vidssl_cli.evaluation.scoreboard import Tally, boards, grouped
 from vidssl_cli.evaluation.tables import comma_separated, latex, markdown
 from vidssl_cli.files import sealed_json
-from vidssl_cli.report import command, write_report
-from vidssl_cli.training_curves import POINTS, mean_line, thinned, training_curves
+from vidssl_cli.pages.curves import POINTS, mean_line, thinned, training_curves
+from vidssl_cli.pages.report import command, write_report
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x} %_#{}~^\\|"""
 

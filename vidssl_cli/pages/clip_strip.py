@@ -10,7 +10,7 @@ import numpy as np
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.data.colour import NO_CHANGE, affine, steps_of
 from vidssl_cli.media.encode import encode_png
-from vidssl_cli.pages import data_url
+from vidssl_cli.pages.html import data_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

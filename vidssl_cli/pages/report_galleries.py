@@ -13,8 +13,8 @@ from vidssl_cli.contract.reports import Neighbours
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.data.packed_set import is_packed_set, read_set
-from vidssl_cli.gallery import Card, Section, draw
 from vidssl_cli.media.probe import probe
+from vidssl_cli.pages.gallery import Card, Section, draw
 
 if TYPE_CHECKING:
     from vidssl_cli.evaluation.records import Evaluation

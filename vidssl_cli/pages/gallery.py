@@ -8,36 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from vidssl_cli import pages
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.frame_rate import frame_rate
-from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import encode_webp
 from vidssl_cli.model.card import Moment
+from vidssl_cli.pages import html
+from vidssl_cli.pages.moving_pictures import moving_frames, shown_ratio
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from vidssl_cli.search.retrieve import Answer
     from vidssl_cli.search.store import Index
-
-HEIGHT = 132
-"""Pixels of a moving picture."""
-WIDEST = 2.4
-"""Largest ratio of the sides that is shown as it is; more is squeezed to it."""
-RATE = 12.5
-"""Pictures per second, at most."""
-SHORTEST, LONGEST = 1.6, 3.2
-"""Seconds that a moving picture shows; shorter moments are shown with what is around them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +83,7 @@ def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section
         subtitle: One line below.
         sections: From top to bottom.
     """
-    pages.write_page(path, title, subtitle, draw(sections), style="gallery.css")
+    html.write_page(path, title, subtitle, draw(sections), style="gallery.css")
 
 
 def draw(sections: Sequence[Section]) -> str:
@@ -110,7 +96,7 @@ def draw(sections: Sequence[Section]) -> str:
         pictures = pool.map(_picture, cards)
         for card, picture in zip(cards, track(pictures, "pictures", len(cards)), strict=True):
             cards[card] = picture
-    ratio = median(_ratio(card.video) for card in cards) if cards else 1
+    ratio = median(shown_ratio(card.video) for card in cards) if cards else 1
     content = "\n".join(_section(section, cards) for section in sections)
     return f'<div style="--ratio:{ratio:.3f}">\n{content}\n</div>'
 
@@ -166,48 +152,10 @@ def _picture(card: Card) -> str:
         return f'<div class="missing">{escape(str(error))}</div>'
     middle = len(frames) // 2
     still, moving = (
-        pages.data_url(encode_webp(shown, rate), "webp")
+        html.data_url(encode_webp(shown, rate), "webp")
         for shown in (frames[middle : middle + 1], frames)
     )
     return (
         f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{still}">'
         f'<img src="{moving}" alt="" loading="lazy"></picture>'
     )
-
-
-def moving_frames(
-    video: Video, moment: Moment | None = None, *, height: int = HEIGHT, rate: float = RATE
-) -> tuple[NDArray[np.uint8], float]:
-    """Return what shows a video, or a moment of it, in a few seconds around its middle.
-
-    Args:
-        video: With its facts.
-        moment: In seconds; None stands for all of it.
-        height: Of the pictures, in pixels, unless the video has fewer.
-        rate: Pictures per second, at most.
-
-    Returns:
-        (T, H, W, 3) frames, and how many of them are a second.
-
-    Raises:
-        MediaError: The video cannot be read.
-    """
-    own = frame_rate(video)
-    total = video.frames or 1
-    start, end = moment or (0, total / own)
-    count = min(total, round(own * min(max(end - start, SHORTEST), LONGEST)))
-    first = round(own * (start + end) / 2 - count / 2)
-    first = min(max(0, first), total - count)
-    step = max(1, ceil(own / rate))
-    height = max(2, min(height, video.height or height))
-    width = max(2, round(height * _ratio(video)))
-    if video.packed:  # there is no more to show than was packed
-        shrink = min(1, video.packed.height / height, video.packed.width / width)
-        height, width = max(2, int(height * shrink)), max(2, int(width * shrink))
-    return read_frames(video, range(first, first + count, step), (height, width)), own / step
-
-
-def _ratio(video: Video) -> float:
-    """Return width by height, within what is shown."""
-    ratio = video.width / video.height if video.width and video.height else 4 / 3
-    return min(max(ratio, 1 / WIDEST), WIDEST)

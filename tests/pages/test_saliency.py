@@ -12,14 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vidssl_cli.contract.registry import offered
-from vidssl_cli.saliency import (
-    energy,
-    guided_gradient,
-    min_max,
-    spread,
-    unit,
-    without_median,
-)
+from vidssl_cli.pages.saliency import energy, guided_gradient, min_max, spread, unit, without_median
 
 
 def test_attention_of_the_specification():

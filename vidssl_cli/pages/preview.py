@@ -24,8 +24,7 @@ from vidssl_cli.data.augment import prepare
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.model.devices import World
-from vidssl_cli.pages import data_url, write_page
-from vidssl_cli.strips import (
+from vidssl_cli.pages.clip_strip import (
     GAIN,
     describe,
     flow_pictures,
@@ -36,6 +35,7 @@ from vidssl_cli.strips import (
     timeline,
     wheel,
 )
+from vidssl_cli.pages.html import data_url, write_page
 from vidssl_cli.training.session import Session, build_loader, usable
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import torch
 
-from vidssl_cli import saliency
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe
@@ -24,6 +23,7 @@ from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.learner import FinetuneLearner
 from vidssl_cli.model.pooling import pool_tap
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
+from vidssl_cli.pages import saliency
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidssl_cli.charts import COLOURS, confusion, curves, draw_all
 from vidssl_cli.contract.reports import Confusion, Curves, Neighbours
+from vidssl_cli.pages.charts import COLOURS, confusion, curves, draw_all
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = """</svg><script>alert(1)</script>"'& x"""

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vidssl_cli import heat, pages
 from vidssl_cli.base.console import track, warn
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.base.escaping import escape
@@ -23,11 +22,12 @@ from vidssl_cli.contract.clips import Windows
 from vidssl_cli.data import augment
 from vidssl_cli.data.streams import cut_pixels
 from vidssl_cli.data.views import decode_views
-from vidssl_cli.eyes import Settings, open_eyes
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
+from vidssl_cli.pages import heatmap, html
+from vidssl_cli.pages.attention_maps import Settings, open_eyes
 from vidssl_cli.search.queries import Query, read_query
 
 if TYPE_CHECKING:
@@ -108,12 +108,14 @@ def visualize(
             values, shown[weights] = look(encoder.prepare([clip.decoded]), settings)
             maps[weights] = values.cpu().numpy()
         pictures = {"frames": clip.seen(encoder.card.input.crop, settings.side)}
-        pictures |= {name: heat.overlay(pictures["frames"], value) for name, value in maps.items()}
+        pictures |= {
+            name: heatmap.overlay(pictures["frames"], value) for name, value in maps.items()
+        }
         drawings.append(_write(out, clip, pictures, shown, singles=settings.singles))
         sections.append(_section(clip, pictures, shown))
     subtitle = f"{settings.method}, {encoder.card.backbone.name} of {run}, {len(clips)} clips"
     content = "\n".join([_scale(), *sections])
-    pages.write_page(
+    html.write_page(
         out / "index.html", "Where the network looks", subtitle, content, style="visualize.css"
     )
     return drawings, broken
@@ -193,8 +195,8 @@ def _write(
     """Write the files of a clip."""
     rows = list(pictures.values())
     sheet, movie = out / f"{clip.name}.png", out / f"{clip.name}.mp4"
-    atomic_write(sheet, encode_png(heat.sheet(rows)))
-    write_mp4(movie, heat.side_by_side(rows), RATE, crf=18)
+    atomic_write(sheet, encode_png(heatmap.sheet(rows)))
+    write_mp4(movie, heatmap.side_by_side(rows), RATE, crf=18)
     if singles:
         (out / clip.name).mkdir(exist_ok=True)
         for kind, sequence in pictures.items():
@@ -207,7 +209,7 @@ def _write(
 
 def _scale() -> str:
     """Return what explains the colours."""
-    colours = ",".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in heat.SCALE)
+    colours = ",".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in heatmap.SCALE)
     return (
         '<div class="scale"><span>least</span>'
         f'<i style="background:linear-gradient(90deg,{colours})"></i><span>most, in this clip'
@@ -219,9 +221,9 @@ def _section(clip: Clip, pictures: Mapping[str, NDArray[np.uint8]], shown: dict[
     """Draw a clip for the page."""
     video = clip.query.video
     rows = list(pictures.values())
-    moving = [pages.data_url(encode_webp(row, RATE, quality=75), "webp") for row in rows]
+    moving = [html.data_url(encode_webp(row, RATE, quality=75), "webp") for row in rows]
     still = [
-        pages.data_url(encode_webp(row[len(row) // 2][None], RATE, quality=75), "webp")
+        html.data_url(encode_webp(row[len(row) // 2][None], RATE, quality=75), "webp")
         for row in rows
     ]
     titles = ["frames", f"run: {shown['run']}", f"random weights: {shown['random']}"]
@@ -230,7 +232,7 @@ def _section(clip: Clip, pictures: Mapping[str, NDArray[np.uint8]], shown: dict[
         f'<img src="{go}" alt=""></picture><figcaption>{escape(title)}</figcaption></figure>'
         for go, stop, title in zip(moving, still, titles, strict=True)
     )
-    sheet = pages.data_url(encode_webp(heat.sheet(rows)[None], RATE, quality=75), "webp")
+    sheet = html.data_url(encode_webp(heatmap.sheet(rows)[None], RATE, quality=75), "webp")
     label = f' <span class="label">{escape(video.label)}</span>' if video.label else ""
     first, last = clip.frames.min(), clip.frames.max()
     return (

@@ -13,16 +13,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidssl_cli import charts
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.reports import Confusion, Curves
 from vidssl_cli.evaluation.scoreboard import FEW
 from vidssl_cli.evaluation.tables import cells
 from vidssl_cli.model.run_directory import read_rows
-from vidssl_cli.neighbours import galleries
-from vidssl_cli.pages import details, table, write_page
-from vidssl_cli.report_recipes import recipes
-from vidssl_cli.training_curves import mean_line, training_curves
+from vidssl_cli.pages import charts
+from vidssl_cli.pages.curves import mean_line, training_curves
+from vidssl_cli.pages.html import details, table, write_page
+from vidssl_cli.pages.report_galleries import galleries
+from vidssl_cli.pages.report_recipes import recipes
 
 if TYPE_CHECKING:
     from vidssl_cli.evaluation.records import Record

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.map_page import sample, write_map
-from vidssl_cli.plane import lay_out
+from vidssl_cli.pages.map import sample, write_map
+from vidssl_cli.pages.projection import lay_out
 from vidssl_cli.search.build import build_index
 from vidssl_cli.search.store import open_index
 

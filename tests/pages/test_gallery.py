@@ -13,8 +13,8 @@ import pytest
 
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.gallery import Card, Section, write_page
 from vidssl_cli.media.encode import encode_webp, write_mp4
+from vidssl_cli.pages.gallery import Card, Section, write_page
 from vidssl_cli.search.build import build_index
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x}.mp4"""

@@ -1,0 +1,1 @@
+"""HTML to look at: galleries, maps, previews, reports."""
