@@ -43,7 +43,7 @@ from vidssl_cli.data.augment import Parameters, draw_parameters, prepare
 from vidssl_cli.data.scan import open_data
 from vidssl_cli.data.synth import MOTIONS, render
 from vidssl_cli.data.views import decode_views
-from vidssl_cli.model.memory import keep_freed_memory
+from vidssl_cli.model.devices_cpu import keep_freed_memory
 
 FRAMES, SIZE, SIDE = 16, (128, 171), 112
 INPUT = Input(resize=SIZE, crop=SIDE)

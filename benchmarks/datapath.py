@@ -50,7 +50,7 @@ from vidssl_cli.data.views import decode_views
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
-from vidssl_cli.model.memory import keep_freed_memory
+from vidssl_cli.model.devices_cpu import keep_freed_memory
 
 Pictures = NDArray[np.uint8]
 FRAMES, SIZE, CROP = 16, (128, 171), 112

@@ -36,6 +36,7 @@ RESULT = "result.json"
 
 def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
     """Train one recipe with one seed, if that is not done, and measure it."""
+    from vidssl_cli.cli.sweep_plan import budget
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.clips import Windows
@@ -44,7 +45,6 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.evaluation.study import EncoderStudy
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.sweep import budget
     from vidssl_cli.training.pretrain import pretrain
     from vidssl_cli.training.session import Session
     from vidssl_plugins.evaluators.hooks import Linear, Retrieval

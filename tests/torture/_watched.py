@@ -19,12 +19,13 @@ from pathlib import Path
 from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken
 
-_ROOMS = (
-    *("cli", "evaluate", "finetune", "gallery", "importing", "index", "map_page", "pack"),
-    *("preview", "report", "retrieve", "visualize", "registry"),
+_MODULES = (
+    *("cli", "contract.registry", "data.pack", "evaluation.evaluate", "model.import_weights"),
+    *("pages.attention", "pages.gallery", "pages.map", "pages.preview", "pages.report"),
+    *("search.build", "search.retrieve", "training.finetune"),
 )
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload([f"vidssl_cli.{room}" for room in _ROOMS])
+_forks.set_forkserver_preload([f"vidssl_cli.{module}" for module in _MODULES])
 
 _SPARE = 4 << 30
 """Bytes of addresses that a command may take, so that no machine is brought to its knees."""
@@ -71,8 +72,8 @@ def run(arguments: Sequence[str], folder: Path, *, limit: float = 60) -> Ended:
 
 
 def _carry_out(arguments: list[str], folder: Path) -> None:
-    for room in _ROOMS:
-        import_module(f"vidssl_cli.{room}")
+    for module in _MODULES:
+        import_module(f"vidssl_cli.{module}")
     from vidssl_cli.cli import app, failures
     from vidssl_cli.contract.registry import registry
 

@@ -41,7 +41,7 @@ TORCHRUN = (
 )
 SLOW = """
 import itertools, time
-from vidssl_cli import {module}
+from vidssl_cli.data import {module}
 
 calls = itertools.count()
 
@@ -248,7 +248,7 @@ def start(case: Case, number: signal.Signals) -> Facts:
 
 def validation(case: Case, number: signal.Signals) -> Facts:
     """A signal comes while fine-tuning measures itself, which would take a minute more."""
-    slow = SLOW.format(module="embed", quick=0)
+    slow = SLOW.format(module="views", quick=0)
     words = ["finetune", "finetune.yaml", "--from", "run", *_place(case)]
     started = Started(case, ("-c", slow), words)
     started.wait_for_steps(2)  # an epoch

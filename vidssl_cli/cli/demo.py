@@ -43,8 +43,8 @@ def demo(
             f"{out} is not empty", where=str(out), hint="replace an earlier demo by --overwrite"
         )
 
-    from vidssl_cli import demo as room
     from vidssl_cli.base.console import emit_json
+    from vidssl_cli.cli import demo_story as room
 
     evaluator = load_options(EvaluatorOptions, "retrieval", [f"topk={list(room.TOPK)}"])
     story = room.demo(

@@ -21,7 +21,7 @@ def doctor(as_json: AsJson = False) -> None:
     Exit status 1 if vidssl cannot work here; anything less leaves it at 0.
     """
     from vidssl_cli.base import console
-    from vidssl_cli.doctor import examine
+    from vidssl_cli.cli.doctor_checks import examine
 
     checks = list(examine())
     fatal = [check for check in checks if check.status == "fatal"]

@@ -11,8 +11,8 @@ import typer
 from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split
 
 if TYPE_CHECKING:
+    from vidssl_cli.cli.sweep_plan import Member
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.sweep import Member
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +67,7 @@ def sweep(
     What is done is skipped, what was interrupted goes on, and one that fails does not keep the
     others. Runs are DIR/RECIPE/KEY=VALUE/SEED, with what they said in SEED.log.
     """
-    from vidssl_cli.sweep import Plan, carry_out, line
+    from vidssl_cli.cli.sweep_plan import Plan, carry_out, line
 
     everywhere = (
         *(("--split", str(split)) if split != 1 else ()),

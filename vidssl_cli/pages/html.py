@@ -85,4 +85,4 @@ def details(title: str, content: str) -> str:
 
 
 def _resource(name: str) -> str:
-    return files("vidssl_cli").joinpath(name).read_text(encoding="utf-8")
+    return files("vidssl_cli.pages").joinpath("templates", name).read_text(encoding="utf-8")

@@ -216,10 +216,10 @@ import os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from vidssl_cli.config import load
 from vidssl_cli.__main__ import main
-def load(*_):
+def slow(*_):
     ThreadPoolExecutor(1).submit(threading.Event().wait)  # Python would wait for it
     os.kill(os.getpid(), {int(number)})
-load.load = load
+load.load = slow
 sys.argv[1:] = ["recipes", "check", "small/pace"]
 main()
 """
@@ -233,7 +233,7 @@ main()
 def test_a_signal_is_noted_while_the_command_line_is_imported():
     script = f"""
 import os, sys
-from vidssl_cli.base import signals; from vidssl_cli import __main__
+from vidssl_cli import __main__
 class Early:
     def find_spec(self, name, path=None, target=None):
         if name == "vidssl_cli.cli":

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.cli.sweep_grid import grid, split_values
 from vidssl_cli.config import yaml_source
-from vidssl_cli.grid import grid, split_values
 
 
 @pytest.mark.parametrize(

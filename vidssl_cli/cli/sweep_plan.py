@@ -22,14 +22,14 @@ from typing import Any
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.base.signals import stopped
+from vidssl_cli.cli.sweep_grid import Settings, grid
+from vidssl_cli.cli.sweep_jobs import Crew, Ended, Job, shared_cores
 from vidssl_cli.config.load import load, load_as, load_options, names
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import digest, training_part
 from vidssl_cli.evaluation.records import evaluation_files, read_evaluation
-from vidssl_cli.grid import Settings, grid
-from vidssl_cli.jobs import Crew, Ended, Job, shared_cores
 from vidssl_cli.model import run_directory
 
 LONGEST = 120

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vidssl_cli.jobs import Crew, Job, shared_cores
+from vidssl_cli.cli.sweep_jobs import Crew, Job, shared_cores
 
 
 def shell(folder, name, *lines):

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from vidssl_cli.base.errors import Interrupted, PluginError, Preempted, RecipeError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as call
+from vidssl_cli.cli.sweep_plan import LONGEST, Plan, carry_out, line
 from vidssl_cli.config.load import load, load_as, resolved_yaml
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.videos import Video
@@ -20,7 +21,6 @@ from vidssl_cli.data.manifest import digest, write_manifest
 from vidssl_cli.evaluation.records import Record
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import sha256
-from vidssl_cli.sweep import LONGEST, Plan, carry_out, line
 
 VIDEOS = [Video(f"{number}.mp4", frames=200, fps=25) for number in range(10)]
 

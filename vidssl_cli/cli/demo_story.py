@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import numpy as np  # noqa: TID253 - imported when the demo runs
 
 from vidssl_cli.base.console import emit_table, say, stdout
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits

@@ -301,7 +301,7 @@ def test_a_network_that_sees_differences_is_not_asked_about_still_clips():
 
 
 def test_the_page_tells_every_preset_as_it_is():
-    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines()]
     told = {row[0]: row[2:] for row in rows if len(row) == 7 and row[0] in PROTOCOLS}
     assert told.keys() == PROTOCOLS.keys()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "docs" / "slurm.sh"
+SCRIPT = Path(__file__).parents[2] / "docs" / "slurm.sh"
 FAKES = {
     "srun": 'exec "$@"',
     "scontrol": 'if [ "$1" = show ]; then printf "first\\nsecond\\n"; else echo "$@" >> asked; fi',

@@ -9,13 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from vidssl_cli import doctor
-from vidssl_cli.cli import app, failures
+from vidssl_cli.cli import app, doctor_checks, failures
 from vidssl_cli.contract.registry import Registry
 
 
 def checks(name):
-    return [check for check in doctor.examine() if check.name == name]
+    return [check for check in doctor_checks.examine() if check.name == name]
 
 
 @pytest.fixture
@@ -34,7 +33,16 @@ def test_this_installation_is_healthy(run):
     document = json.loads(out)
     assert document["healthy"] is True
     names = [check["name"] for check in document["checks"]]
-    for name in ("vidssl", "python", *doctor.ESSENTIAL, "cpu", "gpu", "faiss", "here", "temp"):
+    for name in (
+        "vidssl",
+        "python",
+        *doctor_checks.ESSENTIAL,
+        "cpu",
+        "gpu",
+        "faiss",
+        "here",
+        "temp",
+    ):
         assert names.count(name) == 1
     assert "r3d" in next(c["found"] for c in document["checks"] if c["name"] == "backbones")
     status, out = run()
@@ -57,8 +65,8 @@ def test_a_missing_essential_is_fatal(run, monkeypatch):
 
 def with_faiss(monkeypatch, *names):
     there = [SimpleNamespace(name=name) for name in ("numpy", *names)]
-    monkeypatch.setattr(doctor, "distributions", lambda: there)
-    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+    monkeypatch.setattr(doctor_checks, "distributions", lambda: there)
+    monkeypatch.setattr(doctor_checks, "version", lambda name: "1.0")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def with_faiss(monkeypatch, *names):
 def test_exactly_one_faiss(monkeypatch, names, status, found, fix):
     with_faiss(monkeypatch, *names)
     monkeypatch.setitem(sys.modules, "faiss", SimpleNamespace(__name__="faiss"))
-    monkeypatch.setattr(doctor, "_attempt", lambda load: load())
+    monkeypatch.setattr(doctor_checks, "_attempt", lambda load: load())
     (check,) = checks("faiss")
     assert check.status == status
     assert check.found.startswith(found)
@@ -96,12 +104,12 @@ def test_a_faiss_that_cannot_be_imported_is_a_problem(monkeypatch, tmp_path):
 
 
 def test_every_extra_is_explained():
-    assert set(metadata("vidssl").get_all("Provides-Extra")) - {"dev"} == set(doctor.EXTRAS)
+    assert set(metadata("vidssl").get_all("Provides-Extra")) - {"dev"} == set(doctor_checks.EXTRAS)
 
 
 def test_a_missing_extra_is_a_note(monkeypatch):
-    monkeypatch.setattr(doctor, "_is_installed", lambda name: False)
-    for extra in doctor.EXTRAS:
+    monkeypatch.setattr(doctor_checks, "_is_installed", lambda name: False)
+    for extra in doctor_checks.EXTRAS:
         (check,) = checks(f"[{extra}]")
         assert check.status == "note"
         assert check.fix == f"pip install 'vidssl[{extra}]'"
@@ -109,7 +117,7 @@ def test_a_missing_extra_is_a_note(monkeypatch):
 
 def test_failed_plugins_are_named_and_missing_kinds_are_fatal(monkeypatch):
     broken = Registry([EntryPoint("first", "not_there_at_all", "vidssl")])
-    monkeypatch.setattr(doctor, "registry", lambda: broken)
+    monkeypatch.setattr(doctor_checks, "registry", lambda: broken)
     (check,) = checks("plugin")
     assert check.status == "problem"
     assert "No module named 'not_there_at_all'" in check.found
@@ -132,9 +140,9 @@ def test_folders_are_tried(monkeypatch):
 
 
 def test_every_problem_has_a_fix(monkeypatch):
-    for name in doctor.ESSENTIAL:
+    for name in doctor_checks.ESSENTIAL:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(doctor, "registry", lambda: Registry([]))
-    found = [check for check in doctor.examine() if check.status in {"problem", "fatal"}]
-    assert len(found) >= len(doctor.ESSENTIAL) + 4
+    monkeypatch.setattr(doctor_checks, "registry", lambda: Registry([]))
+    found = [check for check in doctor_checks.examine() if check.status in {"problem", "fatal"}]
+    assert len(found) >= len(doctor_checks.ESSENTIAL) + 4
     assert all(check.fix for check in found)
