@@ -47,15 +47,16 @@ def evaluate(
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
-    from vidssl_cli.base.console import emit_json, warn
+    from vidssl_cli.base.console import emit_json, say, warn
     from vidssl_cli.config.known_datasets import recognise
     from vidssl_cli.config.published import rows
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.evaluation.evaluate import as_json as report_as_json
-    from vidssl_cli.evaluation.evaluate import evaluate as carry_out
+    from vidssl_cli.evaluation.evaluate import evaluate as measure
     from vidssl_cli.evaluation.evaluate import folder_of, show
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
+    from vidssl_cli.pages.charts import draw_all
 
     require_writable(out or run)
     store: Path | None = run / "features"
@@ -68,11 +69,12 @@ def evaluate(
     encoder = Encoder.load(run, device, checkpoint)
     videos, _ = open_data(data, split=split, root=data_root)
     known = {video.path: video for video in videos}
-    report = carry_out(
+    folder = out or folder_of(run, options, videos, checkpoint)
+    report = measure(
         encoder,
         videos,
         options,
-        out or folder_of(run, options, videos, checkpoint),
+        folder,
         run,
         checkpoint,
         splits=lambda number: open_data(data, split=number, known=known, root=data_root)[0],
@@ -80,6 +82,8 @@ def evaluate(
         dataset=recognise(videos, dataset),
         split=split,
     )
+    for picture in draw_all(folder, report.figures):
+        say(f"picture: {picture}")
     if as_json:
         emit_json(report_as_json(options, report))
     else:

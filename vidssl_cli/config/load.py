@@ -14,7 +14,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-import vidssl_cli
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import PluginError, RecipeError, UsageError
 from vidssl_cli.config import yaml_source
@@ -41,7 +40,7 @@ SUFFIX = ".yaml"
 @functools.cache
 def shipped() -> Path:
     """Return the folder of vidssl's own recipes."""
-    package = Path(vidssl_cli.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.base.console import emit_table, say
+from vidssl_cli.base.console import emit_table
 from vidssl_cli.config.comparison import Measured, beside, seen, splits
 from vidssl_cli.config.comparison import show as show_published
 from vidssl_cli.config.published import Setting
@@ -19,7 +19,6 @@ from vidssl_cli.evaluation.study import EncoderStudy, Splits
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.model.run_directory import REPORT, identity
-from vidssl_cli.pages.charts import draw_all
 
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Corpus
@@ -42,7 +41,7 @@ def evaluate(
     dataset: Corpus | None = None,
     split: int = 1,
 ) -> Report:
-    """Carry out a protocol; leave ``report.json`` and drawings in the folder if one is given.
+    """Measure a network by a protocol; leave ``report.json`` in the folder if one is given.
 
     Args:
         encoder: what is measured.
@@ -73,8 +72,6 @@ def evaluate(
             "argv": sys.argv,
         }
         atomic_write(folder / REPORT, sealed_json.render(document))
-        for picture in draw_all(folder, report.figures):
-            say(f"picture: {picture}")
     return report
 
 
