@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
@@ -92,7 +92,7 @@ def build_index(
         known = _entries(old.gallery) if old else {}
         entries = _update(encoder, known, data, out, skipped)
         for error in skipped:
-            warn(f"{error.where}: {error}; it is left out")
+            leave_out(error)
         if not entries:
             raise VidsslError(
                 f"none of the {len(data)} videos could be embedded", hint="see the warnings above"

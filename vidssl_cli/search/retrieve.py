@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
@@ -88,7 +88,7 @@ def retrieve(
         try:
             queries += read_query(text, index.gallery.videos, broken, root)
         except MediaError as error:
-            _leave_out(error, broken)
+            leave_out(error, broken)
     features = _features(index, queries, device, broken)
     asked = [(query, clips.mean(0, dtype=np.float64)) for query, clips in features]
     if not asked:
@@ -146,13 +146,13 @@ def _features(
         ):
             found[numbers[id(item.video)]] = item.features
         for error in skipped:
-            _leave_out(error, broken)
+            leave_out(error, broken)
     for number, query in enumerate(queries):
         if query.item is not None:
             try:
                 found[number] = _stored(index, query.item, query)
             except MediaError as error:
-                _leave_out(error, broken)
+                leave_out(error, broken)
     return [(queries[number], found[number]) for number in sorted(found)]
 
 
@@ -167,11 +167,6 @@ def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
     if not inside.any():
         raise MediaError("the index has no clip of this moment", where=query.text)
     return features[inside]
-
-
-def _leave_out(error: MediaError, broken: list[MediaError]) -> None:
-    warn(f"{error.where}: {error}; it is left out")
-    broken.append(error)
 
 
 def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | None:
