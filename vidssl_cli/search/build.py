@@ -1,4 +1,4 @@
-"""`vidssl index`: embed a gallery, or what is new of it, and publish it for searching."""
+"""`vidssl index`: embeds videos, or those that are new, and publishes an index of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.search.generations import is_foreign, is_index, tidy
 from vidssl_cli.search.publish import publish_generation, require_room_for
-from vidssl_cli.search.store import Facts, Gallery, is_foreign, is_index, open_index, tidy
+from vidssl_cli.search.store import Gallery, IndexSettings, open_index
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def build_index(
         old = open_index(out) if is_index(out) and not overwrite else None
         if old:
             tidy(out)
-        facts = _facts(encoder, old.facts if old else None, factory, standardise)
+        settings = _settings(encoder, old.settings if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}
         entries = _update(encoder, known, data, out, skipped)
         for error in skipped:
@@ -98,10 +99,10 @@ def build_index(
                 f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
             )
         gallery = _gallery(list(entries.values()))
-        if old and old.facts == facts and list(known.values()) == list(entries.values()):
+        if old and old.settings == settings and list(known.values()) == list(entries.values()):
             generation = old.folder
         else:
-            generation = publish_generation(out, facts, gallery, encoder)
+            generation = publish_generation(out, settings, gallery, encoder)
     return Summary(
         index=str(out),
         generation=generation.name,
@@ -114,8 +115,8 @@ def build_index(
             for path, entry in entries.items()
             if path in known
         ),
-        factory=facts.factory,
-        standardise=facts.standardise,
+        factory=settings.factory,
+        standardise=settings.standardise,
         broken=[error.row for error in (*broken, *skipped)],
     )
 
@@ -142,12 +143,14 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _facts(
-    encoder: Encoder, old: Facts | None, factory: str | None, standardise: bool | None
-) -> Facts:
+def _settings(
+    encoder: Encoder, old: IndexSettings | None, factory: str | None, standardise: bool | None
+) -> IndexSettings:
     digest, evaluation = encoder.digest, encoder.evaluation
     if old is None:
-        old = Facts(encoder=digest, evaluation=evaluation, standardise=evaluation.standardise)
+        old = IndexSettings(
+            encoder=digest, evaluation=evaluation, standardise=evaluation.standardise
+        )
     if (old.encoder, old.evaluation) != (digest, evaluation):
         raise UsageError(
             "the index was made by another network or evaluates it in another way, so new videos "
@@ -178,13 +181,13 @@ def _update(
     for path in videos.keys() - stale.keys():
         if entries[path].video != videos[path]:  # its label, say
             entries[path] = replace(entries[path], video=videos[path])
-    foretold = False
+    checked = False
     for item in embed(encoder, list(stale.values()), skipped=skipped, label="indexing"):
-        if not foretold:
+        if not checked:
             clips, dimension = item.features.shape
             total = len(entries) + len(stale)
             require_room_for(out, total, total * clips, dimension, encoder)
-            foretold = True
+            checked = True
         if not np.isfinite(item.features).all():
             raise VidsslError(
                 "the network answers with numbers that are not finite",

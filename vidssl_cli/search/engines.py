@@ -1,8 +1,4 @@
-"""Nearest neighbours by cosine similarity: FAISS where it is installed, else torch.
-
-An engine proposes candidates; `nearest` scores them again in double precision. So the scores and
-the order of equal items are the same on every machine, and compressed indexes err only in whom
-they propose.
+"""Engines that propose neighbours by inner product: FAISS where it is installed, else torch.
 
 Letters: N gallery vectors, Q queries, K neighbours, D features. Vectors have length 1.
 """
@@ -22,7 +18,6 @@ from numpy.typing import NDArray
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 
-Vectors = NDArray[np.float32] | NDArray[np.float64]
 Ids = NDArray[np.int64]
 Engine = Callable[[NDArray[np.float32], int], Ids]
 """(queries (Q, D), K) to the candidates (Q, K), in any order, -1 where there are fewer."""
@@ -34,8 +29,6 @@ INSTALL = "install it by `pip install 'vidssl[cpu]'`, or 'vidssl[gpu]' for a GPU
 
 _TRAINING_POINTS = 39
 """Vectors for each centroid below which FAISS calls k-means training poor."""
-_TIE = 1e-5
-"""More than single precision can err in a cosine."""
 _SIMILARITIES_AT_ONCE = 1 << 26
 _GPU_NEIGHBOURS = 2048
 """Most neighbours that FAISS finds on a GPU."""
@@ -207,47 +200,6 @@ def torch_engine(vectors: NDArray[np.float32], device: str = "cpu") -> Engine:
         return found
 
     return search
-
-
-def nearest(
-    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, queries: Vectors, k: int
-) -> list[tuple[Ids, NDArray[np.float32]]]:
-    """Find the K nearest of N vectors to each query.
-
-    Args:
-        engine: Proposes candidates.
-        vectors_of: Returns the vectors (n, D) with the given numbers.
-        size: N.
-        queries: (Q, D), of length 1.
-        k: At most so many neighbours.
-
-    Returns:
-        For each query the numbers of its neighbours (K,) and their cosines (K,), which are in
-        [-1, 1], best first; equally similar ones in the order of their numbers.
-    """
-    k = min(k, size)
-    fetch = min(size, 4 * k + 16)  # compressed vectors are ranked only roughly
-    proposals = engine(queries.astype(np.float32), fetch)
-    return [
-        _settle(engine, vectors_of, size, query, k, proposal)
-        for query, proposal in zip(queries, proposals, strict=True)
-    ]
-
-
-def _settle(
-    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, query: Vectors, k: int,
-    found: Ids,
-) -> tuple[Ids, NDArray[np.float32]]:  # fmt: skip
-    """Rank candidates by their true cosines, after making sure that all who may tie are there."""
-    while True:
-        fetched = len(found)
-        ids = np.unique(found[found >= 0])
-        products = (vectors_of(ids).astype(np.float64) * query).sum(1)
-        scores = np.clip(products, -1, 1).astype(np.float32)
-        order = np.argsort(-scores, kind="stable")
-        if fetched == size or len(ids) <= k or scores[order[-1]] < scores[order[k - 1]] - _TIE:
-            return ids[order[:k]], scores[order[:k]]
-        found = engine(query[None].astype(np.float32), min(size, 4 * fetched))[0]
 
 
 def _prepare(faiss: Any, index: Any) -> None:

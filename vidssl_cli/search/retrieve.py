@@ -19,9 +19,9 @@ from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.search.engines import nearest
+from vidssl_cli.search.levels import LevelName
 from vidssl_cli.search.queries import Query, read_query
-from vidssl_cli.search.store import Index, Level
+from vidssl_cli.search.store import Index
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def retrieve(
     texts: Sequence[str],
     *,
     top: int = 10,
-    level: Level = "video",
+    level: LevelName = "video",
     exclude_self: bool | None = None,
     device: str = "auto",
     foreign: Path | None = None,
@@ -72,7 +72,7 @@ def retrieve(
         exclude_self: Leave out the query's own video where the gallery has it; None leaves it out
             when the query is an item, and not when it is a file.
         device: Where to embed and search.
-        foreign: A FAISS index to search, see `Index.engine`.
+        foreign: A FAISS index to search, see `Index.level`.
         root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
@@ -96,14 +96,9 @@ def retrieve(
             f"none of {len(broken)} queries could be answered", hint="see the warnings above"
         )
     own = [_own_item(index, query, exclude_self) for query, _ in asked]
-    spare = max(0 if item is None else index.entries_of(level, item) for item in own)
-    found = nearest(
-        index.engine(level, str(choose_device(device)), foreign),
-        lambda ids: index.vectors(level, ids),
-        index.size(level),
-        index.unit(level, np.stack([mean for _, mean in asked])),
-        top + spare,
-    )
+    spare = max(0 if item is None else _entries(index, level, item) for item in own)
+    ranked = index.level(level, str(choose_device(device)), foreign)
+    found = ranked.nearest(np.stack([mean for _, mean in asked]), top + spare)
     return [
         Answer(query, list(islice(_hits(index, level, mean, item, *entries), top)))
         for (query, mean), item, entries in zip(asked, own, found, strict=True)
@@ -139,7 +134,7 @@ def _features(
         for item in embed(
             Encoder.load(index.folder / "encoder", device),
             videos,
-            evaluation=index.facts.evaluation,
+            evaluation=index.settings.evaluation,
             moments=[queries[number].moment for number in files],
             skipped=skipped,
             label="queries",
@@ -176,9 +171,14 @@ def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | No
     return index.items.get(query.video.path) if exclude_self else None
 
 
+def _entries(index: Index, level: LevelName, item: int) -> int:
+    """Return how many entries of a level are of one video."""
+    return 1 if level == "video" else int(index.gallery.clips[item])
+
+
 def _hits(
     index: Index,
-    level: Level,
+    level: LevelName,
     mean: NDArray[np.float64],
     excluded: int | None,
     entries: NDArray[np.int64],
@@ -200,7 +200,6 @@ def _hits(
 
 def _best_clip(index: Index, item: int, mean: NDArray[np.float64]) -> int:
     """Return the clip of an item that is most like the query."""
-    part = index.gallery.part(item)
-    clips = index.vectors("clip", np.arange(part.start, part.stop))
-    best = np.argmax(clips @ index.unit("clip", mean))
+    part, clips = index.gallery.part(item), index.level("clip")
+    best = np.argmax(clips.vectors(np.arange(part.start, part.stop)) @ clips.unit(mean))
     return int(part.start + best)
