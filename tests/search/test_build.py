@@ -371,7 +371,7 @@ def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, t
     assert told.out == answers
     assert "FAISS checks little of what it reads" in told.err
     for name, problem in (
-        ("numbered", "answers with the number"),
+        ("numbered", "returns the number"),
         ("fewer", "vectors of"),
         ("noise", "FAISS cannot read it"),
     ):

@@ -163,7 +163,7 @@ def test_broken_queries_are_named_and_the_others_answered(index, toy_videos, tmp
         "#4@7-9": "ends at 1.60 s",
         f"{toy_videos[4].path}@7-9": "ends at 1.60 s",
         f"{toy_videos[4].path}@1-0.5": "before it starts",
-        f"{tmp_path}@1-2": "not of many",
+        f"{tmp_path}@1-2": "not of a folder or list",
     }
     answers, broken = ask(index, *reasons, "#4")
     assert [answer.query.text for answer in answers] == ["#4"]

@@ -33,7 +33,7 @@ class Summary:
     dimension: int
     added: int
     changed: int
-    """Embedded again, because their files had changed."""
+    """Embedded again, since their files changed."""
     factory: str
     standardise: bool
     broken: list[dict[str, str]]
@@ -42,7 +42,7 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """One video of the gallery; equal to none but itself."""
+    """One video of the gallery; compared by identity."""
 
     video: Video
     stamp: tuple[int, int]
@@ -73,14 +73,14 @@ def build_index(
         data: With their facts.
         out: Folder of the index.
         factory: FAISS factory string or short name; None keeps what the index has, at first Flat.
-        standardise: Take out the gallery's mean and deviation; None keeps what the index has, at
-            first what the recipe says.
-        overwrite: Begin anew, whatever index is there.
-        broken: Videos that a scan has left out, to be named in the summary.
+        standardise: Standardise features by the gallery's mean and deviation; None keeps what the
+            index has, at first what the recipe says.
+        overwrite: Replace the index that is there.
+        broken: Videos that a scan left out, for the summary.
 
     Raises:
-        UsageError: There is something else, or an index by another network.
-        DamagedFileError: The index that is there is damaged.
+        UsageError: ``out`` holds something else, or an index by another network.
+        DamagedFileError: The index is damaged.
         VidsslError: No video could be embedded.
     """
     _refuse_foreign(out)
@@ -122,9 +122,9 @@ def build_index(
 
 
 def unchanged_videos(out: Path) -> dict[str, Video]:
-    """Return the videos of an index, if there is one, whose files are as they were, by path.
+    """Return, by path, the videos of an index whose files have not changed; none without an index.
 
-    A scan need not decode them again to know their facts.
+    A scan takes their facts over instead of decoding them again.
 
     Raises:
         DamagedFileError: The index is damaged.
@@ -136,7 +136,7 @@ def unchanged_videos(out: Path) -> dict[str, Video]:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Leave folders alone that hold something else."""
+    """Refuse a folder that holds something else than an index."""
     if is_foreign(out):
         raise UsageError(
             f"{out} holds something else than an index", where=str(out), hint="choose another --out"
@@ -153,10 +153,10 @@ def _settings(
         )
     if (old.encoder, old.evaluation) != (digest, evaluation):
         raise UsageError(
-            "the index was made by another network or evaluates it in another way, so new videos "
-            "could not be compared with those in it",
+            "the index was made by another network, or with another evaluation of it, so its "
+            "vectors cannot be compared with those of new videos",
             where="RUN",
-            hint="give the run that made it, choose another --out, or begin anew by --overwrite",
+            hint="give the run that made it, choose another --out, or replace it by --overwrite",
         )
     chosen = {"factory": factory, "standardise": standardise}
     return old.model_copy(update={key: v for key, v in chosen.items() if v is not None})
@@ -172,7 +172,7 @@ def _update(
     """Return the entries by path: those known in their old order, then the new ones.
 
     Raises:
-        NoRoomError: So many would not fit into the index; known when the first is embedded.
+        NoRoomError: The index would not fit on the disk; raised when the first is embedded.
     """
     videos = {video.path: video for video in data}
     stamps = {path: _stamp(path) for path in videos}
@@ -190,9 +190,9 @@ def _update(
             checked = True
         if not np.isfinite(item.features).all():
             raise VidsslError(
-                "the network answers with numbers that are not finite",
+                "the network gives features that are not finite",
                 where=item.video.path,
-                hint="its training diverged: look at loss in metrics.jsonl, lower the rate",
+                hint="its training diverged: see loss in metrics.jsonl; lower the learning rate",
             )
         path = item.video.path
         entries[path] = _Entry(item.video, stamps[path], item.features, item.spans)
@@ -203,13 +203,13 @@ def _update(
 def _stamp(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)
-    except OSError:  # gone since the scan; embedding it will say so
+    except OSError:  # gone since the scan, which embedding reports
         return -1, -1
     return status.st_size, status.st_mtime_ns
 
 
 def _entries(gallery: Gallery) -> dict[str, _Entry]:
-    """Take a gallery apart."""
+    """Return the entries of a gallery by path."""
     entries = {}
     ends = np.cumsum(gallery.clips).tolist()
     for video, stamp, clips, end in zip(
@@ -223,7 +223,7 @@ def _entries(gallery: Gallery) -> dict[str, _Entry]:
 
 
 def _gallery(entries: Sequence[_Entry]) -> Gallery:
-    """Put a gallery together."""
+    """Return the gallery of entries."""
     return Gallery(
         videos=[entry.video for entry in entries],
         stamps=np.array([entry.stamp for entry in entries], dtype=np.int64),

@@ -24,11 +24,11 @@ Engine = Callable[[NDArray[np.float32], int], Ids]
 
 EXACT = "Flat"
 LONGEST = 500
-"""Letters of a factory string; some thousands break FAISS's own parser, and the process with it."""
+"""Characters of a factory string; some thousands crash FAISS's parser, and the process."""
 INSTALL = "install it by `pip install 'vidssl[cpu]'`, or 'vidssl[gpu]' for a GPU, never both"
 
 _TRAINING_POINTS = 39
-"""Vectors for each centroid below which FAISS calls k-means training poor."""
+"""Vectors for each centroid, below which FAISS warns about k-means."""
 _SIMILARITIES_AT_ONCE = 1 << 26
 _GPU_NEIGHBOURS = 2048
 """Most neighbours that FAISS finds on a GPU."""
@@ -42,7 +42,7 @@ def load_faiss() -> Any | None:
     except ModuleNotFoundError:
         return None
     except Exception as error:  # faiss-gpu without its CUDA libraries raises RuntimeError
-        warn(f"FAISS is installed but cannot be loaded ({error}); `vidssl doctor` tells more")
+        warn(f"FAISS is installed but cannot be loaded ({error}); see `vidssl doctor`")
         return None
     # FAISS 1.15 scans the gallery once per query in batches below this number (times D, and by
     # default 128,000): 20 times slower for 200 queries against a million vectors.
@@ -86,7 +86,7 @@ def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
     if lists and size < _TRAINING_POINTS * int(lists[1]):
         warn(
             f"{full}: {size} vectors are few to train {lists[1]} lists; "
-            f"better have {_TRAINING_POINTS * int(lists[1])}, or let --factory IVF choose"
+            f"have {_TRAINING_POINTS * int(lists[1])}, or let --factory IVF choose their number"
         )
     try:
         index = faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
@@ -97,7 +97,7 @@ def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
         raise UsageError(
             f"FAISS cannot build {full} over {size} vectors of {dimension} dimensions: {reason}",
             where="--factory",
-            hint="take Flat, which is exact and as quick below 100,000 vectors",
+            hint="use Flat, which is exact and as fast below 100,000 vectors",
         ) from None
     index.add(vectors)
     return index
@@ -116,7 +116,7 @@ def require_faiss(factory: str) -> Any:
 
 
 def faiss_engine(index: Any, device: str = "cpu") -> Engine:
-    """Search a FAISS index, on the GPU if ``device`` is one and this FAISS and this index can."""
+    """Search a FAISS index; on the GPU if ``device`` is one and FAISS and the index support it."""
     faiss = load_faiss()
     assert faiss is not None
     _set_effort(faiss, index)
@@ -151,8 +151,8 @@ def foreign_engine(path: Path, size: int, dimension: int, device: str = "cpu") -
     """
     faiss = require_faiss("foreign")
     warn(
-        f"{path} is read as it is: FAISS checks little of what it reads, so that a file that was "
-        "made to harm can do so; take it only from people whose programs you would run"
+        f"{path} is read as it is: FAISS checks little of what it reads, and a crafted file can do "
+        "harm; use it only if you trust where it is from"
     )
     try:
         index = faiss.read_index(str(path))
@@ -171,7 +171,7 @@ def foreign_engine(path: Path, size: int, dimension: int, device: str = "cpu") -
         ids = engine(queries, k)
         if ids.max(initial=-1) >= size:
             raise DamagedFileError(
-                f"it answers with the number {ids.max()}, but there are {size} vectors",
+                f"it returns the number {ids.max()}, but there are {size} vectors",
                 where=str(path), hint=hint,
             )  # fmt: skip
         return ids
@@ -203,17 +203,17 @@ def torch_engine(vectors: NDArray[np.float32], device: str = "cpu") -> Engine:
 
 
 def _prepare(faiss: Any, index: Any) -> None:
-    """Train what is used, without FAISS printing what `build_faiss` says itself."""
+    """Train only what is used, and without the warnings that `build_faiss` gives itself."""
     index = faiss.downcast_index(index)
     if hasattr(index, "do_polysemous_training"):
-        index.do_polysemous_training = False  # minutes, for a kind of search that nobody asks for
+        index.do_polysemous_training = False  # takes minutes, for a search that is not used
     for trained in (index, getattr(index, "pq", index)):
         if hasattr(trained, "cp"):
             trained.cp.min_points_per_centroid = 1
 
 
 def _set_effort(faiss: Any, index: Any) -> None:
-    """Look at enough of an approximate index to find nearly all true neighbours."""
+    """Set how much of an approximate index is searched: enough for nearly all true neighbours."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexIVF):
         index.nprobe = min(index.nlist, max(16, index.nlist // 16))

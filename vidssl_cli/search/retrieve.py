@@ -1,4 +1,4 @@
-"""`vidssl retrieve`: the videos, or the moments, that are most like a query.
+"""`vidssl retrieve`: finds the videos, or moments of them, that are most similar to a query.
 
 Letters: D features.
 """
@@ -26,7 +26,7 @@ from vidssl_cli.search.store import Index
 
 @dataclass(frozen=True)
 class Hit:
-    """One video, or one moment, that is like the query."""
+    """A video, or a moment of it, that is similar to the query."""
 
     rank: int
     """From 1."""
@@ -34,11 +34,11 @@ class Hit:
     score: float
     """Cosine similarity, from -1 to 1."""
     start: float
-    """Of the moment that is most like the query, in seconds."""
+    """Of the moment that is most similar to the query, in seconds."""
     end: float
     label: str | None
     item: int
-    """Number in the gallery: the query ``#item`` asks for what is like it."""
+    """Number in the gallery, for the query ``#item``."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def retrieve(
     A query is one vector, the mean over its clips, embedded as the gallery was.
 
     Args:
-        index: Where to look.
+        index: What to search.
         texts: Queries as `vidssl_cli.search.queries` says.
         top: Hits of each query, at most.
         level: Rank videos, or clips, of which one video may have several.
@@ -76,8 +76,8 @@ def retrieve(
         root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
-        Answers in the order of the queries, and an error for each query that has none, which has
-        been told on stderr.
+        Answers in the order of the queries, and an error for each query that has none, after a
+        warning.
 
     Raises:
         VidsslError: No query could be answered.
@@ -123,7 +123,7 @@ def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str
 def _features(
     index: Index, queries: Sequence[Query], device: str, broken: list[MediaError]
 ) -> list[tuple[Query, NDArray[np.float32]]]:
-    """Return each query with its features (clips, D), without those that cannot be read."""
+    """Return each query that can be read, with its features (clips, D)."""
     files = [number for number, query in enumerate(queries) if query.item is None]
     found: dict[int, NDArray[np.float32]] = {}
     if files:
@@ -165,7 +165,7 @@ def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
 
 
 def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | None:
-    """Return the item of the gallery that must not answer a query."""
+    """Return the item of the gallery that is left out of the hits, if any."""
     if query.item is not None:
         return None if exclude_self is False else query.item
     return index.items.get(query.video.path) if exclude_self else None
@@ -199,7 +199,7 @@ def _hits(
 
 
 def _best_clip(index: Index, item: int, mean: NDArray[np.float64]) -> int:
-    """Return the clip of an item that is most like the query."""
+    """Return the clip of an item that is most similar to the query."""
     part, clips = index.gallery.part(item), index.level("clip")
     best = np.argmax(clips.vectors(np.arange(part.start, part.stop)) @ clips.unit(mean))
     return int(part.start + best)
