@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.data.augment import prepare
@@ -106,12 +106,7 @@ def preview(
     world = World(0, 1, torch.device("cpu"))
     loader = build_loader(recipe, recipe.input, sampler, used, Session(out, workers=0), world)
     left_out = [*broken, *rejected]
-
-    def skip(error: MediaError) -> None:
-        warn(f"{error.where}: {error}; it is left out")
-        left_out.append(error)
-
-    loader.on_skip = skip
+    loader.on_skip = lambda error: leave_out(error, left_out)
     visits = list(_visits(loader, recipe, epoch, step, videos))
     subtitle = (
         f"{len(visits)} samples of a training on {len(used)} videos: "
