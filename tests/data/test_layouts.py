@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.cli import app
+from vidssl_cli.cli.failures import run
 from vidssl_cli.data.layouts import find_videos
 from vidssl_cli.data.lists import Lists
 from vidssl_cli.files.confine import Root
@@ -78,6 +81,97 @@ def test_links_are_followed_but_not_around_in_circles(make):
     (folder / "run" / "loop").symlink_to(folder)
     names = [name for name, _, _ in rows(folder, find_videos(folder, root=Root(folder.parent)))]
     assert names == ["jump/b.mp4", "run/a.mp4"]
+
+
+STRAY_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+
+
+@pytest.mark.parametrize("stray", STRAY_FOLDERS)
+@pytest.mark.parametrize("place", ["", "train/run/"])
+def test_what_systems_leave_behind_changes_nothing(make, stray, place, capsys):
+    folder = make("train/run/a.mp4", "test/run/b.mp4", f"{place}{stray}/train/run/a.mp4")
+    assert rows(folder, find_videos(folder)) == [
+        ("test/run/b.mp4", "run", "test"),
+        ("train/run/a.mp4", "run", "train"),
+    ]
+    assert f"{stray}: passed over" in capsys.readouterr().err
+
+
+def test_companion_files_of_macos_are_no_videos(make, capsys):
+    folder = make("run/a.mp4", "run/b.mp4", "run/._b.mp4", "run/._c.mp4")
+    for name in ("a", "c"):
+        (folder / "run" / f"._{name}.mp4").write_bytes(b"\x00\x05\x16\x07 and more")
+    names = [name for name, _, _ in rows(folder, find_videos(folder))]
+    # One without its video may be all that is left of it, and one may be a video.
+    assert names == ["run/._b.mp4", "run/._c.mp4", "run/a.mp4", "run/b.mp4"]
+    assert "._a.mp4: passed over" in capsys.readouterr().err
+
+
+def test_splits_beside_other_folders_are_classes_and_it_is_said(make, capsys):
+    folder = make("train/run/a.mp4", "test/run/b.mp4", "extra/c.mp4")
+    assert {label for _, label, _ in rows(folder, find_videos(folder))} == {
+        "train", "test", "extra",
+    }  # fmt: skip
+    assert "test and train are taken for classes, because extra is beside" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_class_may_be_called_train_without_a_word(make, capsys):
+    find_videos(make("train/a.mp4", "bus/b.mp4"))
+    assert "taken for classes" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """A function that makes folders unreadable, for root too."""
+
+    def lock(*folders):
+        real = os.scandir
+
+        def scandir(folder="."):
+            if not isinstance(folder, int) and Path(folder) in folders:
+                raise PermissionError(13, "Permission denied", str(folder))
+            return real(folder)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    return lock
+
+
+def test_a_folder_that_cannot_be_read_is_named(make, locked, capsys):
+    folder = make("walk/a.mp4", "run/b.mp4")
+    locked(folder / "run")
+    broken = []
+    assert [row[0] for row in rows(folder, find_videos(folder, broken=broken))] == ["walk/a.mp4"]
+    assert [error.where for error in broken] == [str(folder / "run")]
+    assert f"{folder / 'run'}: cannot be read: Permission denied" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_counts_under_strict(make, locked, make_video, capfd):
+    folder = make("run/b.mp4")
+    make_video(folder / "walk" / "a.mp4")
+    locked(folder / "run")
+    command = ["data", "scan", str(folder), "--out", str(folder / "m.jsonl")]
+    assert run(app, command) == 0
+    assert run(app, [*command, "--strict"]) == 5
+    assert "1 left out" in capfd.readouterr().out
+
+
+def test_nothing_but_folders_that_cannot_be_read(make, locked):
+    folder = make("run/b.mp4")
+    locked(folder)
+    with pytest.raises(UsageError, match="holds no video that can be read"):
+        find_videos(folder)
+
+
+@pytest.mark.parametrize("target", ["nowhere", "loop"])
+def test_a_link_that_leads_nowhere_is_named(make, target):
+    folder = make("walk/a.mp4")
+    (folder / "loop").symlink_to(target)
+    broken = []
+    find_videos(folder, broken=broken)
+    assert [error.where for error in broken] == [str(folder / "loop")]
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def read_names(file: Path) -> Iterator[str]:
 def only_present(videos: Iterable[Video], lists: object) -> list[Video]:
     """Leave out, and count, what official lists name and the folder does not have."""
     videos = list(videos)
-    there = [video for video in videos if os.path.exists(video.path)]
+    there = [video for video in videos if _is_there(video.path)]
     if not there:
         first = f", for example {videos[0].path}" if videos else ""
         raise UsageError(
@@ -146,3 +146,14 @@ def only_present(videos: Iterable[Video], lists: object) -> list[Video]:
     if missing := len(videos) - len(there):
         say(f"{missing} of the {len(videos)} videos that {lists} names are not there")
     return there
+
+
+def _is_there(path: str) -> bool:
+    """Tell whether there is a file, be it one that cannot be read: that is told when it is."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
