@@ -350,12 +350,147 @@ def test_a_table(make, text, expected):
     assert rows(folder, find_videos(folder / "table.csv")) == [expected]
 
 
-@pytest.mark.parametrize("row", ["a.mp4,run,dev", ",run"])
+@pytest.mark.parametrize("row", ["a.mp4,run,dev", ",run,train", "a.mp4,run", "a.mp4,run,test,2"])
 def test_a_table_with_a_bad_row(make, row):
     folder = make()
     (folder / "table.csv").write_text(f"path,label,split\nb.mp4,run,train\n{row}\n")
     with pytest.raises(DamagedFileError, match=r"table.csv:3: "):
         find_videos(folder / "table.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path, label , split\na.mp4, run , train \n",
+        "Path,LABEL,Split\na.mp4,run,Training\n",
+        "\ufeffpath,label,split\r\na.mp4,run,train\r\n",
+        "path;label;split\na.mp4;run;train\n",
+        "path\tlabel\tsplit\na.mp4\trun\ttrain\n",
+        '"path","label","split"\n"a.mp4","run","train"\n',
+        "\npath,label,split\n\n,,\na.mp4,run,train,\n",
+        "a.mp4;run;train\n",
+        "a.mp4\trun\ttrain\n",
+    ],
+)
+def test_tables_as_other_programs_write_them(make, text):
+    folder = make()
+    (folder / "table.csv").write_bytes(text.encode())
+    assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", "run", "train")]
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("validate", "val"), ("validation", "val"), ("valid", "val"), ("Testing", "test"), ("", None)],
+)
+def test_words_for_splits_in_a_table(make, word, split):
+    folder = make()
+    (folder / "table.csv").write_text(f"path,label,split\na.mp4,run,{word}\n")
+    assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", "run", split)]
+
+
+def test_columns_that_are_passed_over_are_named(make, capsys):
+    folder = make()
+    (folder / "table.csv").write_text("path,class,split,views\na.mp4,run,train,7\n")
+    assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", None, "train")]
+    assert "columns passed over: class, views; known are path, label" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("file,label\na.mp4,run\n", 1, "names no column path"),
+        ("path,label,label\na.mp4,run,run\n", 1, "two columns 'label'"),
+        ("# mine\na.mp4,run\nb.mp4,run\n", 1, "1 cells, unlike 2 of 3 rows"),
+        ("a.mp4,run\nb.mp4,run\nc.mp4\n", 3, "1 cells, unlike 2 of 3 rows"),
+        ("a.mp4,run,train,g,7\n", 1, "5 cells and no header"),
+    ],
+)
+def test_what_does_not_fit_a_table_is_named(make, text, line, problem):
+    folder = make()
+    (folder / "table.csv").write_text(text)
+    with pytest.raises(DamagedFileError, match=rf"table\.csv:{line}: .*{problem}"):
+        find_videos(folder / "table.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("# my list\nv/a.mp4 0\nv/b.mp4 1\n", 1, "name of no file"),
+        ("v/a.mp4\n\n# my list\n", 3, "name of no file"),
+        ("v/a.mp4 0\nv/b.mp4\n", 2, "'v/b.mp4' has no class number, unlike 1 of 2 lines"),
+        ("v/a.mp4\nv/b.mp4\nv/c.mp4 1\n", 3, "ends in a class number, unlike 2 of 3 lines"),
+    ],
+)
+@pytest.mark.parametrize("form", ["list", "split lists"])
+def test_a_line_that_does_not_fit_a_list_is_named(make, text, line, problem, form):
+    folder = make("v/a.mp4", "v/b.mp4")
+    (folder / "list.txt").write_text(text)
+    given = (folder, Lists(test=folder / "list.txt")) if form != "list" else (folder / "list.txt",)
+    with pytest.raises(DamagedFileError, match=rf"list\.txt:{line}: .*{problem}"):
+        find_videos(*given)
+
+
+def test_a_video_may_be_called_like_a_note(make):
+    folder = make("#swim 1.mp4")
+    (folder / "list.txt").write_text("#swim 1.mp4\n")
+    assert rows(folder, find_videos(folder / "list.txt")) == [("#swim 1.mp4", None, None)]
+
+
+@pytest.mark.parametrize(
+    "classes",
+    ["1 Lips\n2 Archery\n", "2 Archery\n1 Lips\n", "1,Lips\n2,Archery", "1\tLips\n2\tArchery\n"],
+)
+def test_class_names_may_be_numbered(make, classes):
+    folder = make("a.mp4", "b.mp4")
+    (folder / "classInd.txt").write_text(classes)
+    (folder / "list.txt").write_text("a.mp4 1\nb.mp4 2\n")
+    videos = find_videos(folder / "list.txt", Lists(classes=folder / "classInd.txt"))
+    assert [video.label for video in videos] == ["Lips", "Archery"]
+
+
+def test_class_names_may_begin_with_a_number(make):
+    folder = make("a.mp4")
+    (folder / "classes.txt").write_text("run\n3 point shot\n")
+    (folder / "list.txt").write_text("a.mp4 1\n")
+    (video,) = find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
+    assert video.label == "3 point shot"
+
+
+@pytest.mark.parametrize(
+    ("classes", "problem"),
+    [("1 run\n2 jump\nwave\n", ":3: 'wave' has no number"), ("1 run\n1 jump\n", ":2: a second")],
+)
+def test_class_names_that_do_not_fit_the_others(make, classes, problem):
+    folder = make("a.mp4")
+    (folder / "classes.txt").write_text(classes)
+    (folder / "list.txt").write_text("a.mp4 1\n")
+    with pytest.raises(DamagedFileError, match=problem):
+        find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
+
+
+def test_a_list_that_begins_with_another_number_than_its_classes(make):
+    folder = make("a.mp4")
+    (folder / "classes.txt").write_text("run\n")
+    (folder / "list.txt").write_text("a.mp4 1\n")
+    with pytest.raises(UsageError, match="of class 1, but there are 1 class names") as caught:
+        find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
+    assert "numbered from 0" in caught.value.hint
+
+
+@pytest.mark.parametrize("line", ["# note", "v_Punch_g01_c01.avi", "Punch/v_Punch_g01_c01.avi one"])
+def test_a_line_that_does_not_fit_the_lists_of_ucf101(ucf101, line):
+    with (ucf101.parent / "ucfTrainTestlist" / "trainlist01.txt").open("a") as file:
+        file.write(line)
+    with pytest.raises(DamagedFileError, match=r"trainlist01\.txt:3: "):
+        find_videos(ucf101)
+
+
+@pytest.mark.parametrize("line", ["# note", "a_wave_f_0.avi", "a_wave_f_0.avi 3"])
+def test_a_line_that_does_not_fit_the_lists_of_hmdb51(make, line):
+    folder = make("wave/a_wave_f_0.avi")
+    (folder / "wave_test_split1.txt").write_text(f"a_wave_f_0.avi 1\n{line}\n")
+    with pytest.raises(DamagedFileError, match=r"wave_test_split1\.txt:2: "):
+        find_videos(folder, Lists(folder=folder))
 
 
 def test_one_video(make):

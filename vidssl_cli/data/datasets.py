@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.lists import label_by_number, only_present, read_json_list, read_names
+from vidssl_cli.data.lists import label_by_number, misfit, only_present, read_json_list, read_names
 
 DIVING48 = {1: "Diving48", 2: "Diving48_V2"}
 """What the annotation files of its splits begin with: the first labels, and the corrected ones."""
@@ -22,12 +22,15 @@ def recording_of(path: Path) -> str | None:
 
 def ucf101(source: Path, lists: Path, split: int) -> list[Video]:
     """Read the official lists: `Class/v_Class_g08_c01.avi 1` or the same without a number."""
-    named = [
-        Video(str(source / name), name.split("/")[0], part, recording_of(source / name))
-        for part in ("train", "test")
-        for line in read_names(lists / f"{part}list{split:02}.txt")
-        for name in line.split()[:1]
-    ]
+    named = []
+    for part in ("train", "test"):
+        file = lists / f"{part}list{split:02}.txt"
+        for line, text in read_names(file):
+            match = re.fullmatch(r"((\S+)/\S+)(\s+\d+)?", text)
+            if not match:
+                raise misfit(file, line, f"{text!r} is no `Class/file.avi`", "delete the line")
+            path = source / match[1]
+            named.append(Video(str(path), match[2], part, recording_of(path)))
     return only_present(named, lists)
 
 
@@ -36,17 +39,16 @@ def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
     named = []
     for file in sorted(lists.glob(f"*_test_split{split}.txt")):
         label = file.name.removesuffix(f"_test_split{split}.txt")
-        for line in read_names(file):
-            try:
-                name, mark = line.rsplit(maxsplit=1)
-            except ValueError:
-                raise DamagedFileError(
-                    f"{file}: a row is a name and a number, not {line!r}", where=str(file)
-                ) from None
-            if mark in ("1", "2"):  # 0 is in neither part
-                recording = name.split(f"_{label}_")[0]
-                part = "train" if mark == "1" else "test"
-                path = str(source / label / name)
+        for line, text in read_names(file):
+            match = re.fullmatch(r"(.*\S)\s+([012])", text)
+            if not match:
+                raise misfit(
+                    file, line, f"a row is a name and 0, 1 or 2, not {text!r}", "correct the line"
+                )
+            if match[2] != "0":  # which is in neither part
+                path = str(source / label / match[1])
+                recording = match[1].split(f"_{label}_")[0]
+                part = "train" if match[2] == "1" else "test"
                 named.append(Video(path, label, part, f"{label}/{recording}"))
     return only_present(named, lists)
 
@@ -57,13 +59,14 @@ def diving48(source: Path, lists: Path, name: str) -> list[Video]:
     The videos are cut already, so that start_frame and end_frame have nothing more to say.
     """
     vocabulary = lists / "Diving48_vocab.json"
-    classes = read_json_list(vocabulary) if vocabulary.is_file() else None
-    if classes is not None:
-        if not all(isinstance(words, list) for words in classes):
+    classes: dict[int, str] | None = None
+    if vocabulary.is_file():
+        rows = read_json_list(vocabulary)
+        if not all(isinstance(words, list) for words in rows):
             raise DamagedFileError(
                 f"{vocabulary}: a class is a list of words", where=str(vocabulary)
             )
-        classes = [" ".join(map(str, words)) for words in classes]
+        classes = {number: " ".join(map(str, words)) for number, words in enumerate(rows)}
     named = []
     for part in ("train", "test"):
         file = lists / f"{name}_{part}.json"

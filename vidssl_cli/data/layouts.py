@@ -15,28 +15,18 @@ from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.datasets import DIVING48, diving48, hmdb51, recording_of, ucf101
 from vidssl_cli.data.lists import (
+    SPLITS,
     Lists,
     label_entries,
     only_present,
     read_entries,
-    read_table,
     refuse_options,
 )
 from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.data.packed_set import is_packed_set, read_set
+from vidssl_cli.data.table import open_table, read_table
 from vidssl_cli.data.walk import Walk
 from vidssl_cli.files.confine import Root, out_of_bounds
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-}
-"""Names of split folders; ``val`` stands in for ``test`` where there is none."""
 
 
 def find_videos(
@@ -129,7 +119,7 @@ def _from_file(source: Path, lists: Lists) -> list[Video]:
     _refuse_all(str(source), replace(lists, classes=None))
     match source.suffix.lower():
         case ".csv":
-            return read_table(source, lists)
+            return read_table(open_table(source), lists)
         case ".txt":
             return label_entries(read_entries(source, source.parent), lists, folders=False)
         case _:
@@ -182,8 +172,8 @@ def _from_tree(walk: Walk) -> list[Video]:
     """Read splits and classes off the folders: [split/][class/…]video."""
     rows = [(path.relative_to(walk.folder).parts, path) for path in walk.videos()]
     tops = {parts[0] for parts, _ in rows if len(parts) > 1}
-    named = {SPLIT_FOLDERS[top.lower()] for top in tops if top.lower() in SPLIT_FOLDERS}
-    others = sorted(top for top in tops if top.lower() not in SPLIT_FOLDERS)
+    named = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    others = sorted(top for top in tops if top.lower() not in SPLITS)
     # A class may be called `train`, so that only folders that are all splits are splits.
     splits = set() if others else named
     if others and len(named) > 1:
@@ -193,7 +183,7 @@ def _from_tree(walk: Walk) -> list[Video]:
         )
     videos = []
     for parts, path in rows:
-        split = SPLIT_FOLDERS[parts[0].lower()] if splits and len(parts) > 1 else None
+        split = SPLITS[parts[0].lower()] if splits and len(parts) > 1 else None
         if split == "val" and "test" not in splits:
             split = "test"
         below = parts[1:] if split else parts
