@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -297,6 +298,234 @@ def test_diving48_without_its_second_half(diving48):
     (diving48 / "Diving48_test.json").unlink()
     with pytest.raises(UsageError, match=r"Diving48_test\.json is not a file"):
         find_videos(diving48 / "rgb")
+
+
+def test_the_parent_of_a_data_set_is_recognised(ucf101):
+    with pytest.raises(UsageError) as caught:
+        find_videos(ucf101.parent)
+    assert caught.value.hint == f"{ucf101} looks like UCF101: did you mean that?"
+    with pytest.raises(UsageError, match="none of the 4 videos") as caught:
+        find_videos(ucf101.parent, Lists(folder=ucf101.parent / "ucfTrainTestlist"))
+    assert caught.value.hint == f"{ucf101} looks like UCF101: did you mean that?"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("HMDB51", "wave/a_b_wave_f_cm_np1_fr_med_0.avi"),
+        ("Kinetics", "waving hand/0wR5jVB-WPk_000417_000427.mp4"),
+    ],
+)
+def test_parents_of_other_data_sets(make, name, file):
+    folder = make(f"videos/{file}", "lists/a.txt")
+    with pytest.raises(UsageError) as caught:
+        find_videos(folder)
+    assert f"videos looks like {name}" in caught.value.hint
+    assert [video.label for video in find_videos(folder / "videos")] == [file.split("/")[0]]
+
+
+def test_a_data_set_beside_another_folder_is_a_class_and_it_is_said(ucf101, make, capsys):
+    folder = make("more/a.mp4")
+    labels = {video.label for video in find_videos(folder)}
+    assert labels == {"UCF-101", "more"}
+    assert "UCF-101 looks like UCF101" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "group"),
+    [
+        ("Punch/v_Punch_g01_c01.avi", "Punch_g01"),
+        ("wave/a_b_wave_f_cm_np1_fr_med_0.avi", "wave/a_b"),
+        ("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi", "brush_hair/April_09"),
+        ("waving hand/0wR5jVB-WPk_000417_000427.mp4", "0wR5jVB-WPk"),
+        ("waving hand/short_000417_000427.mp4", None),
+        ("other/a_b_wave_f_cm_np1_fr_med_0.avi", None),
+    ],
+)
+def test_names_say_which_recording_a_clip_is_of(make, file, group):
+    (video,) = find_videos(make(file))
+    assert video.group == group
+
+
+KINETICS = "label,youtube_id,time_start,time_end,split\n"
+
+
+@pytest.fixture
+def kinetics(make):
+    """Class folders, and lists in a folder beside them; the validation list is not quoted."""
+    folder = make(
+        "k/play guitar/0wR5jVB-WPk_000417_000427.mp4",
+        "k/play guitar/3caPS4FHFF8_000036_000046.mkv",
+        "k/3yaoNwz99xM_000062_000072.mp4",
+        "k/test/aaaaaaaaaaa_000001_000011.mp4",
+        "k/other/bbbbbbbbbbb_000001_000011.mp4",
+    )
+    (folder / "annotations").mkdir()
+    lists = {
+        "train": KINETICS + '"play guitar",0wR5jVB-WPk,417,427,train\n'
+        '"play, badly",3caPS4FHFF8,36,46,train\n"play guitar",ccccccccccc,1,11,train\n',
+        "kinetics_val": KINETICS.replace("split", "split,is_cc")
+        + "walking,3yaoNwz99xM,62.0,72.0,validate,0\n",
+        "test": "youtube_id,time_start,time_end,split\naaaaaaaaaaa,1,11,test\n",
+        "unrelated": "path,label\na.mp4,run\n",
+    }
+    for name, text in lists.items():
+        (folder / "annotations" / f"{name}.csv").write_text(text)
+    return folder / "k"
+
+
+CLIPS = [
+    ("3yaoNwz99xM_000062_000072.mp4", "walking", "test"),
+    ("test/aaaaaaaaaaa_000001_000011.mp4", None, "test"),
+    ("play guitar/0wR5jVB-WPk_000417_000427.mp4", "play guitar", "train"),
+    ("play guitar/3caPS4FHFF8_000036_000046.mkv", "play, badly", "train"),
+]
+"""Of them all; validation stands in for a test list without labels."""
+
+
+def test_kinetics_finds_its_lists(kinetics, capsys):
+    videos = find_videos(kinetics)
+    assert rows(kinetics, videos) == CLIPS
+    assert videos[0].group == "3yaoNwz99xM"
+    assert "1 of the 5 videos" in capsys.readouterr().err
+
+
+def test_kinetics_with_lists_elsewhere(kinetics):
+    lists = kinetics.parent / "elsewhere"
+    (kinetics.parent / "annotations").rename(lists)
+    assert {split for _, _, split in rows(kinetics, find_videos(kinetics))} == {None}
+    assert rows(kinetics, find_videos(kinetics, Lists(folder=lists))) == CLIPS
+    with pytest.raises(UsageError, match="no lists of split 2"):
+        find_videos(kinetics, Lists(split=2, folder=lists))
+
+
+def test_validation_of_kinetics_beside_a_labelled_test_list(kinetics):
+    (kinetics.parent / "annotations" / "test.csv").write_text(
+        KINETICS + "walking,aaaaaaaaaaa,1,11,test\n"
+    )
+    assert [row[2] for row in rows(kinetics, find_videos(kinetics))][:2] == ["val", "test"]
+
+
+def test_one_list_of_kinetics(make):
+    folder = make("v/a1.mp4", "v/a2_000010_000020.mp4", "v/a3.mp4")
+    (folder / "kinetics.csv").write_text(
+        f"{KINETICS}playing guitar,a1,0,10,train\nwalking,a2,10,20,validate\n"
+        "walking,a3,0,10,train\nwalking,a3,10,20,train\n"  # which of them a3.mp4 is nobody knows
+    )
+    assert rows(folder, find_videos(folder / "kinetics.csv")) == [
+        ("v/a1.mp4", "playing guitar", "train"),
+        ("v/a2_000010_000020.mp4", "walking", "test"),
+    ]
+
+
+def test_a_list_of_kinetics_without_label_and_split(make):
+    folder = make("a_000000_000010.mp4")
+    (folder / "kinetics_test.csv").write_text("youtube_id,time_start,time_end\na,0,10\n")
+    assert rows(folder, find_videos(folder / "kinetics_test.csv")) == [
+        ("a_000000_000010.mp4", None, "test")
+    ]
+
+
+def test_a_clip_that_is_there_twice_is_told(kinetics, capsys):
+    again = kinetics / "test" / "3yaoNwz99xM_000062_000072.mp4"
+    again.touch()
+    assert rows(kinetics, find_videos(kinetics)) == CLIPS
+    assert f"{again}: passed over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("run,a,soon,10,train", "are seconds, not 'soon'"),
+        ("run,a,0,inf,train", "are seconds"),
+        ("run,,0,10,train", "no youtube_id"),
+        ("run,a,0,10,dev", "no split is called 'dev'"),
+        ("run,a,0,10", "4 cells below a header of 5"),
+    ],
+)
+def test_a_row_that_does_not_fit_a_list_of_kinetics(make, row, problem):
+    folder = make("a.mp4")
+    (folder / "kinetics.csv").write_text(f"{KINETICS}{row}\n")
+    with pytest.raises(DamagedFileError, match=rf"kinetics\.csv:2: .*{problem}"):
+        find_videos(folder / "kinetics.csv")
+
+
+@pytest.fixture
+def something(make):
+    """Videos as they come, and the lists in a folder beside them."""
+    folder = make("20bn/1.webm", "20bn/2.webm", "20bn/3.webm", "20bn/78687.webm", "labels/x.pdf")
+    train = [
+        {
+            "id": "78687",
+            "label": "holding potato next to vicks vaporub bottle",
+            "template": "Holding [something] next to [something]",
+            "placeholders": ["potato", "vicks vaporub bottle"],
+        },
+        {"id": "99", "label": "x", "template": "Moving [part] of [something]", "placeholders": []},
+    ]
+    (folder / "labels" / "train.json").write_text(json.dumps(train))
+    validation = [{"id": "1", "label": "x", "template": "Lifting [something], then dropping it"}]
+    (folder / "labels" / "validation.json").write_text(json.dumps(validation))
+    (folder / "labels" / "test.json").write_text('[{"id": "2"}, {"id": 3}]')
+    (folder / "labels" / "labels.json").write_text('{"Holding something next to something": "0"}')
+    return folder / "20bn"
+
+
+def test_something_something(something, capsys):
+    assert rows(something, find_videos(something)) == [
+        ("78687.webm", "Holding something next to something", "train"),
+        ("1.webm", "Lifting something, then dropping it", "test"),
+        ("2.webm", None, "test"),
+        ("3.webm", None, "test"),
+    ]
+    assert "1 of the 5 videos" in capsys.readouterr().err
+
+
+def test_answers_to_the_test_of_something_something(something):
+    answers = "2;Holding something next to something\n3;Lifting something, then dropping it\n"
+    (something.parent / "labels" / "test-answers.csv").write_text(answers)
+    found = rows(something, find_videos(something))
+    assert [row[1:] for row in found[1:]] == [
+        ("Lifting something, then dropping it", "val"),
+        ("Holding something next to something", "test"),
+        ("Lifting something, then dropping it", "test"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "place", ["the parent", "the lists elsewhere", "names of the first release"]
+)
+def test_something_something_lies_in_several_ways(something, place):
+    labels, given = something.parent / "labels", Lists()
+    if place == "the lists elsewhere":
+        given = Lists(folder=labels.rename(something.parent / "elsewhere"))
+    elif place == "names of the first release":
+        for file in labels.glob("*.json"):
+            file.rename(something.parent / f"something-something-v2-{file.name}")
+    source = something.parent if place == "the parent" else something
+    assert len(find_videos(source, given)) == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("train.json", '[{"template": "x"}]', "a row has an id and a template"),
+        ("train.json", '[{"id": "1", "template": 7}]', "a row has an id and a template"),
+        ("train.json", '["template"]', "a row has an id and a template"),
+        ("validation.json", "{}", "holds no list"),
+        ("test-answers.csv", "2,Holding\n", "test-answers.csv:1: a row is `id;class`"),
+    ],
+)
+def test_damaged_lists_of_something_something(something, file, text, message):
+    (something.parent / "labels" / file).write_text(text)
+    with pytest.raises(DamagedFileError, match=message):
+        find_videos(something)
+
+
+def test_a_list_of_something_something_is_no_data(something):
+    with pytest.raises(UsageError) as caught:
+        find_videos(something.parent / "labels" / "train.json")
+    assert "--lists" in caught.value.hint
 
 
 def test_lists_of_ones_own(make):

@@ -13,7 +13,8 @@ from pathlib import Path
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.datasets import DIVING48, diving48, hmdb51, recording_of, ucf101
+from vidssl_cli.data.datasets import find_lists, meant, read_official, recording_of
+from vidssl_cli.data.kinetics import is_kinetics, read_kinetics
 from vidssl_cli.data.lists import (
     SPLITS,
     Lists,
@@ -68,9 +69,9 @@ def find_videos(
         _refuse_all(str(place), lists)
         videos = read_manifest(place, root)
     elif suffix in (".csv", ".txt"):
-        videos = _in_list(_from_file(place, lists), place.parent, root)
+        videos = _in_list(_from_file(place, lists, root, unread), place.parent, root)
     else:
-        videos = _from_file(place, lists)
+        videos = _one_video(place, lists)
     for error in unread:
         warn(f"{error.where}: {error}; it is left out")
     if not videos:
@@ -115,16 +116,27 @@ def _whole(path: str, folder: Path) -> str:
     return os.path.normpath(path)
 
 
-def _from_file(source: Path, lists: Lists) -> list[Video]:
+def _one_video(source: Path, lists: Lists) -> list[Video]:
+    if source.suffix.lower() == ".json":
+        raise UsageError(
+            f"DATA {source} is no video",
+            hint="if it is a list of a data set, give the folder of videos as DATA and --lists DIR",
+        )
+    _refuse_all(str(source), lists)
+    return [Video(str(source))]
+
+
+def _from_file(
+    source: Path, lists: Lists, root: Root | None, unread: list[MediaError]
+) -> list[Video]:
     _refuse_all(str(source), replace(lists, classes=None))
-    match source.suffix.lower():
-        case ".csv":
-            return read_table(open_table(source), lists)
-        case ".txt":
-            return label_entries(read_entries(source, source.parent), lists, folders=False)
-        case _:
-            refuse_options(source, classes=lists.classes)
-            return [Video(str(source))]
+    if source.suffix.lower() == ".txt":
+        return label_entries(read_entries(source, source.parent), lists, folders=False)
+    table = open_table(source)
+    if is_kinetics(table):
+        refuse_options(source, classes=lists.classes)
+        return read_kinetics([source], Walk(source.parent, root or Root(source.parent), unread))
+    return read_table(table, lists)
 
 
 def _from_folder(
@@ -134,32 +146,16 @@ def _from_folder(
         refuse_options("lists of your own", split=lists.split != 1, lists=lists.folder)
         return _from_split_lists(source, lists)
     refuse_options(f"the folder {source}", classes=lists.classes)
-    official = lists.folder or _official_lists(source)
-    if not official:
-        refuse_options(f"{source}, which has no official lists", split=lists.split != 1)
-        return _from_tree(Walk(source, bounds, unread))
-    if (official / f"trainlist{lists.split:02}.txt").is_file():
-        return ucf101(source, official, lists.split)
-    if any(official.glob(f"*_test_split{lists.split}.txt")):
-        return hmdb51(source, official, lists.split)
-    if lists.split in DIVING48 and (official / f"{DIVING48[lists.split]}_train.json").is_file():
-        return diving48(source, official, DIVING48[lists.split])
-    raise UsageError(
-        f"{official} has no lists of split {lists.split}",
-        hint="it should hold trainlist01.txt … (UCF101), wave_test_split1.txt … (HMDB51), or "
-        "Diving48_train.json … (split 1) or Diving48_V2_train.json … (split 2)",
-    )
-
-
-def _official_lists(source: Path) -> Path | None:
-    """Return the folder of the official lists of UCF101 or Diving48, where they usually lie."""
-    if next(source.glob("*/v_*_g*_c*.avi"), None):
-        beside = source.parent / "ucfTrainTestlist"
-        return beside if beside.is_dir() else None
-    for folder in (source, source.parent, source.parent / "annotations"):
-        if any((folder / f"{name}_train.json").is_file() for name in DIVING48.values()):
-            return folder
-    return None
+    walk = Walk(source, bounds, unread)
+    if official := lists.folder or find_lists(source):
+        try:
+            return read_official(walk, official, lists.split)
+        except UsageError as error:
+            if question := meant(source):
+                raise UsageError(str(error), hint=question) from None
+            raise
+    refuse_options(f"{source}, which has no official lists", split=lists.split != 1)
+    return _from_tree(walk)
 
 
 def _refuse_all(what: str, lists: Lists) -> None:
@@ -172,6 +168,10 @@ def _from_tree(walk: Walk) -> list[Video]:
     """Read splits and classes off the folders: [split/][class/…]video."""
     rows = [(path.relative_to(walk.folder).parts, path) for path in walk.videos()]
     tops = {parts[0] for parts, _ in rows if len(parts) > 1}
+    if tops and (question := meant(walk.folder)):
+        if len(tops) == 1:
+            raise UsageError(f"{walk.folder} holds one folder of videos", hint=question)
+        warn(f"the {len(tops)} folders in {walk.folder} are taken for classes, but {question}")
     named = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
     others = sorted(top for top in tops if top.lower() not in SPLITS)
     # A class may be called `train`, so that only folders that are all splits are splits.

@@ -59,6 +59,17 @@ class Walk:
             say(f"{_counted(self._outside)} found through links that lead out of {self.folder}")
         return found
 
+    def by_name(self) -> dict[str, str]:
+        """Return every video by its name without ending, the first where several have the same."""
+        found: dict[str, str] = {}
+        twice = []
+        for path in self.videos():
+            if found.setdefault(path.stem, str(path)) != str(path):
+                twice.append(str(path))
+        if twice:
+            say(f"{_counted(twice)} passed over, because another folder has a video of that name")
+        return found
+
     def _below(self, folder: str) -> Iterator[Path]:
         real = os.path.realpath(folder)
         if real in self._seen:  # a link leads around in a circle, or here a second time
