@@ -52,10 +52,10 @@ def open_data(
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     given = Lists(split, lists, train_list, test_list, classes)
-    found = find_videos(source, given, Root(root) if root else None)
+    broken: list[MediaError] = []
+    found = find_videos(source, given, Root(root) if root else None, broken)
     found = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    broken: list[MediaError] = []
     for result in _probed(found, workers or os.cpu_count() or 1):
         if isinstance(result, MediaError):
             leave_out(result, broken)
