@@ -17,7 +17,7 @@ from vidssl_cli.config.load import KINDS
 from vidssl_cli.contract.registry import BASES, registry
 from vidssl_plugins.backbones.hooks import TGN, BatchNorm
 from vidssl_plugins.evaluators.fc_options import FC
-from vidssl_plugins.samplers.options.curriculum import (
+from vidssl_plugins.samplers.options.curriculum_pacing import (
     ConstantPacing,
     FixedExponentialPacing,
     SinglePacing,
