@@ -16,7 +16,8 @@ from vidssl_cli.config.known_datasets import NOTHING, recognise
 from vidssl_cli.config.published import select
 from vidssl_cli.config.sections import Corpus, Input
 from vidssl_cli.contract.videos import Video
-from vidssl_plugins.backbones.hooks import C3D, R3D, TGN, R2Plus1D
+from vidssl_plugins.backbones.hooks import C3D, R3D, R2Plus1D
+from vidssl_plugins.backbones.options.tgn import TGN
 
 UCF101 = Corpus(name="UCF101", classes=101, of=101)
 TOPK = ("top1", "top5", "top10", "top20", "top50")
