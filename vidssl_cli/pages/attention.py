@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vidssl_cli.base.console import track, warn
+from vidssl_cli.base.console import leave_out, track
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.data import augment
@@ -164,25 +164,20 @@ def _read(
         try:
             queries += read_query(text, (), broken, root)
         except MediaError as error:
-            _leave_out(error, broken)
+            leave_out(error, broken)
     windows = Windows(clips=settings.clips, stride=encoder.evaluation.stride)
     for number, query in enumerate(track(queries, "reading", len(queries)), 1):
         frames = encoder.views(query.video, windows, query.moment)
         try:
             decoded = decode_views(query.video, list(frames), encoder.card.input.resize)
         except MediaError as error:
-            _leave_out(error, broken)
+            leave_out(error, broken)
             continue
         stem = re.sub(r"[^\w.-]+", "_", Path(query.video.path).stem)[:60]
         for position, (numbers, pictures) in enumerate(zip(frames, decoded, strict=True), 1):
             name = f"{number:03d}-{stem}" + (f"-{position}" if settings.clips > 1 else "")
             clips.append(Clip(query, name, numbers, pictures))
     return clips
-
-
-def _leave_out(error: MediaError, broken: list[MediaError]) -> None:
-    warn(f"{error.where}: {error}; it is left out")
-    broken.append(error)
 
 
 def _write(

@@ -95,7 +95,7 @@ def write_map(path: Path, index: Index, *, projection: Projection, moving: int) 
     """
     videos = index.gallery.videos
     chosen = sample([video.label for video in videos], MOST)
-    plane = lay_out(index.vectors("video", chosen), projection)
+    plane = lay_out(index.level("video").vectors(chosen), projection)
     shown = {int(chosen[n]) for n in sample([videos[item].label for item in chosen], moving)}
     pictures, broken = _pictures([(item, videos[item]) for item in sorted(shown)])
     labels = (videos[item].label for item in chosen)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.data.augment import prepare
 from vidssl_cli.data.frame_rate import build_sampler
@@ -106,12 +106,7 @@ def preview(
     world = World(0, 1, torch.device("cpu"))
     loader = build_loader(recipe, recipe.input, sampler, used, Session(out, workers=0), world)
     left_out = [*broken, *rejected]
-
-    def skip(error: MediaError) -> None:
-        warn(f"{error.where}: {error}; it is left out")
-        left_out.append(error)
-
-    loader.on_skip = skip
+    loader.on_skip = lambda error: leave_out(error, left_out)
     shown = [_video(visit, recipe) for visit in _visits(loader, recipe, epoch, step, videos)]
     count = f"{len(shown)} sample{'s' * (len(shown) != 1)}"
     seed = recipe.train.seed
