@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split
+from vidssl_cli.cli.options import AsJson, Data, DataOptions, Device, expand
 
 if TYPE_CHECKING:
     from vidssl_cli.cli.sweep_plan import Member
-    from vidssl_cli.contract.videos import Video
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(sweep)
+    app.command()(expand(sweep))
 
 
 def sweep(
@@ -26,6 +25,7 @@ def sweep(
     ],
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs.")],
+    *,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,8 +54,7 @@ def sweep(
     printed: Annotated[
         bool, typer.Option("--print", help="Print what is left to do, a line each; run nothing.")
     ] = False,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     device: Device = "auto",
     workers: Annotated[
         int | None, typer.Option(min=0, help="Decoding threads of each training.")
@@ -67,11 +66,13 @@ def sweep(
     What is done is skipped, what was interrupted goes on, and one that fails does not keep the
     others. Runs are DIR/RECIPE/KEY=VALUE/SEED, with what they said in SEED.log.
     """
+    from functools import cache
+
     from vidssl_cli.cli.sweep_plan import Plan, carry_out, line
 
     everywhere = (
-        *(("--split", str(split)) if split != 1 else ()),
-        *(("--data-root", str(data_root)) if data_root else ()),
+        *(("--split", str(reading.split)) if reading.split != 1 else ()),
+        *(("--data-root", str(reading.data_root)) if reading.data_root else ()),
         *(("--device", device) if device != "auto" else ()),
     )
     plan = Plan(
@@ -86,8 +87,8 @@ def sweep(
         everywhere,
         () if workers is None else ("--workers", str(workers)),
     )
-    members = plan.members(_opener(split, data_root))
-    _look_for([data, *([evaluate_on] if evaluate_on else [])], split, data_root)
+    members = plan.members(cache(lambda source: reading.open(source)[0]))
+    _look_for([data, *([evaluate_on] if evaluate_on else [])], reading)
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.files.locks import locked
@@ -104,27 +105,15 @@ def sweep(
     _show(out, members, statuses, as_json)
 
 
-def _opener(split: int, data_root: Path | None) -> Callable[[str], Sequence[Video]]:
-    """Return a function that opens DATA, once each."""
-    from functools import cache
-
-    @cache
-    def opened(data: str) -> Sequence[Video]:
-        from vidssl_cli.data.scan import open_data
-
-        return open_data(data, split=split, root=data_root)[0]
-
-    return opened
-
-
-def _look_for(data: Sequence[str], split: int, data_root: Path | None) -> None:
+def _look_for(data: Sequence[str], reading: DataOptions) -> None:
     """Refuse DATA in which there is nothing, before any member does."""
     from vidssl_cli.data.layouts import find_videos
     from vidssl_cli.data.lists import Lists
     from vidssl_cli.files.confine import Root
 
     for source in data:
-        find_videos(source, Lists(split), Root(data_root) if data_root else None)
+        root = Root(reading.data_root) if reading.data_root else None
+        find_videos(source, Lists(reading.split), root)
 
 
 def _show(out: Path, members: Sequence[Member], statuses: dict[Path, int], as_json: bool) -> None:
