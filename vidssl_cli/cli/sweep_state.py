@@ -12,7 +12,7 @@ from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import digest
-from vidssl_cli.evaluation.records import evaluation_files, read_evaluation
+from vidssl_cli.evaluation.stored_reports import evaluation_files, read_evaluation
 from vidssl_cli.model import run_directory
 
 

@@ -17,8 +17,8 @@ from vidssl_cli.media.probe import probe
 from vidssl_cli.pages.gallery import Card, Section, draw
 
 if TYPE_CHECKING:
-    from vidssl_cli.evaluation.records import Evaluation
     from vidssl_cli.evaluation.scoreboard import Board
+    from vidssl_cli.evaluation.stored_reports import Evaluation
 
 
 def galleries(board: Board) -> list[str]:
