@@ -85,7 +85,7 @@ def test_checkpoints_are_told_apart_and_stale_reports_named(make_run, made_up_re
     assert (last.title, best.title) == ("retrieval, checkpoint last", "retrieval, checkpoint best")
     assert (last.lines[0].figures["top1"].mean, best.lines[0].figures["top1"].mean) == (0.2, 0.4)
     assert last.notes == []
-    assert best.notes == ["pace, seed 0, was trained on after this was measured"]
+    assert best.notes == ["pace, seed 0, was trained further after this was measured"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
