@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vidssl_plugins.pretexts.partitions import BLOCKS, cells
+from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from vidssl_plugins.pretexts.partitions import Pattern
+    from vidssl_plugins.pretexts.statistics_partitions import Pattern
 
 OCTANTS = ("blue", "cyan", "magenta", "white", "black", "green", "red", "yellow")
 """Of the colour cube, from 0."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from vidssl_plugins.pretexts.partitions import BLOCKS, partition
+from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, partition
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidssl_plugins.pretexts.partitions import Pattern
+    from vidssl_plugins.pretexts.statistics_partitions import Pattern
 
 BINS = 8
 """Of 45 degrees, counter-clockwise from the right."""

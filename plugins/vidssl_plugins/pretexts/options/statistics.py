@@ -1,4 +1,4 @@
-"""Options of spatio-temporal statistics."""
+"""Options of `statistics`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import Pretext
+    from vidssl_plugins.pretexts.statistics import Targets
 
 
 class Statistics(PretextOptions):
-    """Tells where, in which direction and when a clip moves most, and where its colours change.
+    """Predicts where, in which direction and when a clip moves most, and where colours change.
 
     Wang, thesis 2020, chapters 2 and 3; Wang et al. 2019, https://arxiv.org/abs/1904.03597. The
-    labels are numbers of blocks, directions, colours and frames, told by regression.
+    labels are numbers of blocks, directions, colours and frames, predicted by regression.
     """
 
     name: Literal["statistics"]
@@ -55,7 +56,7 @@ class Statistics(PretextOptions):
         return tuple(sorted(patterns))
 
     @model_validator(mode="after")
-    def _something_to_tell(self) -> Self:
+    def _some_labels(self) -> Self:
         if not (self.patterns or self.whole):
             raise ValueError("no labels are left; name a pattern or set whole")
         if not (self.motion or self.appearance):
@@ -71,10 +72,25 @@ class Statistics(PretextOptions):
         """Say where clips move and change colour most, by pattern."""
         from vidssl_plugins.pretexts.statistics_words import words
 
-        return words(self, batch)
+        return words(self.targets(), batch)
+
+    def targets(self) -> Targets:
+        """Return which labels there are, and how they are computed."""
+        from vidssl_plugins.pretexts.statistics import Targets
+
+        return Targets(
+            {"motion": self.motion, "appearance": self.appearance},
+            self.patterns,
+            whole=self.whole,
+            soft_bins=self.soft_bins,
+            joint=self.iou == "joint8",
+            bins=self.bins,
+        )
 
     def build(self, context: PretextContext) -> Pretext:
         """Build the heads."""
         from vidssl_plugins.pretexts.statistics import StatisticsPretext
 
-        return StatisticsPretext(self, context)
+        return StatisticsPretext(
+            context, self.targets(), loss=self.loss, tap=self.tap, hidden=self.hidden
+        )

@@ -1,4 +1,4 @@
-"""Contrast by what clips share: their video, or their pace (Wang, thesis 2020, section 4.3)."""
+"""Contrast of clips by what they share (Wang, thesis 2020, section 4.3)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity
-from vidssl_plugins.pretexts.gather import gather
-from vidssl_plugins.pretexts.mlp import projection
-from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
+from vidssl_plugins.pretexts.shared.gather import gather
+from vidssl_plugins.pretexts.shared.mlp import projection
+from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.hooks import ContrastOptions
+    from vidssl_plugins.pretexts.options.shared import ContrastOptions
 
 
-class SameGroup(nn.Module, abc.ABC):
-    """Any two clips of one group belong together; clips of two groups do not."""
+class GroupContrast(nn.Module, abc.ABC):
+    """Any two clips of one group are a positive pair, clips of two groups a negative one."""
 
     def __init__(self, options: ContrastOptions, context: PretextContext) -> None:
         super().__init__()
@@ -54,19 +54,3 @@ class SameGroup(nn.Module, abc.ABC):
             denominator=options.denominator,
         )
         return {"loss": loss}, {"accuracy": retrieved(scores, positives, ~together)}
-
-
-class SameContextPretext(SameGroup):
-    """Groups clips by video; a video that is in a batch twice is one group."""
-
-    def groups(self, batch: Batch) -> Tensor:
-        """Return the video of each clip."""
-        return batch.video[:, None].expand(batch.clips.shape[:2])
-
-
-class SamePacePretext(SameGroup):
-    """Groups clips by pace."""
-
-    def groups(self, batch: Batch) -> Tensor:
-        """Return the pace label of each clip."""
-        return batch.labels["pace"]

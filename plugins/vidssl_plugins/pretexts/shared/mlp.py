@@ -11,7 +11,7 @@ from torch import nn
 from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm1d
 
 if TYPE_CHECKING:
-    from vidssl_plugins.pretexts.options.projection import ProjectionOptions
+    from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 
 
 def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
