@@ -17,7 +17,7 @@ from vidssl_cli.contract.study import Reading
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.made_up import TAPS, MadeUpStudy, clouds, labelled, noise
 from vidssl_plugins.evaluators.hooks import Retrieval
-from vidssl_plugins.evaluators.protocols import PROTOCOLS, Preset
+from vidssl_plugins.evaluators.options.retrieval_protocols import PROTOCOLS, Preset
 
 POOLS = {f"pool{number}": 8 for number in range(1, 6)} | {"conv5": 8, "feat": 8}
 

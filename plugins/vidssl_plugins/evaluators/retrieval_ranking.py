@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.evaluators.protocols import Standardise
+    from vidssl_plugins.evaluators.options.shared import Standardise
 
     Floats = NDArray[np.floating[Any]]
     Ints = NDArray[np.int64]
@@ -34,7 +34,7 @@ SHOWN = 5
 """Neighbours of a query that are kept for looking at."""
 
 ALIKE = 1e-5
-"""Spread of a gallery relative to its largest number that is nothing but rounding."""
+"""Spread of a gallery, relative to its largest number, below which it is rounding."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Found:
     cosines: Floats | None = None
     """Of these."""
     alike: bool = False
-    """All gallery items look the same, so that none is nearer than another: a guesser's figures."""
+    """All gallery items look the same, none is nearer than another, and figures are of chance."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """What asks or answers: videos, or clips of them."""
+    """Queries or a gallery: videos, or clips of them."""
 
     videos: Sequence[Video]
     owners: Ints
@@ -83,7 +83,7 @@ class Search:
         return {f"top{k}": found.hits[k - 1] for k in self.topk} | {"mAP": found.precision}
 
     @cached_property
-    def guessed(self) -> Found:
+    def by_chance(self) -> Found:
         """What to expect of a random ranking, given how often each class is in the gallery."""
         hits = topk_chance(self.wanted, self.offered, range(1, self.depth + 1))
         return Found(list(hits.values()), average_precision_chance(self.wanted, self.offered))
@@ -92,13 +92,13 @@ class Search:
         """Rank (N, D) by cosine for each of (Q, D); equally near items stay in gallery order.
 
         Args:
-            queries: What is asked for.
-            gallery: What answers.
+            queries: (Q, D).
+            gallery: (N, D).
             standard: Subtract the gallery's mean and divide by its deviation first; or subtract
                 from either side its own mean.
         """
         if len(gallery) > 1 and np.ptp(gallery, 0).max() <= ALIKE * np.abs(gallery).max():
-            return replace(self.guessed, alike=True)  # standardising would make rounding large
+            return replace(self.by_chance, alike=True)  # standardising would make rounding large
         if standard == "centre":
             queries, gallery = queries - queries.mean(0), gallery - gallery.mean(0)
         elif standard:

@@ -48,6 +48,23 @@ def svm(penalties: Sequence[float], seed: int = 0) -> Classifier:
     return _searched(LinearSVC(random_state=seed), penalties)
 
 
+def linear_svm(penalty: float) -> Any:
+    """Return scikit-learn's linear SVM, one class against the rest, for protocols with one C.
+
+    It solves the primal problem, which needs no random numbers.
+
+    Args:
+        penalty: Inverse strength of the L2 penalty (C).
+
+    Raises:
+        UsageError: scikit-learn is missing.
+    """
+    need_scikit_learn()
+    from sklearn.svm import LinearSVC
+
+    return LinearSVC(C=penalty, dual=False)
+
+
 def nearest(neighbours: int = 1, temperature: float | None = None) -> Classifier:
     """Return the vote of the nearest training features by cosine.
 
@@ -89,7 +106,7 @@ def _searched(model: Any, penalties: Sequence[float]) -> Classifier:
         choice = GridSearchCV(model, {"C": list(penalties)}, cv=min(FOLDS, int(smallest)))
         chosen = choice if len(penalties) > 1 else model.set_params(C=penalties[0])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # separable: any end will do
+            warnings.simplefilter("ignore", ConvergenceWarning)  # separable: any solution will do
             predicted: NDArray[np.int64] = chosen.fit(train, classes).predict(others)
         return predicted
 
@@ -97,10 +114,10 @@ def _searched(model: Any, penalties: Sequence[float]) -> Classifier:
 
 
 def need_scikit_learn() -> None:
-    """Refuse to go on without scikit-learn.
+    """Check that scikit-learn is there.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: scikit-learn is missing.
     """
     try:
         import sklearn  # noqa: F401

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from vidssl_cli.contract.study import Crops, Pool
+from vidssl_plugins.evaluators.options.shared import Standardise
 
 Level = Literal["video", "clip"]
 Place = Literal["uniform", "overlap"]
-Standardise = bool | Literal["centre"]
 Preset = Literal["vcop", "psp", "pace", "sts", "tt", "te", "sstl", "coclr"]
 
 LAYERS = (*(f"pool{number}:adaptive_max233" for number in range(1, 5)), "pool5")
@@ -19,24 +19,22 @@ LAYERS = (*(f"pool{number}:adaptive_max233" for number in range(1, 5)), "pool5")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a paper looks up, and how; the fields are those of the options of ``retrieval``."""
+    """What is looked up, and how; None leaves it to the run's recipe.
 
-    source: str
+    The fields are those of the options of ``retrieval``.
+    """
+
+    source: str = ""
     """Where each constant is from."""
-    tap: str
-    pool: Pool
-    standardise: Standardise
+    tap: str | None = None
+    pool: Pool | None = None
+    standardise: Standardise | None = None
     level: Level = "video"
     windows: Place = "uniform"
-    clips: int = 10
+    clips: int | None = None
     hop: int | None = None
     crops: Crops = "centre"
     taps: tuple[str, ...] = ()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return the options that it sets."""
-        return {key: value for key, value in asdict(self).items() if key != "source"}
 
 
 PROTOCOLS: Mapping[Preset, Protocol] = {
@@ -46,12 +44,14 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="conv5",
         pool="maxpool122",
         standardise=False,
+        clips=10,
     ),
     "psp": Protocol(
         "Cho et al. 2020: as VCOP, with 3-D max pooling instead of global pooling",
         tap="conv5",
         pool="maxpool122",
         standardise=False,
+        clips=10,
     ),
     "pace": Protocol(
         "Wang, thesis 2020, chapter 4: ten clips, pool1 to pool5; its text looks up clips, the "
@@ -59,6 +59,7 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="pool5",
         pool="gap",
         standardise=False,
+        clips=10,
         taps=LAYERS,
     ),
     "sts": Protocol(
@@ -66,6 +67,7 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="pool5",
         pool="gap",
         standardise=False,
+        clips=10,
         taps=LAYERS,
     ),
     "tt": Protocol(
@@ -74,6 +76,7 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="pool5",
         pool="gap",
         standardise=True,
+        clips=10,
     ),
     "te": Protocol(
         "Jenni, Jin 2021: mean over several temporal and spatial crops (how many is not "
@@ -81,6 +84,7 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="pool5",
         pool="gap",
         standardise=True,
+        clips=10,
         crops="three",
     ),
     "sstl": Protocol(
@@ -90,6 +94,7 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="feat",
         pool="gap",
         standardise=False,
+        clips=10,
         level="clip",
     ),
     "coclr": Protocol(
@@ -98,6 +103,7 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         tap="pool5",
         pool="gap",
         standardise="centre",
+        clips=10,
         windows="overlap",
         hop=15,
     ),

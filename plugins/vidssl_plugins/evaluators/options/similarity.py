@@ -1,4 +1,4 @@
-"""The menu of protocols that belong to one data set."""
+"""Options of `similarity`."""
 
 from __future__ import annotations
 
@@ -12,30 +12,6 @@ from vidssl_cli.contract.study import Pool
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import Evaluator
-
-
-class Scene(EvaluatorOptions):
-    """Dynamic scenes (YUPENN): a linear SVM that has seen all videos but the one it is asked about.
-
-    Takes all labelled videos, of whatever split. Features are averaged over overlapping clips and
-    scaled to length 1. Derpanis et al. 2012; Wang's thesis 2020, sections 2.6 and 3.6.3.
-    """
-
-    name: Literal["scene"]
-    tap: str | None = None
-    """Layer that is read; the recipe's evaluation.tap if not given."""
-    pool: Pool | None = None
-    """How it becomes a vector; the recipe's evaluation.pool if not given."""
-    hop: PositiveInt = 8
-    """Frames from the beginning of one clip to that of the next."""
-    penalty: PositiveFloat = 1
-    """Inverse strength of the L2 penalty (scikit-learn's C); not in the papers."""
-
-    def build(self) -> Evaluator:
-        """Build the evaluator."""
-        from vidssl_plugins.evaluators.scene import SceneEvaluator
-
-        return SceneEvaluator(self)
 
 
 class Similarity(EvaluatorOptions):
@@ -62,4 +38,4 @@ class Similarity(EvaluatorOptions):
         """Build the evaluator."""
         from vidssl_plugins.evaluators.similarity import SimilarityEvaluator
 
-        return SimilarityEvaluator(self)
+        return SimilarityEvaluator(self.pairs, self.taps, self.pool, self.hop, self.penalty)

@@ -15,6 +15,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_plugins.evaluators.options.shared import FC
+
     Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 FINAL = 1e-3
@@ -30,30 +32,21 @@ AT_ONCE = 8192
 def train_fc(
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
+    fc: FC,
     *,
     classes: int,
-    hidden: Sequence[int] = (2048, 2048),
-    norm: bool = True,
-    epochs: int = 50,
-    batch: int = 24,
-    lr: float = 5e-5,
-    weight_decay: float = 1e-4,
-    seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Predictor:
-    """Train new layers to tell the classes of frozen features, by cross entropy.
+    """Train new layers to classify frozen features, by cross entropy.
+
+    The learning rate of AdamW falls to a thousandth along a cosine. A step has at least
+    ``fc.batch`` features, or all if there are fewer. The same seed gives the same layers.
 
     Args:
         features: (N, D).
         targets: (N,) classes from 0 to K - 1.
+        fc: The layers, and how they are trained.
         classes: K.
-        hidden: Widths of the layers before the last, with ReLU behind each.
-        norm: Whether batch norm precedes each ReLU.
-        epochs: Passes over the features.
-        batch: Features of a step, at least (all if N is smaller).
-        lr: Learning rate of AdamW, which falls to a thousandth along a cosine.
-        weight_decay: On the weights; biases and batch norm are spared.
-        seed: Draws the first weights and the order; the same seed gives the same layers.
         device: Where to train.
 
     Returns:
@@ -64,15 +57,15 @@ def train_fc(
     """
     if len(features) < 2:
         raise ValueError(f"cannot train on {len(features)} features")
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(fc.seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = _layers([features.shape[1], *hidden], classes, norm).to(device)
+        torch.manual_seed(fc.seed)
+        network = _layers([features.shape[1], *fc.hidden], classes, fc.norm).to(device)
     x, y = torch.from_numpy(features).to(device), torch.from_numpy(targets).to(device)
-    steps = max(len(x) // batch, 1)
-    optimizer = _optimizer(network, lr, weight_decay)
-    schedule = CosineAnnealingLR(optimizer, steps * epochs, eta_min=FINAL * lr)
-    for _ in range(epochs):
+    steps = max(len(x) // fc.batch, 1)
+    optimizer = _optimizer(network, fc.lr, fc.weight_decay)
+    schedule = CosineAnnealingLR(optimizer, steps * fc.epochs, eta_min=FINAL * fc.lr)
+    for _ in range(fc.epochs):
         for rows in torch.randperm(len(x), generator=random).to(device).tensor_split(steps):
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
@@ -88,6 +81,30 @@ def train_fc(
         return probabilities
 
     return predict
+
+
+def classify_clips(
+    train: Sequence[NDArray[np.float32]],
+    targets: NDArray[np.int64],
+    test: Sequence[NDArray[np.float32]],
+    fc: FC,
+    *,
+    classes: int,
+    device: str,
+) -> list[NDArray[np.float32]]:
+    """Train layers on clips (clips, D) of each video; return (clips, K) of each test video.
+
+    Args:
+        train: Of each training video.
+        targets: (N,) classes of the training videos.
+        test: Of each test video.
+        fc: The layers, and how they are trained.
+        classes: K.
+        device: Where to train.
+    """
+    of_clips = np.repeat(targets, [len(clips) for clips in train])
+    predict = train_fc(np.concatenate(train), of_clips, fc, classes=classes, device=device)
+    return [predict(clips) for clips in test]
 
 
 def _layers(widths: Sequence[int], classes: int, norm: bool) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""The menu of protocols that need no classifier: retrieval, health, and the run's own tasks."""
+"""Options of `retrieval`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from pydantic import Field, PositiveInt, field_validator
 
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.study import Crops, Pool
-from vidssl_plugins.evaluators.protocols import Level, Place, Preset, Standardise
+from vidssl_plugins.evaluators.options.retrieval_protocols import (
+    PROTOCOLS,
+    Level,
+    Place,
+    Preset,
+    Protocol,
+)
+from vidssl_plugins.evaluators.options.shared import Standardise, with_given
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import Evaluator
 
 
 class Retrieval(EvaluatorOptions):
-    """Nearest neighbours by cosine: test videos ask, training videos answer.
+    """Nearest neighbours by cosine: test videos are queries, training videos the gallery.
 
     A query is a hit at k if one of its k nearest neighbours has its class. With one neighbour
     this is 1-NN classification. ``mAP`` is the mean average precision over the whole gallery.
@@ -24,7 +31,7 @@ class Retrieval(EvaluatorOptions):
 
     name: Literal["retrieval"]
     preset: Preset | None = None
-    """A paper's protocol; whatever else is given wins over it. docs/evaluation.md has the table."""
+    """A paper's protocol; whatever else is given replaces it. docs/evaluation.md has the table."""
     level: Level | None = None
     """``video`` averages the features of a video's clips (VCOP's code, most papers since, and what
     is done if nothing is given); ``clip`` looks up every test clip among all training clips."""
@@ -45,13 +52,13 @@ class Retrieval(EvaluatorOptions):
     """Layers to compare in one pass over the videos, as a table of their own: names of taps, each
     with the pooling above or with its own, ``pool4:gmp``."""
     standardise: Standardise | None = None
-    """Whether to standardise by the training videos' mean and deviation; ``centre`` takes from
+    """Whether to standardise by the training videos' mean and deviation; ``centre`` subtracts from
     either side its own mean (CoCLR's code). The recipe's evaluation.standardise if not given."""
     topk: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
     """The k to report, of which the smallest leads; if not given, those of 1, 5, 10, 20 and 50 that
     the gallery has items for."""
     baselines: bool = False
-    """Show what features find that nobody learned: colours, and how much frames differ."""
+    """Show what hand-made features find: colours, and how much frames differ."""
     still: bool = False
     """Repeat the middle frame of every clip: what is still found is found by appearance."""
 
@@ -68,44 +75,11 @@ class Retrieval(EvaluatorOptions):
         """Build the evaluator."""
         from vidssl_plugins.evaluators.retrieval import RetrievalEvaluator
 
-        return RetrievalEvaluator(self)
-
-
-class Health(EvaluatorOptions):
-    """Is the representation collapsed, is it merely colour, is it that of random weights?
-
-    Needs neither labels nor splits.
-    """
-
-    name: Literal["health"]
-    videos: Annotated[int, Field(ge=3)] = 2000
-    """Most videos to look at, evenly spaced among those given."""
-    clips: Annotated[int, Field(ge=2)] | None = None
-    """Evenly spaced clips of a video; the recipe's evaluation.clips if not given."""
-    tap: str | None = None
-    """Layer that is looked at; the recipe's evaluation.tap if not given."""
-    pool: Pool | None = None
-    """How it becomes a vector; the recipe's evaluation.pool if not given."""
-    neighbours: PositiveInt = 10
-    """Nearest videos that are compared between representations; at most half of the others."""
-
-    def build(self) -> Evaluator:
-        """Build the evaluator."""
-        from vidssl_plugins.evaluators.health import HealthEvaluator
-
-        return HealthEvaluator(self)
-
-
-class Pretext(EvaluatorOptions):
-    """The run's own tasks on the videos of the test split, which it was not trained on.
-
-    Clips are drawn and varied as in training. Needs no labels, but a run directory.
-    """
-
-    name: Literal["pretext"]
-
-    def build(self) -> Evaluator:
-        """Build the evaluator."""
-        from vidssl_plugins.evaluators.pretext import PretextEvaluator
-
-        return PretextEvaluator()
+        protocol = PROTOCOLS[self.preset] if self.preset else Protocol()
+        return RetrievalEvaluator(
+            with_given(protocol, self),
+            preset=self.preset,
+            topk=self.topk,
+            baselines=self.baselines,
+            still=self.still,
+        )

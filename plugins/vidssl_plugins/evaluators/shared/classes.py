@@ -1,4 +1,4 @@
-"""The classes of a study's videos, and how they were told apart."""
+"""The classes of a study's videos, and reports of how well they are classified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Classes:
     """The classes of labelled videos, by number."""
 
     names: tuple[str, ...]
-    """K, those of the test videos among them."""
+    """K, those of the test videos included."""
     train: NDArray[np.int64]
     """(N,) of the training videos."""
     test: NDArray[np.int64]
@@ -52,12 +52,12 @@ class Classes:
 
     @property
     def chance(self) -> float:
-        """Return the accuracy of always naming the class with the most training videos."""
+        """The accuracy of always naming the class with the most training videos."""
         return float((self.test == np.bincount(self.train).argmax()).mean())
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what a report says of it."""
+        """The counts that a report shows."""
         return {"train": len(self.train), "test": len(self.test), "classes": len(self.names)}
 
 
@@ -75,19 +75,19 @@ def class_report(
     facts: dict[str, Any],
     more: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Report:
-    """Report how classes were told apart.
+    """Report how well videos were classified.
 
     Args:
         protocol: For titles.
         names: K classes.
         counts: (K, K) `confusion` by weights.
         chance: Of ``accuracy``.
-        facts: What the protocol was.
-        more: Other metrics by weights; those that have the name of one of these replace it.
+        facts: Settings of the protocol.
+        more: Other metrics by weights; they replace those of the same name.
 
     Returns:
-        ``accuracy`` and ``mean_class_accuracy``; a table of the classes, in which that comes first
-        which gains most on random weights (Wang 2020, tables 2.6 and 2.7); and the confusions.
+        ``accuracy`` and ``mean_class_accuracy``; a table of the classes, first that which
+        gains most on random weights (Wang 2020, tables 2.6 and 2.7); and the confusions.
     """
     rows = []
     for weights, found in counts.items():

@@ -1,4 +1,4 @@
-"""What an evaluator's options say, and the recipe where they say nothing."""
+"""How a protocol embeds videos: its options, and the run's recipe where they say nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vidssl_cli.contract.study import Crops, Look, Reading
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.contract.study import Pool, Study
     from vidssl_cli.contract.videos import Video
+    from vidssl_plugins.evaluators.options.shared import Frozen, Standardise
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Settings:
     windows: Windows
     reading: Reading
     crops: Crops
-    standardise: bool
+    standardise: Standardise
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what a report says of it."""
+        """The settings that a report shows."""
         return {
             "clips": self.windows.clips,
             "stride": self.windows.stride,
@@ -58,31 +58,53 @@ class Settings:
         return np.stack([features.mean(0) for features in self.clips(study, weights, videos)])
 
 
-def reading_of(study: Study, tap: str, pool: Pool) -> Reading:
-    """Return how a layer of the network is read.
+def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -> Reading:
+    """Return how a layer of the network is read; None leaves it to the recipe.
 
     Raises:
         UsageError: the backbone has no such tap.
     """
+    tap, pool = tap or study.evaluation.tap, pool or study.evaluation.pool
     if tap not in study.taps:
         raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
     return Reading(tap, pool)
 
 
-def settle(options: EvaluatorOptions, study: Study) -> Settings:
-    """Return the options, filled up by the recipe's.
+def settle(
+    study: Study,
+    *,
+    clips: int | None = None,
+    stride: int | None = None,
+    tap: str | None = None,
+    pool: Pool | None = None,
+    crops: Crops = "centre",
+    standardise: Standardise | None = None,
+) -> Settings:
+    """Return settings, with the recipe's in place of None.
 
     Raises:
         UsageError: the backbone has no such tap.
     """
-
-    def choose(key: str) -> Any:
-        given = getattr(options, key, None)
-        return getattr(study.evaluation, key) if given is None else given
-
+    recipe = study.evaluation
     return Settings(
-        Windows(clips=choose("clips"), stride=choose("stride")),
-        reading_of(study, choose("tap"), choose("pool")),
-        getattr(options, "crops", "centre"),
-        choose("standardise"),
+        Windows(clips=clips or recipe.clips, stride=stride or recipe.stride),
+        reading_of(study, tap, pool),
+        crops,
+        recipe.standardise if standardise is None else standardise,
+    )
+
+
+def settle_frozen(study: Study, options: Frozen) -> Settings:
+    """Return what the options of a frozen network say, with the recipe's where they say nothing.
+
+    Raises:
+        UsageError: the backbone has no such tap.
+    """
+    return settle(
+        study,
+        clips=options.clips,
+        stride=options.stride,
+        tap=options.tap,
+        pool=options.pool,
+        crops=options.crops,
     )

@@ -11,14 +11,14 @@ import numpy as np
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Draw
 from vidssl_cli.contract.study import Look
-from vidssl_plugins.evaluators.fc import train_fc
-from vidssl_plugins.evaluators.settings import settle
+from vidssl_plugins.evaluators.shared.fc import train_fc
+from vidssl_plugins.evaluators.shared.settings import reading_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.hooks_motion import Probe
+    from vidssl_plugins.evaluators.options.shared import Probe
 
     Plan = Callable[[int, np.random.Generator], tuple[NDArray[np.int64], NDArray[np.int64]]]
     """From the frames that a video has to (clips, T) frame numbers and (examples,) classes."""
@@ -38,13 +38,13 @@ class Examples:
 
 
 class TimeTask:
-    """A task over clips of the training split, asked on clips of the test split."""
+    """A task that is learned from clips of the training split and tested on the test split."""
 
     def __init__(self, study: Study, options: Probe, needs: int, classes: int, plan: Plan) -> None:
         """Plan the clips of every video that has enough frames.
 
         Args:
-            study: Has the videos.
+            study: Videos and their features.
             options: What is read and learned.
             needs: Frames that a video must have.
             classes: K.
@@ -54,14 +54,14 @@ class TimeTask:
             UsageError: No video of a split is long enough, or there is no such tap.
         """
         self.study, self.options, self.classes = study, options, classes
-        self.reading = settle(options, study).reading
+        self.reading = reading_of(study, options.tap, options.pool)
         self.train, self.test = (
             _draw(study, split, needs, options.seed, plan) for split in ("train", "test")
         )
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what a report says of it."""
+        """The counts and settings that a report shows."""
         return {
             "train": len(self.train.classes),
             "test": len(self.test.classes),
@@ -71,20 +71,20 @@ class TimeTask:
         }
 
     def answers(self, weights: str, merge: Merge = lambda clips: clips) -> NDArray[np.int64]:
-        """Train new layers on frozen features; return the classes that they give to the test."""
-        learned, asked = (
+        """Train new layers on frozen features; return the classes of the test clips."""
+        train, test = (
             np.concatenate([merge(clips) for clips in found])
             for part in (self.train, self.test)
             for found in self.study.features(weights, part.looks, [self.reading])
         )
         predict = train_fc(
-            learned,
+            train,
             self.train.classes,
+            self.options.fc,
             classes=self.classes,
             device=self.study.device,
-            **self.options.fc.model_dump(),
         )
-        answers: NDArray[np.int64] = predict(asked).argmax(-1)
+        answers: NDArray[np.int64] = predict(test).argmax(-1)
         return answers
 
 
