@@ -20,7 +20,7 @@ from vidssl_cli.evaluation.held_out import own_task
 from vidssl_cli.evaluation.study import EncoderStudy
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.pages.charts import curves
+from vidssl_cli.pages.charts import curves, draw_all
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
@@ -64,7 +64,8 @@ class Drawn(EvaluatorOptions):
 
 
 def test_figures_lie_beside_the_report(encoder, toy_videos, tmp_path):
-    evaluate(encoder, toy_videos, Drawn(name="drawn"), tmp_path)
+    report = evaluate(encoder, toy_videos, Drawn(name="drawn"), tmp_path)
+    draw_all(tmp_path, report.figures)
     drawn = (tmp_path / "figure-1-recall.svg").read_text()
     (figure,) = json.loads((tmp_path / "report.json").read_text())["figures"]
     assert drawn == curves(Curves(**{k: v for k, v in figure.items() if k != "kind"}))

@@ -157,7 +157,7 @@ def _judge(strict: bool, skipped: int) -> None:
 def _show(report: dict[str, Any]) -> None:
     from vidssl_cli.base.console import emit_table, say
     from vidssl_cli.config.comparison import show
-    from vidssl_cli.contract.reports import Beside
+    from vidssl_cli.contract.reports import PublishedRow
 
     metrics = ("clip_accuracy", "video_accuracy")
     rows: list[list[object]] = [
@@ -165,6 +165,6 @@ def _show(report: dict[str, Any]) -> None:
     ]
     rows.append(["chance", *[f"{100 * report['chance']:.1f}"] * 2])
     emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
-    show([Beside(**row) for row in report["published"]], "finetune", metrics)
+    show([PublishedRow(**row) for row in report["published"]], "finetune", metrics)
     if report["chosen_on"] == "test":
         say("best was chosen on the test split itself, for want of a split val: report last")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from vidssl_cli.base.console import say, track, warn
+from vidssl_cli.base.console import leave_out, say, track
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.layouts import find_videos
@@ -52,14 +52,13 @@ def open_data(
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     given = Lists(split, lists, train_list, test_list, classes)
-    found = find_videos(source, given, Root(root) if root else None)
+    broken: list[MediaError] = []
+    found = find_videos(source, given, Root(root) if root else None, broken)
     found = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    broken: list[MediaError] = []
     for result in _probed(found, workers or os.cpu_count() or 1):
         if isinstance(result, MediaError):
-            warn(f"{result.where}: {result}; it is left out")
-            broken.append(result)
+            leave_out(result, broken)
         else:
             videos.append(result)
     if not videos:

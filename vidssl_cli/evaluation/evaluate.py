@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.console import emit_table
-from vidssl_cli.config.comparison import Measured, beside, seen, splits
+from vidssl_cli.config.comparison import Measured, closest_published, seen, splits
 from vidssl_cli.config.comparison import show as show_published
 from vidssl_cli.config.published import Setting
 from vidssl_cli.data.manifest import digest
@@ -61,7 +61,7 @@ def evaluate(
     """
     study = EncoderStudy(encoder, data, folder, run, checkpoint, splits, store)
     report = options.build()(study)
-    report.published = beside(_measured(options, report, encoder.card, dataset, split))
+    report.published = closest_published(_measured(options, report, encoder.card, dataset, split))
     if folder is not None:
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
@@ -118,7 +118,7 @@ def as_json(options: EvaluatorOptions, report: Report) -> dict[str, Any]:
         "figures": [
             {"kind": type(figure).__name__.lower(), **asdict(figure)} for figure in report.figures
         ],
-        "published": [asdict(row) for row in report.published],
+        "published": [row.as_document() for row in report.published],
     }
 
 

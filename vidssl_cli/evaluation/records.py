@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationE
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.config import yaml_source
-from vidssl_cli.contract.reports import Confusion, Curves, Neighbours, Table
+from vidssl_cli.contract.reports import Confusion, Curves, Neighbours, PublishedRow, Table
 from vidssl_cli.files import sealed_folder, sealed_json
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.model import run_directory
@@ -51,18 +51,6 @@ def _finite(value: object) -> float | None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
-
-
-class PublishedRow(BaseModel):
-    """A row of a paper's table."""
-
-    source: str
-    """Paper and table."""
-    name: str = ""
-    """Method and network."""
-    figures: dict[str, float | None]
-    differs: list[str]
-    """Settings in which it differs from ours."""
 
 
 class Evaluation(BaseModel):

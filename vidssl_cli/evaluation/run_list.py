@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.evaluation.records import Evaluation, Record, find_runs
 
@@ -95,15 +95,11 @@ def standings(places: Iterable[Path]) -> list[Standing]:
             try:
                 record = Record.read(folder)
             except DamagedFileError as error:
-                _leave_out(error)
+                leave_out(error)
                 continue
-            best = _best(record.evaluations(_leave_out))
+            best = _best(record.evaluations(leave_out))
             found.append(Standing(record, best, _updated(record)))
     return found
-
-
-def _leave_out(error: DamagedFileError) -> None:
-    warn(f"{error.where}: {error}; it is left out")
 
 
 def sort(found: Sequence[Standing], key: str) -> list[Standing]:

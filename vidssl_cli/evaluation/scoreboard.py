@@ -5,12 +5,13 @@ from __future__ import annotations
 import os.path
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from vidssl_cli.evaluation.records import Evaluation, PublishedRow, Record, as_json
+from vidssl_cli.contract.reports import PublishedRow
+from vidssl_cli.evaluation.records import Evaluation, Record, as_json
 
 FEW = 5
 """Published rows that stand beside ours."""
@@ -103,7 +104,7 @@ class Board:
                 key = as_json([row.source, row.name, row.figures])
                 known = found.setdefault(key, row)
                 differs = list(dict.fromkeys([*known.differs, *row.differs]))
-                found[key] = row.model_copy(update={"differs": differs})
+                found[key] = replace(row, differs=differs)
         return list(found.values())
 
     @property
@@ -149,7 +150,10 @@ class Board:
             "options": self.evaluation.options,
             "data": self.evaluation.data,
             "rows": [line.as_document() for line in self.lines],
-            "published": [row.model_dump() for row in self.published],
+            "published": [
+                {name: getattr(row, name) for name in ("source", "name", "figures", "differs")}
+                for row in self.published
+            ],
         }
 
 
