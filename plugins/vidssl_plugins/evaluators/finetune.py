@@ -64,17 +64,17 @@ class FinetuneEvaluator:
         )
         counts, measured, left_out = {}, {}, 0
         for weights in study.weights:
-            said = [
+            answers = [
                 part.finetune(weights, self.recipe, self.overrides, windows, protocol.crops)
                 for part in splits.values()
             ]
-            judged = [
-                _judge(each, [str(video.label) for video in part.test], names, protocol.level)
-                for each, part in zip(said, splits.values(), strict=True)
+            scored = [
+                _score(each, [str(video.label) for video in part.test], names, protocol.level)
+                for each, part in zip(answers, splits.values(), strict=True)
             ]
-            counts[weights] = np.sum([found for found, _ in judged], 0)
-            measured[weights] = [accuracies for _, accuracies in judged]
-            left_out = sum(each.left_out for each in said)
+            counts[weights] = np.sum([found for found, _ in scored], 0)
+            measured[weights] = [accuracies for _, accuracies in scored]
+            left_out = sum(each.left_out for each in answers)
         means = {
             weights: {name: float(np.mean([m[name] for m in found])) for name in found[0]}
             for weights, found in measured.items()
@@ -119,20 +119,20 @@ class FinetuneEvaluator:
         return facts | classes[0].facts | where | seen
 
 
-def _judge(
+def _score(
     classified: Classified, labels: Sequence[str], names: Sequence[str], level: str
 ) -> tuple[NDArray[np.int64], dict[str, float]]:
     """Return the confusion among all names, and accuracies."""
     places = {name: place for place, name in enumerate(names)}
     truth = np.array([places[label] for label in labels], dtype=np.int64)
     own = np.array([places[name] for name in classified.classes], dtype=np.int64)
-    said = [_placed(clips, own, len(names)) for clips in classified.probabilities]
+    answers = [_placed(clips, own, len(names)) for clips in classified.probabilities]
     if level == "clip":
-        clips = np.repeat(truth, [len(each) for each in said])
-        counts = confusion(clips, clip_classes(said), len(names))
+        clips = np.repeat(truth, [len(each) for each in answers])
+        counts = confusion(clips, clip_classes(answers), len(names))
     else:
-        counts = confusion(truth, video_classes(said), len(names))
-    clip, video = clip_accuracy(said, truth), video_accuracy(said, truth)
+        counts = confusion(truth, video_classes(answers), len(names))
+    clip, video = clip_accuracy(answers, truth), video_accuracy(answers, truth)
     return counts, {
         "accuracy": clip if level == "clip" else video,
         "mean_class_accuracy": mean_class_accuracy(counts),

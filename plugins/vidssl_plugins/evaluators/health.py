@@ -41,7 +41,7 @@ RANDOM = "random_weights"
 DRAWN = 100
 """Directions of the spectrum to draw."""
 COLOUR: Sequence[Baseline] = ("colour", "one_frame")
-"""Baselines that see nothing of motion."""
+"""Baselines without motion."""
 
 
 @dataclass(frozen=True)

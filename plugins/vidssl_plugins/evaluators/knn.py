@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vidssl_plugins.evaluators.shared.classifiers import nearest
-from vidssl_plugins.evaluators.shared.frozen import judge
+from vidssl_plugins.evaluators.shared.frozen import report_classifier
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.reports import Report
@@ -27,9 +27,9 @@ class KNNEvaluator:
         self.standardise = standardise
 
     def __call__(self, study: Study) -> Report:
-        """Report ``accuracy``; see `judge`."""
+        """Report ``accuracy``; see `report_classifier`."""
         asked = self.standardise
-        return judge(
+        return report_classifier(
             self.options,
             study,
             nearest(self.neighbours, self.temperature),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from vidssl_cli.contract.metrics import clip_accuracy, confusion, video_classes
 from vidssl_plugins.evaluators.shared.classes import Classes, class_report
 from vidssl_plugins.evaluators.shared.classifiers import logistic
-from vidssl_plugins.evaluators.shared.frozen import judge
+from vidssl_plugins.evaluators.shared.frozen import report_classifier
 from vidssl_plugins.evaluators.shared.settings import settle_frozen
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class LinearEvaluator:
         if self.head == "fc":
             return self._layers(study)
         classifier = logistic(self.penalties)
-        return judge(self.options, study, classifier, standard=True, facts={"head": "logistic"})
+        return report_classifier(
+            self.options, study, classifier, standard=True, facts={"head": "logistic"}
+        )
 
     def _layers(self, study: Study) -> Report:
         """Train layers on clips; report ``clip_accuracy`` too."""

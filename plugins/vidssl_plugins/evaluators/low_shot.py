@@ -52,7 +52,7 @@ class LowShotEvaluator:
         if self.shots[-1] > smallest:
             fewer = [shots for shots in self.shots if shots <= smallest] or [smallest]
             raise UsageError(
-                f"low_shot was asked for {self.shots[-1]} labelled videos of each class, and the "
+                f"low_shot needs {self.shots[-1]} labelled videos of each class, and the "
                 f"smallest class has {smallest}",
                 hint=f"--set shots=[{','.join(map(str, fewer))}]",
             )
@@ -120,7 +120,7 @@ class LowShotEvaluator:
             "accuracy",
             lines | {"chance": level},
         )
-        said = (
+        shown = (
             classes.facts
             | facts
             | {
@@ -133,7 +133,7 @@ class LowShotEvaluator:
             [{"weights": weights} | named for weights, named in means.items()],
             classes.chance,
             dict.fromkeys(next(iter(means.values())), classes.chance),
-            said,
+            shown,
             [Table("accuracy over the draws, percent", columns, spread)],
             [curves],
         )

@@ -64,13 +64,13 @@ class RetrievalEvaluator:
         """
         if not study.train or not study.test:
             raise UsageError(
-                f"retrieval found {len(study.test)} labelled test videos to ask for and "
-                f"{len(study.train)} labelled training videos to answer with",
+                f"retrieval found {len(study.test)} labelled test videos as queries and "
+                f"{len(study.train)} labelled training videos as gallery",
                 hint="give data with labels and a train/test split",
             )
         if len({str(video.label) for video in (*study.train, *study.test)}) < 2:
             raise UsageError(
-                f"retrieval found one class, {study.train[0].label!r}; whatever is found is right",
+                f"retrieval found one class, {study.train[0].label!r}; every neighbour is a hit",
                 hint="give data of two classes or more",
             )
         settings = self._settings(study)
@@ -157,7 +157,7 @@ class RetrievalEvaluator:
             raise UsageError(
                 f"top{max(wanted)} needs as many gallery items; there are {len(search.offered)}",
                 where="topk",
-                hint="ask for fewer neighbours, or for none in particular",
+                hint="set a smaller topk, or leave it out",
             )
         return search
 

@@ -121,5 +121,4 @@ class Search:
 
 def _cosines(queries: Floats, gallery: Floats, items: Ints) -> Floats:
     """Return (Q, K) the cosine of each query with its items."""
-    near = unit(gallery[items.ravel()]).reshape(*items.shape, -1)
-    return np.asarray(np.einsum("qd,qkd->qk", unit(queries), near))
+    return np.asarray(np.einsum("qd,qkd->qk", unit(queries), unit(gallery[items])))

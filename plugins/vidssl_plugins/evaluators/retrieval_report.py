@@ -67,7 +67,7 @@ def hand_made(
     for name, found in others.items():
         metrics = whole.metrics(found)
         cells.insert(-1, [name, *(_percent(metrics.get(metric)) for metric in names)])
-    return Table("beside features that nobody learned, percent", ["features", *names], cells)
+    return Table("compared with hand-made features, percent", ["features", *names], cells)
 
 
 def warning(alike: Sequence[str], blind: bool) -> Table:
@@ -77,7 +77,7 @@ def warning(alike: Sequence[str], blind: bool) -> Table:
         alike: Sets of weights for which nothing is nearer than anything else.
         blind: Whether the network sees differences of frames, and clips have none.
     """
-    why = "the network says the same of every video"
+    why = "the network gives all videos the same features"
     if blind:
         why = "the network sees differences of frames, of which still clips have none"
     text = f"{why}: nothing is nearer than anything else, and the figures are those of chance"

@@ -23,7 +23,7 @@ COLUMNS = ("first", "second", "same", "fold")
 
 @dataclass(frozen=True)
 class Pairs:
-    """Which videos are compared, and with what outcome."""
+    """Which videos are compared, and whether they show the same."""
 
     videos: NDArray[np.int64]
     """(P, 2) places in the list of videos."""
@@ -39,14 +39,14 @@ class Pairs:
 
 
 def read_pairs(file: Path, videos: Sequence[Video]) -> Pairs:
-    """Read a CSV with the columns first, second, same (0 or 1) and fold; others are passed over.
+    """Read a CSV with the columns first, second, same (0 or 1) and fold; others are ignored.
 
-    A video goes by the name of its file, with or without the ending, or by as many of the folders
-    above it as make the name unique.
+    A video is named by its file, with or without the ending, and by as many of the folders above it
+    as make the name unique.
 
     Raises:
         UsageError: The file is missing or not such a table, it names a video that is not there or
-            not unique, or a fold could not be trained for or tested on.
+            not unique, or a fold has pairs of one kind only.
     """
     hint = "a table of pairs has the columns first, second, same and fold: docs/evaluation.md"
     if not file.is_file():
@@ -76,7 +76,7 @@ def read_pairs(file: Path, videos: Sequence[Video]) -> Pairs:
 
 
 def _places(videos: Sequence[Video]) -> dict[str, list[int]]:
-    """Return the places of the videos by every name that they go by."""
+    """Return the places of the videos by each of their names."""
     places = defaultdict(list)
     for place, video in enumerate(videos):
         path = PurePath(video.path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vidssl_plugins.evaluators.shared.classifiers import svm
-from vidssl_plugins.evaluators.shared.frozen import judge
+from vidssl_plugins.evaluators.shared.frozen import report_classifier
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.reports import Report
@@ -21,5 +21,5 @@ class SVMEvaluator:
         self.options, self.penalties, self.seed = options, penalties, seed
 
     def __call__(self, study: Study) -> Report:
-        """Report ``accuracy``; see `judge`."""
-        return judge(self.options, study, svm(self.penalties, self.seed), standard=True)
+        """Report ``accuracy``; see `report_classifier`."""
+        return report_classifier(self.options, study, svm(self.penalties, self.seed), standard=True)

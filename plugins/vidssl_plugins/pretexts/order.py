@@ -51,7 +51,7 @@ class OrderPretext(LabelClassifier):
         super().__init__()
         if context.views > MOST_VIEWS:
             raise UsageError(
-                f"order cannot tell the orders of {context.views} views",
+                f"order cannot classify the orders of {context.views} views",
                 hint=f"let the sampler plan at most {MOST_VIEWS}",
             )
         self.tap, self.shown = tap, shown

@@ -73,7 +73,7 @@ def motion_labels(
 
     Returns:
         (N, 4 patterns + 2) float32; 0 for a component that has no boundaries at all. Of equals the
-        lowest number wins.
+        lowest number is taken.
     """
     numbers: list[list[Tensor]] = [[] for _ in patterns]
     fastest = []

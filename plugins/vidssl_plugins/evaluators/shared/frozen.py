@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vidssl_plugins.evaluators.shared.classifiers import Classifier
 
 
-def judge(
+def report_classifier(
     options: Frozen,
     study: Study,
     classifier: Classifier,
@@ -29,7 +29,7 @@ def judge(
     Args:
         options: Of the protocol.
         study: Videos and their features.
-        classifier: See `classifiers`.
+        classifier: One of `classifiers`.
         standard: Whether features are standardised by those of the training videos.
         least: Training videos that each class must have.
         facts: Of the protocol, in addition to its settings.
@@ -45,5 +45,5 @@ def judge(
             gallery, queries = (standardise(part, gallery) for part in (gallery, queries))
         predicted = classifier(gallery, classes.train, queries)
         counts[weights] = confusion(classes.test, predicted, len(classes.names))
-    said = classes.facts | settings.facts | {"standardise": standard} | (facts or {})
-    return class_report(options.name, classes.names, counts, classes.chance, said)
+    shown = classes.facts | settings.facts | {"standardise": standard} | (facts or {})
+    return class_report(options.name, classes.names, counts, classes.chance, shown)

@@ -1,4 +1,4 @@
-"""Videos as unit vectors, the mean over overlapping clips (Wang's thesis 2020, 2.6 and 3.6)."""
+"""Unit vectors of videos, means over overlapping clips (Wang's thesis 2020, 2.6 and 3.6)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def overlapping(study: Study, videos: Sequence[Video], hop: int) -> list[Look]:
 def unit_means(
     study: Study, weights: str, looks: Sequence[Look], readings: Sequence[Reading]
 ) -> list[NDArray[np.float64]]:
-    """Return (N, D) for each reading: means over clips, of length 1; a mean of zeros stays."""
+    """Return (N, D) for each reading: means over clips, scaled to length 1; zeros stay zeros."""
     found = study.features(weights, looks, readings)
     means = [np.stack([clips.mean(0, dtype=np.float64) for clips in each]) for each in found]
     return [m / np.maximum(np.linalg.norm(m, axis=1, keepdims=True), 1e-12) for m in means]

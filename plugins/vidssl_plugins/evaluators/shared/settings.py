@@ -1,4 +1,4 @@
-"""How a protocol embeds videos: its options, and the run's recipe where they say nothing."""
+"""How a protocol embeds videos: its options, and the run's recipe where they are None."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def settle(
 
 
 def settle_frozen(study: Study, options: Frozen) -> Settings:
-    """Return what the options of a frozen network say, with the recipe's where they say nothing.
+    """Return the settings of options for a frozen network, with the recipe's in place of None.
 
     Raises:
         UsageError: the backbone has no such tap.

@@ -64,9 +64,9 @@ class Statistics(PretextOptions):
         return self
 
     def streams(self) -> frozenset[Stream]:
-        """Ask for flow and for pixels, where their labels count."""
-        asked: dict[Stream, float] = {"flow": self.motion, "pixels": self.appearance}
-        return frozenset(stream for stream, weight in asked.items() if weight)
+        """Name flow and pixels, where their labels count."""
+        needed: dict[Stream, float] = {"flow": self.motion, "pixels": self.appearance}
+        return frozenset(stream for stream, weight in needed.items() if weight)
 
     def own_labels(self, batch: Batch) -> Mapping[str, Sequence[str]]:
         """Say where clips move and change colour most, by pattern."""

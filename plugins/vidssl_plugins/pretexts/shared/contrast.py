@@ -1,4 +1,4 @@
-"""The one contrastive loss: similarities, who belongs together, and what they compete with."""
+"""The contrastive loss, over similarities with positive and negative pairs."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def contrast(
     Args:
         scores: (anchors, candidates) similarities. Candidates may be clips of the batch, cells of
             a bank or entries of a queue.
-        positives: (anchors, candidates) bool; which pairs belong together.
-        negatives: (anchors, candidates) bool; which pairs do not. Pairs of neither kind, such as
-            a clip with itself, play no part.
+        positives: (anchors, candidates) bool; the positive pairs.
+        negatives: (anchors, candidates) bool; the negative pairs. Pairs of neither kind, such as
+            a clip with itself, are left out.
         temperature: Divides the scores.
-        denominator: What positive pairs compete with.
+        denominator: Over which pairs the denominator sums.
 
     Returns:
         A float32 scalar; 0 with zero gradient if no pair is positive.
@@ -59,16 +59,16 @@ def contrast(
 
 
 def view_pairs(video: Tensor, views: int, remembered: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which views of a batch belong together, and which are of different videos.
+    """Return which views of a batch are positive pairs, and which are negative.
 
-    The views of one visit to a video belong together. A view and itself, and views of two visits
-    to one video, do neither: they may look alike, or not.
+    The views of one visit to a video are positive pairs, views of different videos negative ones. A
+    view and itself, and views of two visits to one video, are neither: they may look alike, or not.
 
     Args:
         video: (B,) video of each visit.
         views: V.
-        remembered: (M,) video of each further candidate, from a bank or a queue; none of them
-            belongs to a view.
+        remembered: (M,) video of each further candidate, from a bank or a queue; none of them is
+            positive.
 
     Returns:
         Positives and negatives, (B V, B V + M) bool.

@@ -1,4 +1,4 @@
-"""Small heads: linear layers with ReLU between them."""
+"""Heads of linear layers with ReLU between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a head reads: one vector for each clip."""
+"""Taps of a backbone as one vector for each clip, which heads read."""
 
 from __future__ import annotations
 
