@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from vidssl_cli.contract.hooks import PretextOptions, SamplerOptions
+from vidssl_cli.contract.hooks import Pretext, PretextContext, PretextOptions, SamplerOptions
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Sampler
-    from vidssl_cli.contract.hooks import Pretext, PretextContext
 
 
 class FreezeSampler(SamplerOptions):

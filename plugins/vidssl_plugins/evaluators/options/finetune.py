@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, PositiveInt
 
-from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.hooks import Evaluator, EvaluatorOptions
 from vidssl_cli.contract.study import Crops
 from vidssl_plugins.evaluators.options.finetune_protocols import (
     PROTOCOLS,
@@ -16,9 +16,6 @@ from vidssl_plugins.evaluators.options.finetune_protocols import (
     Protocol,
 )
 from vidssl_plugins.evaluators.options.shared import with_given
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Evaluator
 
 
 def _as_tuple(value: object) -> object:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
+from vidssl_cli.contract.hooks import Evaluator
 from vidssl_plugins.evaluators.options.shared import Frozen
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Evaluator
 
 
 class KNN(Frozen):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from vidssl_cli.contract.hooks import Evaluator
 from vidssl_plugins.evaluators.options.shared import FC, Frozen, Penalties
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Evaluator
 
 
 class Linear(Frozen):

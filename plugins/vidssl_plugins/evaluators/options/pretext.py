@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from vidssl_cli.contract.hooks import EvaluatorOptions
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Evaluator
+from vidssl_cli.contract.hooks import Evaluator, EvaluatorOptions
 
 
 class Pretext(EvaluatorOptions):

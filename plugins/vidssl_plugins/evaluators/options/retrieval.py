@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, field_validator
 
-from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.hooks import Evaluator, EvaluatorOptions
 from vidssl_cli.contract.study import Crops, Pool
 from vidssl_plugins.evaluators.options.retrieval_protocols import (
     PROTOCOLS,
@@ -16,9 +16,6 @@ from vidssl_plugins.evaluators.options.retrieval_protocols import (
     Protocol,
 )
 from vidssl_plugins.evaluators.options.shared import Standardise, with_given
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Evaluator
 
 
 class Retrieval(EvaluatorOptions):

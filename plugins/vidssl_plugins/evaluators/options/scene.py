@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.hooks import Evaluator, EvaluatorOptions
 from vidssl_cli.contract.study import Pool
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Evaluator
 
 
 class Scene(EvaluatorOptions):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from vidssl_cli.contract.hooks import Pretext, PretextContext
 from vidssl_plugins.pretexts.options.shared import ClassifyOptions
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Pretext, PretextContext
 
 
 class Classify(ClassifyOptions):

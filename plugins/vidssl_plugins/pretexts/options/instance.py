@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from vidssl_cli.contract.hooks import Pretext, PretextContext
 from vidssl_plugins.pretexts.options.shared import ProjectionOptions
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Pretext, PretextContext
 
 
 class Instance(ProjectionOptions):

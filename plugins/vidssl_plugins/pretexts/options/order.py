@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from vidssl_cli.contract.hooks import PretextOptions
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Pretext, PretextContext
+from vidssl_cli.contract.hooks import Pretext, PretextContext, PretextOptions
 
 
 class Order(PretextOptions):

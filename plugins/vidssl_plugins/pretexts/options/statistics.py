@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
-from vidssl_cli.contract.hooks import PretextContext, PretextOptions, Stream
+from vidssl_cli.contract.hooks import Pretext, PretextContext, PretextOptions, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import Pretext
     from vidssl_plugins.pretexts.statistics import Targets
 
 
