@@ -16,8 +16,8 @@ from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.loader import Loader
-from vidssl_plugins.pretexts.contrast import contrast, similarity
 from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
+from vidssl_plugins.pretexts.shared.contrast import contrast, similarity
 from vidssl_plugins.samplers.hooks import TimeEquivariant
 from vidssl_plugins.samplers.time_equivariant import AFTER, BEFORE, OVERLAP, Relation, order
 
