@@ -59,7 +59,7 @@ def evaluate(
     from dataclasses import replace
 
     from vidssl_cli.base.console import emit_json, say, warn
-    from vidssl_cli.config.known_datasets import recognise
+    from vidssl_cli.config.known_datasets import identify_dataset
     from vidssl_cli.config.published import rows
     from vidssl_cli.evaluation.evaluate import as_json as report_as_json
     from vidssl_cli.evaluation.evaluate import evaluate as measure
@@ -89,7 +89,7 @@ def evaluate(
         checkpoint,
         splits=lambda number: replace(reading, split=number).open(data, known=known)[0],
         store=store,
-        dataset=recognise(videos, dataset),
+        dataset=identify_dataset(videos, dataset),
         split=reading.split,
     )
     for picture in draw_all(folder, report.figures):

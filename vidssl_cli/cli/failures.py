@@ -79,7 +79,7 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
             if not isinstance(cause, Preempted | Interrupted | Stopped):
                 return BROKEN_PIPE
             os.dup2(nowhere, STDERR)  # Ctrl-C ends all of `vidssl … 2>&1 | tee log`
-        if isinstance(cause, SystemExit) and not _blamed(cause):
+        if isinstance(cause, SystemExit) and not _plugin_error(cause):
             raise
         if "--debug" in arguments:
             told = traceback.format_exc()
@@ -109,7 +109,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _explained(error: BaseException) -> VidsslError:
     """Put any exception into vidssl's own words."""
-    if plugin := _blamed(error):
+    if plugin := _plugin_error(error):
         return plugin
     match error:
         case VidsslError():
@@ -146,12 +146,12 @@ def _lacks_memory(error: BaseException) -> bool:
     )
 
 
-def _blamed(error: BaseException) -> PluginError | None:
+def _plugin_error(error: BaseException) -> PluginError | None:
     if "vidssl_cli.contract.registry" not in sys.modules:  # no plugin was ever loaded
         return None
-    from vidssl_cli.config.attribution import blamed
+    from vidssl_cli.config.attribution import plugin_error
 
-    return blamed(error)
+    return plugin_error(error)
 
 
 def _tell(error: VidsslError, *, as_json: bool) -> int:

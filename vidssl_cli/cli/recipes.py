@@ -29,7 +29,8 @@ def list_(as_json: AsJson = False) -> None:
     from itertools import groupby
 
     from vidssl_cli.base import console
-    from vidssl_cli.config.listing import OWN, outlines
+    from vidssl_cli.config.listing import outlines
+    from vidssl_cli.contract.entry_points import OURS
 
     found = outlines()
     if as_json:
@@ -37,7 +38,7 @@ def list_(as_json: AsJson = False) -> None:
         return
     for (package, folder), group in groupby(found, key=lambda each: (each.package, each.folder)):
         heading = folder or "general"
-        console.emit(heading if package == OWN else f"{heading}, from {package}")
+        console.emit(heading if package == OURS else f"{heading}, from {package}")
         for each in group:
             console.emit(f"  {each.name}")
             for line in (each.summary, each.method()):
