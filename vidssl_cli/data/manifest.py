@@ -63,9 +63,13 @@ def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
 
 
 def write_manifest(path: Path, videos: Sequence[Video]) -> None:
-    """Write a manifest and the note of its SHA-256; paths below its folder become relative."""
-    folder = os.path.abspath(path.parent)
-    rows = "".join(json_text(_row(video, folder)) + "\n" for video in videos)
+    """Write a manifest and the note of its SHA-256.
+
+    Paths below its folder become relative, unless a link on the way leads out of it: readers refuse
+    that.
+    """
+    place = _Place(os.path.abspath(path.parent), None)
+    rows = "".join(json_text(_row(video, place)) + "\n" for video in videos)
     write_noted(path, rows.encode())
 
 
@@ -118,6 +122,12 @@ class _Place:
             raise ValueError(f"{key}: {path} leads out of {self.own}; {HINT}")
         return whole
 
+    def relative(self, path: str) -> str:
+        """Return a path below the folder relative to it, others as they are."""
+        path = os.path.abspath(path)
+        below = path.startswith(os.path.join(self.folder, "")) and self.own.holds(path)
+        return os.path.relpath(path, self.folder) if below else path
+
 
 def _parse(line: str, place: _Place) -> Video:
     """Check one line of a manifest."""
@@ -159,7 +169,7 @@ def _told_field(detail: ErrorDetails) -> str:
             return f"{key}: {expected}, not {shown(detail['input'])}"
 
 
-def _row(video: Video, folder: str) -> dict[str, Any]:
+def _row(video: Video, place: _Place) -> dict[str, Any]:
     """Return the facts that are known, by key."""
     row = {
         field.name: value
@@ -167,13 +177,6 @@ def _row(video: Video, folder: str) -> dict[str, Any]:
         if (value := getattr(video, field.name)) not in (None, ())
     }
     if video.packed:
-        packed = dataclasses.asdict(video.packed) | {"path": _relative(video.packed.path, folder)}
+        packed = dataclasses.asdict(video.packed) | {"path": place.relative(video.packed.path)}
         row["packed"] = {key: value for key, value in packed.items() if value is not None}
-    return row | {"path": _relative(video.path, folder)}
-
-
-def _relative(path: str, folder: str) -> str:
-    """Return a path below the folder relative to it, others as they are."""
-    path = os.path.abspath(path)
-    below = path.startswith(os.path.join(folder, ""))
-    return os.path.relpath(path, folder) if below else path
+    return row | {"path": place.relative(video.path)}

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from vidssl_cli.base.console import say, track, warn
+from vidssl_cli.base.console import leave_out, say, track, warn
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Damaged, Video, kind_of
 from vidssl_cli.data.layouts import find_videos
@@ -55,10 +55,10 @@ def open_data(
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     given = Lists(split, lists, train_list, test_list, classes)
-    found = find_videos(source, given, Root(root) if root else None)
+    broken: list[MediaError] = []
+    found = find_videos(source, given, Root(root) if root else None, broken)
     found = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    broken: list[MediaError] = []
     results = _probed(found, workers or os.cpu_count() or 1)
     for before, result in zip(found, results, strict=True):
         if isinstance(result, Video) and result.problems:
@@ -68,8 +68,7 @@ def open_data(
             elif not _has_facts(before):
                 warn(f"{result.path}: {problems}; the {result.frames} frames that decode are used")
         if isinstance(result, MediaError):
-            warn(f"{result.where}: {result}; it is left out")
-            broken.append(result)
+            leave_out(result, broken)
         else:
             videos.append(result)
     if not videos:
