@@ -143,10 +143,13 @@ def _from_folder(source: Path, lists: Lists, bounds: Root) -> list[Video]:
 
 
 def _official_lists(source: Path) -> Path | None:
-    """Return the folder of the official lists of UCF101 or Diving48, where they usually lie."""
+    """Return the folder of the official lists of a known data set, where they usually lie."""
     if next(source.glob("*/v_*_g*_c*.avi"), None):
         beside = source.parent / "ucfTrainTestlist"
         return beside if beside.is_dir() else None
+    hmdb51 = source.parent / "testTrainMulti_7030_splits"
+    if any((hmdb51 / f"{each.name}_test_split1.txt").is_file() for each in source.iterdir()):
+        return hmdb51
     for folder in (source, source.parent, source.parent / "annotations"):
         if any((folder / f"{name}_train.json").is_file() for name in DIVING48.values()):
             return folder
