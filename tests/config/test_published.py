@@ -148,6 +148,27 @@ def test_every_table_is_there_with_all_its_rows():
     assert tables["Wang 2020", "table 4.10", "HMDB51"] == 15
 
 
+@pytest.mark.parametrize(
+    ("tables", "setting", "value"),
+    [
+        ("wang-2020/retrieval-3-ucf101 wang-2020/retrieval-3-hmdb51", "level", "video"),  # 3.6.2
+        ("wang-2020/retrieval-4-ucf101 wang-2020/retrieval-4-hmdb51", "level", "clip"),  # 4.6
+        ("wang-2020/layers", "level", "clip"),  # 4.6
+        ("jenni-2020/recognition jenni-2020/retrieval", "input", 112),  # 3.3
+    ],
+)
+def test_settings_are_those_of_the_papers(tables, setting, value):
+    found = {getattr(row.setting, setting) for row in select(tables.split())} - {None}
+    assert found == {value}
+
+
+def test_networks_are_those_of_the_papers():
+    ours = [row for row in select(["cho-2020"], "Playback speed", "C3D")]
+    assert {row.backbone["temporal_pool"] for row in ours} == {"psp_table1"}  # table 1
+    residual = select(["jenni-2021"], "Time-equivariant", "R3D-18")
+    assert {row.backbone["stem"] for row in residual} == {"hara"}  # section 3.4
+
+
 def test_no_row_stands_twice():
     keys = Counter((row.key, row.dataset) for row in rows())
     assert [key for key, count in keys.items() if count > 1] == []

@@ -235,6 +235,23 @@ def test_hmdb51(make):
     assert videos[0].group == "wave/a"
 
 
+def test_the_lists_of_hmdb51_are_found_beside_it(make):
+    folder = make("HMDB51/wave/a_wave_f_0.avi", "HMDB51/wave/b_wave_f_1.avi", "other/run/c.avi")
+    lists = folder / "testTrainMulti_7030_splits"
+    lists.mkdir()
+    for split, marks in enumerate(("1 2", "2 1"), start=1):
+        first, second = marks.split()
+        (lists / f"wave_test_split{split}.txt").write_text(
+            f"a_wave_f_0.avi {first}\nb_wave_f_1.avi {second}\n"
+        )
+    found = [find_videos(folder / "HMDB51", Lists(split=split)) for split in (1, 2)]
+    assert [[video.split for video in videos] for videos in found] == [
+        ["train", "test"],
+        ["test", "train"],
+    ]
+    assert find_videos(folder / "other")[0].split is None
+
+
 @pytest.fixture
 def diving48(make):
     folder = make("rgb/-mm_00155.mp4", "rgb/2x0_00001.mp4", "rgb/2x0_00002.mp4")

@@ -70,6 +70,9 @@ def find_lists(source: Path) -> Path | None:
     if name_of(source) == "UCF101":
         beside = source.parent / "ucfTrainTestlist"
         return beside if beside.is_dir() else None
+    hmdb51 = source.parent / "testTrainMulti_7030_splits"
+    if any((hmdb51 / f"{each.name}_test_split1.txt").is_file() for each in source.iterdir()):
+        return hmdb51
     above = source.parent
     named = (place / name for place in (source, above) for name in ("annotations", "labels"))
     for folder in (source, above, *named):
