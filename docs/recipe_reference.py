@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from vidssl_cli.config import sections
 from vidssl_cli.config.load import KINDS
-from vidssl_cli.contract.registry import BASES, registry
+from vidssl_cli.contract.loading import BASES
+from vidssl_cli.contract.registry import registry
 from vidssl_plugins.backbones.options.shared import BatchNorm
 from vidssl_plugins.backbones.options.tgn import TGN
 from vidssl_plugins.evaluators.options.shared import FC

@@ -80,6 +80,7 @@ def test_pictures_move_and_have_a_still_for_those_who_want_none(ranking, tmp_pat
     assert {pictures(url) for url in page.urls("src")} == {20}
     assert {pictures(url) for url in page.urls("srcset")} == {1}
     assert set(page.urls("media")) == {"(prefers-reduced-motion: reduce)"}
+    assert page.urls("alt") == [f"{number}.mp4" for number in range(7)]
 
 
 def test_a_page_needs_nothing_from_outside_and_runs_nothing(ranking, tmp_path):

@@ -1,4 +1,4 @@
-"""`vidssl data`: manifests, packed sets, made-up videos; `cli.examine` looks at them."""
+"""`vidssl data`: manifests, packed sets, scores, made-up videos; `cli.examine` has the rest."""
 
 from __future__ import annotations
 
@@ -10,32 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, DataRoot, Split, Strict
+from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
 
-data = typer.Typer(no_args_is_help=True, help="Scan, check, look at, pack and make videos.")
+data = typer.Typer(no_args_is_help=True, help="Scan, check, preview, pack and make videos.")
 
-DATA_HELP = (
-    "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), a packed set, or one video."
-)
-OfficialLists = Annotated[
-    Path | None,
-    typer.Option("--lists", metavar="DIR", help="Folder of the official lists, if elsewhere."),
-]
-TrainList = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Training videos, one path per line, relative to DATA."),
-]
-TestList = Annotated[Path | None, typer.Option(metavar="FILE", help="Test videos, likewise.")]
-Classes = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Class names, one per line, for lists with class numbers."),
-]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Files decoded at a time; one per core by default.")
-]
 PackFormat = Literal["compact", "raw"]
 FlowMethod = Literal["dis", "tvl1"]
 
@@ -46,46 +27,31 @@ def register(app: typer.Typer) -> None:
 
 
 @data.command()
+@expand
 def scan(
-    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Manifest to write (.jsonl).")],
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode every video once and write what was found to a manifest."""
+    """Decode every video once and write a manifest."""
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
     if out.suffix != ".jsonl" or out.is_dir():
-        raise UsageError(f"--out {out} is not a name for a manifest", hint="it ends in .jsonl")
+        raise UsageError(f"--out {out} is not a name for a manifest", hint="end it in .jsonl")
     if out.exists() and os.path.realpath(out) == os.path.realpath(source):
         raise UsageError(
-            f"--out {out} is DATA itself, whose rows of damaged videos would be lost",
+            f"--out {out} is DATA itself, and rows of damaged videos would be lost",
             hint="choose another name",
         )
 
     from vidssl_cli.data.manifest import write_manifest
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
+    videos, broken = reading.open(source)
     write_manifest(out, videos)
     if as_json:
         reasons = [error.row for error in broken]
@@ -111,9 +77,11 @@ def _summarise(title: str, videos: Sequence[Video]) -> None:
 
 
 @data.command()
+@expand
 def pack(
-    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="SET", help="Folder to make.")],
+    *,
     size: Annotated[
         str, typer.Option(metavar="HEIGHTxWIDTH", help="Size of the pictures.")
     ] = "128x171",
@@ -132,22 +100,16 @@ def pack(
     ] = "compact",
     flow: Annotated[
         FlowMethod | None,
-        typer.Option(help="Keep optical flow too, by DIS or TV-L1; needs OpenCV."),
+        typer.Option(help="Store optical flow too, by DIS or TV-L1; needs OpenCV."),
     ] = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode every video once and keep small pictures for training.
+    """Decode every video once and store small pictures for training.
 
-    SET is then DATA for every command. Interrupted, packing goes on where it stopped; run again,
-    it takes in what is new or has changed.
+    Every command accepts SET as DATA. The same command again continues after an interruption, and
+    adds what is new or has changed.
     """
     from vidssl_cli.base.console import emit_json, say
     from vidssl_cli.base.errors import SkippedMediaError
@@ -155,21 +117,11 @@ def pack(
     resize = short_side or _parse_size(size)
 
     from vidssl_cli.data.pack import pack as make
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
-    made = make(videos, out, resize=resize, form=form, flow=flow, workers=workers)
+    videos, broken = reading.open(source)
+    made = make(videos, out, resize=resize, form=form, flow=flow, workers=reading.workers)
     broken = [*broken, *made.broken]
     if as_json:
         reasons = [error.row for error in broken]
@@ -183,9 +135,11 @@ def pack(
 
 
 @data.command()
+@expand
 def scores(
-    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File of scores to write (.jsonl).")],
+    *,
     flow: Annotated[
         FlowMethod, typer.Option(help="Optical flow, by DIS or TV-L1, where DATA holds none.")
     ] = "dis",
@@ -202,20 +156,14 @@ def scores(
         int, typer.Option(min=4, help="Side of the square in the middle that is scored.")
     ] = 112,
     frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 16,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Score the clips of every video for a curriculum.
 
-    Clips whose motion is in one place have high scores. Interrupted, or run again, it keeps what
-    FILE has of videos that have not changed.
+    A clip scores high if its motion is in one place. The same command again keeps the scores in
+    FILE of videos that have not changed.
     """
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import SkippedMediaError
@@ -223,22 +171,12 @@ def scores(
     resize = short_side or _parse_size(size)
 
     from vidssl_cli.data.motion_scores import Scoring, score_videos
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
+    videos, broken = reading.open(source)
     scoring = Scoring(flow, resize, crop, frames)
-    rows, unread = score_videos(videos, out, scoring, workers=workers)
+    rows, unread = score_videos(videos, out, scoring, workers=reading.workers)
     broken = [*broken, *unread]
     clips = sum(len(row.scores) for row in rows)
     if as_json:
@@ -261,7 +199,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 @data.command()
 def synth(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another world.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the videos.")] = 0,
     per_class_train: Annotated[int, typer.Option(min=1, help="Training videos of a class.")] = 40,
     per_class_test: Annotated[int, typer.Option(min=0, help="Test videos of a class.")] = 25,
     classes: Annotated[

@@ -7,17 +7,27 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, DataRoot, DataSetName, Device, Split
+from vidssl_cli.cli.options import (
+    AsJson,
+    Checkpoint,
+    Data,
+    DataOptions,
+    DataSetName,
+    Device,
+    Run,
+    expand,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(evaluate)
+    app.command()(expand(evaluate))
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    run: Run,
     data: Data,
+    *,
     evaluator: Annotated[
         str, typer.Option(help="Protocol; `vidssl plugins` lists what is installed.")
     ] = "retrieval",
@@ -25,10 +35,9 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the protocol; repeatable."),
     ] = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     dataset: DataSetName = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    checkpoint: Checkpoint = "last",
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for report.json, instead of RUN/evaluations/…"),
@@ -36,21 +45,22 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure what a run has learned.
+    """Evaluate a run by a protocol.
 
-    The same network with random weights, chance, and what papers report of the same protocol and
-    data set stand beside it, with what differs. The run keeps the report, for
-    `vidssl report`, and what the network said of the videos, so that no protocol asks it twice.
+    Compares it with random weights, chance, and published figures of the same protocol and data
+    set. The run keeps the report, for `vidssl report`, and the features, so that no clip is
+    embedded twice.
     """
     from vidssl_cli.config.load import load_options
     from vidssl_cli.contract.hooks import EvaluatorOptions
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
+    from dataclasses import replace
+
     from vidssl_cli.base.console import emit_json, say, warn
-    from vidssl_cli.config.known_datasets import recognise
+    from vidssl_cli.config.known_datasets import identify_dataset
     from vidssl_cli.config.published import rows
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.evaluation.evaluate import as_json as report_as_json
     from vidssl_cli.evaluation.evaluate import evaluate as measure
     from vidssl_cli.evaluation.evaluate import folder_of, show
@@ -63,11 +73,11 @@ def evaluate(
     try:
         require_writable(run / "features")
     except OSError as error:
-        warn(f"{error.strerror}: {run}; what the network says of the videos is not kept")
+        warn(f"{error.strerror}: {run}; features are not kept")
         store = None
-    rows()  # a file that cannot be read is no surprise at the end
+    rows()  # fails now, not at the end, where a file cannot be read
     encoder = Encoder.load(run, device, checkpoint)
-    videos, _ = open_data(data, split=split, root=data_root)
+    videos, _ = reading.open(data)
     known = {video.path: video for video in videos}
     folder = out or folder_of(run, options, videos, checkpoint)
     report = measure(
@@ -77,10 +87,10 @@ def evaluate(
         folder,
         run,
         checkpoint,
-        splits=lambda number: open_data(data, split=number, known=known, root=data_root)[0],
+        splits=lambda number: replace(reading, split=number).open(data, known=known)[0],
         store=store,
-        dataset=recognise(videos, dataset),
-        split=split,
+        dataset=identify_dataset(videos, dataset),
+        split=reading.split,
     )
     for picture in draw_all(folder, report.figures):
         say(f"picture: {picture}")

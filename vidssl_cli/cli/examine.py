@@ -1,4 +1,4 @@
-"""`vidssl data check` and `preview`: what a recipe makes of given data, before it is trained."""
+"""`vidssl data check` and `preview`: whether data suit a recipe, before it is trained."""
 
 from __future__ import annotations
 
@@ -8,54 +8,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.data import (
-    DATA_HELP,
-    Classes,
-    OfficialLists,
-    TestList,
-    TrainList,
-    Workers,
-    data,
-)
+from vidssl_cli.cli.data import data
 from vidssl_cli.cli.options import (
     AsJson,
-    DataRoot,
+    Data,
+    DataOptions,
+    ListOptions,
     Overrides,
     RecipeName,
-    Split,
     Strict,
+    expand,
     refuse_existing,
 )
 
 if TYPE_CHECKING:
     from vidssl_cli.data.check import Finding
 
-Source = Annotated[str, typer.Option("--data", metavar="DATA", help=DATA_HELP, show_default=False)]
-
 
 def register(_app: typer.Typer) -> None:
     """Add the commands to `vidssl data`."""
-    data.command()(check)
-    data.command()(preview)
+    data.command()(expand(check))
+    data.command()(expand(preview))
 
 
 def check(
     recipe: RecipeName,
-    source: Source,
+    source: Data,
+    *,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Report what would hurt a recipe on given data.
+    """Check data for problems that would hurt a recipe.
 
-    That is: videos that are too short or damaged, splits that leak, classes that are lopsided.
-    Every byte of a packed set is read, and compared with its SHA-256.
+    Such as short or damaged videos, recordings that are in several splits, unbalanced classes.
+    Every byte of a packed set is read and compared with its SHA-256.
     """
     from vidssl_cli.config.load import load
 
@@ -63,18 +50,8 @@ def check(
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.data.check import check as examine
-    from vidssl_cli.data.scan import open_data
 
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
+    videos, broken = reading.open(source)
     usable, findings = examine(chosen, videos, broken)
     if as_json:
         emit_json(
@@ -98,7 +75,7 @@ def _tell(title: str, findings: Sequence[Finding]) -> None:
     from vidssl_cli.base.console import emit, emit_table
 
     if not findings:
-        emit(f"{title}; nothing would hurt")
+        emit(f"{title}; no problem was found")
         return
     rows = []
     for finding in findings:
@@ -110,26 +87,26 @@ def _tell(title: str, findings: Sequence[Finding]) -> None:
 
 def preview(
     recipe: RecipeName,
-    source: Source,
+    source: Data,
     out: Annotated[Path, typer.Option(metavar="PAGE", help="Page to write (.html).")],
+    *,
     videos: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 6,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Instead of the recipe's train.seed.")
+        int | None, typer.Option(min=0, help="Seed, instead of the recipe's train.seed.")
     ] = None,
     epoch: Annotated[int, typer.Option(min=0, help="Which epoch, from 0.")] = 0,
     step: Annotated[int, typer.Option(min=0, help="Which step of the epoch, from 0.")] = 0,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page that is there.")
     ] = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what the network of a recipe gets to see.
+    """Draw the clips that a recipe trains on.
 
-    That is: every clip with its frame numbers, labels and augmentation, as training has them.
+    Each clip is augmented as in training, and has its frame numbers and labels.
     """
     from vidssl_cli.base.errors import SkippedMediaError
     from vidssl_cli.config.load import load_as
@@ -141,10 +118,9 @@ def preview(
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.data.manifest import training_part
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.pages.preview import preview as draw
 
-    found, broken = open_data(source, split=split, root=data_root)
+    found, broken = reading.open(source)
     place = {"epoch": epoch, "step": step}
     drawn, left_out = draw(
         recipe, chosen, training_part(found), out, videos=videos, broken=broken, **place

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split, Strict
+from vidssl_cli.cli.options import (
+    AsJson,
+    Checkpoint,
+    Data,
+    DataOptions,
+    DataRoot,
+    Device,
+    IndexFolder,
+    Run,
+    Strict,
+    expand,
+)
 
 if TYPE_CHECKING:
     from vidssl_cli.search.build import Summary
@@ -16,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Part(StrEnum):
-    """Which videos of DATA."""
+    """Split of DATA."""
 
     ALL = "all"
     TRAIN = "train"
@@ -33,14 +44,15 @@ class Level(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(index)
+    app.command()(expand(index))
     app.command()(retrieve)
 
 
 def index(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    run: Run,
     data: Data,
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Folder of the index.")],
+    *,
     part: Annotated[Part, typer.Option(help="Which videos of DATA to take.")] = Part.ALL,
     factory: Annotated[
         str | None,
@@ -53,29 +65,27 @@ def index(
         bool | None,
         typer.Option(
             "--standardise/--no-standardise",
-            help="Take out the gallery's mean and deviation; as the recipe says by default.",
+            help="Standardise features by the gallery; by default as the recipe says.",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew instead of adding.")
+        bool, typer.Option("--overwrite", help="Replace the index instead of adding to it.")
     ] = False,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    reading: DataOptions,
+    checkpoint: Checkpoint = "last",
     device: Device = "auto",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Embed videos and make them searchable.
+    """Make a searchable index of videos.
 
-    An index that is there is added to: videos that it has already are not embedded again unless
+    New videos are added to an index that exists; those that it has are embedded again only if
     their files have changed.
     """
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.build import build_index, unchanged_videos
@@ -83,14 +93,14 @@ def index(
     require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)
     known = {} if overwrite else unchanged_videos(out)
-    found, broken = open_data(data, split=split, known=known, root=data_root)
+    found, broken = reading.open(data, known=known)
     videos = [video for video in found if part is Part.ALL or video.split == part]
     if not videos:
         splits = ", ".join(sorted({video.split or "none" for video in found}))
         raise UsageError(
             f"no video of {data} is in the part {part.value!r}; their splits: {splits}",
             where="--part",
-            hint="leave --part out to take all, or give data that is split",
+            hint="leave out --part to take all, or give data that have splits",
         )
     summary = build_index(
         encoder, videos, out,
@@ -104,7 +114,7 @@ def index(
 
 
 def retrieve(
-    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")],
+    folder: IndexFolder,
     queries: Annotated[
         list[str],
         typer.Argument(
@@ -112,7 +122,7 @@ def retrieve(
             help="A video, a moment (clip.mp4@12.5-15), an item of the gallery ('#12'), a folder.",
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, max=1_000_000, help="Answers to each query.")] = 10,
+    top: Annotated[int, typer.Option(min=1, max=1_000_000, help="Hits of each query.")] = 10,
     level: Annotated[
         Level, typer.Option(help="Rank whole videos, or clips: moments of videos.")
     ] = Level.VIDEO,
@@ -120,13 +130,12 @@ def retrieve(
         bool | None,
         typer.Option(
             "--exclude-self/--include-self",
-            help="Whether the query's own video may answer; by default a file's may, "
-            "an item's may not.",
+            help="Whether the query's own video can be a hit; by default that of an item cannot.",
         ),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--gallery", metavar="FILE.html", help="Write a page of moving pictures."),
+        typer.Option("--gallery", metavar="FILE.html", help="Write a page that shows the hits."),
     ] = None,
     foreign: Annotated[
         Path | None,
@@ -143,27 +152,32 @@ def retrieve(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the videos that are most like a query.
+    """Find the videos that are most similar to a query.
 
-    Likeness is cosine similarity of what the network makes of them.
+    Similarity is the cosine of their features.
     """
     from vidssl_cli.base.console import emit_json, say
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.search.retrieve import as_json as answers_as_json
-    from vidssl_cli.search.retrieve import retrieve as carry_out
+    from vidssl_cli.search.retrieve import retrieve as search
     from vidssl_cli.search.store import open_index
 
     if page:
-        if page.suffix != ".html":  # it may be the query, which a page would take the place of
-            raise UsageError(f"--gallery {page} is not a name for a page", hint="it ends in .html")
+        if page.suffix != ".html":  # it may be a query, which the page would replace
+            raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
         require_writable(page)
     index = open_index(folder)
-    answers, broken = carry_out(
-        index, queries, top=top, level=level.value, exclude_self=exclude_self, device=device,
+    answers, broken = search(
+        index,
+        queries,
+        top=top,
+        level=level.value,
+        exclude_self=exclude_self,
+        device=device,
         foreign=foreign,
         root=data_root,
-    )  # fmt: skip
+    )
     if page:
         from vidssl_cli.pages.gallery import write_answers
 

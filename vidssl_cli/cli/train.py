@@ -10,20 +10,18 @@ import typer
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
-    DataRoot,
+    DataOptions,
     DataSetName,
     Device,
     Overrides,
     RecipeName,
-    Split,
     Strict,
+    expand,
 )
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it was begun.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Throw away the run that is there, and nothing else.")
-]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run if there is one.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run if there is one.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
 ]
@@ -31,28 +29,28 @@ OnNaN = Annotated[
     Literal["stop", "skip"],
     typer.Option(
         "--on-nan",
-        help="What to do about a step without a finite loss: stop, or skip and count it.",
+        help="What to do at a step whose loss is not finite: stop, or skip and count it.",
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Take three steps, estimate time and memory, keep nothing."),
+    typer.Option("--dry-run", help="Take three steps to estimate time and memory; write nothing."),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(pretrain)
-    app.command()(finetune)
+    app.command()(expand(pretrain))
+    app.command()(expand(finetune))
 
 
 def pretrain(
     recipe: RecipeName,
     data: Data,
     out: Out,
+    *,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     dataset: DataSetName = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -63,9 +61,9 @@ def pretrain(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Learn from unlabelled video.
+    """Pretrain a network on unlabelled video.
 
-    Data with splits contribute their training split. On several GPUs:
+    Of data with splits, the training split is used. On several GPUs:
     torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
     """
     from vidssl_cli.config.load import load_as
@@ -77,25 +75,26 @@ def pretrain(
 
     from vidssl_cli.base.console import emit, emit_json, say
     from vidssl_cli.data.manifest import training_part
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.training.dry_run import show
-    from vidssl_cli.training.pretrain import pretrain as carry_out
+    from vidssl_cli.training.pretrain import pretrain as train
     from vidssl_cli.training.session import Session
 
     if not dry_run:
         require_writable(out)
-    videos, broken = open_data(data, split=split, root=data_root)
-    train = training_part(videos)
-    say(f"learning from {len(train)} of {len(videos)} videos")
-    session = Session(out, resume, overwrite, device, workers, dry_run, dataset, split, on_nan)
-    outcome = carry_out(chosen, train, session, broken)
+    videos, broken = reading.open(data)
+    training = training_part(videos)
+    say(f"pre-training on {len(training)} of {len(videos)} videos")
+    session = Session(
+        out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
+    )
+    outcome = train(chosen, training, session, broken)
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
         return
     if as_json:
         counts = {"skipped": outcome.skipped, "skipped_steps": outcome.skipped_steps}
-        emit_json({"run": str(out), "videos": len(train), **counts})
+        emit_json({"run": str(out), "videos": len(training), **counts})
     else:
         emit(str(out))
     _judge(strict, outcome.skipped)
@@ -108,9 +107,9 @@ def finetune(
     ],
     data: Data,
     out: Out,
+    *,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     dataset: DataSetName = None,
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from random weights, for comparison.")
@@ -123,24 +122,23 @@ def finetune(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a classifier on labelled video."""
+    """Fine-tune a network on labelled video, with a classifier."""
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import FinetuneRecipe
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
     from vidssl_cli.base.console import emit_json
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.training.finetune import finetune as carry_out
+    from vidssl_cli.training.finetune import finetune as train
     from vidssl_cli.training.session import Session
 
     require_writable(out)
-    videos, broken = open_data(data, split=split, root=data_root)
+    videos, broken = reading.open(data)
     session = Session(
-        out, resume, overwrite, device, workers, dataset=dataset, split=split, on_nan=on_nan
+        out, resume, overwrite, device, workers, dataset=dataset, split=reading.split, on_nan=on_nan
     )
-    report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)
+    report = train(chosen, videos, source, session, scratch=scratch, broken=broken)
     if as_json:
         emit_json({"run": str(out), **report})
     else:
@@ -167,4 +165,4 @@ def _show(report: dict[str, Any]) -> None:
     emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
     show([PublishedRow(**row) for row in report["published"]], "finetune", metrics)
     if report["chosen_on"] == "test":
-        say("best was chosen on the test split itself, for want of a split val: report last")
+        say("best was chosen on the test split, since there is no split val: report last")

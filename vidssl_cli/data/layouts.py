@@ -14,6 +14,7 @@ from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.datasets import find_lists, meant, read_official, recording_of
+from vidssl_cli.data.hold_out import hold_out
 from vidssl_cli.data.kinetics import is_kinetics, read_kinetics
 from vidssl_cli.data.lists import (
     SPLITS,
@@ -81,7 +82,7 @@ def find_videos(
         )
     if broken is not None:
         broken.extend(unread)
-    return videos
+    return hold_out(videos, lists.hold_out) if lists.hold_out else videos
 
 
 def _in_list(videos: list[Video], folder: Path, root: Root | None) -> list[Video]:

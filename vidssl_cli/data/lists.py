@@ -39,6 +39,8 @@ class Lists:
     test: Path | None = None
     classes: Path | None = None
     """Class names for lists that number their classes: `read_classes`."""
+    hold_out: float | None = None
+    """Share of the videos of every class to test with, where nothing says which: `hold_out`."""
 
 
 def refuse_options(what: object, **options: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import hashlib
 import json
 import os
@@ -12,14 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import (
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.base.escaping import json_text, shown
-from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.videos import Video, row_type
 from vidssl_cli.files.confine import HINT, Root
 from vidssl_cli.files.sealed_folder import check_note, write_noted
 from vidssl_cli.files.untrusted_text import parse_json, read_lines
@@ -93,17 +89,14 @@ def digest(videos: Sequence[Video]) -> str:
     for path, video in zip(paths, videos, strict=True):
         facts = (video.frames, video.fps, video.width, video.height)
         row = [os.path.relpath(path, root), video.label, video.split, video.group, *facts]
+        if video.times:
+            row.append(str(video.times))
         if video.packed:
             row += [video.packed.format, video.packed.height, video.packed.width]
             if video.packed.flow:
                 row += [video.packed.flow.method]
         state.update(json.dumps(row).encode() + b"\n")
     return state.hexdigest()
-
-
-@functools.cache
-def _rows() -> TypeAdapter[Video]:
-    return TypeAdapter(Video)
 
 
 class _Place:
@@ -141,7 +134,7 @@ def _parse(line: str, place: _Place) -> Video:
     row = parse_json(line)
     if isinstance(row, dict):
         row = {key: value for key, value in row.items() if not key.startswith("_")}
-    video = _rows().validate_python(row)
+    video = row_type().validate_python(row)
     packed = video.packed
     if packed:
         packed = dataclasses.replace(packed, path=place.absolute("packed.path", packed.path))

@@ -1,4 +1,4 @@
-"""`vidssl evaluate`: a protocol for a run, beside the same network with random weights."""
+"""`vidssl evaluate`: measures a run by a protocol, and compares it with published figures."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def evaluate(
         data: videos with labels and splits.
         options: the protocol.
         folder: for files.
-        run: directory that the encoder was loaded from; the protocol ``pretext`` needs it.
+        run: directory that the encoder is from; the protocol ``pretext`` needs it.
         checkpoint: of the run.
         splits: opens the data with another official split.
         store: folder in which features are kept for later.
-        dataset: what the data are, which decides what published rows stand beside ours.
+        dataset: what the data are; published rows are of the same.
         split: which official split of it.
 
     Raises:
@@ -78,7 +78,7 @@ def evaluate(
 def _measured(
     options: EvaluatorOptions, report: Report, card: Card, dataset: Corpus | None, split: int
 ) -> Measured:
-    """Say how a report came about, as far as published rows say it of theirs."""
+    """Return how a report was made, in the settings of published rows."""
     said = options.model_dump(mode="json") | report.facts
     said["splits"] = splits(said.get("splits") or [split])
     return Measured(

@@ -1,4 +1,4 @@
-"""`vidssl visualize`: where a network looks in clips, and where it looks with random weights.
+"""`vidssl visualize`: what a network responds to in clips, and the same with random weights.
 
 Letters: T frames, S side of the pictures.
 """
@@ -26,7 +26,7 @@ from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
 from vidssl_cli.pages import heatmap
-from vidssl_cli.pages.attention_maps import Settings, open_eyes
+from vidssl_cli.pages.attention_maps import Settings, open_explainers
 from vidssl_cli.pages.html import data_url, write_page
 from vidssl_cli.pages.moving_pictures import Picture, moving_picture
 from vidssl_cli.search.queries import Query, read_query
@@ -41,14 +41,14 @@ RATE, QUALITY = 8.0, 75
 
 @dataclass(frozen=True)
 class Drawing:
-    """What was drawn of one clip."""
+    """The files that were drawn of one clip."""
 
     video: str
     label: str | None
     frames: list[int]
     """Numbers of the frames that the network saw."""
     shown: dict[str, str]
-    """What is shown of each set of weights, ``run`` and ``random``."""
+    """Titles of the maps of each set of weights, ``run`` and ``random``."""
     sheet: str
     """Picture: a row of frames, one of the run's maps, one of the random network's."""
     movie: str
@@ -66,7 +66,7 @@ def visualize(
     overwrite: bool = False,
     root: Path | None = None,
 ) -> tuple[list[Drawing], list[MediaError]]:
-    """Draw where a network looks in some videos: pictures, videos, and a page of all of it.
+    """Draw what a network responds to in some videos: pictures, videos, and a page of all of them.
 
     Args:
         run: Run directory or exported model.
@@ -79,7 +79,8 @@ def visualize(
         root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
-        What was drawn, and an error for each video that cannot be read, which was told on stderr.
+        A drawing of each clip, and an error for each video that cannot be read; the user has been
+        warned of each.
 
     Raises:
         UsageError: The tap does not exist or is a vector, or the folder is not empty.
@@ -99,14 +100,13 @@ def visualize(
             f"none of {len(broken)} videos can be read", hint="see the warnings above"
         )
     videos = {clip.query.video.path: clip.query.video for clip in clips}
-    eyes = open_eyes(run, encoder, checkpoint, list(videos.values()))
+    explainers = open_explainers(run, encoder, checkpoint, list(videos.values()))
     out.mkdir(parents=True, exist_ok=True)
     drawings, shown_clips = [], []
     for clip in track(clips, "clips", len(clips)):
         maps, shown = {}, {}
-        for weights, eye in eyes.items():
-            look = eye.attention if settings.method == "attention" else eye.guided_backprop
-            values, shown[weights] = look(encoder.prepare([clip.decoded]), settings)
+        for weights, explainer in explainers.items():
+            values, shown[weights] = explainer.explain(encoder.prepare([clip.decoded]), settings)
             maps[weights] = values.cpu().numpy()
         pictures = {"frames": clip.seen(encoder.card.input.crop, settings.side)}
         pictures |= {
@@ -157,7 +157,7 @@ def _read(
     broken: list[MediaError],
     root: Path | None,
 ) -> list[Clip]:
-    """Read the clips of all videos; those that cannot be read are told and left out."""
+    """Read the clips of all videos; warn of those that cannot be read, and leave them out."""
     queries: list[Query] = []
     clips: list[Clip] = []
     for text in texts:

@@ -1,4 +1,4 @@
-"""One clip: its frames as the network gets them, which ones, and what happened to them."""
+"""One clip: its frames as the network gets them, their numbers, and its augmentation in words."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from vidssl_cli.data.augment import Parameters
 
 LARGEST = 128
-"""Pixels of a frame's side on a page; larger frames are shrunk by a whole factor."""
+"""Pixels of a frame's side on a page, at most; larger frames are shrunk by a whole factor."""
 GAP = 32
-"""Widths of a gap between two frames that make the width of a frame."""
+"""Width of a frame by that of the gap between two."""
 GAIN = 2
 """Factor on differences of frames, most of which are small."""
 
@@ -58,8 +58,8 @@ def flow_pictures(flow: Tensor) -> tuple[NDArray[np.uint8], float]:
     """Draw optical flow (2, F, S, S), right and down.
 
     Returns:
-        (F, H, W, 3) pictures in the colours of `wheel`, and the length from which on colours are
-        full: that of all but the longest hundredth of the vectors, and not less than a pixel.
+        (F, H, W, 3) pictures in the colours of `wheel`, and the length in pixels from which on
+        colours are full: the 99th percentile, and not less than 1.
     """
     right, down = flow.cpu().numpy()
     full = max(1.0, float(np.quantile(np.hypot(right, down), 0.99)))
@@ -124,7 +124,7 @@ def timeline(frames: NDArray[np.int64], count: int) -> list[str]:
 
 
 def motion(frames: NDArray[np.int64], count: int) -> str:
-    """Say where the frames lie and how they follow one another."""
+    """Describe where the frames lie and how they follow one another."""
     steps = np.diff(frames)
     low, high = (int(limit) for limit in (steps.min(), steps.max()))
     moves = f"steps of {low}" if low == high else f"steps from {low} to {high}"
@@ -135,11 +135,11 @@ def motion(frames: NDArray[np.int64], count: int) -> str:
 
 
 def describe(parameters: Parameters, view: View, size: tuple[int, int]) -> list[str]:
-    """Put into words what happens to a clip.
+    """Describe the augmentation of a clip.
 
     Args:
-        parameters: of this one clip.
-        view: the clip; its keys say what it shares with others.
+        parameters: Of this one clip.
+        view: The clip; its keys name what it shares with others.
         size: (height, width) of the frames as decoded.
     """
 
@@ -179,7 +179,7 @@ def _colours(parameters: Parameters) -> str:
 
 
 def _range(name: str, values: NDArray[np.float64]) -> str:
-    """Say by what a quantity is multiplied, or nothing if it is 1."""
+    """Describe by what a quantity is multiplied; nothing for 1."""
     return f"{name} ×{_span(values, '.2f')}" if np.abs(values - 1).max() >= 0.005 else ""
 
 

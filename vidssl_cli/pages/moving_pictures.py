@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.frame_rate import frame_rate
+import numpy as np
+
+from vidssl_cli.contract.videos import FASTEST, Video
+from vidssl_cli.data.frame_rate import position_at, seconds_at
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import encode_webp
 from vidssl_cli.model.card import Moment
@@ -73,12 +75,15 @@ def moving_frames(
     Raises:
         MediaError: The video cannot be read.
     """
-    own = frame_rate(video)
     total = video.frames or 1
-    start, end = moment or (0, total / own)
-    count = min(total, round(own * min(max(end - start, SHORTEST), LONGEST)))
-    first = round(own * (start + end) / 2 - count / 2)
-    first = min(max(0, first), total - count)
+    start, end = moment or (0, float(seconds_at(video, np.array(total))))
+    length, middle = min(max(end - start, SHORTEST), LONGEST), (start + end) / 2
+    bounds = np.array([middle - length / 2, middle + length / 2])
+    begin, stop = position_at(video, bounds).tolist()
+    count = min(total, max(1, round(stop - begin)))
+    first = min(max(0, round((begin + stop) / 2 - count / 2)), total - count)
+    lasting = np.diff(seconds_at(video, np.array([first, first + count])))
+    own = count / max(float(lasting[0]), 1 / FASTEST)
     step = max(1, ceil(own / rate))
     height = max(2, min(height, video.height or height))
     width = max(2, round(height * shown_ratio(video)))

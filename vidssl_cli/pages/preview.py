@@ -1,6 +1,6 @@
-"""`vidssl data preview`: a page of what the network gets, for the eye to judge.
+"""`vidssl data preview`: a page of the clips, labels and augmentation of a training step.
 
-Plans, pixels and augmentation are the training's own: the page shows what a run would see in a
+Plans, pixels and augmentation are those of training: the page shows what a run would get in a
 given step of a given epoch.
 """
 
@@ -81,12 +81,12 @@ def preview(
     step: int = 0,
     broken: Sequence[MediaError] = (),
 ) -> tuple[int, list[MediaError]]:
-    """Write a page of the first videos of a training step, and of the steps after it.
+    """Write a page of the first videos of a training step and of the steps after it.
 
     Args:
-        name: What to call the recipe.
-        recipe: What would be trained.
-        data: The videos to train on, with their facts.
+        name: Of the recipe.
+        recipe: Of the training.
+        data: Videos to train on, with their facts.
         out: The HTML file.
         videos: How many to draw.
         epoch: Pass over the data, from 0.
@@ -97,9 +97,9 @@ def preview(
         How many videos were drawn, and one error for each that is left out.
 
     Raises:
-        UsageError: the data do not fill a batch, the sampler can use none of them, or the epoch
+        UsageError: The data do not fill a batch, the sampler can use none of them, or the epoch
             has no such step.
-        MediaError: no video of a batch can be read.
+        MediaError: No video of a batch can be read.
     """
     sampler = build_sampler(recipe.sampler, recipe.input)
     used, rejected = usable(recipe.taken(data), sampler)
@@ -147,7 +147,7 @@ def _visits(
 
 @dataclass(frozen=True)
 class _Plugin:
-    """What a plugin does, and with what options."""
+    """A plugin: what it does, and its options."""
 
     kind: str
     name: str
@@ -172,7 +172,7 @@ class _View:
     labels: Sequence[_Label]
     plot: Sequence[str]
     rows: Mapping[str, str]
-    """Pictures by what they show, as data URLs."""
+    """Data URLs of rows of pictures, by their captions."""
     frames: Sequence[tuple[int, str]]
     """Numbers, and how each follows the one before."""
     timeline: Sequence[str]
@@ -244,7 +244,7 @@ def _view(visit: Visit, number: int, recipe: PretrainRecipe) -> _View:
 
 
 def _pictures(visit: Visit, number: int, settings: Input) -> dict[str, NDArray[np.uint8]]:
-    """Return the rows of pictures of a clip by what they are."""
+    """Return the rows of pictures of a clip, by their captions."""
     clip = visit.clips[number]
     rows = {"frames": pictures(clip, settings)}
     if settings.mode == "residual":
@@ -259,7 +259,7 @@ def _pictures(visit: Visit, number: int, settings: Input) -> dict[str, NDArray[n
 
 
 def _labels(labels: Mapping[str, Label], sampler: SamplerOptions) -> list[_Label]:
-    """Return labels with what they mean; classes that have no names are numbered."""
+    """Return labels with the names of their classes, or numbers where they have none."""
     counts, names = sampler.labels(), sampler.classes()
 
     def shown(name: str, value: Label) -> _Label:

@@ -23,8 +23,9 @@ from vidssl_cli.pages.report_recipes import differences, shown_recipe
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from vidssl_cli.evaluation.records import Evaluation, Record
+    from vidssl_cli.evaluation.records import Record
     from vidssl_cli.evaluation.scoreboard import Board, Group
+    from vidssl_cli.evaluation.stored_reports import Evaluation
 
 Points = Sequence[tuple[float, float]]
 """(x, y) of a line."""

@@ -16,8 +16,8 @@ from vidssl_cli.media.probe import probe
 from vidssl_cli.pages.gallery import Gallery, Ranking, Thumbnail, draw
 
 if TYPE_CHECKING:
-    from vidssl_cli.evaluation.records import Evaluation
     from vidssl_cli.evaluation.scoreboard import Board
+    from vidssl_cli.evaluation.stored_reports import Evaluation
 
 
 def galleries(board: Board) -> list[tuple[str, Gallery]]:

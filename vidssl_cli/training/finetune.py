@@ -13,7 +13,7 @@ import torch
 from vidssl_cli.base.console import say, track
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.config.comparison import Measured, closest_published, seen
-from vidssl_cli.config.known_datasets import NOTHING, recognise
+from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.metrics import (
     class_accuracy,
@@ -163,7 +163,7 @@ def _published(
     settings = {"splits": str(session.split), **seen(card.input, card.frames)}
     measured = Measured(
         evaluator="finetune",
-        dataset=recognise(data, session.dataset),
+        dataset=identify_dataset(data, session.dataset),
         metrics=("clip_accuracy", "video_accuracy"),
         backbone=card.backbone,
         pretraining=card.pretraining,

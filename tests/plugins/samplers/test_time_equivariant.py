@@ -221,7 +221,7 @@ def test_couples_are_never_torn_apart(toy_recipe):
         "pretext": {"name": "equivariance"},
     }
     PretrainRecipe.model_validate(recipe)
-    with pytest.raises(ValidationError, match=r"batch_videos 4 in 4 parts would tear apart"):
+    with pytest.raises(ValidationError, match=r"batch_videos 4 in 4 parts would split"):
         PretrainRecipe.model_validate(recipe | {"train": recipe["train"] | {"accumulate": 4}})
     alone = {"name": "time_equivariant", "equivariance": "none"}
     with pytest.raises(ValidationError, match="equivariance needs the label couple, relation"):

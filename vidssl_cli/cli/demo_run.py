@@ -1,4 +1,4 @@
-"""`vidssl demo`: the whole story on made-up videos, by the same rooms as the commands use."""
+"""Runs the demo: makes videos, pretrains, evaluates, indexes and searches."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 TOPK = (1, 5, 10)
 HAND_MADE: Sequence[Baseline] = ("colour", "motion_energy")
-"""What the pretrained network is shown beside, of all features that nobody learned."""
+"""Hand-made features that the pretrained network is compared with."""
 HITS = 8
-"""Answers to each of the few queries; two rows of the gallery."""
+"""Hits of each query: two rows of the gallery page."""
 
 
 @dataclass(frozen=True)
-class Story:
-    """What the demo found."""
+class DemoResult:
+    """What the demo measured, and where its files are."""
 
     seconds: float
     chances: Mapping[str, float]
-    """Hits at k to expect of a guesser."""
+    """Chance level of each metric."""
     retrieval: Mapping[str, Mapping[str, float]]
     """By name of the features: share of test videos with a hit at k."""
     answers: Sequence[Answer]
@@ -52,7 +52,7 @@ class Story:
     out: Path
 
     def paths(self) -> dict[str, str]:
-        """Name what was made."""
+        """Return the path of each thing that was made."""
         names = {
             "run": "run",
             "index": "index",
@@ -71,46 +71,46 @@ def demo(
     per_class: tuple[int, int] = (40, 25),
     overwrite: bool = False,
     device: str = "auto",
-) -> Story:
-    """Make videos, learn from them without labels, and search them by what was learned.
+) -> DemoResult:
+    """Make videos, pretrain a network on them without labels, evaluate it and search by it.
 
     Args:
-        recipe: How to learn.
+        recipe: For the pre-training.
         evaluator: The retrieval protocol, with `TOPK`.
-        out: Where everything goes: ``videos``, ``run``, ``index`` and ``gallery.html``.
+        out: Folder for everything: ``videos``, ``run``, ``index`` and ``gallery.html``.
         seed: Of the videos.
         per_class: Videos of a class for training and for test.
         overwrite: Replace an earlier demo.
-        device: Where to learn and to embed.
+        device: Where to train and to embed.
 
     Raises:
-        UsageError: ``out`` is not free.
+        UsageError: ``out`` holds something else.
     """
     began = time.monotonic()
-    say("1 of 4: making videos whose classes differ in nothing but motion")
+    say("1 of 4: making videos whose classes differ only in motion")
     videos = synthesise(out / "videos", seed=seed, per_class=per_class, overwrite=overwrite)
     train = [video for video in videos if video.split == "train"]
     test = [video for video in videos if video.split == "test"]
 
-    say(f"2 of 4: learning from {len(train)} videos without labels")
+    say(f"2 of 4: pre-training on {len(train)} videos without labels")
     pretrain(recipe, train, Session(out / "run", overwrite=overwrite, device=device))
     encoder = Encoder.load(out / "run", device)
 
-    say(f"3 of 4: {len(test)} other videos ask for their like")
+    say(f"3 of 4: retrieval with {len(test)} other videos as queries")
     report = evaluate(encoder, videos, evaluator, None)
     names = {"run": "pretrained", "random": "random"}
     rows = {names[row["weights"]]: row for row in report.rows}
     rows |= hand_made(train, test)
     retrieval = {name: {f"top{k}": row[f"top{k}"] for k in TOPK} for name, row in rows.items()}
 
-    say("4 of 4: an index, a few queries, the gallery")
+    say("4 of 4: making an index and a page of hits")
     build_index(encoder, train, out / "index", overwrite=overwrite)
-    answers = _ask(test, out, device)
-    return Story(time.monotonic() - began, report.chances, retrieval, answers, out)
+    answers = _search(test, out, device)
+    return DemoResult(time.monotonic() - began, report.chances, retrieval, answers, out)
 
 
 def hand_made(train: Sequence[Video], test: Sequence[Video]) -> dict[str, dict[str, float]]:
-    """Return the hits of features that nobody learned, found as those of a network are."""
+    """Return the hits of hand-made features, by the same protocol as those of a network."""
     numbers = {label: n for n, label in enumerate(sorted({str(video.label) for video in train}))}
     gallery, queries = (
         np.array([numbers[str(video.label)] for video in part]) for part in (train, test)
@@ -124,8 +124,8 @@ def hand_made(train: Sequence[Video], test: Sequence[Video]) -> dict[str, dict[s
     return hits
 
 
-def _ask(test: Sequence[Video], out: Path, device: str) -> list[Answer]:
-    """Ask the index for the like of one test video of each class, and write the gallery."""
+def _search(test: Sequence[Video], out: Path, device: str) -> list[Answer]:
+    """Search with one test video of each class, and write the gallery page."""
     first: dict[str | None, Video] = {}
     for video in test:
         first.setdefault(video.label, video)
@@ -137,21 +137,21 @@ def _ask(test: Sequence[Video], out: Path, device: str) -> list[Answer]:
     return answers
 
 
-def as_json(story: Story) -> dict[str, Any]:
+def as_json(result: DemoResult) -> dict[str, Any]:
     """Return the machine-readable form; docs/json.md."""
     return {
-        "seconds": round(story.seconds, 1),
-        "chance": story.chances["top1"],
-        "retrieval": story.retrieval,
-        **story.paths(),
+        "seconds": round(result.seconds, 1),
+        "chance": result.chances["top1"],
+        "retrieval": result.retrieval,
+        **result.paths(),
     }
 
 
-def show(story: Story, mode: str) -> None:
+def show(result: DemoResult, mode: str) -> None:
     """Print the figures, the answers, and where everything is.
 
     Args:
-        story: What was found.
+        result: Of `demo`.
         mode: The recipe's ``input.mode``.
     """
     clips = {"rgb": "clips", "residual": "differences of frames"}[mode]
@@ -162,25 +162,25 @@ def show(story: Story, mode: str) -> None:
         "colour": ("colour histogram", "one frame"),
         "chance": ("chance", None),
     }
-    figures = {**story.retrieval, "chance": story.chances}
+    figures = {**result.retrieval, "chance": result.chances}
     metrics = [f"top{k}" for k in TOPK]
     rows = [
         [*seen[name], *(round(100 * figures[name][metric], 1) for metric in metrics)]
         for name in seen
     ]
     emit_table("retrieval: percent of queries with a hit", ["features", "input", *metrics], rows)
-    asked = [_line(answer) for answer in story.answers]
+    asked = [_line(answer) for answer in result.answers]
     emit_table("a few queries", ["query", f"right of {HITS}", "nearest first"], asked)
-    paths = story.paths()
+    paths = result.paths()
     where = ", ".join(f"{name} in {paths[name]}" for name in ("videos", "run", "index"))
     stdout.print(
-        f"done in {story.seconds:.0f} s; look at {paths['gallery']}; {where}",
+        f"done in {result.seconds:.0f} s; look at {paths['gallery']}; {where}",
         markup=False,
         soft_wrap=True,
     )
 
 
 def _line(answer: Answer) -> tuple[str | None, int, str]:
-    """Sum up an answer: what was asked for, how many hits are right, and the first of them."""
+    """Return the class of a query, how many hits have it, and the classes of the first hits."""
     wanted, found = answer.query.video.label, [str(hit.label) for hit in answer.hits]
     return wanted, found.count(str(wanted)), ", ".join(found[:4]) + " …"
