@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View, known_frames
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.clips import Batch, ClipPlan, Draw, Sampler, View, known_frames
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.videos import Video
 
 
 class Freeze(Sampler):

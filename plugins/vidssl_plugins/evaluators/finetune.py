@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
@@ -17,15 +18,10 @@ from vidssl_cli.contract.metrics import (
     video_accuracy,
     video_classes,
 )
-from vidssl_cli.contract.reports import Table
+from vidssl_cli.contract.reports import Report, Table
+from vidssl_cli.contract.study import Classified, Study
+from vidssl_plugins.evaluators.options.finetune_protocols import Protocol
 from vidssl_plugins.evaluators.shared.classes import Classes, class_report
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.reports import Report
-    from vidssl_cli.contract.study import Classified, Study
-    from vidssl_plugins.evaluators.options.finetune_protocols import Protocol
 
 
 class FinetuneEvaluator:

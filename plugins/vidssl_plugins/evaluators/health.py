@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.reports import Curves, Report, Table
-from vidssl_cli.contract.study import Baseline
+from vidssl_cli.contract.study import Baseline, Pool, Study
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.evaluators.health_measures import (
+    Floats,
     alignment,
     deviations,
     effective_rank,
@@ -21,13 +24,6 @@ from vidssl_plugins.evaluators.health_measures import (
     uniformity,
 )
 from vidssl_plugins.evaluators.shared.settings import settle
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Pool, Study
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.evaluators.health_measures import Floats
 
 DEAD = 0.01
 """A dimension is dead if its deviation is below this share of the root mean square of all."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from vidssl_cli.contract.metrics import clip_accuracy, confusion, video_classes
+from vidssl_cli.contract.reports import Report
+from vidssl_cli.contract.study import Study
+from vidssl_plugins.evaluators.options.shared import FC, Frozen
 from vidssl_plugins.evaluators.shared.classes import Classes, class_report
 from vidssl_plugins.evaluators.shared.classifiers import logistic
 from vidssl_plugins.evaluators.shared.frozen import report_classifier
 from vidssl_plugins.evaluators.shared.settings import settle_frozen
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.reports import Report
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.options.shared import FC, Frozen
 
 
 class LinearEvaluator:

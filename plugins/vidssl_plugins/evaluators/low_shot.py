@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.metrics import standardise
 from vidssl_cli.contract.reports import Curves, Report, Table
+from vidssl_cli.contract.study import Study
+from vidssl_plugins.evaluators.options.shared import Frozen
 from vidssl_plugins.evaluators.shared.classes import Classes
-from vidssl_plugins.evaluators.shared.classifiers import logistic, nearest, svm
+from vidssl_plugins.evaluators.shared.classifiers import Classifier, logistic, nearest, svm
 from vidssl_plugins.evaluators.shared.settings import settle_frozen
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.options.shared import Frozen
-    from vidssl_plugins.evaluators.shared.classifiers import Classifier
 
 
 class LowShotEvaluator:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.contract.reports import Report, Table
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.reports import Confusion
-    from vidssl_cli.contract.study import Study
+from vidssl_cli.contract.reports import Confusion, Report, Table
+from vidssl_cli.contract.study import Study
 
 WIDEST = 8
 """Classes of a confusion matrix that fits a terminal as a table; as a figure it has all."""

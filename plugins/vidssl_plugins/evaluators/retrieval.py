@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.reports import Report, Table
-from vidssl_cli.contract.study import Baseline, Look, Pool, Reading
+from vidssl_cli.contract.study import Baseline, Look, Pool, Reading, Study
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.evaluators import retrieval_report as show
-from vidssl_plugins.evaluators.retrieval_ranking import Items, Search
-from vidssl_plugins.evaluators.shared.settings import reading_of, settle
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Study
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.evaluators.options.retrieval_protocols import Protocol
-    from vidssl_plugins.evaluators.retrieval_ranking import Floats, Found
-    from vidssl_plugins.evaluators.shared.settings import Settings
+from vidssl_plugins.evaluators.options.retrieval_protocols import Protocol
+from vidssl_plugins.evaluators.retrieval_ranking import Floats, Found, Items, Search
+from vidssl_plugins.evaluators.shared.settings import Settings, reading_of, settle
 
 TOPK = (1, 5, 10, 20, 50)
 """What the papers report."""

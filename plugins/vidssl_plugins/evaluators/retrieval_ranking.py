@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.metrics import (
     average_precision,
@@ -20,15 +21,11 @@ from vidssl_cli.contract.metrics import (
     topk_chance,
     unit,
 )
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.evaluators.options.shared import Standardise
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.evaluators.options.shared import Standardise
-
-    Floats = NDArray[np.floating[Any]]
-    Ints = NDArray[np.int64]
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
 
 SHOWN = 5
 """Neighbours of a query that are kept for looking at."""

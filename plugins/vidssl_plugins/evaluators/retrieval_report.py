@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vidssl_cli.contract.reports import Curves, Neighbours, Table
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.study import Reading
-    from vidssl_plugins.evaluators.retrieval_ranking import Found, Search
+from vidssl_cli.contract.study import Reading
+from vidssl_plugins.evaluators.retrieval_ranking import Found, Search
 
 QUERIES = 5
 """Queries to show, of right ones and of wrong ones each."""

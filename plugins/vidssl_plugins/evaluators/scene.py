@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.metrics import confusion
+from vidssl_cli.contract.reports import Report
+from vidssl_cli.contract.study import Pool, Study
 from vidssl_plugins.evaluators.shared.classes import class_report
 from vidssl_plugins.evaluators.shared.classifiers import linear_svm
 from vidssl_plugins.evaluators.shared.overlapping import overlapping, unit_means
 from vidssl_plugins.evaluators.shared.settings import reading_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.reports import Report
-    from vidssl_cli.contract.study import Pool, Study
 
 
 class SceneEvaluator:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.metrics import standardise
 from vidssl_cli.contract.reports import Report, Table
+from vidssl_cli.contract.study import Pool, Study
 from vidssl_plugins.evaluators.shared.classifiers import linear_svm
 from vidssl_plugins.evaluators.shared.overlapping import overlapping, unit_means
 from vidssl_plugins.evaluators.shared.settings import reading_of
 from vidssl_plugins.evaluators.similarity_pairs import Pairs, read_pairs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Pool, Study
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 FLOOR = 1e-10
 """Smallest argument of a logarithm."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import Draw
 from vidssl_cli.contract.metrics import video_accuracy
 from vidssl_cli.contract.reports import Report, Table
-from vidssl_cli.contract.study import Look
+from vidssl_cli.contract.study import Look, Reading, Study
+from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.classes import Classes
 from vidssl_plugins.evaluators.shared.fc import classify_clips
 from vidssl_plugins.evaluators.shared.settings import settle
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Reading, Study
-    from vidssl_plugins.evaluators.options.shared import Probe
 
 
 class StillEvaluator:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from vidssl_cli.contract.reports import Report
+from vidssl_cli.contract.study import Study
+from vidssl_plugins.evaluators.options.shared import Frozen
 from vidssl_plugins.evaluators.shared.classifiers import svm
 from vidssl_plugins.evaluators.shared.frozen import report_classifier
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.reports import Report
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.options.shared import Frozen
 
 
 class SVMEvaluator:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.metrics import confusion
 from vidssl_cli.contract.reports import Confusion, Report, Table
+from vidssl_cli.contract.study import Study
+from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.time_task import TimeTask
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.options.shared import Probe
 
 
 class SyncEvaluator:

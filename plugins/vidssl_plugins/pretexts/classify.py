@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_plugins.pretexts.options.shared import ClassifyOptions
 from vidssl_plugins.pretexts.shared.classification import LabelClassifier
 from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.options.shared import ClassifyOptions
 
 
 class ClassifyPretext(LabelClassifier):

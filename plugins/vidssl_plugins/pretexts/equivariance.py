@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
 from vidssl_plugins.pretexts.shared.gather import gather
 from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
 
 
 class EquivariancePretext(nn.Module):

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import Backbone, PretextContext
 from vidssl_plugins.pretexts.instance_moco import MomentumCopy, Queue
+from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
 from vidssl_plugins.pretexts.shared.gather import gather
 from vidssl_plugins.pretexts.shared.mlp import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import Backbone, PretextContext
-    from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 
 
 class InstancePretext(nn.Module):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations, permutations
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.shared.classification import LabelClassifier
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
 
 MOST_VIEWS = 7
 """7 views have 5040 orders."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
+from vidssl_cli.contract.clips import Batch
 from vidssl_plugins.pretexts.shared.group_contrast import GroupContrast
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vidssl_cli.contract.clips import Batch
 
 
 class SamePacePretext(GroupContrast):

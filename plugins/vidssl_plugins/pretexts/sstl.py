@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
 from vidssl_plugins.pretexts.shared.gather import gather
 from vidssl_plugins.pretexts.shared.mlp import mlp, projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
-from vidssl_plugins.pretexts.sstl_bank import TemporalBank
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.options.shared import ProjectionOptions
-    from vidssl_plugins.pretexts.sstl_bank import CellUpdate
+from vidssl_plugins.pretexts.sstl_bank import CellUpdate, TemporalBank
 
 RATE_MAP = ("conv5", (1, 4, 4))
 """What the option ``rate_input: map`` reads, and the places to which it is averaged."""

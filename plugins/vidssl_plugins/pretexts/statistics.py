@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 from vidssl_plugins.pretexts.statistics_appearance import appearance_labels
 from vidssl_plugins.pretexts.statistics_motion import motion_labels
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.statistics_partitions import Pattern
+from vidssl_plugins.pretexts.statistics_partitions import Pattern
 
 Signal = Literal["motion", "appearance"]
 GROUPS: Mapping[Signal, tuple[list[str], list[str]]] = {

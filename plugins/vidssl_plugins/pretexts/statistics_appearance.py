@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, cells
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from vidssl_plugins.pretexts.statistics_partitions import Pattern
+from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, Pattern, cells
 
 OCTANTS = ("blue", "cyan", "magenta", "white", "black", "green", "red", "yellow")
 """Of the colour cube, from 0."""

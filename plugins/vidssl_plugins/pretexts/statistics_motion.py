@@ -5,17 +5,11 @@ Motion boundaries are derivatives of optical flow: a moving camera adds a consta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, partition
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vidssl_plugins.pretexts.statistics_partitions import Pattern
+from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, Pattern, partition
 
 BINS = 8
 """Of 45 degrees, counter-clockwise from the right."""

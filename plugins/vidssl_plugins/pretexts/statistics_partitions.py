@@ -8,12 +8,10 @@ symmetric.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 Pattern = Literal[1, 2, 3]
 BLOCKS: dict[Pattern, int] = {1: 16, 2: 4, 3: 8}

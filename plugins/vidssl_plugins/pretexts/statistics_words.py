@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
+from vidssl_cli.contract.clips import Batch
+from vidssl_plugins.pretexts.statistics import Targets
 from vidssl_plugins.pretexts.statistics_appearance import OCTANTS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_plugins.pretexts.statistics import Targets
 
 
 def words(targets: Targets, batch: Batch) -> dict[str, list[str]]:

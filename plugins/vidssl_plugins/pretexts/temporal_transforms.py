@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.contract.clips import ABSENT
+from vidssl_cli.contract.clips import ABSENT, Batch
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.shared.classification import masked_cross_entropy
 from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
-
 
 TERMS = {"transform": "motion", "speed": "speed"}
 """What the loss of each label is called."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.samplers.shared.one_clip import OneClipSampler
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.videos import Video
 
 
 class ArrowOfTimeSampler(OneClipSampler):

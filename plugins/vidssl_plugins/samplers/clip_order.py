@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.shared import Short
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.shared import Short
 
 
 class ClipOrderSampler(ShortVideoSampler):

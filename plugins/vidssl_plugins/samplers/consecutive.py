@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View, known_frames, window
+from vidssl_cli.contract.videos import Video
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.videos import Video
 
 
 class ConsecutiveSampler(ShortVideoSampler):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import ClipPlan, Course, Draw, Sampler, Stage
 from vidssl_cli.contract.scores import scores_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.curriculum_pacing import Pacing
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.curriculum_pacing import Pacing
 
 
 def ranking(scores: NDArray[np.float64]) -> NDArray[np.int64]:

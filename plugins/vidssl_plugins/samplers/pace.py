@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View, known_frames
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.shared import ShortOrClamp
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.shared import ShortOrClamp
 
 
 def pace_span(pace: Fraction, frames: int) -> int:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.shared import ShortOrClamp
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.shared import ShortOrClamp
 
 
 def signed_frames(start: int, speed: int, frames: int) -> NDArray[np.int64]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.shared import OneClip
 from vidssl_plugins.samplers.shared.one_clip import OneClipSampler
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.shared import OneClip
 
 
 def shuffled(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.shared import ShortOrLess
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.shared import ShortOrLess
 
 
 def skipping(

@@ -6,18 +6,15 @@ Positions count within the base clip, which is T + e consecutive frames.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View, known_frames
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.shared import Short
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.shared import Short
 
 
 def distort_rate(draws: NDArray[np.float64], rate: float, most: int) -> NDArray[np.int64]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vidssl_cli.contract.clips import (
     ClipPlan,
     Draw,
@@ -13,9 +11,7 @@ from vidssl_cli.contract.clips import (
     known_frames,
     window,
 )
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.videos import Video
 
 
 class UniformSampler(Sampler):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.metrics import class_accuracy, mean_class_accuracy
 from vidssl_cli.contract.reports import Confusion, Report, Table
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Study
-    from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.study import Study
+from vidssl_cli.contract.videos import Video
 
 
 @dataclass(frozen=True, eq=False)

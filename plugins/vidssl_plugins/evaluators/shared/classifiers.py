@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.metrics import cosine_ranking, unit
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Classifier = Callable[
-        [NDArray[np.floating[Any]], NDArray[np.int64], NDArray[np.floating[Any]]],
-        NDArray[np.int64],
-    ]
-    """Maps training features (N, D), their classes (N,) and features (M, D) to classes (M,)."""
+Classifier = Callable[
+    [NDArray[np.floating[Any]], NDArray[np.int64], NDArray[np.floating[Any]]],
+    NDArray[np.int64],
+]
+"""Maps training features (N, D), their classes (N,) and features (M, D) to classes (M,)."""
 
 FOLDS = 5
 """Of the cross-validation, or as many as the smallest class has training videos."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from vidssl_plugins.evaluators.options.shared import FC
 
-    from vidssl_plugins.evaluators.options.shared import FC
-
-    Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 FINAL = 1e-3
 """Share of the learning rate that is left at the end (their code)."""

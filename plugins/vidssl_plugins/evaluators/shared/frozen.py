@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vidssl_cli.contract.metrics import confusion, standardise
 from vidssl_cli.contract.reports import Report
+from vidssl_cli.contract.study import Study
+from vidssl_plugins.evaluators.options.shared import Frozen
 from vidssl_plugins.evaluators.shared.classes import Classes, class_report
+from vidssl_plugins.evaluators.shared.classifiers import Classifier
 from vidssl_plugins.evaluators.shared.settings import settle_frozen
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.options.shared import Frozen
-    from vidssl_plugins.evaluators.shared.classifiers import Classifier
 
 
 def report_classifier(

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.study import Look
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Reading, Study
-    from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.study import Look, Reading, Study
+from vidssl_cli.contract.videos import Video
 
 
 def overlapping(study: Study, videos: Sequence[Video], hop: int) -> list[Look]:

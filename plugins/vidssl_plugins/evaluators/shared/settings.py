@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.study import Crops, Look, Reading
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Pool, Study
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.evaluators.options.shared import Frozen, Standardise
+from vidssl_cli.contract.study import Crops, Look, Pool, Reading, Study
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.evaluators.options.shared import Frozen, Standardise
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Draw
-from vidssl_cli.contract.study import Look
+from vidssl_cli.contract.study import Look, Study
+from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.fc import train_fc
 from vidssl_plugins.evaluators.shared.settings import reading_of
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.options.shared import Probe
-
-    Plan = Callable[[int, np.random.Generator], tuple[NDArray[np.int64], NDArray[np.int64]]]
-    """From the frames that a video has to (clips, T) frame numbers and (examples,) classes."""
-    Merge = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-    """From (clips, D) features of a video to (examples, D)."""
+Plan = Callable[[int, np.random.Generator], tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""From the frames that a video has to (clips, T) frame numbers and (examples,) classes."""
+Merge = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From (clips, D) features of a video to (examples, D)."""
 
 
 @dataclass(frozen=True)

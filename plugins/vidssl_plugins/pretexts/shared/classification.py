@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from vidssl_cli.contract.clips import ABSENT
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.clips import ABSENT, Batch
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
+from vidssl_plugins.pretexts.options.shared import ContrastOptions
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
 from vidssl_plugins.pretexts.shared.gather import gather
 from vidssl_plugins.pretexts.shared.mlp import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.options.shared import ContrastOptions
 
 
 class GroupContrast(nn.Module, abc.ABC):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm1d
-
-if TYPE_CHECKING:
-    from vidssl_plugins.pretexts.options.shared import ProjectionOptions
+from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 
 
 def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
 
 from vidssl_cli.base.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.hooks import PretextContext
 
 Reduce = Literal["mean", "max_space"]
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
-from vidssl_cli.contract.clips import fitting_stride
+from vidssl_cli.contract.clips import Draw, fitting_stride
+from vidssl_cli.contract.videos import Video
+from vidssl_plugins.samplers.options.shared import OneClip
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.contract.clips import Draw
-    from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.shared import OneClip
 
 
 class OneClipSampler(ShortVideoSampler):
