@@ -12,6 +12,8 @@ from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.data.augment import centre
 from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.streams import cut_flow, cut_pixels
 from vidssl_cli.media.decode import read_planes
 from vidssl_cli.training.step import _split
@@ -21,10 +23,10 @@ SETTINGS = Input(resize=(24, 32), crop=16, mode="residual")
 BOTH = frozenset({"pixels", "flow"})
 
 
-def loader(videos, augment, streams=BOTH, **changes):
+def loader(videos, augment, streams=BOTH, workers=0):
     sampler = Consecutive(name="consecutive", frames=5).build()
-    arguments = {"seed": 1, "batch_videos": 4, "workers": 0} | changes
-    return Loader(videos, sampler, SETTINGS, augment, streams=streams, **arguments)
+    order = Order(videos, sampler, seed=1, batch_videos=4)
+    return Loader(order, Pipeline(SETTINGS, augment, streams), workers=workers)
 
 
 def parameters(box=(2, 3, 8, 8), flip=False, turns=0):
@@ -141,9 +143,8 @@ def test_workers_do_not_change_streams(toy_videos):
 
 def test_any_sampler_may_have_flow(toy_videos):
     sampler = Pace(name="pace", views=2, frames=4).build()
-    feed = Loader(
-        toy_videos, sampler, SETTINGS, Augment(), streams=BOTH, seed=0, batch_videos=4, workers=0
-    )
+    order = Order(toy_videos, sampler, seed=0, batch_videos=4)
+    feed = Loader(order, Pipeline(SETTINGS, Augment(), BOTH), workers=0)
     assert next(feed.epoch(0)).flow.shape == (4, 2, 2, 3, 16, 16)
 
 

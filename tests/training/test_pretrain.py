@@ -315,6 +315,8 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
     """With the norms at rest, parts add up to the whole."""
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
+    from vidssl_cli.data.order import Order
+    from vidssl_cli.data.samples import Pipeline
     from vidssl_cli.model.devices import World
     from vidssl_cli.model.learner import PretrainLearner
     from vidssl_cli.training.optimizer import build_optimizer
@@ -331,10 +333,9 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
         world = World(0, 1, torch.device("cpu"))
         step = Stepper(learner, optimizer, settings, 1, world, "fp32")
         learner.backbone.eval()
-        feed = Loader(
-            toy_videos, recipe.sampler.build(), recipe.input, recipe.augment, seed=0,
-            batch_videos=4, workers=0, on_skip=pytest.fail,
-        )  # fmt: skip
+        order = Order(toy_videos, recipe.sampler.build(), seed=0, batch_videos=4)
+        pipeline = Pipeline(recipe.input, recipe.augment)
+        feed = Loader(order, pipeline, workers=0, on_skip=pytest.fail)
         step(next(feed.epoch(0)), 0)
         gradients.append([p.grad.clone() for p in learner.parameters()])
     for one, other in zip(*gradients, strict=True):

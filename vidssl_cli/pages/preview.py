@@ -129,7 +129,7 @@ def _visits(
 ) -> Iterator[Visit]:
     """Yield what can be read of the next videos in the epoch."""
     steps = range(step, max(step + 1, loader.steps))  # the first one even where there is none
-    for number, drawn in zip(steps, range(0, videos, loader.batch_videos), strict=False):
+    for number, drawn in zip(steps, range(0, videos, loader.order.batch_videos), strict=False):
         samples, batch = loader.peek(epoch, number, videos - drawn)
         made = [pair for task in recipe.pretext for pair in task.own_labels(batch).items()]
         for place, sample in enumerate(samples):

@@ -69,7 +69,7 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
         if number or loader.steps == 1:  # the first one warms up
             training += time.monotonic() - begun
             clips += batch.clips.shape[:2].numel()
-    offers, asks = loader.offer() * world.size, clips * world.size / training
+    offers, asks = loader.capacity() * world.size, clips * world.size / training
     total = loader.steps * settings.epochs
     of_a_step = batch.clips.shape[:2].numel() * world.size
     return Cost(

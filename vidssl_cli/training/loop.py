@@ -98,7 +98,7 @@ def fit(
     display = TrainingProgress(
         loader.steps * settings.epochs,
         progress.step,
-        offer=lambda: loader.offer() * world.size,
+        offer=lambda: loader.capacity() * world.size,
         shown=world.leads,
     )
     batches = loader.batches(progress.step, loader.steps * settings.epochs)

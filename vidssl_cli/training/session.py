@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from vidssl_cli.config.known_datasets import recognise
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data import manifest
 from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.card import Card
 from vidssl_cli.model.devices import World
@@ -97,22 +99,25 @@ def build_loader(
     labels: NDArray[np.int64] | None = None,
 ) -> Loader:
     """Build the training batches of a recipe; see `vidssl_cli.data.loader.Loader`."""
-    return Loader(
+    train = recipe.train
+    order = Order(
         data,
         sampler,
-        settings,
-        recipe.augment,
-        seed=recipe.train.seed,
-        batch_videos=recipe.train.batch_videos,
-        repeats=recipe.train.repeats,
-        epochs=recipe.train.epochs,
-        streams=recipe.streams() if isinstance(recipe, PretrainRecipe) else frozenset(),
-        flow=recipe.flow if isinstance(recipe, PretrainRecipe) else "dis",
+        seed=train.seed,
+        batch_videos=train.batch_videos,
+        repeats=train.repeats,
+        epochs=train.epochs,
+    )
+    pipeline = Pipeline(settings, recipe.augment, device=world.device)
+    if isinstance(recipe, PretrainRecipe):
+        pipeline = replace(pipeline, streams=recipe.streams(), flow=recipe.flow)
+    return Loader(
+        order,
+        pipeline,
         labels=labels,
         rank=world.rank,
         processes=world.size,
         workers=session.workers,
-        device=world.device,
     )
 
 

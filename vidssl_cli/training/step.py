@@ -31,9 +31,7 @@ def choose_precision(learner: Learner, loader: Loader, settings: Train, world: W
     """Return what the backbone computes in, the same in every process."""
     if settings.precision != "auto":
         return settings.precision
-    side = loader.settings.crop
-    clip = (3, loader.sampler.frames, side, side)
-    chosen = training_precision(learner.backbone, clip, world.device)
+    chosen = training_precision(learner.backbone, loader.clip_shape, world.device)
     return "bf16" if world.any(chosen == "bf16") else "fp32"
 
 
