@@ -14,10 +14,12 @@ from pydantic import BaseModel
 
 from vidssl_cli.config import sections
 from vidssl_cli.config.load import KINDS
-from vidssl_cli.contract.registry import BASES, registry
-from vidssl_plugins.backbones.hooks import TGN, BatchNorm
+from vidssl_cli.contract.loading import BASES
+from vidssl_cli.contract.registry import registry
+from vidssl_plugins.backbones.options.shared import BatchNorm
+from vidssl_plugins.backbones.options.tgn import TGN
 from vidssl_plugins.evaluators.fc_options import FC
-from vidssl_plugins.samplers.options.curriculum import (
+from vidssl_plugins.samplers.options.curriculum_pacing import (
     ConstantPacing,
     FixedExponentialPacing,
     SinglePacing,

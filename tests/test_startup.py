@@ -9,7 +9,7 @@ import typer
 
 from vidssl_cli.cli import app
 
-HEAVY = {"torch", "faiss", "av", "safetensors", "torchvision", "sklearn", "cv2"}
+HEAVY = {"torch", "faiss", "av", "safetensors", "torchvision", "sklearn", "cv2", "jinja2"}
 
 SCRIPT = """
 import json, sys

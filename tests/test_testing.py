@@ -13,7 +13,9 @@ from vidssl_cli.contract.hooks import PretextOptions, SamplerOptions
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.contract.reports import Report
 from vidssl_cli.evaluation.made_up import MadeUpStudy
-from vidssl_plugins.backbones.hooks import R3D, S3DG, TGN, C3DLight, NoNorm, R2Plus1D
+from vidssl_plugins.backbones.hooks import R3D, S3DG, C3DLight, R2Plus1D
+from vidssl_plugins.backbones.options.c3d_light import NoNorm
+from vidssl_plugins.backbones.options.tgn import TGN
 from vidssl_plugins.evaluators.hooks import Retrieval
 from vidssl_plugins.pretexts.hooks import SSTL, Classify, Equivariance, Instance, Order, SameContext
 from vidssl_plugins.pretexts.hooks import Pace as PacePretext

@@ -7,10 +7,9 @@ import typer
 
 from vidssl_cli.base import console
 from vidssl_cli.base.errors import VidsslError
-from vidssl_cli.base.escaping import escape, json_text, visible
+from vidssl_cli.base.escaping import json_text, visible
 from vidssl_cli.cli.failures import run
 from vidssl_cli.config.load import RecipeError
-from vidssl_cli.pages.html import write_page
 
 ACTS = "\x1b[31m\r\n\x07\x9b\x7f\u202e\u2066\u2028\u200f\udcff"
 FINE = "é 日本 क्\u200dष 🎥 a\xa0b [bold] :warning: \\"
@@ -24,10 +23,6 @@ def test_what_acts_is_shown_as_python_writes_it(character):
 def test_what_does_nothing_stays():
     assert visible(FINE) == FINE
     assert visible("a\nb\x1b", keep="\n") == "a\nb\\x1b"
-
-
-def test_html_is_text():
-    assert escape("<b a='\"'>&\x1b\n") == "&lt;b a=&#x27;&quot;&#x27;&gt;&amp;\\x1b\n"
 
 
 @pytest.mark.parametrize("text", [ACTS, FINE])
@@ -74,11 +69,3 @@ def test_a_name_begins_no_line_of_a_failure():
     assert error.problems == ("a.yaml:1:1: first", "a.yaml:2:1: se\ncond")
     assert str(error) == "a.yaml:1:1: first\na.yaml:2:1: se\ncond"
     assert VidsslError("one\nname").problems == ("one\nname",)
-
-
-def test_heads_of_pages_are_text(tmp_path):
-    write_page(tmp_path / "a.html", "<i>a</i>", "<i>b</i>", "", style=[])
-    page = (tmp_path / "a.html").read_text()
-    assert "<i>" not in page
-    assert "&lt;i&gt;a&lt;/i&gt;" in page
-    assert "&lt;i&gt;b&lt;/i&gt;" in page

@@ -6,31 +6,31 @@ import sys
 
 import pytest
 
-from vidssl_cli.cli.sweep_jobs import Crew, Job, shared_cores
+from vidssl_cli.cli.sweep_jobs import Job, JobPool, shared_cores
 
 
 def shell(folder, name, *lines):
     return Job(name, [["sh", "-c", line] for line in lines], folder / f"{name}.log")
 
 
-def test_chains_are_carried_out_and_a_failure_ends_its_own(tmp_path):
+def test_chains_are_run_and_a_failure_ends_its_own(tmp_path):
     jobs = [
         shell(tmp_path, "good", "echo one", "echo two >&2"),
         shell(tmp_path, "bad", "echo three; exit 3", "echo never"),
         shell(tmp_path, "killed", "kill -9 $$"),
         shell(tmp_path, "last", "true"),
     ]
-    heard = []
-    ended = Crew(2).work(jobs, heard.append)
+    reported = []
+    ended = JobPool(2).run(jobs, reported.append)
     assert [each.status for each in ended] == [0, 3, -9, 0]
-    assert sorted(each.job.name for each in heard) == ["bad", "good", "killed", "last"]
+    assert sorted(each.job.name for each in reported) == ["bad", "good", "killed", "last"]
     assert (tmp_path / "good.log").read_text() == "one\ntwo\n"
     assert (tmp_path / "bad.log").read_text() == "three\n"
 
 
-def test_logs_grow_and_commands_have_nobody_to_ask(tmp_path):
+def test_logs_grow_and_commands_have_no_input(tmp_path):
     for _ in range(2):
-        Crew(1).work([shell(tmp_path, "job", "cat; echo said")], lambda ended: None)
+        JobPool(1).run([shell(tmp_path, "job", "cat; echo said")], lambda done: None)
     assert (tmp_path / "job.log").read_text() == "said\nsaid\n"
 
 
@@ -45,25 +45,25 @@ while True: time.sleep(9)
 """
     first = Job("first", [[sys.executable, "-c", script], ["echo", "no"]], tmp_path / "first.log")
     before = signal.getsignal(signal.SIGTERM)
-    crew = Crew(1)
-    ended = crew.work([first, shell(tmp_path, "second", "echo no")], lambda ended: None)
-    assert crew.received == number
+    pool = JobPool(1)
+    ended = pool.run([first, shell(tmp_path, "second", "echo no")], lambda done: None)
+    assert pool.received == number
     assert [each.status for each in ended] == [75, None]
     assert (tmp_path / "first.log").read_text() == "saved\n"
     assert (tmp_path / "second.log").read_text() == ""
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_commands_know_whom_they_are_not_to_outlive(tmp_path, monkeypatch):
-    Crew(1).work([shell(tmp_path, "job", "echo $VIDSSL_PARENT $PPID")], lambda ended: None)
+def test_commands_know_the_process_that_they_are_not_to_outlive(tmp_path, monkeypatch):
+    JobPool(1).run([shell(tmp_path, "job", "echo $VIDSSL_PARENT $PPID")], lambda done: None)
     assert (tmp_path / "job.log").read_text() == f"{os.getpid()} {os.getpid()}\n"
 
 
 def test_a_second_ctrl_c_kills_what_does_not_stop(tmp_path):
     stubborn = "trap 'kill -INT $PPID' TERM; kill -INT $PPID; while :; do sleep 0.05; done"
-    crew = Crew(1)
-    (ended,) = crew.work([shell(tmp_path, "stubborn", stubborn)], lambda ended: None)
-    assert crew.received == signal.SIGINT
+    pool = JobPool(1)
+    (ended,) = pool.run([shell(tmp_path, "stubborn", stubborn)], lambda done: None)
+    assert pool.received == signal.SIGINT
     assert ended.status == -signal.SIGKILL
 
 

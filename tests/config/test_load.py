@@ -187,10 +187,12 @@ def test_shipped_recipes_load_and_survive_being_written_out(name, tmp_path):
 
 def changes_told(path):
     """Return what an opening comment says may be --set, commands aside; neighbours together."""
-    lines = path.read_text().partition("\nsummary:")[0].splitlines()
-    told = " ".join(line[2:] for line in lines if not re.match(r"#   vidssl|#     --set", line))
+    comment = re.sub(r"\\\n#\s+", "", path.read_text().partition("\nsummary:")[0])
+    lines = comment.splitlines()
+    told = " ".join(line[2:] for line in lines if not line.startswith("#   vidssl"))
+    told = re.sub(r"`vidssl [^`]*`", "", " ".join(told.split()))
     change = r"--set ('[^']+'|[^\s,;:)]+)"
-    groups = re.finditer(rf"(?:{change}\s+)*{change}", " ".join(told.split()))
+    groups = re.finditer(rf"(?:{change}\s+)*{change}", told)
     return [[one.strip("'.") for one in re.findall(change, group[0])] for group in groups]
 
 

@@ -189,7 +189,7 @@ def test_a_package_without_metadata_is_called_by_its_folder(package):
 
 
 def test_who_is_slow_is_told(package, monkeypatch, capsys):
-    monkeypatch.setattr("vidssl_cli.contract.registry.SLOW", 0.01)
+    monkeypatch.setattr("vidssl_cli.contract.loading.SLOW", 0.01)
     Registry(entries(package("slow", "import time\ntime.sleep(0.5)\n" + good("slow"))))
     assert "waiting for the plugins of acme-slow" in capsys.readouterr().err
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.cli import app
+from vidssl_cli.cli.failures import run
 from vidssl_cli.data.layouts import find_videos
 from vidssl_cli.data.lists import Lists
 from vidssl_cli.files.confine import Root
@@ -78,6 +82,97 @@ def test_links_are_followed_but_not_around_in_circles(make):
     (folder / "run" / "loop").symlink_to(folder)
     names = [name for name, _, _ in rows(folder, find_videos(folder, root=Root(folder.parent)))]
     assert names == ["jump/b.mp4", "run/a.mp4"]
+
+
+STRAY_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+
+
+@pytest.mark.parametrize("stray", STRAY_FOLDERS)
+@pytest.mark.parametrize("place", ["", "train/run/"])
+def test_what_systems_leave_behind_changes_nothing(make, stray, place, capsys):
+    folder = make("train/run/a.mp4", "test/run/b.mp4", f"{place}{stray}/train/run/a.mp4")
+    assert rows(folder, find_videos(folder)) == [
+        ("test/run/b.mp4", "run", "test"),
+        ("train/run/a.mp4", "run", "train"),
+    ]
+    assert f"{stray}: passed over" in capsys.readouterr().err
+
+
+def test_companion_files_of_macos_are_no_videos(make, capsys):
+    folder = make("run/a.mp4", "run/b.mp4", "run/._b.mp4", "run/._c.mp4")
+    for name in ("a", "c"):
+        (folder / "run" / f"._{name}.mp4").write_bytes(b"\x00\x05\x16\x07 and more")
+    names = [name for name, _, _ in rows(folder, find_videos(folder))]
+    # One without its video may be all that is left of it, and one may be a video.
+    assert names == ["run/._b.mp4", "run/._c.mp4", "run/a.mp4", "run/b.mp4"]
+    assert "._a.mp4: passed over" in capsys.readouterr().err
+
+
+def test_splits_beside_other_folders_are_classes_and_it_is_said(make, capsys):
+    folder = make("train/run/a.mp4", "test/run/b.mp4", "extra/c.mp4")
+    assert {label for _, label, _ in rows(folder, find_videos(folder))} == {
+        "train", "test", "extra",
+    }  # fmt: skip
+    assert "test and train are taken for classes, because extra is beside" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_class_may_be_called_train_without_a_word(make, capsys):
+    find_videos(make("train/a.mp4", "bus/b.mp4"))
+    assert "taken for classes" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """A function that makes folders unreadable, for root too."""
+
+    def lock(*folders):
+        real = os.scandir
+
+        def scandir(folder="."):
+            if not isinstance(folder, int) and Path(folder) in folders:
+                raise PermissionError(13, "Permission denied", str(folder))
+            return real(folder)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    return lock
+
+
+def test_a_folder_that_cannot_be_read_is_named(make, locked, capsys):
+    folder = make("walk/a.mp4", "run/b.mp4")
+    locked(folder / "run")
+    broken = []
+    assert [row[0] for row in rows(folder, find_videos(folder, broken=broken))] == ["walk/a.mp4"]
+    assert [error.where for error in broken] == [str(folder / "run")]
+    assert f"{folder / 'run'}: cannot be read: Permission denied" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_counts_under_strict(make, locked, make_video, capfd):
+    folder = make("run/b.mp4")
+    make_video(folder / "walk" / "a.mp4")
+    locked(folder / "run")
+    command = ["data", "scan", str(folder), "--out", str(folder / "m.jsonl")]
+    assert run(app, command) == 0
+    assert run(app, [*command, "--strict"]) == 5
+    assert "1 left out" in capfd.readouterr().out
+
+
+def test_nothing_but_folders_that_cannot_be_read(make, locked):
+    folder = make("run/b.mp4")
+    locked(folder)
+    with pytest.raises(UsageError, match="holds no video that can be read"):
+        find_videos(folder)
+
+
+@pytest.mark.parametrize("target", ["nowhere", "loop"])
+def test_a_link_that_leads_nowhere_is_named(make, target):
+    folder = make("walk/a.mp4")
+    (folder / "loop").symlink_to(target)
+    broken = []
+    find_videos(folder, broken=broken)
+    assert [error.where for error in broken] == [str(folder / "loop")]
 
 
 @pytest.fixture
@@ -205,6 +300,234 @@ def test_diving48_without_its_second_half(diving48):
         find_videos(diving48 / "rgb")
 
 
+def test_the_parent_of_a_data_set_is_recognised(ucf101):
+    with pytest.raises(UsageError) as caught:
+        find_videos(ucf101.parent)
+    assert caught.value.hint == f"{ucf101} looks like UCF101: did you mean that?"
+    with pytest.raises(UsageError, match="none of the 4 videos") as caught:
+        find_videos(ucf101.parent, Lists(folder=ucf101.parent / "ucfTrainTestlist"))
+    assert caught.value.hint == f"{ucf101} looks like UCF101: did you mean that?"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("HMDB51", "wave/a_b_wave_f_cm_np1_fr_med_0.avi"),
+        ("Kinetics", "waving hand/0wR5jVB-WPk_000417_000427.mp4"),
+    ],
+)
+def test_parents_of_other_data_sets(make, name, file):
+    folder = make(f"videos/{file}", "lists/a.txt")
+    with pytest.raises(UsageError) as caught:
+        find_videos(folder)
+    assert f"videos looks like {name}" in caught.value.hint
+    assert [video.label for video in find_videos(folder / "videos")] == [file.split("/")[0]]
+
+
+def test_a_data_set_beside_another_folder_is_a_class_and_it_is_said(ucf101, make, capsys):
+    folder = make("more/a.mp4")
+    labels = {video.label for video in find_videos(folder)}
+    assert labels == {"UCF-101", "more"}
+    assert "UCF-101 looks like UCF101" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "group"),
+    [
+        ("Punch/v_Punch_g01_c01.avi", "Punch_g01"),
+        ("wave/a_b_wave_f_cm_np1_fr_med_0.avi", "wave/a_b"),
+        ("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi", "brush_hair/April_09"),
+        ("waving hand/0wR5jVB-WPk_000417_000427.mp4", "0wR5jVB-WPk"),
+        ("waving hand/short_000417_000427.mp4", None),
+        ("other/a_b_wave_f_cm_np1_fr_med_0.avi", None),
+    ],
+)
+def test_names_say_which_recording_a_clip_is_of(make, file, group):
+    (video,) = find_videos(make(file))
+    assert video.group == group
+
+
+KINETICS = "label,youtube_id,time_start,time_end,split\n"
+
+
+@pytest.fixture
+def kinetics(make):
+    """Class folders, and lists in a folder beside them; the validation list is not quoted."""
+    folder = make(
+        "k/play guitar/0wR5jVB-WPk_000417_000427.mp4",
+        "k/play guitar/3caPS4FHFF8_000036_000046.mkv",
+        "k/3yaoNwz99xM_000062_000072.mp4",
+        "k/test/aaaaaaaaaaa_000001_000011.mp4",
+        "k/other/bbbbbbbbbbb_000001_000011.mp4",
+    )
+    (folder / "annotations").mkdir()
+    lists = {
+        "train": KINETICS + '"play guitar",0wR5jVB-WPk,417,427,train\n'
+        '"play, badly",3caPS4FHFF8,36,46,train\n"play guitar",ccccccccccc,1,11,train\n',
+        "kinetics_val": KINETICS.replace("split", "split,is_cc")
+        + "walking,3yaoNwz99xM,62.0,72.0,validate,0\n",
+        "test": "youtube_id,time_start,time_end,split\naaaaaaaaaaa,1,11,test\n",
+        "unrelated": "path,label\na.mp4,run\n",
+    }
+    for name, text in lists.items():
+        (folder / "annotations" / f"{name}.csv").write_text(text)
+    return folder / "k"
+
+
+CLIPS = [
+    ("3yaoNwz99xM_000062_000072.mp4", "walking", "test"),
+    ("test/aaaaaaaaaaa_000001_000011.mp4", None, "test"),
+    ("play guitar/0wR5jVB-WPk_000417_000427.mp4", "play guitar", "train"),
+    ("play guitar/3caPS4FHFF8_000036_000046.mkv", "play, badly", "train"),
+]
+"""Of them all; validation stands in for a test list without labels."""
+
+
+def test_kinetics_finds_its_lists(kinetics, capsys):
+    videos = find_videos(kinetics)
+    assert rows(kinetics, videos) == CLIPS
+    assert videos[0].group == "3yaoNwz99xM"
+    assert "1 of the 5 videos" in capsys.readouterr().err
+
+
+def test_kinetics_with_lists_elsewhere(kinetics):
+    lists = kinetics.parent / "elsewhere"
+    (kinetics.parent / "annotations").rename(lists)
+    assert {split for _, _, split in rows(kinetics, find_videos(kinetics))} == {None}
+    assert rows(kinetics, find_videos(kinetics, Lists(folder=lists))) == CLIPS
+    with pytest.raises(UsageError, match="no lists of split 2"):
+        find_videos(kinetics, Lists(split=2, folder=lists))
+
+
+def test_validation_of_kinetics_beside_a_labelled_test_list(kinetics):
+    (kinetics.parent / "annotations" / "test.csv").write_text(
+        KINETICS + "walking,aaaaaaaaaaa,1,11,test\n"
+    )
+    assert [row[2] for row in rows(kinetics, find_videos(kinetics))][:2] == ["val", "test"]
+
+
+def test_one_list_of_kinetics(make):
+    folder = make("v/a1.mp4", "v/a2_000010_000020.mp4", "v/a3.mp4")
+    (folder / "kinetics.csv").write_text(
+        f"{KINETICS}playing guitar,a1,0,10,train\nwalking,a2,10,20,validate\n"
+        "walking,a3,0,10,train\nwalking,a3,10,20,train\n"  # which of them a3.mp4 is nobody knows
+    )
+    assert rows(folder, find_videos(folder / "kinetics.csv")) == [
+        ("v/a1.mp4", "playing guitar", "train"),
+        ("v/a2_000010_000020.mp4", "walking", "test"),
+    ]
+
+
+def test_a_list_of_kinetics_without_label_and_split(make):
+    folder = make("a_000000_000010.mp4")
+    (folder / "kinetics_test.csv").write_text("youtube_id,time_start,time_end\na,0,10\n")
+    assert rows(folder, find_videos(folder / "kinetics_test.csv")) == [
+        ("a_000000_000010.mp4", None, "test")
+    ]
+
+
+def test_a_clip_that_is_there_twice_is_told(kinetics, capsys):
+    again = kinetics / "test" / "3yaoNwz99xM_000062_000072.mp4"
+    again.touch()
+    assert rows(kinetics, find_videos(kinetics)) == CLIPS
+    assert f"{again}: passed over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("run,a,soon,10,train", "are seconds, not 'soon'"),
+        ("run,a,0,inf,train", "are seconds"),
+        ("run,,0,10,train", "no youtube_id"),
+        ("run,a,0,10,dev", "no split is called 'dev'"),
+        ("run,a,0,10", "4 cells below a header of 5"),
+    ],
+)
+def test_a_row_that_does_not_fit_a_list_of_kinetics(make, row, problem):
+    folder = make("a.mp4")
+    (folder / "kinetics.csv").write_text(f"{KINETICS}{row}\n")
+    with pytest.raises(DamagedFileError, match=rf"kinetics\.csv:2: .*{problem}"):
+        find_videos(folder / "kinetics.csv")
+
+
+@pytest.fixture
+def something(make):
+    """Videos as they come, and the lists in a folder beside them."""
+    folder = make("20bn/1.webm", "20bn/2.webm", "20bn/3.webm", "20bn/78687.webm", "labels/x.pdf")
+    train = [
+        {
+            "id": "78687",
+            "label": "holding potato next to vicks vaporub bottle",
+            "template": "Holding [something] next to [something]",
+            "placeholders": ["potato", "vicks vaporub bottle"],
+        },
+        {"id": "99", "label": "x", "template": "Moving [part] of [something]", "placeholders": []},
+    ]
+    (folder / "labels" / "train.json").write_text(json.dumps(train))
+    validation = [{"id": "1", "label": "x", "template": "Lifting [something], then dropping it"}]
+    (folder / "labels" / "validation.json").write_text(json.dumps(validation))
+    (folder / "labels" / "test.json").write_text('[{"id": "2"}, {"id": 3}]')
+    (folder / "labels" / "labels.json").write_text('{"Holding something next to something": "0"}')
+    return folder / "20bn"
+
+
+def test_something_something(something, capsys):
+    assert rows(something, find_videos(something)) == [
+        ("78687.webm", "Holding something next to something", "train"),
+        ("1.webm", "Lifting something, then dropping it", "test"),
+        ("2.webm", None, "test"),
+        ("3.webm", None, "test"),
+    ]
+    assert "1 of the 5 videos" in capsys.readouterr().err
+
+
+def test_answers_to_the_test_of_something_something(something):
+    answers = "2;Holding something next to something\n3;Lifting something, then dropping it\n"
+    (something.parent / "labels" / "test-answers.csv").write_text(answers)
+    found = rows(something, find_videos(something))
+    assert [row[1:] for row in found[1:]] == [
+        ("Lifting something, then dropping it", "val"),
+        ("Holding something next to something", "test"),
+        ("Lifting something, then dropping it", "test"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "place", ["the parent", "the lists elsewhere", "names of the first release"]
+)
+def test_something_something_lies_in_several_ways(something, place):
+    labels, given = something.parent / "labels", Lists()
+    if place == "the lists elsewhere":
+        given = Lists(folder=labels.rename(something.parent / "elsewhere"))
+    elif place == "names of the first release":
+        for file in labels.glob("*.json"):
+            file.rename(something.parent / f"something-something-v2-{file.name}")
+    source = something.parent if place == "the parent" else something
+    assert len(find_videos(source, given)) == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("train.json", '[{"template": "x"}]', "a row has an id and a template"),
+        ("train.json", '[{"id": "1", "template": 7}]', "a row has an id and a template"),
+        ("train.json", '["template"]', "a row has an id and a template"),
+        ("validation.json", "{}", "holds no list"),
+        ("test-answers.csv", "2,Holding\n", "test-answers.csv:1: a row is `id;class`"),
+    ],
+)
+def test_damaged_lists_of_something_something(something, file, text, message):
+    (something.parent / "labels" / file).write_text(text)
+    with pytest.raises(DamagedFileError, match=message):
+        find_videos(something)
+
+
+def test_a_list_of_something_something_is_no_data(something):
+    with pytest.raises(UsageError) as caught:
+        find_videos(something.parent / "labels" / "train.json")
+    assert "--lists" in caught.value.hint
+
+
 def test_lists_of_ones_own(make):
     folder = make("tree pose/a 1.mp4", "lotus/b.mp4")
     (folder / "train.txt").write_text("tree pose/a 1.mp4\n\n")
@@ -256,12 +579,147 @@ def test_a_table(make, text, expected):
     assert rows(folder, find_videos(folder / "table.csv")) == [expected]
 
 
-@pytest.mark.parametrize("row", ["a.mp4,run,dev", ",run"])
+@pytest.mark.parametrize("row", ["a.mp4,run,dev", ",run,train", "a.mp4,run", "a.mp4,run,test,2"])
 def test_a_table_with_a_bad_row(make, row):
     folder = make()
     (folder / "table.csv").write_text(f"path,label,split\nb.mp4,run,train\n{row}\n")
     with pytest.raises(DamagedFileError, match=r"table.csv:3: "):
         find_videos(folder / "table.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path, label , split\na.mp4, run , train \n",
+        "Path,LABEL,Split\na.mp4,run,Training\n",
+        "\ufeffpath,label,split\r\na.mp4,run,train\r\n",
+        "path;label;split\na.mp4;run;train\n",
+        "path\tlabel\tsplit\na.mp4\trun\ttrain\n",
+        '"path","label","split"\n"a.mp4","run","train"\n',
+        "\npath,label,split\n\n,,\na.mp4,run,train,\n",
+        "a.mp4;run;train\n",
+        "a.mp4\trun\ttrain\n",
+    ],
+)
+def test_tables_as_other_programs_write_them(make, text):
+    folder = make()
+    (folder / "table.csv").write_bytes(text.encode())
+    assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", "run", "train")]
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("validate", "val"), ("validation", "val"), ("valid", "val"), ("Testing", "test"), ("", None)],
+)
+def test_words_for_splits_in_a_table(make, word, split):
+    folder = make()
+    (folder / "table.csv").write_text(f"path,label,split\na.mp4,run,{word}\n")
+    assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", "run", split)]
+
+
+def test_columns_that_are_passed_over_are_named(make, capsys):
+    folder = make()
+    (folder / "table.csv").write_text("path,class,split,views\na.mp4,run,train,7\n")
+    assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", None, "train")]
+    assert "columns passed over: class, views; known are path, label" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("file,label\na.mp4,run\n", 1, "names no column path"),
+        ("path,label,label\na.mp4,run,run\n", 1, "two columns 'label'"),
+        ("# mine\na.mp4,run\nb.mp4,run\n", 1, "1 cells, unlike 2 of 3 rows"),
+        ("a.mp4,run\nb.mp4,run\nc.mp4\n", 3, "1 cells, unlike 2 of 3 rows"),
+        ("a.mp4,run,train,g,7\n", 1, "5 cells and no header"),
+    ],
+)
+def test_what_does_not_fit_a_table_is_named(make, text, line, problem):
+    folder = make()
+    (folder / "table.csv").write_text(text)
+    with pytest.raises(DamagedFileError, match=rf"table\.csv:{line}: .*{problem}"):
+        find_videos(folder / "table.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("# my list\nv/a.mp4 0\nv/b.mp4 1\n", 1, "name of no file"),
+        ("v/a.mp4\n\n# my list\n", 3, "name of no file"),
+        ("v/a.mp4 0\nv/b.mp4\n", 2, "'v/b.mp4' has no class number, unlike 1 of 2 lines"),
+        ("v/a.mp4\nv/b.mp4\nv/c.mp4 1\n", 3, "ends in a class number, unlike 2 of 3 lines"),
+    ],
+)
+@pytest.mark.parametrize("form", ["list", "split lists"])
+def test_a_line_that_does_not_fit_a_list_is_named(make, text, line, problem, form):
+    folder = make("v/a.mp4", "v/b.mp4")
+    (folder / "list.txt").write_text(text)
+    given = (folder, Lists(test=folder / "list.txt")) if form != "list" else (folder / "list.txt",)
+    with pytest.raises(DamagedFileError, match=rf"list\.txt:{line}: .*{problem}"):
+        find_videos(*given)
+
+
+def test_a_video_may_be_called_like_a_note(make):
+    folder = make("#swim 1.mp4")
+    (folder / "list.txt").write_text("#swim 1.mp4\n")
+    assert rows(folder, find_videos(folder / "list.txt")) == [("#swim 1.mp4", None, None)]
+
+
+@pytest.mark.parametrize(
+    "classes",
+    ["1 Lips\n2 Archery\n", "2 Archery\n1 Lips\n", "1,Lips\n2,Archery", "1\tLips\n2\tArchery\n"],
+)
+def test_class_names_may_be_numbered(make, classes):
+    folder = make("a.mp4", "b.mp4")
+    (folder / "classInd.txt").write_text(classes)
+    (folder / "list.txt").write_text("a.mp4 1\nb.mp4 2\n")
+    videos = find_videos(folder / "list.txt", Lists(classes=folder / "classInd.txt"))
+    assert [video.label for video in videos] == ["Lips", "Archery"]
+
+
+def test_class_names_may_begin_with_a_number(make):
+    folder = make("a.mp4")
+    (folder / "classes.txt").write_text("run\n3 point shot\n")
+    (folder / "list.txt").write_text("a.mp4 1\n")
+    (video,) = find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
+    assert video.label == "3 point shot"
+
+
+@pytest.mark.parametrize(
+    ("classes", "problem"),
+    [("1 run\n2 jump\nwave\n", ":3: 'wave' has no number"), ("1 run\n1 jump\n", ":2: a second")],
+)
+def test_class_names_that_do_not_fit_the_others(make, classes, problem):
+    folder = make("a.mp4")
+    (folder / "classes.txt").write_text(classes)
+    (folder / "list.txt").write_text("a.mp4 1\n")
+    with pytest.raises(DamagedFileError, match=problem):
+        find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
+
+
+def test_a_list_that_begins_with_another_number_than_its_classes(make):
+    folder = make("a.mp4")
+    (folder / "classes.txt").write_text("run\n")
+    (folder / "list.txt").write_text("a.mp4 1\n")
+    with pytest.raises(UsageError, match="of class 1, but there are 1 class names") as caught:
+        find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
+    assert "numbered from 0" in caught.value.hint
+
+
+@pytest.mark.parametrize("line", ["# note", "v_Punch_g01_c01.avi", "Punch/v_Punch_g01_c01.avi one"])
+def test_a_line_that_does_not_fit_the_lists_of_ucf101(ucf101, line):
+    with (ucf101.parent / "ucfTrainTestlist" / "trainlist01.txt").open("a") as file:
+        file.write(line)
+    with pytest.raises(DamagedFileError, match=r"trainlist01\.txt:3: "):
+        find_videos(ucf101)
+
+
+@pytest.mark.parametrize("line", ["# note", "a_wave_f_0.avi", "a_wave_f_0.avi 3"])
+def test_a_line_that_does_not_fit_the_lists_of_hmdb51(make, line):
+    folder = make("wave/a_wave_f_0.avi")
+    (folder / "wave_test_split1.txt").write_text(f"a_wave_f_0.avi 1\n{line}\n")
+    with pytest.raises(DamagedFileError, match=r"wave_test_split1\.txt:2: "):
+        find_videos(folder, Lists(folder=folder))
 
 
 def test_one_video(make):

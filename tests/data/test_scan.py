@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -125,19 +126,40 @@ def test_a_damaged_manifest_exits_with_4(tmp_path, capfd):
 
 
 ODD = {
-    "decord_corrupted.mp4": "stops after 28 of 50 frames",
-    "gitlfs_pointer.mpg": "Git LFS pointer",
-    "macos_._FrontView.avi": "macOS",
-    "streamio_weird_aspect.small.mpg": "a part of frame 34 is missing",
+    "decord_corrupted.mp4": "undecodable packets: 1 of 50; damaged frames: 1 of 50",
+    "streamio_weird_aspect.small.mpg": "damaged frames: 1 of 36",
 }
+NO_VIDEOS = {"gitlfs_pointer.mpg": "Git LFS pointer", "macos_._FrontView.avi": "macOS"}
 
 
 def test_every_odd_file_is_read_or_named(real_data, capfd):
     videos, broken = open_data(real_data / "odd")
     assert len(videos) + len(broken) == len(list((real_data / "odd").iterdir()))
     reasons = {error.where.rpartition("/")[2]: str(error) for error in broken}
-    assert reasons.keys() == ODD.keys()
-    assert all(ODD[name] in reason for name, reason in reasons.items())
+    assert reasons.keys() == NO_VIDEOS.keys()
+    assert all(NO_VIDEOS[name] in reason for name, reason in reasons.items())
+    found = {os.path.basename(v.path): "; ".join(v.problems) for v in videos if v.problems}
+    assert found == ODD
+    told = capfd.readouterr().err
+    assert all(f"{name}: {problems}" in told for name, problems in ODD.items())
+    assert "2 of 29 videos have problems (damaged frames 2, undecodable packets 1)" in told
+    assert "2 of 29 files have several video streams" in told
+
+
+def test_videos_with_problems_may_be_left_out(real_data):
+    videos, broken = open_data(real_data / "odd", damaged="leave-out")
+    assert not any(video.problems for video in videos)
+    assert len(broken) == len(ODD) + len(NO_VIDEOS)
+
+
+PACKED_BITSTREAMS = {"packed_bitstream_a.avi": 121, "packed_bitstream_b.avi": 169}
+
+
+def test_packed_bitstreams_are_whole(real_data):
+    videos, broken = open_data(real_data / "refused")
+    assert not broken
+    assert {os.path.basename(v.path): v.frames for v in videos} == PACKED_BITSTREAMS
+    assert not any(video.problems for video in videos)
 
 
 def test_lists_of_relative_paths(real_data):

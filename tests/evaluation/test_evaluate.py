@@ -20,7 +20,7 @@ from vidssl_cli.evaluation.held_out import own_task
 from vidssl_cli.evaluation.study import EncoderStudy
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.pages.charts import curves
+from vidssl_cli.pages.charts import curves, draw_all
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
@@ -64,7 +64,8 @@ class Drawn(EvaluatorOptions):
 
 
 def test_figures_lie_beside_the_report(encoder, toy_videos, tmp_path):
-    evaluate(encoder, toy_videos, Drawn(name="drawn"), tmp_path)
+    report = evaluate(encoder, toy_videos, Drawn(name="drawn"), tmp_path)
+    draw_all(tmp_path, report.figures)
     drawn = (tmp_path / "figure-1-recall.svg").read_text()
     (figure,) = json.loads((tmp_path / "report.json").read_text())["figures"]
     assert drawn == curves(Curves(**{k: v for k, v in figure.items() if k != "kind"}))
@@ -148,7 +149,7 @@ def test_own_task_on_videos_that_do_not_fill_couples(toy_videos, toy_recipe, tmp
 
 def test_an_exported_model_has_no_own_task(encoder, toy_videos, tmp_path):
     encoder.export(tmp_path / "model")
-    with pytest.raises(UsageError, match="no pretext tasks any more"):
+    with pytest.raises(UsageError, match="has no pretext tasks"):
         evaluate(encoder, toy_videos, Pretext(name="pretext"), run=tmp_path / "model")
 
 
@@ -229,7 +230,7 @@ def test_features_that_another_network_made_are_refused(tmp_path):
     (other,) = set(tmp_path.glob("*/*")) - {part}
     shutil.rmtree(part)
     shutil.copytree(other, part)
-    with pytest.raises(DamagedFileError, match="made in another way") as caught:
+    with pytest.raises(DamagedFileError, match="features of another key") as caught:
         Shelf(tmp_path, key)
     assert caught.value.where == str(part)
 

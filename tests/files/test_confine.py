@@ -8,7 +8,8 @@ import pytest
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.data.layouts import find_videos
-from vidssl_cli.data.manifest import read_manifest
+from vidssl_cli.data.lists import Lists
+from vidssl_cli.data.manifest import read_manifest, write_manifest
 from vidssl_cli.files.confine import Root
 
 
@@ -46,11 +47,15 @@ def test_links_count_by_where_they_lead(place):
     assert not root.holds(str(place / "out.mp4"))
 
 
-def test_a_video_that_is_named_may_be_a_link(place):
+def test_a_video_that_is_named_may_be_a_link_and_lie_anywhere(place):
     (place / "out.mp4").symlink_to("../other/c.mp4")
-    assert [video.path for video in find_videos(place / "out.mp4")] == [str(place / "out.mp4")]
-    with pytest.raises(DamagedFileError, match="out of"):
-        find_videos(place / "out.mp4", root=Root(place))
+    named = str(place / "out.mp4")
+    assert [video.path for video in find_videos(named)] == [named]
+    assert [video.path for video in find_videos(named, root=Root(place))] == [named]
+
+
+def test_a_folder_that_is_named_may_lie_out_of_the_root(place):
+    assert len(find_videos(place, root=Root(place.parent / "other"))) == 2
 
 
 def test_a_root_may_be_a_link_itself(place):
@@ -60,13 +65,45 @@ def test_a_root_may_be_a_link_itself(place):
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out"])
-def test_a_folder_with_a_link_out_of_it_is_refused_unless_a_root_holds_both(place, name):
+def test_links_in_a_folder_that_is_named_are_followed_and_told(place, name, capsys):
+    (place / name).symlink_to(place.parent / "other" / ("c.mp4" if "." in name else ""))
+    assert len(find_videos(place)) == 3
+    assert f"{place / name}: found through links that lead out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out"])
+def test_a_root_holds_links_in_a_folder_too(place, name):
     (place / name).symlink_to(place.parent / "other" / ("c.mp4" if "." in name else ""))
     with pytest.raises(DamagedFileError, match=r"leads to .*other.*, out of .*data") as caught:
-        find_videos(place)
+        find_videos(place, root=Root(place))
     assert caught.value.where == str(place / name)
     assert "--data-root" in caught.value.hint
     assert len(find_videos(place, root=Root(place.parent))) == 3
+
+
+@pytest.mark.parametrize("target", ["/", ".."])
+def test_a_link_to_what_holds_data_is_not_followed(place, target):
+    (place / "all").symlink_to(target)
+    with pytest.raises(DamagedFileError, match="which holds all of DATA"):
+        find_videos(place)
+
+
+def test_official_lists_name_nothing_out_of_their_folder(place):
+    (place / "Punch").mkdir()
+    for number, line in enumerate(["Punch/v_Punch_g01_c01.avi", "../other/v_Punch_g02_c01.avi"]):
+        (place / line).touch()
+        name = ("train", "test")[number]
+        (place / f"{name}list01.txt").write_text(f"{line} 1\n")
+    with pytest.raises(DamagedFileError, match=r"out of .*data"):
+        find_videos(place, Lists(folder=place))
+
+
+def test_what_a_folder_of_links_becomes_can_be_read_again(place):
+    (place / "out.mp4").symlink_to("../other/c.mp4")
+    found = find_videos(place)
+    write_manifest(place / "m.jsonl", found)
+    assert read_manifest(place / "m.jsonl") == found
+    assert '"path": "a.mp4"' in (place / "m.jsonl").read_text()
 
 
 def test_relative_paths_of_a_manifest_stay_below_it_and_absolute_ones_are_free(place):

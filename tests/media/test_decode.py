@@ -14,12 +14,14 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.media import decode
 from vidssl_cli.media.decode import packets, read_frames, read_planes
+from vidssl_cli.media.encode import JpegEncoder
 from vidssl_cli.media.probe import probe
 
 H264_OPEN = "keyint=12:min-keyint=12:scenecut=0:open-gop=1:bframes=3:b-pyramid=none"
@@ -83,14 +85,14 @@ def test_timestamps_out_of_order_do_not_mislead(make_video, read_numbers, tmp_pa
 def test_frames_that_lie_between_are_jumped_over(make_video, monkeypatch):
     video = probe(str(make_video(frames=60, options={"g": "10", "bf": "0"})))
     decoded = []
-    honest = decode._decoded
+    honest = decode.good_frames
 
-    def spy(container, stream):
-        for frame in honest(container, stream):
+    def spy(*arguments):
+        for frame in honest(*arguments):
             decoded.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(decode, "_decoded", spy)
+    monkeypatch.setattr(decode, "good_frames", spy)
     read_frames(video, [1, 55], (24, 32))
     assert len(decoded) < 20
 
@@ -187,6 +189,26 @@ def only_sound(path):
         container.mux(stream.encode(None))
 
 
+def still_picture(path):
+    path.write_bytes(JpegEncoder((48, 64), 5)(np.zeros((3, 48, 64), np.uint8)))
+
+
+def cover_of_sound(path):
+    """Write sound with a picture attached, as shops sell it."""
+    with av.open(str(path), "w", format="mp4") as container:
+        sound = container.add_stream("aac", rate=8000)
+        cover = container.add_stream("mjpeg", rate=25)
+        cover.height, cover.width, cover.pix_fmt = 48, 64, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.rate = 8000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+        picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+        container.mux(cover.encode(picture.reformat(format="yuvj420p")))
+        container.mux(cover.encode(None))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -202,6 +224,8 @@ def only_sound(path):
         (playlist, "is a playlist"),
         (list_of_files, "is a playlist"),
         (only_sound, "no video stream"),
+        (still_picture, "is a still picture (JPEG), not a video"),
+        (cover_of_sound, "has no video stream, only a still picture that is attached"),
     ],
 )
 def test_what_is_no_video_says_so(tmp_path, make_video, make, message):
@@ -296,18 +320,17 @@ def test_a_demuxer_is_closed_by_whoever_leaves_it():
     assert demuxer.closed
 
 
-def test_a_frame_that_decodes_damaged_is_never_read(tmp_path, make_video):
+def test_damage_that_came_after_the_scan_is_an_error(tmp_path, make_video):
     path = make_video(tmp_path / "a.avi", frames=60, codec="mpeg4", options={"g": "12"})
     video = probe(str(path))
     content = bytearray(path.read_bytes())
     start = content.index(b"movi00dc") + 300  # in the first picture
     content[start : start + 60] = b"\xff" * 60
     path.write_bytes(content)
-    assert "is damaged" in reason(probe, str(path))
-    assert "is damaged: a part of frame" in reason(read_frames, video, range(60), 32)
+    assert "is damaged at frame 2 (damaged frames)" in reason(read_frames, video, range(60), 32)
 
 
-def test_a_frame_that_decodes_damaged_is_not_read_after_a_seek_either(tmp_path, make_video):
+def test_damage_that_came_after_the_scan_is_met_after_a_seek_too(tmp_path, make_video):
     path = make_video(tmp_path / "a.avi", frames=60, codec="mpeg4", options={"g": "12"})
     video = probe(str(path))
     assert 48 in dict(video.keyframes)
@@ -319,7 +342,7 @@ def test_a_frame_that_decodes_damaged_is_not_read_after_a_seek_either(tmp_path, 
     content[start + 108 : start + 128] = b"\xff" * 20
     path.write_bytes(content)
     read_frames(video, [0], 32)
-    assert "is damaged: a part of frame 48" in reason(read_frames, video, [0, 50], 32)
+    assert "is damaged at frame 48" in reason(read_frames, video, [0, 50], 32)
 
 
 @pytest.mark.parametrize("frames", [[], [3, 2], [1, 1]])

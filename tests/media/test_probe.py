@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from dataclasses import replace
 
 import av
+import numpy as np
 import pytest
 
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.media import probe as module
+from vidssl_cli.media.decode import read_planes
 from vidssl_cli.media.probe import probe
 
 
@@ -18,22 +22,6 @@ def test_facts_of_a_plain_file(make_video):
     assert (video.height, video.width) == (48, 80)
     assert (video.fps, video.duration, video.timing) == (25, 2, "steady")
     assert video.label is video.split is video.group is None
-
-
-@pytest.mark.parametrize(
-    ("timestamps", "expected"),
-    [
-        ([0], "steady"),
-        ([0, 33, 67, 100, 133], "steady"),  # 30 fps in milliseconds
-        ([0, 1, 2, 3], "steady"),
-        ([0, 40, 80, 160, 200], "variable"),
-        ([0, 2, 1, 3], "out of order"),
-        ([0, 1, 1, 2], "out of order"),
-        ([0, None, 2], "missing"),
-    ],
-)
-def test_timing(timestamps, expected):
-    assert module._timing(timestamps) == expected
 
 
 def test_a_variable_rate_is_measured(make_video):
@@ -54,8 +42,8 @@ def test_a_seek_that_gives_other_pictures_makes_no_seek_point(make_video, monkey
     assert probe(path).keyframes
     honest = module.decode_from
 
-    def one_too_far(container, stream, timestamp):
-        frames = honest(container, stream, timestamp)
+    def one_too_far(*arguments):
+        frames = honest(*arguments)
         next(frames)
         return frames
 
@@ -82,14 +70,16 @@ def test_a_video_of_days_is_refused(make_video, monkeypatch):
     times = [number * 25 * 60 for number in range(70)]
     path = str(make_video(frames=70, times=times, suffix=".mkv"))
     assert probe(path).duration == pytest.approx(70 * 60)
+    assert probe(path).timing == "steady"
     monkeypatch.setenv("VIDSSL_MAX_HOURS", "1")
     with pytest.raises(MediaError, match=r"lasts 1\.2 hours, more than 1, which VIDSSL_MAX_HOURS"):
         probe(path)
 
 
-def test_decoding_that_stops_says_where(real_data):
-    with pytest.raises(MediaError, match="stops after 28 of 50 frames"):
-        probe(str(real_data / "odd" / "decord_corrupted.mp4"))
+def test_what_decodes_of_a_damaged_file_is_used(real_data):
+    video = probe(str(real_data / "odd" / "decord_corrupted.mp4"))
+    assert video.frames == 48
+    assert video.problems == ("undecodable packets: 1 of 50", "damaged frames: 1 of 50")
 
 
 def test_decoded_frames_count_where_the_header_says_more(real_data):
@@ -142,28 +132,37 @@ def orphan(content):
 @pytest.mark.parametrize(
     ("suffix", "codec", "change", "reason"),
     [
-        (".avi", "mjpeg", unhead, "ends after 39 of 40 frames that it lists"),
-        (".mov", "mjpeg", swell, "its frames take 12% of the time"),
-        (".mp4", "libx265", orphan, "1 of its 40 frames do not decode"),
-        (".mp4", "libx264", zero(0.4, 0.42), "decoding stops after|part of frame"),
-        (".mkv", "libx264", lambda content: content[:-600], "is cut short: it should have"),
-        (".mkv", "libx264", zero(0.4, 0.6), "its blocks break off at byte"),
-        (".webm", "libvpx", without(0.4, 0.6), "its blocks break off at byte|is cut short"),
-        (".avi", "mpeg4", lambda content: content[:-1500], "is cut short: it should have"),
-        (".avi", "mjpeg", lambda content: content[2000:], "its beginning is missing"),
+        (".avi", "mjpeg", unhead, "end: has 39 of 40 frames that it lists"),
+        (".mov", "mjpeg", swell, "end: its frames take 12% of the time"),
+        (".mp4", "libx265", orphan, "packets without a picture: 1 of 40"),
+        (".mp4", "libx264", zero(0.4, 0.42), "undecodable packets: [1-9] of 40"),
+        (".mkv", "libx264", lambda content: content[:-600], r"cut short: has \d+ bytes"),
+        (".mkv", "libx264", zero(0.7, 0.8), "container: its blocks break off at byte"),
+        (".webm", "libvpx", without(0.8, 0.9), "its blocks break off at byte|cut short"),
+        (".avi", "mpeg4", lambda content: content[:-1500], r"cut short: has \d+ bytes"),
+        (".avi", "mjpeg", lambda content: content[12000:], "beginning: the container that the"),
     ],
 )
-def test_what_decoders_pass_over_is_damage(make_video, tmp_path, suffix, codec, change, reason):
+def test_what_decoders_pass_over_is_a_problem(make_video, tmp_path, suffix, codec, change, reason):
     options = {"g": "8"} if codec != "mjpeg" else {"color_range": "pc", "strict": "unofficial"}
     if codec == "libx265":
         options = {"x265-params": "keyint=8:log-level=none:pools=none:frame-threads=1"}
     source = make_video(frames=40, suffix=suffix, codec=codec, options=options)
-    assert probe(str(source)).frames == 40
-    with pytest.raises(MediaError, match=reason):
-        probe(damaged(tmp_path, source, change))
+    whole = probe(str(source))
+    assert (whole.frames, whole.problems) == (40, ())
+    video = probe(damaged(tmp_path, source, change))
+    assert video.frames < 40
+    assert re.search(reason, "\n".join(video.problems))
+    every = read_planes(replace(video, keyframes=()), range(video.frames), 32)
+    assert len(every) == video.frames
+    for start in range(0, video.frames, 9):
+        seen = read_planes(video, range(start, video.frames), 32)
+        np.testing.assert_array_equal(seen, every[start:])
+    with pytest.raises(MediaError, match="ends before frame"):
+        read_planes(video, [video.frames], 32)
 
 
-def test_an_mp4_in_fragments_is_whole_or_refused(make_video, tmp_path):
+def test_an_mp4_in_fragments_is_whole_or_not(make_video, tmp_path):
     source, path = make_video(frames=40, options={"g": "10"}), tmp_path / "fragments.mp4"
     options = {"movflags": "frag_keyframe+empty_moov"}
     with av.open(str(source)) as old, av.open(str(path), "w", options=options) as new:
@@ -175,8 +174,9 @@ def test_an_mp4_in_fragments_is_whole_or_refused(make_video, tmp_path):
     content = path.read_bytes()
     second = content.index(b"moof", content.index(b"moof") + 4) - 4
     path.write_bytes(content[:second] + bytes(8) + content[second + 8 :])
-    with pytest.raises(MediaError, match="its boxes break off at byte"):
-        probe(str(path))
+    video = probe(str(path))
+    assert video.frames < 40
+    assert "its boxes break off at byte" in video.problems[0]
 
 
 def test_frames_that_an_edit_list_hides_are_not_missing(make_video, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.media.encode import encode_webp, write_mp4
-from vidssl_cli.pages.gallery import Card, Section, write_page
+from vidssl_cli.pages.gallery import Ranking, Thumbnail, write_gallery
 from vidssl_cli.search.build import build_index
 
 HOSTILE = """<script>alert(1)</script>"'onerror=x& $title ${x}.mp4"""
@@ -50,17 +50,17 @@ def pictures(url):
 
 
 @pytest.fixture
-def cards(toy_videos):
-    query = Card(toy_videos[0], (0.5, 1.0))
+def ranking(toy_videos):
+    query = Thumbnail(toy_videos[0], (0.5, 1.0))
     hits = [
-        Card(video, (0.2, 0.6), f"#{rank}", rank, 1 - rank / 4, video.label == "class 0")
+        Thumbnail(video, (0.2, 0.6), f"#{rank}", rank, 1 - rank / 4, video.label == "class 0")
         for rank, video in enumerate(toy_videos[1:7], 1)
     ]
-    return Section(query, hits)
+    return Ranking(query, hits)
 
 
-def test_a_page_shows_what_was_found(cards, tmp_path):
-    write_page(tmp_path / "page.html", "Title", "subtitle", [cards, cards])
+def test_a_page_shows_what_was_found(ranking, tmp_path):
+    write_gallery(tmp_path / "page.html", "Title", "subtitle", [ranking, ranking])
     page = Page(tmp_path / "page.html")
     assert page.tags.count("section") == 2
     assert page.tags.count("img") == 14
@@ -73,17 +73,18 @@ def test_a_page_shows_what_was_found(cards, tmp_path):
     assert all(0 <= float(width) <= 100 for width in widths)
 
 
-def test_pictures_move_and_have_a_still_for_those_who_want_none(cards, tmp_path):
-    write_page(tmp_path / "page.html", "", "", [cards])
+def test_pictures_move_and_have_a_still_for_those_who_want_none(ranking, tmp_path):
+    write_gallery(tmp_path / "page.html", "", "", [ranking])
     page = Page(tmp_path / "page.html")
     # A toy video is 1.6 seconds at 25 frames per second, shown at 12.5.
     assert {pictures(url) for url in page.urls("src")} == {20}
     assert {pictures(url) for url in page.urls("srcset")} == {1}
     assert set(page.urls("media")) == {"(prefers-reduced-motion: reduce)"}
+    assert page.urls("alt") == [f"{number}.mp4" for number in range(7)]
 
 
-def test_a_page_needs_nothing_from_outside_and_runs_nothing(cards, tmp_path):
-    write_page(tmp_path / "page.html", "", "", [cards])
+def test_a_page_needs_nothing_from_outside_and_runs_nothing(ranking, tmp_path):
+    write_gallery(tmp_path / "page.html", "", "", [ranking])
     page = Page(tmp_path / "page.html")
     assert "script" not in page.tags
     assert "link" not in page.tags
@@ -100,8 +101,8 @@ def test_names_are_shown_and_not_obeyed(toy_videos, tmp_path):
     path = tmp_path / HOSTILE.replace("/", "\u2215")
     shutil.copy(toy_videos[0].path, path)
     video = replace(toy_videos[0], path=str(path), label=HOSTILE)
-    section = Section(Card(video), [Card(video, None, HOSTILE, 1, 0.5, True)], HOSTILE)
-    write_page(tmp_path / "page.html", HOSTILE, HOSTILE, [section])
+    ranking = Ranking(Thumbnail(video), [Thumbnail(video, None, HOSTILE, 1, 0.5, True)], HOSTILE)
+    write_gallery(tmp_path / "page.html", HOSTILE, HOSTILE, [ranking])
     page = Page(tmp_path / "page.html")
     assert "script" not in page.tags
     assert not [key for _, key, _ in page.attributes if key.startswith("on")]
@@ -112,14 +113,14 @@ def test_names_are_shown_and_not_obeyed(toy_videos, tmp_path):
 
 def test_a_name_that_is_not_utf8_does_not_stop_the_page(toy_videos, tmp_path):
     video = replace(toy_videos[0], label="caf\udce9")
-    write_page(tmp_path / "page.html", "", "", [Section(Card(video), [])])
+    write_gallery(tmp_path / "page.html", "", "", [Ranking(Thumbnail(video), [])])
     assert "caf\\udce9" in Page(tmp_path / "page.html").text
 
 
 def test_a_video_that_is_gone_is_shown_by_name(toy_videos, tmp_path):
     gone = replace(toy_videos[1], path=str(tmp_path / "gone.mp4"))
-    section = Section(Card(toy_videos[0]), [Card(gone, None, "", 1, 0.5)])
-    write_page(tmp_path / "page.html", "", "", [section])
+    ranking = Ranking(Thumbnail(toy_videos[0]), [Thumbnail(gone, None, "", 1, 0.5)])
+    write_gallery(tmp_path / "page.html", "", "", [ranking])
     page = Page(tmp_path / "page.html")
     assert page.tags.count("img") == 1
     assert "gone.mp4" in page.text
@@ -132,7 +133,7 @@ def test_odd_videos_have_pictures_too(tmp_path, frames, height, width):
 
     path = tmp_path / "odd.mp4"
     write_mp4(path, np.full((frames, height, width, 3), 128, np.uint8), 25)
-    write_page(tmp_path / "page.html", "", "", [Section(Card(probe(str(path))), [])])
+    write_gallery(tmp_path / "page.html", "", "", [Ranking(Thumbnail(probe(str(path))), [])])
     assert Page(tmp_path / "page.html").tags.count("img") == 1
 
 
@@ -142,8 +143,8 @@ def test_a_moment_at_the_end_shows_the_end(tmp_path):
     # Dark for four seconds, then bright for one.
     frames = np.repeat(np.array([40] * 100 + [220] * 25, np.uint8), 32 * 32 * 3)
     write_mp4(tmp_path / "video.mp4", frames.reshape(125, 32, 32, 3), 25)
-    section = Section(Card(probe(str(tmp_path / "video.mp4")), (4.2, 4.8)), [])
-    write_page(tmp_path / "page.html", "", "", [section])
+    ranking = Ranking(Thumbnail(probe(str(tmp_path / "video.mp4")), (4.2, 4.8)), [])
+    write_gallery(tmp_path / "page.html", "", "", [ranking])
     (still,) = Page(tmp_path / "page.html").urls("srcset")
     with av.open(io.BytesIO(b64decode(still.partition(",")[2]))) as container:
         picture = next(container.decode(video=0)).to_ndarray(format="rgb24")

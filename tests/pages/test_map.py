@@ -134,7 +134,7 @@ def test_every_video_is_a_point_where_its_vector_lies(index, tmp_path):
     assert len(found.points) == 12
     assert found.tags["img"] == 12
     opened = open_index(index)
-    points = lay_out(opened.vectors("video", np.arange(12)), "pca").points
+    points = lay_out(opened.level("video").vectors(np.arange(12)), "pca").points
     across, down = np.array(found.places()).T
     for shown, meant in ((across, points[:, 0]), (-down, points[:, 1])):
         assert np.corrcoef(shown, meant)[0, 1] == pytest.approx(1, abs=1e-4)

@@ -85,7 +85,7 @@ def test_checkpoints_are_told_apart_and_stale_reports_named(make_run, made_up_re
     assert (last.title, best.title) == ("retrieval, checkpoint last", "retrieval, checkpoint best")
     assert (last.lines[0].figures["top1"].mean, best.lines[0].figures["top1"].mean) == (0.2, 0.4)
     assert last.notes == []
-    assert best.notes == ["pace, seed 0, was trained on after this was measured"]
+    assert best.notes == ["pace, seed 0, was trained further after this was measured"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
@@ -231,6 +231,28 @@ def test_the_page_holds_everything(two_recipes, tmp_path):
     ids = {value for _, key, value in found.attributes if key == "id"}
     links = {value for tag, key, value in found.attributes if (tag, key) == ("a", "href")}
     assert {link.removeprefix("#") for link in links} <= ids
+
+
+def test_the_best_runs_by_the_leading_metric_are_bold(make_run, made_up_report, tmp_path):
+    for epochs, (name, top1) in enumerate({"a": 0.4, "b": 0.6, "c": 0.6}.items(), 1):
+        recipe = f"train: {{seed: SEED, epochs: {epochs}}}"
+        make_run(tmp_path / name / "0", made_up_report(top1, random=0.9), recipe=recipe)
+    page = tmp_path / "page.html"
+    write_report(page, *read(tmp_path))
+    assert re.findall(r'<tr class="best"><td>(.)</td>', page.read_text()) == ["b", "c"]
+
+
+def test_charts_have_every_line_that_runs_are_compared_with(make_run, made_up_report, tmp_path):
+    for epochs, name in enumerate("ab", 1):
+        lines = {"run": [[1, 0.5]], "random": [[1, epochs / 10]], "chance": [[1, 0.1]]}
+        figure = {"kind": "curves", "title": "recall", "x": "k", "y": "", "lines": lines}
+        recipe = f"train: {{seed: SEED, epochs: {epochs}}}"
+        make_run(tmp_path / name / "0", made_up_report(0.5, figures=[figure]), recipe=recipe)
+    page = tmp_path / "page.html"
+    write_report(page, *read(tmp_path))
+    (chart,) = re.findall(r'<svg[^>]*aria-label="recall".*?</svg>', page.read_text(), re.S)
+    legend = re.findall(r'<text x="[\d.]+" y="[\d.]+">(.*?)</text>', chart)
+    assert legend == ["a", "b", "random, a", "random, b", "chance"]
 
 
 def test_one_run_is_a_report_too(make_run, tmp_path):

@@ -20,11 +20,12 @@ from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.search import engines
-from vidssl_cli.search import store as generations_module
+from vidssl_cli.search import engines, store
 from vidssl_cli.search.build import build_index, unchanged_videos
+from vidssl_cli.search.generations import tidy
+from vidssl_cli.search.levels import LEVELS
 from vidssl_cli.search.retrieve import retrieve
-from vidssl_cli.search.store import LEVELS, Index, open_index
+from vidssl_cli.search.store import Index, open_index
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def test_an_index_holds_what_was_embedded(encoder, videos, tmp_path):
     )
     means = index.gallery.features.reshape(12, 3, -1).mean(1)
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
-    np.testing.assert_allclose(index.vectors("video", np.arange(12)), expected, atol=1e-6)
-    assert index.facts.encoder == encoder.digest
+    np.testing.assert_allclose(index.level("video").vectors(np.arange(12)), expected, atol=1e-6)
+    assert index.settings.encoder == encoder.digest
     assert Encoder.load(index.folder / "encoder", "cpu").digest == encoder.digest
 
 
@@ -81,7 +82,7 @@ def test_standardised_vectors_agree_with_the_metric(encoder, videos, tmp_path):
     for level, features in zip(LEVELS, (raw.reshape(12, 3, -1).mean(1), raw), strict=True):
         expected = standardise(features, features)
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-        found = index.vectors(level, np.arange(len(features)))
+        found = index.level(level).vectors(np.arange(len(features)))
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -119,7 +120,7 @@ def test_a_changed_file_is_embedded_again_in_its_place(encoder, videos, tmp_path
     scanned = [replace(videos[0], bytes=videos[3].bytes), *videos[1:]]
     summary = build_index(encoder, scanned, tmp_path / "index")
     assert (summary.added, summary.changed) == (0, 1)
-    vectors = open_index(tmp_path / "index").vectors("video", np.arange(12))
+    vectors = open_index(tmp_path / "index").level("video").vectors(np.arange(12))
     np.testing.assert_array_equal(vectors[0], vectors[3])
 
 
@@ -156,7 +157,7 @@ def test_another_network_is_refused_unless_it_begins_anew(encoder, toy_encoder, 
         build_index(toy_encoder(clips=2), videos, tmp_path / "index")
     summary = build_index(other, videos[:3], tmp_path / "index", overwrite=True)
     assert (summary.videos, summary.added) == (3, 3)
-    assert open_index(tmp_path / "index").facts.encoder == other.digest
+    assert open_index(tmp_path / "index").settings.encoder == other.digest
 
 
 def test_the_generation_before_is_kept_for_its_readers(encoder, videos, tmp_path):
@@ -164,7 +165,7 @@ def test_the_generation_before_is_kept_for_its_readers(encoder, videos, tmp_path
     for count in (3, 6, 9, 12):
         build_index(encoder, videos[:count], folder)
     assert generations(folder) == ["generation-000003", "generation-000004"]
-    generations_module.tidy(folder)  # nobody holds the older one any more
+    tidy(folder)  # nobody holds the older one any more
     assert generations(folder) == ["generation-000003", "generation-000004"]
 
 
@@ -179,12 +180,12 @@ def test_a_reader_that_was_overtaken_opens_what_is_newest_now(
         opened.append(path.name)
         if len(opened) == 1:
             with monkeypatch.context() as patch:
-                patch.setattr(generations_module, "Index", Index)
+                patch.setattr(store, "Index", Index)
                 for count in (2, 3):
                     build_index(encoder, videos[:count], folder)
         return Index(path, digest)
 
-    monkeypatch.setattr(generations_module, "Index", overtaken)
+    monkeypatch.setattr(store, "Index", overtaken)
     assert len(open_index(folder).gallery.videos) == 3
     assert opened == ["generation-000001", "generation-000003"]
 
@@ -225,11 +226,8 @@ def test_without_faiss_an_exact_index_works_all_the_same(encoder, videos, tmp_pa
     with pytest.raises(VidsslError, match="HNSW"):
         build_index(encoder, videos, tmp_path / "without", factory="HNSW")
     monkeypatch.undo()
-    queries = open_index(tmp_path / "with").vectors("clip", np.arange(36))
     one, other = (
-        engines.nearest(
-            index.engine("clip", "cpu"), lambda ids: queries[ids], 36, queries.copy(), 5
-        )
+        index.level("clip").nearest(index.gallery.features, 5)
         for index in (open_index(tmp_path / "with"), open_index(tmp_path / "without"))
     )
     for (ids, _), (others, _) in zip(one, other, strict=True):
@@ -331,8 +329,9 @@ def test_a_faiss_file_that_nobody_sealed_is_not_read(encoder, videos, tmp_path, 
     index = open_index(tmp_path / "index")
     (index.folder / "video.faiss").write_bytes(b"crafted")
     monkeypatch.setattr(faiss, "read_index", lambda *_: pytest.fail("read"))
-    query = index.vectors("video", np.arange(1)).astype(np.float32)
-    assert index.engine("video", "cpu")(query, 1).tolist() == [[0]]
+    level = index.level("video")
+    query = level.vectors(np.arange(1)).astype(np.float32)
+    assert level.engine(query, 1).tolist() == [[0]]
 
 
 def test_a_generation_with_digests_of_its_own_is_not_the_one_that_was_built(
@@ -356,7 +355,7 @@ def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, t
     faiss = pytest.importorskip("faiss")
     build_index(encoder, videos, tmp_path / "index")
     index = open_index(tmp_path / "index")
-    vectors = index.vectors("video", np.arange(len(videos))).astype(np.float32)
+    vectors = index.level("video").vectors(np.arange(len(videos))).astype(np.float32)
     numbered = faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1]))
     numbered.add_with_ids(vectors, np.arange(len(videos)) + 7)
     fewer = engines.build_faiss(vectors[1:], "Flat")
@@ -372,7 +371,7 @@ def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, t
     assert told.out == answers
     assert "FAISS checks little of what it reads" in told.err
     for name, problem in (
-        ("numbered", "answers with the number"),
+        ("numbered", "returns the number"),
         ("fewer", "vectors of"),
         ("noise", "FAISS cannot read it"),
     ):
@@ -403,8 +402,8 @@ def _read(folder, started, stop, results):
     while not stop.is_set():
         index = open_index(folder)
         # Vectors, table and FAISS index belong together, whichever generation it is.
-        count = len(index.gallery.videos)
-        ids = index.engine("video", "cpu")(index.vectors("video", np.arange(count)), count)
+        count, level = len(index.gallery.videos), index.level("video")
+        ids = level.engine(level.vectors(np.arange(count)), count)
         assert np.sort(ids, axis=1).tolist() == [list(range(count))] * count
         seen.add(count)
         started.set()
@@ -453,10 +452,11 @@ def test_a_generation_that_is_open_stays_until_it_is_not(encoder, videos, tmp_pa
     for factory in ("Flat", "HNSW", "Flat"):
         build_index(encoder, videos[:2], out, factory=factory, overwrite=True)
     assert reading.folder.is_dir()
-    assert reading.engine("video", "cpu")(reading.vectors("video", np.array([0])), 1) == [[0]]
+    level = reading.level("video")
+    assert level.engine(level.vectors(np.array([0])), 1) == [[0]]
     (answer,), _ = retrieve(reading, [videos[0].path], device="cpu")
     assert answer.hits[0].path == videos[0].path
-    del reading
+    del reading, level
     gc.collect()
     build_index(encoder, videos[:2], out, factory="HNSW")
     assert len(list(out.glob("generation-*"))) == 2

@@ -1,10 +1,11 @@
-"""FAISS and torch engines against brute force."""
+"""FAISS and torch engines, and what a level makes of them, against brute force."""
 
 import numpy as np
 import pytest
 
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.search import engines
+from vidssl_cli.search.levels import Level
 
 
 def unit(vectors):
@@ -37,9 +38,8 @@ def engine_over(kind, vectors):
 
 
 def nearest(kind, vectors, queries, k):
-    return engines.nearest(
-        engine_over(kind, vectors), lambda ids: vectors[ids], len(vectors), queries, k
-    )
+    unscaled = np.stack([np.zeros(vectors.shape[1]), np.ones(vectors.shape[1])])
+    return Level(vectors, unscaled, lambda: engine_over(kind, vectors)).nearest(queries, k)
 
 
 @pytest.mark.parametrize("kind", ["Flat", "torch"])

@@ -42,7 +42,7 @@ def items(answer):
 def test_videos_are_ranked_by_cosine(index, toy_videos):
     answers, broken = ask(index, *(video.path for video in toy_videos))
     assert not broken
-    vectors = index.vectors("video", np.arange(10))
+    vectors = index.level("video").vectors(np.arange(10))
     expected = cosine_ranking(vectors, vectors, 10)
     assert [items(answer) for answer in answers[:10]] == expected.tolist()
     for answer in answers:
@@ -79,18 +79,20 @@ def test_clips_are_ranked_by_themselves(index, toy_videos):
     (answer,), _ = ask(index, toy_videos[4].path, level="clip", top=100)
     assert len(answer.hits) == 30
     assert len({(hit.path, hit.start) for hit in answer.hits}) == 30
-    query = index.unit("clip", index.gallery.features[12:15].mean(0))
-    best = cosine_ranking(query[None], index.vectors("clip", np.arange(30)), 1)[0, 0]
+    clips = index.level("clip")
+    query = clips.unit(index.gallery.features[12:15].mean(0))
+    best = cosine_ranking(query[None], clips.vectors(np.arange(30)), 1)[0, 0]
     assert answer.hits[0].item == best // 3
     assert answer.hits[0].start == pytest.approx(index.gallery.spans[best, 0])
 
 
 def test_a_hit_tells_its_most_similar_moment(index):
     (answer,), _ = ask(index, "#4")
-    query = index.unit("clip", index.gallery.features[12:15].mean(0))
+    clips = index.level("clip")
+    query = clips.unit(index.gallery.features[12:15].mean(0))
     for hit in answer.hits:
         part = index.gallery.part(hit.item)
-        similar = index.vectors("clip", np.arange(part.start, part.stop)) @ query
+        similar = clips.vectors(np.arange(part.start, part.stop)) @ query
         span = index.gallery.spans[part][similar.argmax()]
         assert (hit.start, hit.end) == pytest.approx(span.tolist(), abs=1e-3)
 
@@ -161,7 +163,7 @@ def test_broken_queries_are_named_and_the_others_answered(index, toy_videos, tmp
         "#4@7-9": "ends at 1.60 s",
         f"{toy_videos[4].path}@7-9": "ends at 1.60 s",
         f"{toy_videos[4].path}@1-0.5": "before it starts",
-        f"{tmp_path}@1-2": "not of many",
+        f"{tmp_path}@1-2": "not of a folder or list",
     }
     answers, broken = ask(index, *reasons, "#4")
     assert [answer.query.text for answer in answers] == ["#4"]

@@ -344,7 +344,7 @@ def _watched(damage: Damage) -> Iterator[list[str]]:
         "faiss.read_index": of_paths,
         "json.loads": of_texts,
         "vidssl_cli.model.card.Card.model_validate_json": of_texts,
-        "vidssl_cli.search.store.Facts.model_validate_json": of_texts,
+        "vidssl_cli.search.store.IndexSettings.model_validate_json": of_texts,
         "vidssl_cli.media.packed._read_raw": of_pictures,
         "vidssl_cli.media.packed._read_compact": of_pictures,
     }

@@ -100,7 +100,7 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     from vidssl_cli.model.card import Card
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.publish import publish_generation
-    from vidssl_cli.search.store import Facts, Gallery
+    from vidssl_cli.search.store import Gallery, IndexSettings
     from vidssl_plugins.backbones.hooks import R3D
 
     evaluation = Evaluation(clips=CLIPS)
@@ -108,7 +108,7 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     shown = Input(resize=(24, 32), crop=16)
     card = Card(backbone=backbone, input=shown, frames=8, evaluation=evaluation, seed=0)
     encoder = Encoder(card, backbone.build(), torch.device("cpu"))
-    facts = Facts(encoder=encoder.digest, evaluation=evaluation)
+    settings = IndexSettings(encoder=encoder.digest, evaluation=evaluation)
     counts = {"built": 0, "refused": 0}
     while time.time() < until:
         numbers = draws.sample(range(VIDEOS), draws.randint(VIDEOS // 2, VIDEOS))
@@ -122,7 +122,7 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
         )
         try:
             with locked(folder, "vidssl index"):
-                publish_generation(folder, facts, gallery, encoder)
+                publish_generation(folder, settings, gallery, encoder)
                 counts["built"] += 1
         except VidsslError as error:
             if f" on {socket.gethostname()} since " not in str(error):
@@ -139,8 +139,9 @@ def vector(number: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def _read(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     """Open the index again and again, and search it as `vidssl retrieve` does, at leisure."""
+    from vidssl_cli.search.generations import is_index
     from vidssl_cli.search.retrieve import retrieve
-    from vidssl_cli.search.store import is_index, open_index
+    from vidssl_cli.search.store import open_index
 
     generations = set()
     read = 0

@@ -486,13 +486,13 @@ def a_manifest_that_leaves_the_root(shared: Path, folder: Path) -> Sequence[str]
 
 
 @trick(4, "--data-root")
-def a_folder_with_a_link_to_a_file(shared: Path, folder: Path) -> Sequence[str]:
+def a_folder_with_a_link_out_of_the_root(shared: Path, folder: Path) -> Sequence[str]:
     (folder / "set").mkdir()
     (folder / "set" / "a.mp4").symlink_to(shared / "videos" / "a.mp4")
-    return _scan(folder, "set")
+    return [*_scan(folder, "set"), "--data-root", "set"]
 
 
-@trick(4, "--data-root")
+@trick(4, "holds all of DATA")
 def a_folder_with_a_link_to_everything(shared: Path, folder: Path) -> Sequence[str]:
     (folder / "set").mkdir()
     (folder / "set" / "all").symlink_to("/")

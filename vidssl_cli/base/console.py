@@ -18,9 +18,11 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.base.escaping import json_text, visible
 
 T = TypeVar("T")
+Left = TypeVar("Left", bound=VidsslError)
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often progress is told in a plain line when stderr is not a terminal."""
@@ -72,6 +74,13 @@ def warn(message: str) -> None:
     if _talks():
         with suppress(OSError):
             stderr.print("[yellow]warning:[/]", Text(visible(message)), soft_wrap=True)
+
+
+def leave_out(error: Left, left_out: list[Left] | None = None) -> None:
+    """Warn that a file is left out, and why; add the error to those of the others."""
+    warn(f"{error.where}: {error}; it is left out")
+    if left_out is not None:
+        left_out.append(error)
 
 
 def emit_json(document: Any) -> None:

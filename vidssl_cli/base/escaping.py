@@ -7,7 +7,6 @@ acts is shown as the escape that Python and JSON have for it, such as ``\x1b``.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import reprlib
@@ -42,11 +41,6 @@ def visible(text: str, *, keep: str = "") -> str:
 def shown(value: object) -> str:
     """Return the value that was found, for a message; cut short where it is large."""
     return _SHORT.repr(value)
-
-
-def escape(text: str) -> str:
-    """Return text for HTML and SVG, inside of elements and of quoted attributes."""
-    return html.escape(visible(text, keep="\n\t"))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -10,32 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, DataRoot, Split, Strict
+from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
 
 data = typer.Typer(no_args_is_help=True, help="Scan, check, look at, pack and make videos.")
 
-DATA_HELP = (
-    "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), a packed set, or one video."
-)
-OfficialLists = Annotated[
-    Path | None,
-    typer.Option("--lists", metavar="DIR", help="Folder of the official lists, if elsewhere."),
-]
-TrainList = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Training videos, one path per line, relative to DATA."),
-]
-TestList = Annotated[Path | None, typer.Option(metavar="FILE", help="Test videos, likewise.")]
-Classes = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Class names, one per line, for lists with class numbers."),
-]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Files decoded at a time; one per core by default.")
-]
 PackFormat = Literal["compact", "raw"]
 FlowMethod = Literal["dis", "tvl1"]
 
@@ -46,16 +27,11 @@ def register(app: typer.Typer) -> None:
 
 
 @data.command()
+@expand
 def scan(
-    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Manifest to write (.jsonl).")],
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -72,20 +48,10 @@ def scan(
         )
 
     from vidssl_cli.data.manifest import write_manifest
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
+    videos, broken = reading.open(source)
     write_manifest(out, videos)
     if as_json:
         reasons = [error.row for error in broken]
@@ -111,9 +77,11 @@ def _summarise(title: str, videos: Sequence[Video]) -> None:
 
 
 @data.command()
+@expand
 def pack(
-    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="SET", help="Folder to make.")],
+    *,
     size: Annotated[
         str, typer.Option(metavar="HEIGHTxWIDTH", help="Size of the pictures.")
     ] = "128x171",
@@ -134,13 +102,7 @@ def pack(
         FlowMethod | None,
         typer.Option(help="Keep optical flow too, by DIS or TV-L1; needs OpenCV."),
     ] = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -155,21 +117,11 @@ def pack(
     resize = short_side or _parse_size(size)
 
     from vidssl_cli.data.pack import pack as make
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
-    made = make(videos, out, resize=resize, form=form, flow=flow, workers=workers)
+    videos, broken = reading.open(source)
+    made = make(videos, out, resize=resize, form=form, flow=flow, workers=reading.workers)
     broken = [*broken, *made.broken]
     if as_json:
         reasons = [error.row for error in broken]
@@ -183,9 +135,11 @@ def pack(
 
 
 @data.command()
+@expand
 def scores(
-    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File of scores to write (.jsonl).")],
+    *,
     flow: Annotated[
         FlowMethod, typer.Option(help="Optical flow, by DIS or TV-L1, where DATA holds none.")
     ] = "dis",
@@ -202,13 +156,7 @@ def scores(
         int, typer.Option(min=4, help="Side of the square in the middle that is scored.")
     ] = 112,
     frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 16,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -223,22 +171,12 @@ def scores(
     resize = short_side or _parse_size(size)
 
     from vidssl_cli.data.motion_scores import Scoring, score_videos
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
+    videos, broken = reading.open(source)
     scoring = Scoring(flow, resize, crop, frames)
-    rows, unread = score_videos(videos, out, scoring, workers=workers)
+    rows, unread = score_videos(videos, out, scoring, workers=reading.workers)
     broken = [*broken, *unread]
     clips = sum(len(row.scores) for row in rows)
     if as_json:

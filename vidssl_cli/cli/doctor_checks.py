@@ -15,7 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from vidssl_cli.contract.registry import BASES, registry
+from vidssl_cli.contract.loading import BASES
+from vidssl_cli.contract.registry import registry
 from vidssl_cli.model.hardware import cpu_flags
 
 ESSENTIAL = ("torch", "numpy", "av", "safetensors")

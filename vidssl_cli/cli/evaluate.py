@@ -7,17 +7,27 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, DataRoot, DataSetName, Device, Split
+from vidssl_cli.cli.options import (
+    AsJson,
+    Checkpoint,
+    Data,
+    DataOptions,
+    DataSetName,
+    Device,
+    Run,
+    expand,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(evaluate)
+    app.command()(expand(evaluate))
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    run: Run,
     data: Data,
+    *,
     evaluator: Annotated[
         str, typer.Option(help="Protocol; `vidssl plugins` lists what is installed.")
     ] = "retrieval",
@@ -25,10 +35,9 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the protocol; repeatable."),
     ] = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     dataset: DataSetName = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    checkpoint: Checkpoint = "last",
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for report.json, instead of RUN/evaluations/…"),
@@ -47,10 +56,11 @@ def evaluate(
 
     options = load_options(EvaluatorOptions, evaluator, overrides or ())
 
+    from dataclasses import replace
+
     from vidssl_cli.base.console import emit_json, say, warn
     from vidssl_cli.config.known_datasets import recognise
     from vidssl_cli.config.published import rows
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.evaluation.evaluate import as_json as report_as_json
     from vidssl_cli.evaluation.evaluate import evaluate as measure
     from vidssl_cli.evaluation.evaluate import folder_of, show
@@ -67,7 +77,7 @@ def evaluate(
         store = None
     rows()  # a file that cannot be read is no surprise at the end
     encoder = Encoder.load(run, device, checkpoint)
-    videos, _ = open_data(data, split=split, root=data_root)
+    videos, _ = reading.open(data)
     known = {video.path: video for video in videos}
     folder = out or folder_of(run, options, videos, checkpoint)
     report = measure(
@@ -77,10 +87,10 @@ def evaluate(
         folder,
         run,
         checkpoint,
-        splits=lambda number: open_data(data, split=number, known=known, root=data_root)[0],
+        splits=lambda number: replace(reading, split=number).open(data, known=known)[0],
         store=store,
         dataset=recognise(videos, dataset),
-        split=split,
+        split=reading.split,
     )
     for picture in draw_all(folder, report.figures):
         say(f"picture: {picture}")

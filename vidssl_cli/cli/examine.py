@@ -8,48 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.data import (
-    DATA_HELP,
-    Classes,
-    OfficialLists,
-    TestList,
-    TrainList,
-    Workers,
-    data,
-)
+from vidssl_cli.cli.data import data
 from vidssl_cli.cli.options import (
     AsJson,
-    DataRoot,
+    Data,
+    DataOptions,
+    ListOptions,
     Overrides,
     RecipeName,
-    Split,
     Strict,
+    expand,
     refuse_existing,
 )
 
 if TYPE_CHECKING:
     from vidssl_cli.data.check import Finding
 
-Source = Annotated[str, typer.Option("--data", metavar="DATA", help=DATA_HELP, show_default=False)]
-
 
 def register(_app: typer.Typer) -> None:
     """Add the commands to `vidssl data`."""
-    data.command()(check)
-    data.command()(preview)
+    data.command()(expand(check))
+    data.command()(expand(preview))
 
 
 def check(
     recipe: RecipeName,
-    source: Source,
+    source: Data,
+    *,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    lists: OfficialLists = None,
-    train_list: TrainList = None,
-    test_list: TestList = None,
-    classes: Classes = None,
-    workers: Workers = None,
+    reading: ListOptions,
     as_json: AsJson = False,
 ) -> None:
     """Report what would hurt a recipe on given data.
@@ -63,18 +50,8 @@ def check(
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.data.check import check as examine
-    from vidssl_cli.data.scan import open_data
 
-    videos, broken = open_data(
-        source,
-        split=split,
-        lists=lists,
-        train_list=train_list,
-        test_list=test_list,
-        classes=classes,
-        root=data_root,
-        workers=workers,
-    )
+    videos, broken = reading.open(source)
     usable, findings = examine(chosen, videos, broken)
     if as_json:
         emit_json(
@@ -110,8 +87,9 @@ def _tell(title: str, findings: Sequence[Finding]) -> None:
 
 def preview(
     recipe: RecipeName,
-    source: Source,
+    source: Data,
     out: Annotated[Path, typer.Option(metavar="PAGE", help="Page to write (.html).")],
+    *,
     videos: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 6,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Instead of the recipe's train.seed.")
@@ -119,8 +97,7 @@ def preview(
     epoch: Annotated[int, typer.Option(min=0, help="Which epoch, from 0.")] = 0,
     step: Annotated[int, typer.Option(min=0, help="Which step of the epoch, from 0.")] = 0,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page that is there.")
     ] = False,
@@ -141,10 +118,9 @@ def preview(
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.data.manifest import training_part
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.pages.preview import preview as draw
 
-    found, broken = open_data(source, split=split, root=data_root)
+    found, broken = reading.open(source)
     place = {"epoch": epoch, "step": step}
     drawn, left_out = draw(
         recipe, chosen, training_part(found), out, videos=videos, broken=broken, **place

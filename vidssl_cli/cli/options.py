@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from vidssl_cli.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidssl_cli.base.errors import MediaError
+    from vidssl_cli.contract.videos import Video
+
+DATA_HELP = (
+    "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), a packed set, or one video."
+)
 
 RecipeName = Annotated[
     str,
@@ -24,12 +36,13 @@ Overrides = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-Data = Annotated[
-    str, typer.Option(metavar="DATA", help="A folder of videos, a manifest, or a list.")
-]
+Data = Annotated[str, typer.Option("--data", metavar="DATA", help=DATA_HELP, show_default=False)]
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")]
+IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")]
+Checkpoint = Annotated[str, typer.Option(help="Of a run: last or best.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
-Split = Annotated[int, typer.Option(min=1, help="Official split, for data that have several.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
@@ -47,6 +60,76 @@ DataSetName = Annotated[
         help="What DATA is, such as UCF101; told by its classes if not given.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How DATA is read."""
+
+    split: Annotated[
+        int, typer.Option(min=1, help="Official split, for data that have several.")
+    ] = 1
+    data_root: DataRoot = None
+
+    def open(self, source: str, **more: Any) -> tuple[list[Video], list[MediaError]]:
+        """Call `open_data` with these options, and more."""
+        from vidssl_cli.data.scan import open_data
+
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return open_data(source, root=given.pop("data_root"), **given, **more)
+
+
+@dataclass(frozen=True)
+class ListOptions(DataOptions):
+    """How DATA is read, with lists of its videos in files of their own."""
+
+    lists: Annotated[
+        Path | None,
+        typer.Option("--lists", metavar="DIR", help="Folder of the official lists, if elsewhere."),
+    ] = None
+    train_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Training videos, one path per line, relative to DATA."),
+    ] = None
+    test_list: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Test videos, likewise.")
+    ] = None
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Class names, one per line, for lists with class numbers."
+        ),
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files decoded at a time; one per core by default.")
+    ] = None
+
+
+def expand(command: Callable[..., None]) -> Callable[..., None]:
+    """Let typer see the fields of a parameter that is a dataclass as options of their own."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in signature.parameters.values():
+        kind = parameter.annotation
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            parameters.append(parameter)
+            continue
+        groups[parameter.name] = kind
+        hints = get_type_hints(kind, include_extras=True)
+        parameters += [
+            parameter.replace(name=field.name, annotation=hints[field.name], default=field.default)
+            for field in fields(kind)
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        command(**given)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:

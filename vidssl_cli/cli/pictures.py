@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, DataRoot, Device, Strict, refuse_existing
+from vidssl_cli.cli.options import (
+    AsJson,
+    Checkpoint,
+    DataRoot,
+    Device,
+    IndexFolder,
+    Run,
+    Strict,
+    refuse_existing,
+)
 
 
 class Method(StrEnum):
@@ -39,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def visualize(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    run: Run,
     videos: Annotated[
         list[str],
         typer.Argument(
@@ -63,7 +72,7 @@ def visualize(
     singles: Annotated[
         bool, typer.Option("--frames", help="Write every frame as a picture of its own, too.")
     ] = False,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    checkpoint: Checkpoint = "last",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that holds something.")
     ] = False,
@@ -108,7 +117,7 @@ def visualize(
 
 
 def map_(
-    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")],
+    folder: IndexFolder,
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="Page to write.")],
     projection: Annotated[
         Projection, typer.Option(help="PCA, or UMAP where umap-learn is installed.")

@@ -1,4 +1,4 @@
-"""`vidssl published`: what papers report."""
+"""`vidssl published`: figures of papers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidssl_cli.cli.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vidssl_cli.config.published import Row
+    from vidssl_cli.contract.reports import PublishedRow
 
 
 def register(app: typer.Typer) -> None:
@@ -48,31 +48,33 @@ def published(
         _emit(list(rows))
 
 
-def _table(row: Row) -> tuple[str, str]:
+def _table(row: PublishedRow) -> tuple[str, str]:
     return row.key.rpartition("/")[0], row.dataset
 
 
-def _as_document(row: Row) -> dict[str, Any]:
-    from dataclasses import asdict
+def _as_document(row: PublishedRow) -> dict[str, Any]:
+    names = (
+        *("key", "paper", "table", "evaluator", "dataset", "setting", "figures"),
+        *("backbone", "units", "by_class"),
+    )
+    return {name: getattr(row, name) for name in names}
 
-    setting = row.setting.model_dump(exclude_none=True)
-    return asdict(row) | {"setting": setting, "figures": row.fractions()}
 
-
-def _emit(rows: Sequence[Row]) -> None:
+def _emit(rows: Sequence[PublishedRow]) -> None:
     """Print a table of a paper, or what is left of it, for one data set."""
     from vidssl_cli.base.console import emit_table
+    from vidssl_cli.config.published import printed, trained_on
 
-    first = rows[0]
+    first, figures = rows[0], [printed(row) for row in rows]
     table = first.key.rpartition("/")[0]
     title = f"{table}: {first.source}, {first.evaluator} on {first.dataset}"
     short = [row.key.rpartition("/")[2] for row in rows]
-    metrics = list(dict.fromkeys(metric for row in rows for metric in row.figures))
+    metrics = list(dict.fromkeys(metric for each in figures for metric in each))
     if first.by_class:
-        lines = [[name, *(row.figures[name] for row in rows)] for name in metrics]
+        lines = [[name, *(each[name] for each in figures)] for name in metrics]
         emit_table(title, ["class", *short], lines)
         return
-    sources = {row.trained_on for row in rows}
+    sources = {trained_on(row) for row in rows}
     varied = len(sources) > 1
     if not varied and (source := sources.pop()):
         title += f", pre-trained on {source}"
@@ -83,9 +85,9 @@ def _emit(rows: Sequence[Row]) -> None:
             [
                 key,
                 row.name,
-                *([row.trained_on] if varied else []),
-                *(row.figures.get(metric) for metric in metrics),
+                *([trained_on(row)] if varied else []),
+                *(each.get(metric) for metric in metrics),
             ]
-            for key, row in zip(short, rows, strict=True)
+            for key, row, each in zip(short, rows, figures, strict=True)
         ],
     )

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split, Strict
+from vidssl_cli.cli.options import (
+    AsJson,
+    Checkpoint,
+    Data,
+    DataOptions,
+    DataRoot,
+    Device,
+    IndexFolder,
+    Run,
+    Strict,
+    expand,
+)
 
 if TYPE_CHECKING:
     from vidssl_cli.search.build import Summary
@@ -33,14 +44,15 @@ class Level(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(index)
+    app.command()(expand(index))
     app.command()(retrieve)
 
 
 def index(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")],
+    run: Run,
     data: Data,
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Folder of the index.")],
+    *,
     part: Annotated[Part, typer.Option(help="Which videos of DATA to take.")] = Part.ALL,
     factory: Annotated[
         str | None,
@@ -59,9 +71,8 @@ def index(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew instead of adding.")
     ] = False,
-    split: Split = 1,
-    data_root: DataRoot = None,
-    checkpoint: Annotated[str, typer.Option(help="Of a run: last or best.")] = "last",
+    reading: DataOptions,
+    checkpoint: Checkpoint = "last",
     device: Device = "auto",
     strict: Strict = False,
     as_json: AsJson = False,
@@ -75,7 +86,6 @@ def index(
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.build import build_index, unchanged_videos
@@ -83,7 +93,7 @@ def index(
     require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)
     known = {} if overwrite else unchanged_videos(out)
-    found, broken = open_data(data, split=split, known=known, root=data_root)
+    found, broken = reading.open(data, known=known)
     videos = [video for video in found if part is Part.ALL or video.split == part]
     if not videos:
         splits = ", ".join(sorted({video.split or "none" for video in found}))
@@ -104,7 +114,7 @@ def index(
 
 
 def retrieve(
-    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")],
+    folder: IndexFolder,
     queries: Annotated[
         list[str],
         typer.Argument(
@@ -151,7 +161,7 @@ def retrieve(
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.search.retrieve import as_json as answers_as_json
-    from vidssl_cli.search.retrieve import retrieve as carry_out
+    from vidssl_cli.search.retrieve import retrieve as search
     from vidssl_cli.search.store import open_index
 
     if page:
@@ -159,11 +169,16 @@ def retrieve(
             raise UsageError(f"--gallery {page} is not a name for a page", hint="it ends in .html")
         require_writable(page)
     index = open_index(folder)
-    answers, broken = carry_out(
-        index, queries, top=top, level=level.value, exclude_self=exclude_self, device=device,
+    answers, broken = search(
+        index,
+        queries,
+        top=top,
+        level=level.value,
+        exclude_self=exclude_self,
+        device=device,
         foreign=foreign,
         root=data_root,
-    )  # fmt: skip
+    )
     if page:
         from vidssl_cli.pages.gallery import write_answers
 

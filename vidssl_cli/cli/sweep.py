@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, Data, DataRoot, Device, Split
+from vidssl_cli.cli.options import AsJson, Data, DataOptions, Device, expand
 
 if TYPE_CHECKING:
-    from vidssl_cli.cli.sweep_plan import Member
-    from vidssl_cli.contract.videos import Video
+    from vidssl_cli.cli.sweep_plan import PlannedRun
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(sweep)
+    app.command()(expand(sweep))
 
 
 def sweep(
@@ -26,6 +25,7 @@ def sweep(
     ],
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs.")],
+    *,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,8 +54,7 @@ def sweep(
     printed: Annotated[
         bool, typer.Option("--print", help="Print what is left to do, a line each; run nothing.")
     ] = False,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     device: Device = "auto",
     workers: Annotated[
         int | None, typer.Option(min=0, help="Decoding threads of each training.")
@@ -67,11 +66,14 @@ def sweep(
     What is done is skipped, what was interrupted goes on, and one that fails does not keep the
     others. Runs are DIR/RECIPE/KEY=VALUE/SEED, with what they said in SEED.log.
     """
-    from vidssl_cli.cli.sweep_plan import Plan, carry_out, line
+    from functools import cache
+
+    from vidssl_cli.cli.sweep_plan import Plan
+    from vidssl_cli.cli.sweep_run import run_jobs, shell_line
 
     everywhere = (
-        *(("--split", str(split)) if split != 1 else ()),
-        *(("--data-root", str(data_root)) if data_root else ()),
+        *(("--split", str(reading.split)) if reading.split != 1 else ()),
+        *(("--data-root", str(reading.data_root)) if reading.data_root else ()),
         *(("--device", device) if device != "auto" else ()),
     )
     plan = Plan(
@@ -86,13 +88,13 @@ def sweep(
         everywhere,
         () if workers is None else ("--workers", str(workers)),
     )
-    members = plan.members(_opener(split, data_root))
-    _look_for([data, *([evaluate_on] if evaluate_on else [])], split, data_root)
+    runs = plan.runs(cache(lambda source: reading.open(source)[0]))
+    _require_videos([data, *([evaluate_on] if evaluate_on else [])], reading)
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.files.locks import locked
 
-    lines = [line(member) for member in members if member.commands]
+    lines = [shell_line(run) for run in runs if run.commands]
     if printed:
         if as_json:
             emit_json({"commands": lines})
@@ -100,62 +102,50 @@ def sweep(
             emit(each)
         return
     with locked(out, "vidssl sweep"):
-        statuses = carry_out(members, jobs)
-    _show(out, members, statuses, as_json)
+        statuses = run_jobs(runs, jobs)
+    _show(out, runs, statuses, as_json)
 
 
-def _opener(split: int, data_root: Path | None) -> Callable[[str], Sequence[Video]]:
-    """Return a function that opens DATA, once each."""
-    from functools import cache
-
-    @cache
-    def opened(data: str) -> Sequence[Video]:
-        from vidssl_cli.data.scan import open_data
-
-        return open_data(data, split=split, root=data_root)[0]
-
-    return opened
-
-
-def _look_for(data: Sequence[str], split: int, data_root: Path | None) -> None:
-    """Refuse DATA in which there is nothing, before any member does."""
+def _require_videos(data: Sequence[str], reading: DataOptions) -> None:
+    """Refuse DATA without videos before any run does."""
     from vidssl_cli.data.layouts import find_videos
     from vidssl_cli.data.lists import Lists
     from vidssl_cli.files.confine import Root
 
     for source in data:
-        find_videos(source, Lists(split), Root(data_root) if data_root else None)
+        root = Root(reading.data_root) if reading.data_root else None
+        find_videos(source, Lists(reading.split), root)
 
 
-def _show(out: Path, members: Sequence[Member], statuses: dict[Path, int], as_json: bool) -> None:
-    """Print what was measured, and fail if a member did."""
+def _show(out: Path, runs: Sequence[PlannedRun], statuses: dict[Path, int], as_json: bool) -> None:
+    """Print what was measured, and fail if a run did."""
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import VidsslError
     from vidssl_cli.evaluation.records import Record
     from vidssl_cli.evaluation.scoreboard import boards, grouped
     from vidssl_cli.evaluation.tables import show
 
-    trained = [member.run for member in members if (member.run / "run.json").is_file()]
-    found = boards(grouped(Record.read(run) for run in trained))
+    trained = [run.folder for run in runs if (run.folder / "run.json").is_file()]
+    found = boards(grouped(Record.read(folder) for folder in trained))
     if as_json:
         rows = [
             {
-                "run": str(member.run),
-                "recipe": member.recipe,
-                "settings": list(member.settings),
-                "seed": member.seed,
-                "status": statuses.get(member.run, 0),
+                "run": str(run.folder),
+                "recipe": run.recipe,
+                "settings": list(run.settings),
+                "seed": run.seed,
+                "status": statuses.get(run.folder, 0),
             }
-            for member in members
+            for run in runs
         ]
         evaluations = [board.as_document() for board in found]
         emit_json({"out": str(out), "members": rows, "evaluations": evaluations})
     else:
         show(found)
-    failed = [run for run, status in statuses.items() if status]
+    failed = [folder for folder, status in statuses.items() if status]
     if failed:
         raise VidsslError(
-            f"{len(failed)} of {len(members)} members failed, the first: {failed[0]}",
+            f"{len(failed)} of {len(runs)} runs failed, the first: {failed[0]}",
             where=str(failed[0].with_suffix(".log")),
-            hint="the same command again does what is left",
+            hint="give the same command again to do what is left",
         )

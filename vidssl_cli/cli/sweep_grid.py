@@ -1,4 +1,4 @@
-"""Grids: ``KEY=VALUE,VALUE`` several times, every value with every other."""
+"""Grids of settings: every value of each ``KEY=VALUE,VALUE`` with every value of the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BEFORE_QUOTES = ("", "[", "{", ",", ":")
 
 
 def split_values(text: str) -> list[str]:
-    """Split ``a,b,c`` at its commas, but for those inside of brackets, braces or quotes.
+    """Split ``a,b,c`` at its commas, except those inside brackets, braces or quotes.
 
     So ``[1,2],[3,4]`` are two lists, and ``[1,2]`` is one.
     """
@@ -38,13 +38,13 @@ def split_values(text: str) -> list[str]:
 
 
 def grid(overrides: Sequence[str]) -> tuple[Settings, list[Settings]]:
-    """Return the settings that all points share, and those that set each point apart.
+    """Return the settings that all points share, and those in which each point differs.
 
     Args:
         overrides: ``KEY=VALUE,VALUE`` each, with values as YAML.
 
     Raises:
-        UsageError: One of them is something else, or a key stands twice.
+        UsageError: One of them has another form, or a key is set twice.
     """
     fixed: list[str] = []
     varied: list[list[str]] = []
@@ -55,11 +55,11 @@ def grid(overrides: Sequence[str]) -> tuple[Settings, list[Settings]]:
         if not equals or not all(values):
             raise UsageError(
                 f"{override}: found no KEY=VALUE or KEY=VALUE,VALUE",
-                hint="a value that has commas stands in brackets or quotes: input.resize=[56,74]",
+                hint="put a value with commas in brackets or quotes: input.resize=[56,74]",
             )
         if key in keys:
             raise UsageError(
-                f"{override}: {key} is set twice", hint=f"its values go together: {key}=A,B"
+                f"{override}: {key} is set twice", hint=f"give its values together: {key}=A,B"
             )
         keys.add(key)
         settings = [f"{key}={value}" for value in values]

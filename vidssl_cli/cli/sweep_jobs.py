@@ -1,4 +1,4 @@
-"""Carries out chains of commands, several at a time, each with a log; a signal stops them all."""
+"""Runs chains of commands, several at a time, each with a log; a signal stops them all."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from types import FrameType
 
 from vidssl_cli.base.signals import PARENT, watch
 
-AWAKE = 0.2
-"""Seconds after which a signal is noticed at the latest."""
+POLL = 0.2
+"""Seconds until a signal is noticed, at most."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Commands that follow one another; one that fails is the last."""
+    """Commands to run one after another, until one fails."""
 
     name: str
     commands: Sequence[Sequence[str]]
     log: Path
-    """What they print is added to it."""
+    """Their output is appended to it."""
 
 
 @dataclass(frozen=True)
-class Ended:
+class Finished:
     """How a job ended."""
 
     job: Job
     status: int | None
-    """Exit status of the last command, negative if a signal killed it; None if a signal kept the
-    crew from beginning the next one."""
+    """Exit status of the last command, negative if a signal killed it; None if a signal came
+    before the next one began."""
     seconds: float = 0
 
 
-class Crew:
-    """Carries out jobs.
+class JobPool:
+    """Runs jobs.
 
-    Every command is a process in a session of its own, so that Ctrl-C reaches it through the crew
-    alone. A signal ends all commands by SIGTERM, which training answers with a checkpoint; a second
-    Ctrl-C kills them. They do not outlive the crew either if it is killed.
+    Every command is a process in a session of its own, so that Ctrl-C reaches it through the pool
+    alone. A signal ends all commands by SIGTERM, on which training saves a checkpoint; a second
+    Ctrl-C kills them. If this process is killed, they end too.
     """
 
     def __init__(self, at_once: int, environment: Mapping[str, str] | None = None) -> None:
-        """Prepare.
+        """Prepare; nothing is started yet.
 
         Args:
             at_once: Jobs at a time.
@@ -59,40 +59,42 @@ class Crew:
         self.environment = {**(os.environ if environment is None else environment)}
         self.environment[PARENT] = str(os.getpid())
         self.received = 0
-        """The number of the signal that stopped the crew, or 0."""
+        """The number of the signal that stopped the jobs, or 0."""
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = RLock()  # a second signal may interrupt what the first one does
 
-    def work(self, jobs: Sequence[Job], tell: Callable[[Ended], None]) -> list[Ended]:
-        """Carry out jobs in their order; ``tell`` hears of each when it ends, in its thread.
+    def run(self, jobs: Sequence[Job], report: Callable[[Finished], None]) -> list[Finished]:
+        """Run jobs in their order; call this in the main thread, which alone receives signals.
 
-        To be called in the main thread, which alone receives signals.
+        Args:
+            jobs: What to run.
+            report: Called with each job that ended, in the job's thread.
         """
 
-        def carry_out(job: Job) -> Ended:
-            ended = self._carry_out(job)
-            tell(ended)
-            return ended
+        def run(job: Job) -> Finished:
+            done = self._run(job)
+            report(done)
+            return done
 
         before = watch(self._stop)
         try:
             with ThreadPoolExecutor(self.at_once, thread_name_prefix="jobs") as pool:
-                futures = [pool.submit(carry_out, job) for job in jobs]
+                futures = [pool.submit(run, job) for job in jobs]
                 # Handlers run here, but the system may hand a signal to a thread of a job, which
                 # does not wake this one.
-                while wait(futures, timeout=AWAKE).not_done:
+                while wait(futures, timeout=POLL).not_done:
                     pass
                 return [future.result() for future in futures]
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _carry_out(self, job: Job) -> Ended:
+    def _run(self, job: Job) -> Finished:
         began, status = time.monotonic(), None
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
             for command in job.commands:
-                with self._lock:  # so that none begins unseen while a signal stops the others
+                with self._lock:  # none begins while a signal stops the others
                     if self.received:
                         status = None
                         break
@@ -110,7 +112,7 @@ class Crew:
                     self._running.discard(process)
                 if status:
                     break
-        return Ended(job, status, time.monotonic() - began)
+        return Finished(job, status, time.monotonic() - began)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         again = self.received and number == signal.SIGINT

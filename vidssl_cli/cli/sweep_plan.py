@@ -1,7 +1,7 @@
-"""`vidssl sweep`: a grid of runs as commands that one could have typed, and what is left of them.
+"""Plans a sweep: which runs a grid has, and the commands that are left to do for each.
 
-    DIR/RECIPE/KEY=VALUE,…/SEED        the run of one member of the grid
-    DIR/RECIPE/KEY=VALUE,…/SEED.log    what its commands said
+    DIR/RECIPE/KEY=VALUE,…/SEED        a run
+    DIR/RECIPE/KEY=VALUE,…/SEED.log    the output of its commands
 
 RECIPE is its name with - for /; the folder of settings is left out where nothing varies.
 """
@@ -9,28 +9,21 @@ RECIPE is its name with - for /; the folder of settings is left out where nothin
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 import shlex
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidssl_cli.base.console import say, warn
-from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
-from vidssl_cli.base.signals import stopped
+from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.cli.sweep_grid import Settings, grid
-from vidssl_cli.cli.sweep_jobs import Crew, Ended, Job, shared_cores
-from vidssl_cli.config.load import load, load_as, load_options, names
+from vidssl_cli.cli.sweep_state import is_finished, is_measured
+from vidssl_cli.config.load import load_as, load_options, names
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.manifest import digest, training_part
-from vidssl_cli.evaluation.records import evaluation_files, read_evaluation
-from vidssl_cli.model import run_directory
+from vidssl_cli.data.manifest import training_part
 
 LONGEST = 120
 """Characters of a folder's name; longer ones end in a digest."""
@@ -44,31 +37,31 @@ Command = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Protocol:
-    """One thing to measure of every run."""
+    """A protocol to measure every run by."""
 
     name: str
     settings: Settings
     """Its options, KEY=VALUE."""
     options: dict[str, Any]
-    """All of them, as its report holds them."""
+    """All of them, as reports hold them."""
 
 
 @dataclass(frozen=True)
-class Member:
-    """One run of the grid."""
+class PlannedRun:
+    """A run of the grid."""
 
     recipe: str
     settings: Settings
-    """What sets it apart from others of its recipe, KEY=VALUE."""
+    """Those in which it differs from others of its recipe, KEY=VALUE."""
     seed: int
-    run: Path
+    folder: Path
     commands: tuple[Command, ...]
     """What is left to do."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for; none of it has been begun."""
+    """What a sweep was asked for."""
 
     data: str
     out: Path
@@ -79,28 +72,28 @@ class Plan:
     evaluate: Sequence[str] = ()
     """NAME,NAME… KEY=VALUE,VALUE…, protocols with their options."""
     evaluate_on: str | None = None
-    """Other data to measure on."""
+    """Other data to evaluate on."""
     clips: int | None = None
-    """About how many clips every run learns from; it then has one epoch."""
+    """About how many clips every run is trained on; it then has one epoch."""
     everywhere: Command = ()
     """Options of every command."""
     training: Command = ()
     """Options of the trainings."""
 
-    def members(self, videos: Callable[[str], Sequence[Video]]) -> list[Member]:
-        """Return the members of the grid in the order of their commands: seed after seed.
+    def runs(self, videos: Callable[[str], Sequence[Video]]) -> list[PlannedRun]:
+        """Return the runs of the grid in the order of their commands: seed after seed.
 
         Args:
-            videos: Opens DATA, where it matters what is in it.
+            videos: Opens DATA, where its content matters.
 
         Raises:
-            RecipeError: Members are not recipes that can run; with all problems of all members.
+            RecipeError: The recipe of a run is wrong; with all problems of all runs.
             UsageError: The grid cannot be understood, or DIR holds other runs.
         """
         chosen = {SEED: "--seeds"} | (dict.fromkeys(BUDGET, "--clips") if self.clips else {})
         for key in (override.partition("=")[0] for override in self.overrides):
             if key in chosen:
-                raise UsageError(f"--set {key}: it is what {chosen[key]} chooses")
+                raise UsageError(f"--set {key}: it is set by {chosen[key]}")
         fixed, points = grid(self.overrides)
         protocols = [each for text in self.evaluate for each in _protocols(text)]
         places = _folders(self.recipes)
@@ -111,7 +104,7 @@ class Plan:
             for point in points
         ]
         folders = [self.out / places[r] / _folder(point) / str(seed) for r, point, seed in asked]
-        _refuse_twins(folders)
+        _refuse_equal(folders)
         settings = [(*fixed, *point, f"{SEED}={seed}") for _, point, seed in asked]
         recipes = _read_all([r for r, *_ in asked], settings)
         if self.clips:
@@ -119,19 +112,19 @@ class Plan:
             budgets = [budget(recipe, data, self.clips) for recipe in recipes]
             settings = [(*sets, *more) for sets, more in zip(settings, budgets, strict=True)]
             recipes = _read_all([r for r, *_ in asked], settings)
-        members = []
-        for (recipe, point, seed), run, sets, loaded in zip(
+        runs = []
+        for (recipe, point, seed), folder, sets, loaded in zip(
             asked, folders, settings, recipes, strict=True
         ):
-            training = () if _is_finished(run, loaded) else (self._train(recipe, run, sets),)
+            training = () if is_finished(folder, loaded) else (self._train(recipe, folder, sets),)
             on = self.evaluate_on or self.data
             measuring = tuple(
-                self._measure(run, on, protocol)
-                for protocol in protocols
-                if training or not _is_measured(run, protocol, on, videos)
+                self._measure(folder, on, each)
+                for each in protocols
+                if training or not is_measured(folder, each.name, each.options, on, videos)
             )
-            members.append(Member(recipe, point, seed, run, training + measuring))
-        return members
+            runs.append(PlannedRun(recipe, point, seed, folder, training + measuring))
+        return runs
 
     def _train(self, recipe: str, run: Path, settings: Settings) -> Command:
         place = ("--data", self.data, "--out", str(run))
@@ -141,58 +134,6 @@ class Plan:
     def _measure(self, run: Path, data: str, protocol: Protocol) -> Command:
         how = ("--evaluator", protocol.name, *_sets(protocol.settings))
         return ("evaluate", str(run), "--data", data, *how, *self.everywhere)
-
-
-def line(member: Member) -> str:
-    """Return what is left of a member as one line for a shell."""
-    return " && ".join(shlex.join(("vidssl", *command)) for command in member.commands)
-
-
-def carry_out(
-    members: Sequence[Member], at_once: int, program: Command = (sys.executable, "-m", "vidssl_cli")
-) -> dict[Path, int]:
-    """Do what is left of the members, some at a time; one that fails does not keep the others.
-
-    Args:
-        members: Of a plan.
-        at_once: How many at a time; they share the cores.
-        program: What ``vidssl`` stands for.
-
-    Returns:
-        The exit status of every run that something was left of.
-
-    Raises:
-        Preempted, Interrupted: A signal arrived, and was passed on to the members.
-    """
-    jobs = [
-        Job(str(m.run), [[*program, *command] for command in m.commands], m.run.with_suffix(".log"))
-        for m in members
-        if m.commands
-    ]
-    say(f"{len(members)} members, {len(jobs)} of them not done; {at_once} at a time")
-    crew = Crew(at_once, shared_cores(at_once))
-    count = itertools.count(1)
-
-    def tell(ended: Ended) -> None:
-        if ended.status == 0:
-            say(f"{next(count)} of {len(jobs)}: {ended.job.name}, {ended.seconds:.0f} s")
-        elif not crew.received:
-            reason = f"ended with status {ended.status}: {_last_line(ended.job.log)}"
-            warn(f"{next(count)} of {len(jobs)}: {ended.job.name} {reason}; see {ended.job.log}")
-
-    found = crew.work(jobs, tell)
-    if crew.received:
-        done = sum(ended.status == 0 for ended in found)
-        what = f"after {done} of {len(jobs)} members"
-        raise stopped(crew.received, what, hint="the same command again goes on")
-    return {Path(ended.job.name): ended.status or 0 for ended in found}
-
-
-def _last_line(log: Path) -> str:
-    """Return the last thing that was said, but for hints."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [line for line in lines if line.strip() and not line.startswith("hint: ")]
-    return told[-1] if told else "it said nothing"
 
 
 def _protocols(text: str) -> list[Protocol]:
@@ -220,7 +161,7 @@ def _protocols(text: str) -> list[Protocol]:
 
 
 def _read_all(recipes: Sequence[str], settings: Sequence[Settings]) -> list[PretrainRecipe]:
-    """Read the recipe of every member; all that are wrong are told at once."""
+    """Read the recipe of every run; the problems of all are one error."""
     found: list[PretrainRecipe] = []
     failures: list[VidsslError] = []
     for recipe, sets in zip(recipes, settings, strict=True):
@@ -236,7 +177,7 @@ def _read_all(recipes: Sequence[str], settings: Sequence[Settings]) -> list[Pret
 
 
 def budget(recipe: PretrainRecipe, videos: Sequence[Video], clips: int) -> Settings:
-    """Return the settings with which a recipe shows about so many clips, in one epoch."""
+    """Return the settings with which a recipe trains on about so many clips, in one epoch."""
     from vidssl_cli.data.frame_rate import build_sampler
 
     sampler = build_sampler(recipe.sampler, recipe.input)
@@ -244,39 +185,6 @@ def budget(recipe: PretrainRecipe, videos: Sequence[Video], clips: int) -> Setti
     each = sampler.views * sum(sampler.visits(video) for video in usable)
     repeats = max(1, round(clips / each)) if each else 1
     return tuple(f"{key}={value}" for key, value in zip(BUDGET, (1, repeats), strict=True))
-
-
-def _is_finished(run: Path, asked: PretrainRecipe) -> bool:
-    """Tell whether a run is done.
-
-    Raises:
-        UsageError: There is another run.
-    """
-    if not (run / run_directory.FACTS).is_file():
-        return False
-    if load(run_directory.intact(run, run_directory.RECIPE)) != asked:
-        raise UsageError(
-            f"{run} was made by another recipe, or with other settings",
-            where=str(run / run_directory.RECIPE),
-            hint="choose another --out, or give the settings that the runs there have",
-        )
-    return run_directory.state_of(run, run_directory.read_facts(run)) == "finished"
-
-
-def _is_measured(
-    run: Path, protocol: Protocol, data: str, videos: Callable[[str], Sequence[Video]]
-) -> bool:
-    """Tell whether a run has a report of its last checkpoint by a protocol on these data."""
-    last = run_directory.trained(run, "last")
-    for path in evaluation_files(run):
-        with suppress(DamagedFileError):  # it is made again
-            found = read_evaluation(path)
-            asked = (protocol.name, protocol.options, "last", last)
-            if (found.evaluator, found.options, found.checkpoint, found.trained) == asked and (
-                found.data == digest(videos(data))
-            ):
-                return True
-    return False
 
 
 def _folders(recipes: Sequence[str]) -> dict[str, str]:
@@ -289,7 +197,7 @@ def _folders(recipes: Sequence[str]) -> dict[str, str]:
 
 
 def _folder(point: Sequence[str]) -> str:
-    """Name the folder of a point of the grid, in letters that shells leave alone."""
+    """Name the folder of a point of the grid, in characters that need no quotes in a shell."""
     text = ",".join(point)
     name = re.sub(r"[^\w.,=+-]", "-", text)
     if len(name) > LONGEST:
@@ -298,11 +206,11 @@ def _folder(point: Sequence[str]) -> str:
     return name
 
 
-def _refuse_twins(folders: Sequence[Path]) -> None:
+def _refuse_equal(folders: Sequence[Path]) -> None:
     for place, folder in enumerate(folders):
         if folder in folders[:place]:
             raise UsageError(
-                f"two members of the grid would be {folder}",
+                f"two runs of the grid would be {folder}",
                 hint="give every recipe and every value once, and recipes names of their own",
             )
 

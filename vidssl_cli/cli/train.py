@@ -10,13 +10,13 @@ import typer
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
-    DataRoot,
+    DataOptions,
     DataSetName,
     Device,
     Overrides,
     RecipeName,
-    Split,
     Strict,
+    expand,
 )
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
@@ -42,17 +42,17 @@ DryRun = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(pretrain)
-    app.command()(finetune)
+    app.command()(expand(pretrain))
+    app.command()(expand(finetune))
 
 
 def pretrain(
     recipe: RecipeName,
     data: Data,
     out: Out,
+    *,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     dataset: DataSetName = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -77,25 +77,26 @@ def pretrain(
 
     from vidssl_cli.base.console import emit, emit_json, say
     from vidssl_cli.data.manifest import training_part
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.training.dry_run import show
-    from vidssl_cli.training.pretrain import pretrain as carry_out
+    from vidssl_cli.training.pretrain import pretrain as train
     from vidssl_cli.training.session import Session
 
     if not dry_run:
         require_writable(out)
-    videos, broken = open_data(data, split=split, root=data_root)
-    train = training_part(videos)
-    say(f"learning from {len(train)} of {len(videos)} videos")
-    session = Session(out, resume, overwrite, device, workers, dry_run, dataset, split, on_nan)
-    outcome = carry_out(chosen, train, session, broken)
+    videos, broken = reading.open(data)
+    training = training_part(videos)
+    say(f"learning from {len(training)} of {len(videos)} videos")
+    session = Session(
+        out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
+    )
+    outcome = train(chosen, training, session, broken)
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
         return
     if as_json:
         counts = {"skipped": outcome.skipped, "skipped_steps": outcome.skipped_steps}
-        emit_json({"run": str(out), "videos": len(train), **counts})
+        emit_json({"run": str(out), "videos": len(training), **counts})
     else:
         emit(str(out))
     _judge(strict, outcome.skipped)
@@ -108,9 +109,9 @@ def finetune(
     ],
     data: Data,
     out: Out,
+    *,
     overrides: Overrides = None,
-    split: Split = 1,
-    data_root: DataRoot = None,
+    reading: DataOptions,
     dataset: DataSetName = None,
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from random weights, for comparison.")
@@ -130,17 +131,16 @@ def finetune(
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
 
     from vidssl_cli.base.console import emit_json
-    from vidssl_cli.data.scan import open_data
     from vidssl_cli.files.disk_space import require_writable
-    from vidssl_cli.training.finetune import finetune as carry_out
+    from vidssl_cli.training.finetune import finetune as train
     from vidssl_cli.training.session import Session
 
     require_writable(out)
-    videos, broken = open_data(data, split=split, root=data_root)
+    videos, broken = reading.open(data)
     session = Session(
-        out, resume, overwrite, device, workers, dataset=dataset, split=split, on_nan=on_nan
+        out, resume, overwrite, device, workers, dataset=dataset, split=reading.split, on_nan=on_nan
     )
-    report = carry_out(chosen, videos, source, session, scratch=scratch, broken=broken)
+    report = train(chosen, videos, source, session, scratch=scratch, broken=broken)
     if as_json:
         emit_json({"run": str(out), **report})
     else:
@@ -157,7 +157,7 @@ def _judge(strict: bool, skipped: int) -> None:
 def _show(report: dict[str, Any]) -> None:
     from vidssl_cli.base.console import emit_table, say
     from vidssl_cli.config.comparison import show
-    from vidssl_cli.contract.reports import Beside
+    from vidssl_cli.contract.reports import PublishedRow
 
     metrics = ("clip_accuracy", "video_accuracy")
     rows: list[list[object]] = [
@@ -165,6 +165,6 @@ def _show(report: dict[str, Any]) -> None:
     ]
     rows.append(["chance", *[f"{100 * report['chance']:.1f}"] * 2])
     emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
-    show([Beside(**row) for row in report["published"]], "finetune", metrics)
+    show([PublishedRow(**row) for row in report["published"]], "finetune", metrics)
     if report["chosen_on"] == "test":
         say("best was chosen on the test split itself, for want of a split val: report last")

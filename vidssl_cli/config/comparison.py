@@ -1,28 +1,27 @@
-"""Which figures of papers stand beside a measurement of ours, and in what they differ.
+"""Compares a measurement with published figures.
 
-A figure is never compared in silence with one that was measured otherwise: every row says in which
-settings it differs, as far as both sides are known.
+A published row says in which settings it differs from the measurement, as far as both are known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vidssl_cli.base.console import emit, emit_table
 from vidssl_cli.config.known_datasets import NOTHING
-from vidssl_cli.config.published import Row, rows, under
+from vidssl_cli.config.published import rows, trained_on, under
 from vidssl_cli.config.sections import Corpus
 from vidssl_cli.contract.hooks import BackboneOptions
-from vidssl_cli.contract.reports import Beside
+from vidssl_cli.contract.reports import PublishedRow
 
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Input
 
 FEW = 5
-"""Rows that are shown beside ours."""
+"""Published rows that are shown."""
 
 NETWORK, PRETRAINING, SETTING = 8, 4, 1
 """Weights of differences: another network says more than several settings."""
@@ -30,7 +29,7 @@ NETWORK, PRETRAINING, SETTING = 8, 4, 1
 
 @dataclass(frozen=True)
 class Measured:
-    """How figures of ours came about."""
+    """How a measurement was made."""
 
     evaluator: str
     dataset: Corpus | None
@@ -44,18 +43,18 @@ class Measured:
 
 
 class Difference(NamedTuple):
-    """A setting in which a published row and ours differ."""
+    """A setting in which a published row differs from the measurement."""
 
     text: str
     weight: int
-    """How far it keeps the two apart."""
+    """`NETWORK`, `PRETRAINING` or `SETTING`."""
 
 
-def beside(measured: Measured) -> list[Beside]:
+def closest_published(measured: Measured) -> list[PublishedRow]:
     """Return the published rows of the same protocol and data set, the closest first.
 
-    What several papers report of one experiment is one row, that of the paper which says most about
-    it: one that cites a figure seldom says how it was measured.
+    Each says what differs. One experiment that several papers report is one row, that of the paper
+    which states most settings; the others are its ``also``.
     """
     if measured.dataset is None:
         return []
@@ -67,7 +66,7 @@ def beside(measured: Measured) -> list[Beside]:
         and row.figures.keys() & set(measured.metrics)
     ]
     found.sort(key=lambda row: (not under(row, measured.own), -_stated(row)))
-    experiments: list[list[Row]] = []
+    experiments: list[list[PublishedRow]] = []
     for row in found:
         same = (group for group in experiments if _same_experiment(group[0], row))
         group = next(same, None)
@@ -75,12 +74,8 @@ def beside(measured: Measured) -> list[Beside]:
     differing = [(group, differences(group[0], measured)) for group in experiments]
     differing.sort(key=lambda each: sum(difference.weight for difference in each[1]))
     return [
-        Beside(
-            key=row.key,
-            source=row.source,
-            dataset=row.dataset,
-            name=row.name,
-            figures=row.fractions(),
+        replace(
+            row,
             differs=[difference.text for difference in differs],
             also=sorted({other.source for other in others} - {row.source}),
         )
@@ -88,13 +83,13 @@ def beside(measured: Measured) -> list[Beside]:
     ]
 
 
-def differences(row: Row, measured: Measured) -> list[Difference]:
-    """Return the settings in which a published row differs from ours, network first."""
+def differences(row: PublishedRow, measured: Measured) -> list[Difference]:
+    """Return the settings in which a published row differs, network first."""
     return [*_of_network(row, measured), *_of_data(row, measured), *_of_settings(row, measured)]
 
 
-def show(found: Sequence[Beside], evaluator: str, metrics: Sequence[str]) -> None:
-    """Print the closest published rows, and below them where they stand and what differs."""
+def show(found: Sequence[PublishedRow], evaluator: str, metrics: Sequence[str]) -> None:
+    """Print the closest published rows, and below them their sources and what differs."""
     if not found:
         return
     dataset, closest = found[0].dataset, list(enumerate(found[:FEW], start=1))
@@ -133,28 +128,29 @@ def _fill(text: str) -> list[str]:
     return wrap(text, 80, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _stated(row: Row) -> int:
-    """Return how many settings a row tells."""
-    return len(row.setting.model_dump(exclude_none=True))
+def _stated(row: PublishedRow) -> int:
+    """Return how many settings a row states."""
+    return len(row.setting)
 
 
-def _same_experiment(one: Row, other: Row) -> bool:
+def _same_experiment(one: PublishedRow, other: PublishedRow) -> bool:
     shared = one.figures.keys() & other.figures.keys()
     return (
-        one.setting.method == other.setting.method
+        one.setting.get("method") == other.setting.get("method")
         and (one.backbone == other.backbone or None in (one.backbone, other.backbone))
         and bool(shared)
         and all(one.figures[metric] == other.figures[metric] for metric in shared)
     )
 
 
-def _of_network(row: Row, measured: Measured) -> Iterator[Difference]:
+def _of_network(row: PublishedRow, measured: Measured) -> Iterator[Difference]:
     backbone = measured.backbone
-    if row.setting.network is None:
+    network = row.setting.get("network")
+    if network is None:
         yield Difference("network not stated", NETWORK)
     elif row.backbone is None or row.backbone["name"] != backbone.name:
         depth = f"-{backbone.depth}" if hasattr(backbone, "depth") else ""
-        yield Difference(f"network {row.setting.network}, not {backbone.name}{depth}", NETWORK)
+        yield Difference(f"network {network}, not {backbone.name}{depth}", NETWORK)
     else:
         theirs = _outline(type(backbone).model_validate(dict(row.backbone)))
         ours = _outline(backbone)
@@ -172,8 +168,8 @@ def _outline(backbone: BackboneOptions) -> dict[str, Any]:
     return options
 
 
-def _of_data(row: Row, measured: Measured) -> Iterator[Difference]:
-    theirs, ours = row.trained_on, measured.pretraining
+def _of_data(row: PublishedRow, measured: Measured) -> Iterator[Difference]:
+    theirs, ours = trained_on(row), measured.pretraining
     if theirs is None:
         yield Difference("pre-training not stated", PRETRAINING)
     elif ours is not None and ours.name == theirs and not ours.whole:
@@ -192,7 +188,7 @@ def _of_data(row: Row, measured: Measured) -> Iterator[Difference]:
         yield Difference(f"all classes, not {dataset.classes} of {dataset.of}", SETTING)
 
 
-_SAID = {
+_TEMPLATES = {
     "splits": "split {}",
     "input": "input {0} x {0}",
     "frames": "{} frames",
@@ -205,12 +201,12 @@ _SAID = {
     "standardise": "standardised: {}",
     "head": "head {}",
 }
-"""How a setting is told."""
+"""How the value of a setting is written."""
 
 
-def _of_settings(row: Row, measured: Measured) -> Iterator[Difference]:
-    theirs = {"modality": "RGB"} | row.setting.model_dump(exclude_none=True)
-    for name, text in _SAID.items():
+def _of_settings(row: PublishedRow, measured: Measured) -> Iterator[Difference]:
+    theirs = {"modality": "RGB", **row.setting}
+    for name, text in _TEMPLATES.items():
         ours = measured.settings.get(name)
         if name in theirs and ours is not None and theirs[name] != ours:
             told = f"{text.format(_plain(theirs[name]))}, not {_plain(ours)}"

@@ -21,7 +21,8 @@ from vidssl_cli.config.problems import any_of, describe, names_unknown_plugin, n
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe, Recipe
 from vidssl_cli.contract.entry_points import OURS
 from vidssl_cli.contract.hooks import Options
-from vidssl_cli.contract.registry import BASES, offered, registry
+from vidssl_cli.contract.loading import BASES
+from vidssl_cli.contract.registry import offered, registry
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 OptionsT = TypeVar("OptionsT", bound=Options)

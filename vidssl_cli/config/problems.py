@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from vidssl_cli.config.yaml_source import Key, Located
-from vidssl_cli.contract.registry import BASES, offered
+from vidssl_cli.contract.loading import BASES
+from vidssl_cli.contract.registry import offered
 
 Models = Sequence[type[BaseModel]]
 

@@ -1,4 +1,4 @@
-"""Figures of papers, and where they stand.
+"""Reads the figures that papers publish.
 
 Plugins offer folders of YAML files, one for each paper; docs/evaluation.md describes them.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from vidssl_cli.config.load import read_model, tolerated
 from vidssl_cli.config.problems import nearest
 from vidssl_cli.config.sections import Section
 from vidssl_cli.contract.registry import registry
+from vidssl_cli.contract.reports import PublishedRow
 
 
 class Setting(Section):
@@ -110,59 +111,15 @@ class Paper(Section):
         return self
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one row of a paper's table says of one data set."""
-
-    key: str
-    """``file/table/row``; several data sets of a row share it."""
-    paper: str
-    table: str
-    evaluator: str
-    dataset: str
-    setting: Setting
-    figures: Mapping[str, float]
-    """Metric, or class, to value as printed."""
-    backbone: Mapping[str, Any] | None = None
-    """Options of the network, where we have it."""
-    units: Mapping[str, str] = field(default_factory=dict)
-    by_class: bool = False
-
-    @property
-    def name(self) -> str:
-        """Method, variant, network and tap."""
-        setting = self.setting
-        parts = (setting.method, setting.variant, setting.network, setting.tap)
-        return ", ".join(filter(None, parts))
-
-    @property
-    def source(self) -> str:
-        """Paper and table."""
-        return f"{self.paper}, {self.table}"
-
-    @property
-    def trained_on(self) -> str | None:
-        """The pre-training set, or the part of it that was used."""
-        share = self.setting.share
-        return f"{share} of {self.setting.pretraining}" if share else self.setting.pretraining
-
-    def fractions(self) -> dict[str, float]:
-        """Return the figures as evaluators report them: percentages from 0 to 1."""
-        return {
-            metric: value if metric in self.units else round(value / 100, 6)
-            for metric, value in self.figures.items()
-        }
-
-
 @functools.cache
-def rows() -> tuple[Row, ...]:
+def rows() -> tuple[PublishedRow, ...]:
     """Return every published row, in the order of the files.
 
     Raises:
         RecipeError: A file of our own cannot be understood.
     """
     found: dict[str, Path] = {}
-    read: list[Row] = []
+    read: list[PublishedRow] = []
     for file, package in _files():
         with tolerated(package, file):
             if found.setdefault(file.stem, file) != file:
@@ -181,7 +138,7 @@ def select(
     network: str = "",
     dataset: str = "",
     evaluator: str = "",
-) -> list[Row]:
+) -> list[PublishedRow]:
     """Return the rows under some keys, in whose fields certain words occur.
 
     Args:
@@ -207,15 +164,29 @@ def select(
         for row in rows()
         if (not keys or under(row, keys))
         and evaluator in ("", row.evaluator)
-        and _has(method, row.setting.method)
-        and _has(network, row.setting.network)
+        and _has(method, row.setting.get("method"))
+        and _has(network, row.setting.get("network"))
         and _has(dataset, row.dataset)
     ]
 
 
-def under(row: Row, keys: Iterable[str]) -> bool:
+def under(row: PublishedRow, keys: Iterable[str]) -> bool:
     """Whether a row has one of the keys, or one that begins with it."""
     return any(f"{row.key}/".startswith(f"{key.rstrip('/')}/") for key in keys)
+
+
+def trained_on(row: PublishedRow) -> str | None:
+    """Return the pre-training set of a row, or the part of it that was used."""
+    pretraining, share = row.setting.get("pretraining"), row.setting.get("share")
+    return f"{share} of {pretraining}" if share else pretraining
+
+
+def printed(row: PublishedRow) -> dict[str, float | None]:
+    """Return the figures of a row as the paper prints them: percentages, but for those in units."""
+    return {
+        metric: value if value is None or metric in row.units else round(100 * value, 4)
+        for metric, value in row.figures.items()
+    }
 
 
 def _has(word: str, text: str | None) -> bool:
@@ -230,38 +201,47 @@ def _files() -> Iterator[tuple[Path, str]]:
                 yield file, package
 
 
-def _read(file: Path) -> Iterator[Row]:
+def _read(file: Path) -> Iterator[PublishedRow]:
     """Yield the rows of a file, one for each data set of a row of a table."""
     paper = read_model(Paper, file)
     for name, table in paper.tables.items():
         for key, entry in table.rows.items():
-            said = (part.model_dump(exclude_unset=True) for part in (table, entry))
-            both = {name: value for part in said for name, value in part.items()}
-            setting = Setting(**{name: both[name] for name in Setting.model_fields if name in both})
+            both = table.model_dump(exclude_unset=True) | entry.model_dump(exclude_unset=True)
+            setting = {
+                name: both[name] for name in Setting.model_fields if both.get(name) is not None
+            }
+            shown = (setting.get(name) for name in ("method", "variant", "network", "tap"))
+            row = PublishedRow(
+                key=f"{file.stem}/{name}/{key}",
+                source=f"{paper.paper}, {table.table}",
+                name=", ".join(filter(None, shown)),
+                figures={},
+                paper=paper.paper,
+                table=table.table,
+                evaluator=table.evaluator,
+                setting=setting,
+                backbone=paper.networks.get(setting.get("network", "")),
+                units=table.units,
+                by_class=table.classes is not None,
+            )
             for dataset, figures in _figures(file, table, key, entry).items():
-                yield Row(
-                    key=f"{file.stem}/{name}/{key}",
-                    paper=paper.paper,
-                    table=table.table,
-                    evaluator=table.evaluator,
-                    dataset=dataset,
-                    setting=setting,
-                    figures=figures,
-                    backbone=paper.networks.get(setting.network or ""),
-                    units=table.units,
-                    by_class=table.classes is not None,
-                )
+                yield replace(row, dataset=dataset, figures=figures)
 
 
 def _figures(file: Path, table: PaperTable, key: str, entry: Entry) -> dict[str, dict[str, float]]:
     """Return the figures of a row by data set and metric, or by data set and class."""
     if table.classes is not None:
         with (file.parent / table.classes).open(newline="", encoding="utf-8") as text:
-            by_class = {line["class"]: float(line[key]) for line in csv.DictReader(text)}
+            by_class = {line["class"]: _fraction(float(line[key])) for line in csv.DictReader(text)}
         return {str(table.dataset): by_class}
     found: dict[str, dict[str, float]] = {}
     for column, value in zip(table.columns, entry.figures, strict=True):
         dataset, _, metric = column.rpartition(" ")
         if value is not None:
-            found.setdefault(dataset, {})[metric] = value
+            figure = value if metric in table.units else _fraction(value)
+            found.setdefault(dataset, {})[metric] = figure
     return found
+
+
+def _fraction(percent: float) -> float:
+    return round(percent / 100, 6)

@@ -1,6 +1,6 @@
-"""The entry points of installed packages, whatever state some of the packages are in.
+"""Finds the entry points of installed packages, also where some packages are damaged.
 
-`importlib.metadata.entry_points` gives up on all packages where one has files that cannot be read.
+`importlib.metadata.entry_points` fails for all packages where one has files that cannot be read.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 
 OURS = "vidssl"
-"""Our own distribution, and the group of entry points under which plugins are found."""
-
-
+"""Vidssl's own distribution, and the group of entry points under which plugins are found."""
 DISABLE = "VIDSSL_DISABLE_PLUGINS"
 """Environment variable that switches plugins off."""
 OTHERS = "*"
-"""Stands there for whatever is not our own."""
+"""Its value for all packages but vidssl itself."""
 
 
 def find_entries() -> tuple[list[EntryPoint], Mapping[str, str]]:
@@ -26,7 +24,7 @@ def find_entries() -> tuple[list[EntryPoint], Mapping[str, str]]:
     for dist in _first_of_each():
         try:
             entries += dist.entry_points.select(group=OURS)
-        except Exception as error:  # a list that is no text, or no list
+        except Exception as error:  # not text, or not a list of entry points
             reason = f"{type(error).__name__}: {error}"
             unreadable[_name(dist)] = f"its entry_points.txt cannot be read: {reason}"
     return entries, unreadable
@@ -38,7 +36,7 @@ def package_of(entry: EntryPoint) -> str:
 
 
 def _first_of_each() -> Iterator[Distribution]:
-    """Yield every distribution once: the one that is imported, where several places have it."""
+    """Yield every distribution once: the one that is imported, where it is in several places."""
     seen = set()
     for dist in distributions():
         if (stem := _stem(dist)) not in seen:
@@ -57,5 +55,5 @@ def _name(dist: Distribution) -> str:
 
 def _stem(dist: Distribution) -> str:
     """Return the name that the folder of a distribution begins with; no file is read."""
-    folder = getattr(dist, "_path", None)  # of no other finder than Python's own
+    folder = getattr(dist, "_path", None)  # only Python's own finder has it
     return Path(str(folder)).stem.partition("-")[0].lower() if folder else dist.name

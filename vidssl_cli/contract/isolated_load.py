@@ -1,7 +1,7 @@
-"""Loads plugins in processes of their own, to find those that no process survives.
+"""Loads plugins in processes of their own, to find those that crash or never return.
 
-Whatever a plugin raises is caught where it is loaded. What ends the process, or never comes to an
-end, can only be told from outside.
+What a plugin raises is caught where it is loaded. What ends the process, or hangs it, can only be
+seen from another process.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from importlib.metadata import EntryPoint
 
 from vidssl_cli.contract.entry_points import package_of
 
-PATIENCE = 30.0
-"""Seconds that plugins may take longer to load than nothing at all, on a machine however busy."""
+TIMEOUT = 30.0
+"""Seconds that loading plugins may take longer than loading none; so a busy machine is no error."""
 
 SURVIVED = "vidssl: survived"
-"""The last line of a process that lived to tell."""
+"""The last line that a process prints if it was not ended."""
 
 SCRIPT = f"""
 import os, sys
@@ -35,8 +35,8 @@ def fatal(entries: Iterable[EntryPoint]) -> dict[str, str]:
     """Load every entry point in a process of its own.
 
     Returns:
-        dict: the addresses (``package:entry point``) of those that end it or take too long, each
-        with what happened. Those that fail in another way are not among them.
+        dict: by address (``package:entry point``), what happened to those that end the process or
+        take too long. Those that raise are not among them.
     """
     running = {
         f"{package_of(entry)}:{entry.name}": _start(entry.name, entry.value, entry.group)
@@ -44,7 +44,7 @@ def fatal(entries: Iterable[EntryPoint]) -> dict[str, str]:
     }
     if running:
         _start().communicate()  # loads nothing
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     found = {address: _outcome(process, deadline) for address, process in running.items()}
     return {address: reason for address, reason in found.items() if reason}
 
@@ -62,13 +62,13 @@ def _start(*entry: str) -> subprocess.Popen[str]:
 
 
 def _outcome(process: subprocess.Popen[str], deadline: float) -> str | None:
-    """Wait for a process until a time, and say what it died of, or None."""
+    """Wait for a process until a time; return how it failed, or None."""
     try:
         said, _ = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return f"it had not loaded after {PATIENCE:g} s and more"
+        return f"it had not loaded after more than {TIMEOUT:g} s"
     if said.endswith(f"{SURVIVED}\n"):
         return None
     if process.returncode < 0:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating[Any]]
+    Doubles = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
 _QUERIES_AT_ONCE = 256
@@ -78,15 +79,30 @@ def mean_class_accuracy(counts: Ints) -> float:
 
 
 def standardise(features: Floats, gallery: Floats) -> Floats:
-    """Subtract the gallery's mean and divide by its deviation (ddof 0), for each dimension.
+    """Subtract the gallery's mean and divide by its deviation, for each dimension.
 
-    A dimension in which the gallery does not vary says nothing and becomes 0.
+    Args:
+        features: (…, D).
+        gallery: (N, D).
     """
-    gallery = gallery.astype(np.float64)
-    mean, deviation = gallery.mean(0), gallery.std(0)
+    return scale(features, scaling(gallery))
+
+
+def scaling(gallery: Floats) -> Doubles:
+    """Return (2, D): what to subtract from each dimension, and what to multiply it with.
+
+    That is the mean of the gallery (N, D) and the inverse of its deviation (ddof 0), or 0 where it
+    does not vary: such a dimension says nothing.
+    """
+    mean, deviation = gallery.mean(0, dtype=np.float64), gallery.std(0, dtype=np.float64)
     varies = deviation > 1e-9 * np.abs(gallery).max(0)
-    standard: Floats = (features - mean) * varies / np.where(varies, deviation, 1)
-    return standard
+    return np.stack([mean, varies / np.where(varies, deviation, 1)])
+
+
+def scale(features: Floats, scaling: Doubles) -> Doubles:
+    """Apply (2, D) of `scaling` to features (…, D)."""
+    scaled: Doubles = (features - scaling[0]) * scaling[1]
+    return scaled
 
 
 def cosine_ranking(queries: Floats, gallery: Floats, top: int) -> Ints:
@@ -181,8 +197,8 @@ def _members(queries: Ints, gallery: Ints) -> list[int]:
     return [counts[label] for label in queries.tolist()]
 
 
-def unit(features: Floats) -> Floats:
-    """Scale rows to length 1; a row of zeros stays."""
-    features = features.astype(np.float64)
-    scaled: Floats = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+def unit(features: Floats) -> Doubles:
+    """Scale vectors (…, D) to length 1; a vector of zeros stays."""
+    doubles = features.astype(np.float64, copy=False)
+    scaled: Doubles = doubles / np.maximum(np.linalg.norm(doubles, axis=-1, keepdims=True), 1e-12)
     return scaled

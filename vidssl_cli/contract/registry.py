@@ -1,4 +1,4 @@
-"""Finds the installed plugins and answers which names a recipe may write.
+"""The installed plugins: which names a recipe may write, and which packages failed to load.
 
 Every entry point of the group ``vidssl`` is loaded by itself, so that a broken package is named
 and the rest works. The environment variable ``VIDSSL_DISABLE_PLUGINS`` switches plugins off: a
@@ -10,42 +10,24 @@ from __future__ import annotations
 
 import functools
 import os
-import re
-import sys
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from threading import Timer
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-import pluggy
 from pydantic import Field
 
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import PluginError
 from vidssl_cli.base.signals import Stopped
-from vidssl_cli.contract import hooks
 from vidssl_cli.contract.entry_points import DISABLE, OTHERS, OURS, find_entries, package_of
+from vidssl_cli.contract.hooks import Options
+from vidssl_cli.contract.loading import BASES, Claim, Kind, load
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
-
-Kind = Literal["backbone", "sampler", "pretext", "evaluator"]
-
-SLOW = 5.0
-"""Seconds that a package may take to load before it is told whom everybody waits for."""
-BASES: Mapping[Kind, type[hooks.Options]] = {
-    "backbone": hooks.BackboneOptions,
-    "sampler": hooks.SamplerOptions,
-    "pretext": hooks.PretextOptions,
-    "evaluator": hooks.EvaluatorOptions,
-}
-"""What the models of each kind must derive from."""
-NAME = re.compile(r"\w[\w.+-]*")
-"""What a recipe may write as a name, and what is safe to print."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +35,9 @@ class PluginInfo:
     """One line of `vidssl plugins`."""
 
     name: str
-    """What a recipe writes; the entry point's name where a package did not come that far."""
+    """What a recipe writes; the name of the entry point where that is not loaded."""
     kind: Kind | None
-    """None where a package did not come as far as offering something."""
+    """None where the entry point is not loaded."""
     package: str
     """The distribution, as pip names it."""
     status: Literal["loaded", "failed", "disabled"]
@@ -68,21 +50,6 @@ class PluginInfo:
             f"{self.kind or 'plugin'} {self.name} of {self.package} "
             f"{verb} {self.status}: {self.reason}"
         )
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """A package's claim to a name."""
-
-    kind: Kind
-    name: str
-    address: str
-    """``distribution:entry point``."""
-    model: type[hooks.Options]
-
-    @property
-    def package(self) -> str:
-        return self.address.partition(":")[0]
 
 
 class Registry:
@@ -98,7 +65,7 @@ class Registry:
 
         Args:
             entries: what packages list.
-            disabled: packages and addresses to leave alone.
+            disabled: packages and addresses that are not loaded.
             broken: what is known to be broken, by package or address, with the reason.
         """
         self.recipe_folders: dict[Path, str] = {}
@@ -107,7 +74,7 @@ class Registry:
         """The same for published figures."""
         self.modules: dict[str, str] = {}
         """Top-level modules of other packages' plugins, each with its package."""
-        self._claims: list[_Claim] = []
+        self._claims: list[Claim] = []
         self._absent: list[PluginInfo] = []
         reasons = dict(broken or {})
         for entry in entries:
@@ -120,8 +87,7 @@ class Registry:
                 self._absent.append(PluginInfo(entry.name, None, package, "failed", reason))
                 continue
             try:
-                with _announced(package):
-                    claims, recipes, published = _load(entry, address)
+                offers = load(entry, address, package)
             except (KeyboardInterrupt, Stopped):
                 raise
             except BaseException as error:  # importing a plugin may do anything
@@ -130,20 +96,20 @@ class Registry:
                 continue
             if package != OURS:
                 self.modules[entry.module.partition(".")[0]] = package
-            self._claims += claims
-            self.recipe_folders |= dict.fromkeys(recipes, package)
-            self.published_folders |= dict.fromkeys(published, package)
+            self._claims += offers.claims
+            self.recipe_folders |= dict.fromkeys(offers.recipes, package)
+            self.published_folders |= dict.fromkeys(offers.published, package)
         for package, reason in reasons.items():
             if off := _switched_off(package, package, disabled):
                 self._absent.append(PluginInfo("?", None, package, "disabled", off))
             else:
                 self._absent.append(PluginInfo("?", None, package, "failed", reason))
 
-    def offered(self, kind: Kind) -> dict[str, type[hooks.Options]]:
+    def offered(self, kind: Kind) -> dict[str, type[Options]]:
         """Map each name that a recipe may write to its options model, sorted by name.
 
-        Our own names stay ours. Another one that is claimed twice is left out, since either choice
-        would surprise somebody.
+        A name of vidssl's own plugins is theirs. Another name that several packages claim is left
+        out: neither choice would be expected.
         """
         return {
             name: owner.model
@@ -164,8 +130,8 @@ class Registry:
         """List what was found but is not loaded."""
         return [info for info in self.installed() if info.status != "loaded"]
 
-    def _by_name(self, kind: Kind) -> dict[str, list[_Claim]]:
-        claims: dict[str, list[_Claim]] = {}
+    def _by_name(self, kind: Kind) -> dict[str, list[Claim]]:
+        claims: dict[str, list[Claim]] = {}
         for claim in self._claims:
             if claim.kind == kind:
                 claims.setdefault(claim.name, []).append(claim)
@@ -173,7 +139,7 @@ class Registry:
 
 
 def _switched_off(package: str, address: str, disabled: Collection[str]) -> str | None:
-    """Say why a package is left alone, or None."""
+    """Return why a package is not loaded, or None."""
     if package in disabled or address in disabled:
         return f"{DISABLE} names it"
     if OTHERS in disabled and package != OURS:
@@ -181,94 +147,22 @@ def _switched_off(package: str, address: str, disabled: Collection[str]) -> str 
     return None
 
 
-@contextmanager
-def _announced(package: str) -> Iterator[None]:
-    """Say whom everybody waits for, if it takes long; what it prints is no result of ours."""
-    waiting = f"waiting for the plugins of {package} to load; {DISABLE}={package} leaves them out"
-    timer = Timer(SLOW, warn, [waiting])
-    timer.daemon = True
-    if package != OURS:
-        timer.start()
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        timer.cancel()
-
-
 def _one_line(error: BaseException) -> str:
-    """Say what was raised; what it says of itself may be anything."""
+    """Return the type and the message of an exception on one line."""
     try:
         said = str(error)
     except Exception:
-        said = "it cannot say why"
+        said = "(no message)"
     return textwrap.shorten(f"{type(error).__name__}: {said}", 300, placeholder=" …")
 
 
-def _load(entry: EntryPoint, address: str) -> tuple[list[_Claim], list[Path], list[Path]]:
-    """Ask one entry point what it offers; whatever it raises is the caller's to report."""
-    # A manager of its own: neither a misspelt nor a raising hook takes other packages along.
-    manager = pluggy.PluginManager(OURS)
-    manager.add_hookspecs(hooks)
-    plugin = entry.load()
-    manager.register(plugin, address)
-    manager.check_pending()
-    callers = manager.get_hookcallers(plugin)
-    if not callers:
-        raise PluginError(f"{entry.value} has no function marked with @hookimpl")
-    offers: dict[str, list[Any]] = {}
-    for caller in callers:
-        if not (given := caller()):  # pluggy leaves out None
-            raise PluginError(f"{caller.name} returns None, not a list")
-        offers[caller.name] = [offer for batch in given for offer in batch]
-    claims = [
-        _Claim(kind, name, address, model)
-        for kind in BASES
-        for model in offers.get(f"vidssl_{kind}s", ())
-        for name in _names(model, kind)
-    ]
-    recipes, published = (
-        [_folder(offer, hook) for offer in offers.get(hook, ())]
-        for hook in ("vidssl_recipes", "vidssl_published")
-    )
-    return claims, recipes, published
-
-
-def _folder(offer: Any, hook: str) -> Path:
-    if not Path(offer).is_dir():
-        raise PluginError(f"{hook} offers {str(offer)!r}, which is no folder")
-    return Path(offer)
-
-
-def _names(model: Any, kind: Kind) -> Iterator[str]:
-    """Yield what a recipe may write to choose the model."""
-    base = BASES[kind]
-    if not (isinstance(model, type) and issubclass(model, base)):
-        raise PluginError(f"vidssl_{kind}s offers {model!r}, which is no {base.__name__}")
-    if not model.__pydantic_fields_complete__:
-        model.model_rebuild()  # raises, and says which name is not defined
-    annotation = model.model_fields["name"].annotation
-    if get_origin(annotation) is not Literal:
-        raise PluginError(
-            f"{model.__module__}.{model.__name__} must narrow its name: "
-            'name: Literal["the word a recipe writes"]'
-        )
-    for name in get_args(annotation):
-        if not (isinstance(name, str) and NAME.fullmatch(name)):
-            raise PluginError(
-                f"{model.__module__}.{model.__name__} is named {name!r}; "
-                "a name is made of letters, digits, and any of _ . + -"
-            )
-        yield name
-
-
-def _owner(claims: list[_Claim]) -> _Claim | None:
-    """Return the claim that holds: the only one, or the only one that is our own."""
+def _owner(claims: list[Claim]) -> Claim | None:
+    """Return the claim that holds: the only one, or the only one of vidssl itself."""
     ours = [claim for claim in claims if claim.package == OURS] or claims
     return ours[0] if len(ours) == 1 else None
 
 
-def _describe(claims: list[_Claim]) -> Iterator[PluginInfo]:
+def _describe(claims: list[Claim]) -> Iterator[PluginInfo]:
     rivals = " and ".join(sorted(each.address for each in claims))
     for claim in claims:
         if claim == _owner(claims):
@@ -282,11 +176,11 @@ def find(tried: bool = False) -> Registry:
     """Load the plugins of this installation, and warn about those that fail.
 
     Args:
-        tried: load each entry point of other packages in a process of its own first, so that one
-            which ends the process that loads it, or never comes to an end, is named.
+        tried: load each entry point of other packages in a process of its own first, to find those
+            that end the process or never return.
     """
     entries, broken = find_entries()
-    entries.sort(key=lambda entry: package_of(entry) != OURS)  # what is ours goes before others'
+    entries.sort(key=lambda entry: package_of(entry) != OURS)  # vidssl's own first
     disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
     if tried:
         from vidssl_cli.contract.isolated_load import fatal
@@ -315,7 +209,7 @@ def registry() -> Registry:
     return find()
 
 
-def offered(kind: Kind) -> dict[str, type[hooks.Options]]:
+def offered(kind: Kind) -> dict[str, type[Options]]:
     """Map each installed plugin's name to its options model.
 
     Raises:
@@ -336,7 +230,7 @@ class Offered:
     """Annotates a recipe's field: the installed plugin of this kind that ``name`` picks."""
 
     def __init__(self, kind: Kind) -> None:
-        """Remember the kind; plugins are looked for when the first recipe is checked."""
+        """Store the kind; plugins are loaded when the first recipe is checked."""
         self.kind = kind
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:

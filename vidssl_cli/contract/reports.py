@@ -61,23 +61,44 @@ class Neighbours:
     """(path, class, cosine) of the nearest gallery videos of each query, best first."""
 
 
-@dataclass(frozen=True)
-class Beside:
-    """A row of a paper's table beside ours."""
+@dataclass(frozen=True, kw_only=True)
+class PublishedRow:
+    """A row of a paper's table: its figures on one data set.
 
-    key: str
-    """Shown by `vidssl published KEY`."""
+    A report keeps what `as_document` returns. How a row was measured is known of those that
+    `vidssl_cli.config.published` reads.
+    """
+
+    key: str = ""
+    """``file/table/row``, shown by `vidssl published KEY`; several data sets of a row share it."""
     source: str
     """Paper and table."""
-    dataset: str
-    name: str
+    dataset: str = ""
+    name: str = ""
     """Method, variant, network and tap."""
-    figures: Mapping[str, float]
-    """Metric to value from 0 to 1."""
-    differs: Sequence[str]
-    """Settings in which it differs from ours, as far as they are known."""
+    figures: Mapping[str, float | None]
+    """Metric, or class, to value from 0 to 1; those in ``units`` as printed."""
+    differs: Sequence[str] = ()
+    """Settings in which it differs from the measurement that it is compared with."""
     also: Sequence[str] = ()
     """Further sources with the same figures."""
+
+    paper: str = ""
+    table: str = ""
+    evaluator: str = ""
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    """How it was measured, as far as the paper says: `vidssl_cli.config.published.Setting`."""
+    backbone: Mapping[str, Any] | None = None
+    """Options of the network, where vidssl has it."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Of figures that are no percentages."""
+    by_class: bool = False
+    """Whether ``figures`` are by class."""
+
+    def as_document(self) -> dict[str, Any]:
+        """Return what a report says of it: docs/json.md."""
+        names = ("key", "source", "dataset", "name", "figures", "differs", "also")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -95,7 +116,7 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     figures: list[Curves | Confusion | Neighbours] = field(default_factory=list)
     """What `vidssl report` draws."""
-    published: Sequence[Beside] = ()
+    published: Sequence[PublishedRow] = ()
     """What papers report of the same protocol and data set, the closest first; not the
     evaluator's to fill in."""
 

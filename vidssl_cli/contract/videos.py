@@ -6,13 +6,17 @@ Nothing here opens a file. `vidssl_cli.data.manifest` reads and writes rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     PlainValidator,
     PositiveFloat,
+    TypeAdapter,
 )
 
 
@@ -35,9 +39,24 @@ Timestamp = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 """Frames, or pixels along a side; no file has as many."""
 
-Rate = Annotated[float, Field(ge=1e-6, le=1e6)]
+SLOWEST, FASTEST = 1e-6, 1e6
+Rate = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
 """Per second; from a picture in eleven days on, so that no moment of a video is beyond counting."""
 
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+
+
+def _rising(times: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+    if any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(times)):
+        raise ValueError("frames and seconds must rise")
+    return times
+
+
+Times = Annotated[tuple[tuple[Number, Seconds], ...], AfterValidator(_rising)]
+
+
+Damaged = Literal["use", "leave-out"]
+"""What becomes of videos with problems: used for the frames that decode, or left out."""
 
 FlowMethod = Literal["dis", "tvl1"]
 """How optical flow is computed: dense inverse search, or TV-L1."""
@@ -120,8 +139,28 @@ class Video:
     bytes: Number | None = None
     """Size of the file when it was scanned; one of another size is another file."""
     timing: str | None = None
-    """``steady``, ``variable``, ``out of order`` or ``missing``: what the timestamps are like."""
+    """``steady``, ``variable``, ``jumps``, ``out of order`` or ``missing``: what the timestamps are
+    like."""
+    times: Times = ()
+    """(frame number, seconds) from (0, 0) to (``frames``, ``duration``), between which time runs
+    evenly; empty where frame k begins at k / ``fps``."""
+    track: Number | None = None
+    """Which stream of the file it is, where several are video."""
     keyframes: tuple[tuple[Number, Timestamp], ...] = ()
     """(frame number, seek timestamp) of seek points that were checked against a full decode."""
+    problems: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """What is missing or odd, as ``kind: how much`` (docs/data.md); the frames that decode are
+    used. Empty for a file that is whole."""
     packed: Packed | None = None
     """Where pictures of it are that need no decoding of the file at ``path``."""
+
+
+def kind_of(problem: str) -> str:
+    """Return the kind of one of `Video.problems`."""
+    return problem.partition(":")[0]
+
+
+@cache
+def row_type() -> TypeAdapter[Video]:
+    """Return what checks a row, wherever it is made or read."""
+    return TypeAdapter(Video)

@@ -1,33 +1,129 @@
-"""The layouts of known data sets: UCF101, HMDB51 and Diving48."""
+"""Known data sets: where their official lists lie, and what these say of the videos.
+
+UCF101, HMDB51 and Diving48 are read here, Kinetics and Something-Something in modules of their own.
+"""
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 
-from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.lists import label_by_number, only_present, read_json_list, read_names
+from vidssl_cli.data import kinetics, something_something
+from vidssl_cli.data.lists import (
+    SPLITS,
+    label_by_number,
+    misfit,
+    only_present,
+    read_json_list,
+    read_names,
+)
+from vidssl_cli.data.walk import Walk
 
 DIVING48 = {1: "Diving48", 2: "Diving48_V2"}
 """What the annotation files of its splits begin with: the first labels, and the corrected ones."""
 _UCF101 = re.compile(r"v_(?P<group>(?P<label>\w+)_g\d+)_c\d+\.avi")
+_HMDB51 = re.compile(r"(?P<name>.+)_[fhlu]_(cm|nm)_np\d_(ba|fr|le|ri)_(bad|goo|med)_\d+\.avi")
+
+
+_FEW = 20
+"""Folders that are looked into; more of them are classes."""
 
 
 def recording_of(path: Path) -> str | None:
-    """Return the recording that a UCF101 clip was cut from; other names say nothing."""
-    match = _UCF101.fullmatch(path.name)
-    return match["group"] if match else None
+    """Return the recording that a clip was cut from, by how UCF101, HMDB51 and Kinetics name it."""
+    if match := _UCF101.fullmatch(path.name):
+        return match["group"]
+    label = path.parent.name
+    if (match := _HMDB51.fullmatch(path.name)) and match["name"].endswith(f"_{label}"):
+        return f"{label}/{match['name'].removesuffix(f'_{label}')}"
+    return kinetics.recording(path.stem)
+
+
+def name_of(folder: Path) -> str | None:
+    """Return the data set that a folder of videos is in the layout of, by its files or lists."""
+    if next(folder.glob("*/v_*_g*_c*.avi"), None):
+        return "UCF101"
+    if next((path for path in folder.glob("*/*_np*_*.avi") if _HMDB51.fullmatch(path.name)), None):
+        return "HMDB51"
+    clips = folder.glob("*/*_??????_??????.*")
+    if next((path for path in clips if kinetics.recording(path.stem)), None):
+        return "Kinetics"
+    return None
+
+
+def meant(source: Path) -> str | None:
+    """Ask whether a data set's own folder was meant, where this one only holds that."""
+    if name_of(source):
+        return None
+    folders = (entry for entry in sorted(source.iterdir()) if entry.is_dir())
+    for folder in islice(folders, _FEW):
+        if folder.name.lower() not in SPLITS and (name := name_of(folder)):
+            return f"{folder} looks like {name}: did you mean that?"
+    return None
+
+
+def find_lists(source: Path) -> Path | None:
+    """Return the folder of a data set's official lists, where they usually lie."""
+    if name_of(source) == "UCF101":
+        beside = source.parent / "ucfTrainTestlist"
+        return beside if beside.is_dir() else None
+    above = source.parent
+    named = (place / name for place in (source, above) for name in ("annotations", "labels"))
+    for folder in (source, above, *named):
+        if (
+            any((folder / f"{name}_train.json").is_file() for name in DIVING48.values())
+            or something_something.has_lists(folder)
+            or kinetics.find_lists(folder)
+        ):
+            return folder
+    return None
+
+
+def read_official(walk: Walk, lists: Path, split: int) -> list[Video]:
+    """Return the videos that official lists name and a folder has.
+
+    Args:
+        walk: The folder.
+        lists: Where they lie.
+        split: Which official split.
+
+    Raises:
+        UsageError: There are no such lists, or none of the videos.
+        DamagedFileError: A list cannot be understood.
+    """
+    source = walk.folder
+    if (lists / f"trainlist{split:02}.txt").is_file():
+        return ucf101(source, lists, split)
+    if any(lists.glob(f"*_test_split{split}.txt")):
+        return hmdb51(source, lists, split)
+    if split in DIVING48 and (lists / f"{DIVING48[split]}_train.json").is_file():
+        return diving48(source, lists, DIVING48[split])
+    if split == 1 and something_something.has_lists(lists):
+        return something_something.read_something(lists, walk)
+    if split == 1 and (files := kinetics.find_lists(lists)):
+        return kinetics.read_kinetics(files, walk)
+    raise UsageError(
+        f"{lists} has no lists of split {split}",
+        hint="it should hold trainlist01.txt … (UCF101), wave_test_split1.txt … (HMDB51), "
+        "Diving48_train.json … (split 1) or Diving48_V2_train.json … (split 2), train.csv … "
+        "(Kinetics), or train.json … (Something-Something V2)",
+    )
 
 
 def ucf101(source: Path, lists: Path, split: int) -> list[Video]:
     """Read the official lists: `Class/v_Class_g08_c01.avi 1` or the same without a number."""
-    named = [
-        Video(str(source / name), name.split("/")[0], part, recording_of(source / name))
-        for part in ("train", "test")
-        for line in read_names(lists / f"{part}list{split:02}.txt")
-        for name in line.split()[:1]
-    ]
+    named = []
+    for part in ("train", "test"):
+        file = lists / f"{part}list{split:02}.txt"
+        for line, text in read_names(file):
+            match = re.fullmatch(r"((\S+)/\S+)(\s+\d+)?", text)
+            if not match:
+                raise misfit(file, line, f"{text!r} is no `Class/file.avi`", "delete the line")
+            path = source / match[1]
+            named.append(Video(str(path), match[2], part, recording_of(path)))
     return only_present(named, lists)
 
 
@@ -36,17 +132,16 @@ def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
     named = []
     for file in sorted(lists.glob(f"*_test_split{split}.txt")):
         label = file.name.removesuffix(f"_test_split{split}.txt")
-        for line in read_names(file):
-            try:
-                name, mark = line.rsplit(maxsplit=1)
-            except ValueError:
-                raise DamagedFileError(
-                    f"{file}: a row is a name and a number, not {line!r}", where=str(file)
-                ) from None
-            if mark in ("1", "2"):  # 0 is in neither part
-                recording = name.split(f"_{label}_")[0]
-                part = "train" if mark == "1" else "test"
-                path = str(source / label / name)
+        for line, text in read_names(file):
+            match = re.fullmatch(r"(.*\S)\s+([012])", text)
+            if not match:
+                raise misfit(
+                    file, line, f"a row is a name and 0, 1 or 2, not {text!r}", "correct the line"
+                )
+            if match[2] != "0":  # which is in neither part
+                path = str(source / label / match[1])
+                recording = match[1].split(f"_{label}_")[0]
+                part = "train" if match[2] == "1" else "test"
                 named.append(Video(path, label, part, f"{label}/{recording}"))
     return only_present(named, lists)
 
@@ -57,13 +152,14 @@ def diving48(source: Path, lists: Path, name: str) -> list[Video]:
     The videos are cut already, so that start_frame and end_frame have nothing more to say.
     """
     vocabulary = lists / "Diving48_vocab.json"
-    classes = read_json_list(vocabulary) if vocabulary.is_file() else None
-    if classes is not None:
-        if not all(isinstance(words, list) for words in classes):
+    classes: dict[int, str] | None = None
+    if vocabulary.is_file():
+        rows = read_json_list(vocabulary)
+        if not all(isinstance(words, list) for words in rows):
             raise DamagedFileError(
                 f"{vocabulary}: a class is a list of words", where=str(vocabulary)
             )
-        classes = [" ".join(map(str, words)) for words in classes]
+        classes = {number: " ".join(map(str, words)) for number, words in enumerate(rows)}
     named = []
     for part in ("train", "test"):
         file = lists / f"{name}_{part}.json"

@@ -1,8 +1,8 @@
-"""Videos at a common frame rate, for data whose files differ in theirs.
+"""Seconds and frames of a video, and videos at a common frame rate.
 
 The papers count frames as they are stored, and so does vidssl unless a recipe's ``input.fps`` says
 otherwise. Then samplers see a video of as many frames as it would have at that rate, and each of
-these frames is the stored one nearest in time.
+these frames is the stored one that is shown at its time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.contract.clips import ClipPlan, Course, Draw, Sampler, Stage, known_frames
+from vidssl_cli.media.timeline import CUSTOMARY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,29 +23,52 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import SamplerOptions
     from vidssl_cli.contract.videos import Video
 
-CUSTOMARY = 25.0
-"""Frames per second of a file that does not say."""
-
 
 def frame_rate(video: Video) -> float:
-    """Return frames per second, or the customary 25 where the file does not say."""
+    """Return frames per second on average, or the customary 25 where the file does not say."""
     return video.fps or CUSTOMARY
+
+
+def seconds_at(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the seconds at which frames begin; the frame after the last is the end."""
+    if not video.times:
+        return frames / frame_rate(video)
+    numbers, seconds = zip(*video.times, strict=True)
+    found: NDArray[np.float64] = np.interp(frames, numbers, seconds)
+    return found
+
+
+def position_at(video: Video, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the numbers of the frames that are shown at these seconds, with fractions."""
+    if not video.times:
+        return seconds * frame_rate(video)
+    numbers, ends = zip(*video.times, strict=True)
+    found: NDArray[np.float64] = np.interp(seconds, ends, numbers)
+    return found
 
 
 def at_rate(video: Video, fps: float | None) -> Video:
     """Return the video as it would be at ``fps`` frames a second; with None, as it is."""
     if fps is None:
         return video
-    frames = max(1, round(known_frames(video) * fps / frame_rate(video)))
-    return replace(video, frames=frames, fps=fps)
+    if video.times:
+        frames = video.times[-1][1] * fps
+    else:
+        frames = known_frames(video) * fps / frame_rate(video)
+    return replace(video, frames=max(1, round(frames)), fps=fps, times=())
 
 
 def stored_frames(video: Video, fps: float | None, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the stored frames that stand for frame numbers at ``fps`` frames a second."""
     if fps is None:
         return numbers
-    nearest = np.floor((numbers + 0.5) * (frame_rate(video) / fps)).astype(np.int64)
-    inside: NDArray[np.int64] = np.minimum(nearest, known_frames(video) - 1)
+    middles = numbers.astype(np.float64) + 0.5
+    if video.times:
+        positions = position_at(video, middles / fps)
+    else:
+        positions = middles * (frame_rate(video) / fps)
+    shown = np.floor(positions).astype(np.int64)
+    inside: NDArray[np.int64] = np.minimum(shown, known_frames(video) - 1)
     return inside
 
 

@@ -7,54 +7,45 @@ describes every layout.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.base.console import warn
+from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.datasets import DIVING48, diving48, hmdb51, recording_of, ucf101
+from vidssl_cli.data.datasets import find_lists, meant, read_official, recording_of
+from vidssl_cli.data.hold_out import hold_out
+from vidssl_cli.data.kinetics import is_kinetics, read_kinetics
 from vidssl_cli.data.lists import (
+    SPLITS,
     Lists,
     label_entries,
     only_present,
     read_entries,
-    read_table,
     refuse_options,
 )
 from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.data.packed_set import is_packed_set, read_set
-from vidssl_cli.files.confine import HINT, Root
-
-SUFFIXES = (
-    *(".3g2", ".3gp", ".asf", ".avi", ".avif", ".dv", ".flv", ".gif", ".h264", ".hevc", ".ivf"),
-    *(".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut"),
-    *(".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv"),
-)
-"""Endings of files that a folder is searched for."""
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-}
-"""Names of split folders; ``val`` stands in for ``test`` where there is none."""
+from vidssl_cli.data.table import open_table, read_table
+from vidssl_cli.data.walk import Walk
+from vidssl_cli.files.confine import Root, out_of_bounds
 
 
 def find_videos(
-    source: str | Path, lists: Lists = Lists(), root: Root | None = None
+    source: str | Path,
+    lists: Lists = Lists(),
+    root: Root | None = None,
+    broken: list[MediaError] | None = None,
 ) -> list[Video]:
     """Find the videos of any DATA, in an order that depends on names only.
 
     Args:
         source: A manifest (.jsonl), a table (.csv), a list (.txt), one video, or a folder.
         lists: Split lists that go with a folder.
-        root: What all files must lie in. Without it, neither relative paths nor links may lead
-            out of the folder of DATA; absolute paths in lists and manifests may.
+        root: What all files must lie in, apart from what ``source`` itself names. Without it,
+            relative paths in lists and manifests must not lead out of the folder that they are in;
+            absolute ones, and links in a folder that is ``source``, lead anywhere.
+        broken: Receives an error for every folder that cannot be read, which is told on stderr.
 
     Raises:
         UsageError: DATA or a list is not there, or nothing in it is a video.
@@ -67,90 +58,105 @@ def find_videos(
         raise UsageError(f"DATA {source} does not exist")
     if not place.is_dir() and not place.is_file():
         raise UsageError(f"DATA {source} is neither a file nor a folder, but a pipe or the like")
+    unread: list[MediaError] = []
+    suffix = place.suffix.lower()
     if place.is_dir() and is_packed_set(place):
         _refuse_all(f"the packed set {place}", lists)
-        videos = read_set(place, root)
+        videos = read_set(place, root and root.widened(place))
     elif place.is_dir():
-        bounds = root or Root(place)
-        videos = _bounded(_from_folder(place, lists, bounds), place, bounds, every=bool(root))
-    elif place.suffix.lower() == ".jsonl":
+        bounds = root and root.widened(place)
+        videos = _in_folder(_from_folder(place, lists, bounds, unread), place, bounds)
+    elif suffix == ".jsonl":
         _refuse_all(str(place), lists)
         videos = read_manifest(place, root)
-    elif root is None and place.suffix.lower() not in (".csv", ".txt"):
-        videos = _from_file(place, lists)  # whoever names a link to a video means it
+    elif suffix in (".csv", ".txt"):
+        videos = _in_list(_from_file(place, lists, root, unread), place.parent, root)
     else:
-        bounds = root or Root(place.parent)
-        videos = _bounded(_from_file(place, lists), place.parent, bounds, every=bool(root))
+        videos = _one_video(place, lists)
+    for error in unread:
+        warn(f"{error.where}: {error}; it is left out")
     if not videos:
-        raise UsageError(f"DATA {source} holds no video", hint="docs/data.md says what DATA may be")
-    return videos
+        raise UsageError(
+            f"DATA {source} holds no video" + (" that can be read" if unread else ""),
+            hint="the warnings above say why" if unread else "docs/data.md says what DATA may be",
+        )
+    if broken is not None:
+        broken.extend(unread)
+    return hold_out(videos, lists.hold_out) if lists.hold_out else videos
 
 
-def _bounded(videos: list[Video], folder: Path, bounds: Root, *, every: bool) -> list[Video]:
-    """Refuse files out of bounds: of those that are named below a folder, or of every one."""
+def _in_list(videos: list[Video], folder: Path, root: Root | None) -> list[Video]:
+    """Refuse what a list names out of bounds: of relative paths, or with a root of every one."""
+    below, bounds = os.path.join(folder, ""), root or Root(folder)
+    tidied = []
+    for video in videos:
+        whole = _whole(video.path, folder)
+        if (root or video.path.startswith(below)) and not bounds.holds(whole):
+            raise out_of_bounds(video.path, bounds)
+        tidied.append(replace(video, path=whole))
+    return tidied
+
+
+def _in_folder(videos: list[Video], folder: Path, bounds: Root | None) -> list[Video]:
+    """Refuse what lists name out of their folder; its links lead where the bounds let them."""
     below = os.path.join(folder, "")
-    for place, video in enumerate(videos):
-        path = video.path
-        if "://" in path or "\0" in path:
-            name = path.removeprefix(below)
-            raise DamagedFileError(f"{name} is not the name of a file", where=str(folder))
-        whole = os.path.normpath(path)
-        if (every or path.startswith(below)) and not bounds.holds(whole):
-            raise _out_of_bounds(path, bounds)
-        if whole != path:
-            videos[place] = replace(video, path=whole)
-    return videos
+    tidied = []
+    for video in videos:
+        whole = _whole(video.path, folder)
+        if not (bounds.holds(whole) if bounds else whole.startswith(below)):
+            raise out_of_bounds(video.path, bounds or Root(folder))
+        tidied.append(replace(video, path=whole))
+    return tidied
 
 
-def _out_of_bounds(path: str, bounds: Root) -> DamagedFileError:
-    return DamagedFileError(
-        f"leads to {os.path.realpath(path)}, out of {bounds}", where=path, hint=HINT
-    )
+def _whole(path: str, folder: Path) -> str:
+    """Return a path without ``..``."""
+    if "://" in path or "\0" in path:
+        name = path.removeprefix(os.path.join(folder, ""))
+        raise DamagedFileError(f"{name} is not the name of a file", where=str(folder))
+    return os.path.normpath(path)
 
 
-def _from_file(source: Path, lists: Lists) -> list[Video]:
+def _one_video(source: Path, lists: Lists) -> list[Video]:
+    if source.suffix.lower() == ".json":
+        raise UsageError(
+            f"DATA {source} is no video",
+            hint="if it is a list of a data set, give the folder of videos as DATA and --lists DIR",
+        )
+    _refuse_all(str(source), lists)
+    return [Video(str(source))]
+
+
+def _from_file(
+    source: Path, lists: Lists, root: Root | None, unread: list[MediaError]
+) -> list[Video]:
     _refuse_all(str(source), replace(lists, classes=None))
-    match source.suffix.lower():
-        case ".csv":
-            return read_table(source, lists)
-        case ".txt":
-            return label_entries(read_entries(source, source.parent), lists, folders=False)
-        case _:
-            refuse_options(source, classes=lists.classes)
-            return [Video(str(source))]
+    if source.suffix.lower() == ".txt":
+        return label_entries(read_entries(source, source.parent), lists, folders=False)
+    table = open_table(source)
+    if is_kinetics(table):
+        refuse_options(source, classes=lists.classes)
+        return read_kinetics([source], Walk(source.parent, root or Root(source.parent), unread))
+    return read_table(table, lists)
 
 
-def _from_folder(source: Path, lists: Lists, bounds: Root) -> list[Video]:
+def _from_folder(
+    source: Path, lists: Lists, bounds: Root | None, unread: list[MediaError]
+) -> list[Video]:
     if lists.train or lists.test:
         refuse_options("lists of your own", split=lists.split != 1, lists=lists.folder)
         return _from_split_lists(source, lists)
     refuse_options(f"the folder {source}", classes=lists.classes)
-    official = lists.folder or _official_lists(source)
-    if not official:
-        refuse_options(f"{source}, which has no official lists", split=lists.split != 1)
-        return _from_tree(source, bounds)
-    if (official / f"trainlist{lists.split:02}.txt").is_file():
-        return ucf101(source, official, lists.split)
-    if any(official.glob(f"*_test_split{lists.split}.txt")):
-        return hmdb51(source, official, lists.split)
-    if lists.split in DIVING48 and (official / f"{DIVING48[lists.split]}_train.json").is_file():
-        return diving48(source, official, DIVING48[lists.split])
-    raise UsageError(
-        f"{official} has no lists of split {lists.split}",
-        hint="it should hold trainlist01.txt … (UCF101), wave_test_split1.txt … (HMDB51), or "
-        "Diving48_train.json … (split 1) or Diving48_V2_train.json … (split 2)",
-    )
-
-
-def _official_lists(source: Path) -> Path | None:
-    """Return the folder of the official lists of UCF101 or Diving48, where they usually lie."""
-    if next(source.glob("*/v_*_g*_c*.avi"), None):
-        beside = source.parent / "ucfTrainTestlist"
-        return beside if beside.is_dir() else None
-    for folder in (source, source.parent, source.parent / "annotations"):
-        if any((folder / f"{name}_train.json").is_file() for name in DIVING48.values()):
-            return folder
-    return None
+    walk = Walk(source, bounds, unread)
+    if official := lists.folder or find_lists(source):
+        try:
+            return read_official(walk, official, lists.split)
+        except UsageError as error:
+            if question := meant(source):
+                raise UsageError(str(error), hint=question) from None
+            raise
+    refuse_options(f"{source}, which has no official lists", split=lists.split != 1)
+    return _from_tree(walk)
 
 
 def _refuse_all(what: str, lists: Lists) -> None:
@@ -159,39 +165,32 @@ def _refuse_all(what: str, lists: Lists) -> None:
     refuse_options(what, split=lists.split != 1, classes=lists.classes, **given)
 
 
-def _from_tree(source: Path, bounds: Root) -> list[Video]:
+def _from_tree(walk: Walk) -> list[Video]:
     """Read splits and classes off the folders: [split/][class/…]video."""
-    rows = [(path.relative_to(source).parts, path) for path in _walk(source, bounds)]
-    tops = {parts[0].lower() for parts, _ in rows if len(parts) > 1}
+    rows = [(path.relative_to(walk.folder).parts, path) for path in walk.videos()]
+    tops = {parts[0] for parts, _ in rows if len(parts) > 1}
+    if tops and (question := meant(walk.folder)):
+        if len(tops) == 1:
+            raise UsageError(f"{walk.folder} holds one folder of videos", hint=question)
+        warn(f"the {len(tops)} folders in {walk.folder} are taken for classes, but {question}")
+    named = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    others = sorted(top for top in tops if top.lower() not in SPLITS)
     # A class may be called `train`, so that only folders that are all splits are splits.
-    splits = {SPLIT_FOLDERS[top] for top in tops} if tops <= SPLIT_FOLDERS.keys() else set()
+    splits = set() if others else named
+    if others and len(named) > 1:
+        warn(
+            f"{walk.folder}: the folders {' and '.join(sorted(tops - {*others}))} are taken for "
+            f"classes, because {others[0]} is beside them; if they are splits, move it elsewhere"
+        )
     videos = []
     for parts, path in rows:
-        split = SPLIT_FOLDERS[parts[0].lower()] if splits and len(parts) > 1 else None
+        split = SPLITS[parts[0].lower()] if splits and len(parts) > 1 else None
         if split == "val" and "test" not in splits:
             split = "test"
         below = parts[1:] if split else parts
         label = below[0] if len(below) > 1 else None
         videos.append(Video(str(path), label, split, recording_of(path)))
     return videos
-
-
-def _walk(folder: Path, bounds: Root) -> Iterator[Path]:
-    """Yield every video below a folder by name, following links, but never around in circles."""
-    seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in folders:  # before anybody looks what is there, which may be everything
-            if not bounds.holds(path := os.path.join(root, name)):
-                raise _out_of_bounds(path, bounds)
-        for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield Path(root, name)
 
 
 def _from_split_lists(source: Path, lists: Lists) -> list[Video]:

@@ -1,10 +1,10 @@
-"""Lists and tables of videos: who they are, their labels and splits."""
+"""Lists of videos: who they are, their labels and splits; `data.table` reads tables."""
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,16 @@ from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.untrusted_text import read_json, read_lines
+
+LARGEST_LIST = 1 << 26
+"""Bytes of a JSON list; the largest that is known, of Something-Something, has 26 million."""
+
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
+}
+"""Words for splits, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,9 @@ class Lists:
     """List of training videos, one relative path per line, perhaps with a class number."""
     test: Path | None = None
     classes: Path | None = None
-    """Class names, one per line, for lists that number their classes from 0."""
+    """Class names for lists that number their classes: `read_classes`."""
+    hold_out: float | None = None
+    """Share of the videos of every class to test with, where nothing says which: `hold_out`."""
 
 
 def refuse_options(what: object, **options: object) -> None:
@@ -46,7 +58,7 @@ def read_json_list(file: Path) -> list[Any]:
     if not file.is_file():
         raise UsageError(f"{file} is not a file")
     try:
-        rows = read_json(file)
+        rows = read_json(file, LARGEST_LIST)
     except ValueError as error:
         raise DamagedFileError(f"{file}: is not JSON: {error}", where=str(file)) from None
     if not isinstance(rows, list):
@@ -55,88 +67,102 @@ def read_json_list(file: Path) -> list[Any]:
 
 
 def read_entries(file: Path, root: Path) -> list[tuple[Video, str | None]]:
-    """Read a list of `path` or `path class-number` lines; paths may contain spaces."""
+    """Read a list of `path` or `path class-number` lines; paths may contain spaces.
+
+    Raises:
+        DamagedFileError: A line does not fit the others: only some have a number, or it is a note.
+    """
+    lines = list(read_names(file))
     entries: list[tuple[Video, str | None]] = []
-    for line in read_names(file):
+    for place, line in lines:
         *path, last = line.rsplit(maxsplit=1)
         numbered = bool(path) and last.isdecimal()
-        name = path[0] if numbered else line
-        entries.append((Video(os.path.join(root, name)), last if numbered else None))
+        name = os.path.join(root, path[0] if numbered else line)
+        if line.startswith("#") and not os.path.exists(name):
+            raise misfit(file, place, f"{line!r} is the name of no file", "delete the line")
+        entries.append((Video(name), last if numbered else None))
+    numbered_lines = [number is not None for _, number in entries]
+    usual = 2 * sum(numbered_lines) >= len(entries)
+    if len({*numbered_lines}) > 1:
+        place, line = lines[numbered_lines.index(not usual)]
+        found = "has no class number" if usual else "ends in a class number"
+        others = f"unlike {numbered_lines.count(usual)} of {len(lines)} lines"
+        raise misfit(file, place, f"{line!r} {found}, {others}", "give all lines one, or none")
     return entries
+
+
+def misfit(file: Path, line: int, problem: str, hint: str) -> DamagedFileError:
+    """Return the error for a line that does not fit the others."""
+    where = f"{file}:{line}"
+    return DamagedFileError(f"{where}: {problem}", where=where, hint=hint)
 
 
 def label_entries(
     entries: Sequence[tuple[Video, str | None]], lists: Lists, *, folders: bool
 ) -> list[Video]:
-    """Label by the numbers if every line has one, else by folder if ``folders`` is set."""
+    """Label by the numbers if every entry has one, else by folder if ``folders`` is set."""
     if all(number is not None for _, number in entries):
-        names = list(read_names(lists.classes)) if lists.classes else None
+        names = read_classes(lists.classes) if lists.classes else None
         return [label_by_number(video, str(number), names) for video, number in entries]
     refuse_options("lists in which not every line has a class number", classes=lists.classes)
     if not folders:
         return [video for video, _ in entries]
+    if any(number is not None for _, number in entries):
+        say("only one of the two lists has class numbers; classes are the videos' folders instead")
     return [replace(video, label=Path(video.path).parent.name) for video, _ in entries]
 
 
-def label_by_number(video: Video, number: str, names: list[str] | None) -> Video:
+_NUMBERED = re.compile(r"(?P<number>\d{1,9})[\s,;:]+(?P<name>\S.*)")
+
+
+def read_classes(file: Path) -> dict[int, str]:
+    """Read class names by number: `name` lines count from 0, `number name` lines as they say.
+
+    Raises:
+        DamagedFileError: Only some lines begin with a number, or two have the same.
+    """
+    lines = list(read_names(file))
+    matches = [_NUMBERED.fullmatch(line) for _, line in lines]
+    numbered = sum(match is not None for match in matches)
+    if 2 * numbered <= len(lines):  # a class may be called `3 point shot`
+        return dict(enumerate(line for _, line in lines))
+    names: dict[int, str] = {}
+    for (place, line), match in zip(lines, matches, strict=True):
+        if match is None:
+            others = f"unlike {numbered} of {len(lines)} lines"
+            raise misfit(file, place, f"{line!r} has no number, {others}", "number all, or none")
+        if names.setdefault(int(match["number"]), match["name"]) != match["name"]:
+            raise misfit(file, place, f"a second class {match['number']}", "number each once")
+    return names
+
+
+def label_by_number(video: Video, number: str, names: Mapping[int, str] | None) -> Video:
     """Label a video with a class number's name, or with the number where there are no names."""
     if names is None:
         return replace(video, label=number)
     try:
-        place = int(number)
-    except ValueError:  # digits by the thousand
-        place = len(names)
-    if place >= len(names):
+        return replace(video, label=names[int(number)])
+    except (KeyError, ValueError):  # digits by the thousand are no number
+        first = min(names, default=0)
         raise UsageError(
             f"{video.path} is of class {number}, but there are {len(names)} class names",
-            hint="classes are numbered from 0",
-        )
-    return replace(video, label=names[place])
+            hint=f"they are numbered from {first}; to begin elsewhere, write `1 name` on each line",
+        ) from None
 
 
-def read_table(file: Path, lists: Lists) -> list[Video]:
-    """Read a CSV with a header that names path, or with columns path, label, split."""
-    reader = csv.reader((line for _, line in read_lines(file, "")), skipinitialspace=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        where = f"{file}:{reader.line_num}"
-        raise DamagedFileError(f"{where}: {error}", where=where) from None
-    columns = ["path", "label", "split"]
-    if rows and "path" in rows[0][1]:
-        columns = rows.pop(0)[1]
-    elif all(len(row) == 1 for _, row in rows):  # `path` or `path number` under this ending
-        return label_entries(read_entries(file, file.parent), lists, folders=False)
-    refuse_options(file, classes=lists.classes)
-    return [
-        _cut(f"{file}:{number}", file.parent, dict(zip(columns, row, strict=False)))
-        for number, row in rows
-    ]
-
-
-def _cut(where: str, folder: Path, cells: dict[str, str]) -> Video:
-    """Turn the cells of a table's row into a video."""
-    path, split = cells.get("path"), cells.get("split") or None
-    if not path:
-        raise DamagedFileError(f"{where}: there is no path", where=where)
-    if split not in (None, "train", "val", "test"):
-        raise DamagedFileError(f"{where}: split is train, val or test, not {split!r}", where=where)
-    return Video(
-        os.path.join(folder, path), cells.get("label") or None, split, cells.get("group") or None
-    )
-
-
-def read_names(file: Path) -> Iterator[str]:
-    """Yield the lines of a text file that are not blank."""
+def read_names(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file that are not blank, with their numbers."""
     if not file.is_file():
         raise UsageError(f"{file} is not a file")
-    yield from (stripped for _, line in read_lines(file) if (stripped := line.strip()))
+    for number, line in read_lines(file):
+        if stripped := line.strip():
+            yield number, stripped
 
 
 def only_present(videos: Iterable[Video], lists: object) -> list[Video]:
     """Leave out, and count, what official lists name and the folder does not have."""
     videos = list(videos)
-    there = [video for video in videos if os.path.exists(video.path)]
+    there = [video for video in videos if _is_there(video.path)]
     if not there:
         first = f", for example {videos[0].path}" if videos else ""
         raise UsageError(
@@ -146,3 +172,21 @@ def only_present(videos: Iterable[Video], lists: object) -> list[Video]:
     if missing := len(videos) - len(there):
         say(f"{missing} of the {len(videos)} videos that {lists} names are not there")
     return there
+
+
+def stand_in(videos: Sequence[Video]) -> list[Video]:
+    """Let the split ``val`` stand in for ``test`` where no test video has a label."""
+    if any(video.split == "test" and video.label is not None for video in videos):
+        return list(videos)
+    return [replace(video, split="test") if video.split == "val" else video for video in videos]
+
+
+def _is_there(path: str) -> bool:
+    """Tell whether there is a file, be it one that cannot be read: that is told when it is."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import hashlib
 import json
 import os
@@ -12,14 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import (
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.base.escaping import json_text, shown
-from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.videos import Video, row_type
 from vidssl_cli.files.confine import HINT, Root
 from vidssl_cli.files.sealed_folder import check_note, write_noted
 from vidssl_cli.files.untrusted_text import parse_json, read_lines
@@ -67,9 +63,13 @@ def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
 
 
 def write_manifest(path: Path, videos: Sequence[Video]) -> None:
-    """Write a manifest and the note of its SHA-256; paths below its folder become relative."""
-    folder = os.path.abspath(path.parent)
-    rows = "".join(json_text(_row(video, folder)) + "\n" for video in videos)
+    """Write a manifest and the note of its SHA-256.
+
+    Paths below its folder become relative, unless a link on the way leads out of it: readers refuse
+    that.
+    """
+    place = _Place(os.path.abspath(path.parent), None)
+    rows = "".join(json_text(_row(video, place)) + "\n" for video in videos)
     write_noted(path, rows.encode())
 
 
@@ -89,17 +89,14 @@ def digest(videos: Sequence[Video]) -> str:
     for path, video in zip(paths, videos, strict=True):
         facts = (video.frames, video.fps, video.width, video.height)
         row = [os.path.relpath(path, root), video.label, video.split, video.group, *facts]
+        if video.times:
+            row.append(str(video.times))
         if video.packed:
             row += [video.packed.format, video.packed.height, video.packed.width]
             if video.packed.flow:
                 row += [video.packed.flow.method]
         state.update(json.dumps(row).encode() + b"\n")
     return state.hexdigest()
-
-
-@functools.cache
-def _rows() -> TypeAdapter[Video]:
-    return TypeAdapter(Video)
 
 
 class _Place:
@@ -125,13 +122,19 @@ class _Place:
             raise ValueError(f"{key}: {path} leads out of {self.own}; {HINT}")
         return whole
 
+    def relative(self, path: str) -> str:
+        """Return a path below the folder relative to it, others as they are."""
+        path = os.path.abspath(path)
+        below = path.startswith(os.path.join(self.folder, "")) and self.own.holds(path)
+        return os.path.relpath(path, self.folder) if below else path
+
 
 def _parse(line: str, place: _Place) -> Video:
     """Check one line of a manifest."""
     row = parse_json(line)
     if isinstance(row, dict):
         row = {key: value for key, value in row.items() if not key.startswith("_")}
-    video = _rows().validate_python(row)
+    video = row_type().validate_python(row)
     packed = video.packed
     if packed:
         packed = dataclasses.replace(packed, path=place.absolute("packed.path", packed.path))
@@ -166,7 +169,7 @@ def _told_field(detail: ErrorDetails) -> str:
             return f"{key}: {expected}, not {shown(detail['input'])}"
 
 
-def _row(video: Video, folder: str) -> dict[str, Any]:
+def _row(video: Video, place: _Place) -> dict[str, Any]:
     """Return the facts that are known, by key."""
     row = {
         field.name: value
@@ -174,13 +177,6 @@ def _row(video: Video, folder: str) -> dict[str, Any]:
         if (value := getattr(video, field.name)) not in (None, ())
     }
     if video.packed:
-        packed = dataclasses.asdict(video.packed) | {"path": _relative(video.packed.path, folder)}
+        packed = dataclasses.asdict(video.packed) | {"path": place.relative(video.packed.path)}
         row["packed"] = {key: value for key, value in packed.items() if value is not None}
-    return row | {"path": _relative(video.path, folder)}
-
-
-def _relative(path: str, folder: str) -> str:
-    """Return a path below the folder relative to it, others as they are."""
-    path = os.path.abspath(path)
-    below = path.startswith(os.path.join(folder, ""))
-    return os.path.relpath(path, folder) if below else path
+    return row | {"path": place.relative(video.path)}

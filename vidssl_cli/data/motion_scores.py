@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.base.console import track, warn
+from vidssl_cli.base.console import leave_out, track
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.scores import Scored, identify, read_scores, write_scores
 from vidssl_cli.media.decode import read_planes, stream_planes
@@ -110,8 +110,7 @@ def score_videos(
     try:
         for result in track(pool.map(score, videos), "scoring", total=len(videos)):
             if isinstance(result, MediaError):
-                warn(f"{result.where}: {result}; it is left out")
-                broken.append(result)
+                leave_out(result, broken)
             else:
                 done.append(result)
     except BaseException:  # such as Ctrl-C

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 
-from vidssl_cli.base.console import track, warn
+from vidssl_cli.base.console import leave_out, track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import write_manifest
@@ -97,7 +97,7 @@ def _troubles(done: SimpleQueue[Exception | None], videos: int) -> Iterator[Medi
     for _ in track(range(videos), "packing"):
         trouble = done.get()
         if isinstance(trouble, MediaError):
-            warn(f"{trouble.where}: {trouble}; it is left out")
+            leave_out(trouble)
             yield trouble
         elif trouble:
             raise trouble

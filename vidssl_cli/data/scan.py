@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from vidssl_cli.base.console import say, track, warn
+from vidssl_cli.base.console import leave_out, say, track, warn
 from vidssl_cli.base.errors import MediaError, UsageError
-from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.videos import Damaged, Video, kind_of
 from vidssl_cli.data.layouts import find_videos
 from vidssl_cli.data.lists import Lists
 from vidssl_cli.data.packed_set import is_changed
@@ -28,6 +29,7 @@ def open_data(
     classes: Path | None = None,
     root: Path | None = None,
     known: Mapping[str, Video] | None = None,
+    damaged: Damaged = "use",
     workers: int | None = None,
 ) -> tuple[list[Video], list[MediaError]]:
     """Find the videos of DATA, and their facts where no manifest holds them.
@@ -41,25 +43,32 @@ def open_data(
         classes: Class names for lists that number their classes.
         root: Folder that all files must lie in; see `find_videos`.
         known: Facts by path, from an earlier scan of files that have not changed since.
+        damaged: What to do with videos that have problems.
         workers: Files decoded at a time; one per core if None.
 
     Returns:
-        The videos that can be used, in an order that depends on names only, and one error for
-        each that cannot, which has been told on stderr.
+        The videos that are used, in an order that depends on names only, and one error for each
+        other one. Both these and the problems of those that are used are told on stderr.
 
     Raises:
         UsageError: DATA cannot be used, or nothing in it can.
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     given = Lists(split, lists, train_list, test_list, classes)
-    found = find_videos(source, given, Root(root) if root else None)
+    broken: list[MediaError] = []
+    found = find_videos(source, given, Root(root) if root else None, broken)
     found = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    broken: list[MediaError] = []
-    for result in _probed(found, workers or os.cpu_count() or 1):
+    results = _probed(found, workers or os.cpu_count() or 1)
+    for before, result in zip(found, results, strict=True):
+        if isinstance(result, Video) and result.problems:
+            problems = "; ".join(result.problems)
+            if damaged == "leave-out":
+                result = MediaError(f"is damaged: {problems}", where=result.path)
+            elif not _has_facts(before):
+                warn(f"{result.path}: {problems}; the {result.frames} frames that decode are used")
         if isinstance(result, MediaError):
-            warn(f"{result.where}: {result}; it is left out")
-            broken.append(result)
+            leave_out(result, broken)
         else:
             videos.append(result)
     if not videos:
@@ -67,16 +76,41 @@ def open_data(
             f"none of the {len(found)} videos of {source} can be read",
             hint="the warnings above say why",
         )
+    _tell_problems(videos)
+    _tell_tracks(videos)
     _tell_short(videos)
     return videos, broken
+
+
+def _tell_problems(videos: Sequence[Video]) -> None:
+    """Say how many videos have which problems."""
+    troubled = [video for video in videos if video.problems]
+    if troubled:
+        kinds = Counter(kind_of(problem) for video in troubled for problem in video.problems)
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+        say(
+            f"{len(troubled)} of {len(videos)} videos have problems ({counts}) and are used for "
+            "what decodes of them; --damaged leave-out leaves them out"
+        )
+
+
+def _tell_tracks(videos: Sequence[Video]) -> None:
+    """Say in how many files one of several video streams was chosen."""
+    if several := [video for video in videos if video.track is not None]:
+        first = several[0]
+        say(
+            f"{len(several)} of {len(videos)} files have several video streams; the one with most "
+            f"frames is used, such as number {first.track} of {first.path}"
+        )
 
 
 def _tell_short(videos: Sequence[Video]) -> None:
     """Say how many videos have fewer frames than they declare, though nothing else is wrong.
 
-    Edit lists make such files, and XviD's packed frames do.
+    Edit lists make such files, and encoders that drop frames do.
     """
-    short = [video for video in videos if (video.declared or 0) > (video.frames or 0)]
+    whole = [video for video in videos if not video.problems]
+    short = [video for video in whole if (video.declared or 0) > (video.frames or 0)]
     if short:
         first = short[0]
         say(

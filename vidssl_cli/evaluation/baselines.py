@@ -1,4 +1,4 @@
-"""Features that nobody learned: what every representation of motion has to beat."""
+"""Hand-made features, which a learned representation of motion has to beat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def colour(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return (24,) how often eight shades of red, green and blue occur in the middle frame.
+    """Return (24,) histograms of red, green and blue in the middle frame, eight bins each.
 
     Args:
         frames: (T, H, W, 3).
@@ -30,7 +30,7 @@ def colour(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def motion_energy(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return (8,) quantiles over time of how much a frame differs from the one before.
+    """Return (8,) quantiles over time of the difference between neighbouring frames.
 
     The difference is the mean over pixels of its absolute value, divided by its mean over time,
     since it depends on the contrast of what moves.
@@ -51,9 +51,9 @@ def one_frame(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def frame_difference(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return (64,) where frames differ: the mean absolute difference in each of 8 x 8 areas.
+    """Return (64,) the mean absolute difference of neighbouring frames in each of 8 x 8 areas.
 
-    Over time and colours.
+    The mean is over time and colours.
 
     Args:
         frames: (T, H, W, 3).
@@ -63,14 +63,14 @@ def frame_difference(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _differences(frames: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Return (T - 1, H, W, 3), how much frames differ from those before; one alone does not."""
+    """Return (T - 1, H, W, 3) absolute differences of neighbouring frames; zeros for one frame."""
     pairs = frames if len(frames) > 1 else np.repeat(frames, 2, 0)
     differences: NDArray[np.int16] = np.abs(np.diff(pairs.astype(np.int16), axis=0))
     return differences
 
 
 def _areas(picture: NDArray[Any]) -> NDArray[np.float64]:
-    """Average a picture (H, W, 3) over 8 x 8 areas that differ by a pixel at most: (8, 8, 3)."""
+    """Average a picture (H, W, 3) over 8 x 8 areas, equal to a pixel: (8, 8, 3)."""
     areas = picture.astype(np.float64)
     for axis in (0, 1):
         edges = np.arange(9) * areas.shape[axis] // 8
@@ -92,7 +92,7 @@ def describe(videos: Sequence[Video], side: int) -> dict[Baseline, NDArray[np.fl
 
     Args:
         videos: With their facts.
-        side: Length of the short side at which they are looked at.
+        side: Short side, in pixels, at which they are decoded.
 
     Raises:
         MediaError: A video cannot be read.

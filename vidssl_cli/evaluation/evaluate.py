@@ -1,4 +1,4 @@
-"""`vidssl evaluate`: a protocol for a run, beside the same network with random weights."""
+"""`vidssl evaluate`: measures a run by a protocol, and compares it with published figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.console import emit_table
-from vidssl_cli.config.comparison import Measured, beside, seen, splits
+from vidssl_cli.config.comparison import Measured, closest_published, seen, splits
 from vidssl_cli.config.comparison import show as show_published
 from vidssl_cli.config.published import Setting
 from vidssl_cli.data.manifest import digest
@@ -48,11 +48,11 @@ def evaluate(
         data: videos with labels and splits.
         options: the protocol.
         folder: for files.
-        run: directory that the encoder was loaded from; the protocol ``pretext`` needs it.
+        run: directory that the encoder is from; the protocol ``pretext`` needs it.
         checkpoint: of the run.
         splits: opens the data with another official split.
         store: folder in which features are kept for later.
-        dataset: what the data are, which decides what published rows stand beside ours.
+        dataset: what the data are; published rows are of the same.
         split: which official split of it.
 
     Raises:
@@ -61,7 +61,7 @@ def evaluate(
     """
     study = EncoderStudy(encoder, data, folder, run, checkpoint, splits, store)
     report = options.build()(study)
-    report.published = beside(_measured(options, report, encoder.card, dataset, split))
+    report.published = closest_published(_measured(options, report, encoder.card, dataset, split))
     if folder is not None:
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
@@ -78,7 +78,7 @@ def evaluate(
 def _measured(
     options: EvaluatorOptions, report: Report, card: Card, dataset: Corpus | None, split: int
 ) -> Measured:
-    """Say how a report came about, as far as published rows say it of theirs."""
+    """Return how a report was made, in the settings of published rows."""
     said = options.model_dump(mode="json") | report.facts
     said["splits"] = splits(said.get("splits") or [split])
     return Measured(
@@ -118,7 +118,7 @@ def as_json(options: EvaluatorOptions, report: Report) -> dict[str, Any]:
         "figures": [
             {"kind": type(figure).__name__.lower(), **asdict(figure)} for figure in report.figures
         ],
-        "published": [asdict(row) for row in report.published],
+        "published": [row.as_document() for row in report.published],
     }
 
 

@@ -1,9 +1,9 @@
-"""What networks said of videos, kept by digest: nothing is embedded twice, and nothing is stale.
+"""A cache of features by digest: no clip is embedded twice, and no feature is stale.
 
-A *shelf* holds what one network says in one way: its key is the digest of everything that a feature
-depends on but the video. A row's name is the digest of a video's content and of the frames that
-were looked at. A shelf is a folder of published parts, each written once by the pass that computed
-it under a name of its own; two processes can fill one shelf without knowing of each other.
+A *shelf* holds the features of one network and layer: its key is everything that a feature depends
+on, except the video. A row's name is the digest of a video's content and of the frames that were
+embedded. A shelf is a folder of published parts, each written once, under a name of its own, by the
+pass that computed it; so several processes can write one shelf.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Shelf:
         """Open the shelf with a key.
 
         Args:
-            root: Folder of shelves; None keeps nothing beyond this process.
-            key: Everything that the features depend on but the videos, as JSON.
+            root: Folder of shelves; None keeps features in memory only.
+            key: Everything that the features depend on, except the videos; plain values.
 
         Raises:
             DamagedFileError: A part of the shelf is not as it was written.
@@ -53,7 +53,7 @@ class Shelf:
                 self.rows |= self._read(part)
 
     def add(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep features, (clips, D) by row name."""
+        """Add features, (clips, D) by row name."""
         self.rows |= rows
         if not self._folder or not rows:
             return
@@ -72,7 +72,7 @@ class Shelf:
         verify(part, _KEY, _ROWS, _VALUES)
         if (key := (part / _KEY).read_text(encoding="utf-8")) != self._key:
             raise DamagedFileError(
-                f"holds features that were made in another way: {key}", where=str(part), hint=_HINT
+                f"holds features of another key: {key}", where=str(part), hint=_HINT
             )
         with understood(part):
             names = json.loads((part / _ROWS).read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ class Shelf:
 
 
 def content_digest(video: Video) -> str:
-    """Return what identifies the pictures of a video: the SHA-256 of its bytes, packed or not.
+    """Return what identifies the pictures of a video: the SHA-256 of its file, or of its pack.
 
     Raises:
         MediaError: The file cannot be read.

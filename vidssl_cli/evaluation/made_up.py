@@ -1,4 +1,4 @@
-"""A study without videos, for tests of evaluators: a function says what the network says."""
+"""A study without videos, for tests of evaluators: a function computes the features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
 
 Answer = Callable[[str, "Look", "Reading"], "NDArray[np.floating]"]
-"""From weights, what is looked at and how to (clips, D)."""
+"""From weights, clips and layer to features (clips, D)."""
 
 
 def labelled(split: str, of_each: int, classes: int = 3, frames: int = 100) -> list[Video]:
@@ -36,7 +36,7 @@ def labelled(split: str, of_each: int, classes: int = 3, frames: int = 100) -> l
 
 
 def clouds(weights: str, look: Look, reading: Reading) -> NDArray[np.floating]:
-    """Tell the classes apart if asked as the run; noise otherwise, the same for the same look."""
+    """Separate the classes for the weights of the run; else noise, equal for equal clips."""
     seed = [*look.video.path.encode(), *look.frames[:, 0].tolist()]
     noise = np.random.default_rng(seed).normal(size=(len(look.frames), TAPS[reading.tap]))
     if weights == "run":
@@ -45,13 +45,13 @@ def clouds(weights: str, look: Look, reading: Reading) -> NDArray[np.floating]:
 
 
 def noise(name: str, video: Video) -> NDArray[np.floating]:
-    """Say nothing of the video, the same for the same video."""
+    """Return noise, equal for equal videos."""
     return np.random.default_rng([*name.encode(), *video.path.encode()]).normal(size=8)
 
 
 @dataclass
 class MadeUpStudy:
-    """A `hooks.Study` of videos that do not exist."""
+    """A `Study` of videos that do not exist."""
 
     answer: Answer = clouds
     train: Sequence[Video] = field(default_factory=lambda: labelled("train", 8))
@@ -88,7 +88,7 @@ class MadeUpStudy:
         readings: Sequence[Reading],
         crops: Crops = "centre",
     ) -> list[list[NDArray[np.float32]]]:
-        """Return (clips, D) for each reading and look; every crop says the same."""
+        """Return (clips, D) for each reading and look; crops are equal."""
         self.asked.append((looks, readings, crops))
         repeats = 3 if crops == "three" else 1
         return [
@@ -111,7 +111,7 @@ class MadeUpStudy:
         windows: Windows,
         crops: Crops = "centre",
     ) -> Classified:
-        """Return what a classifier by the nearest mean of a class would say."""
+        """Return the answers of a classifier by the nearest class mean."""
         (train, test) = (
             self.features(
                 weights,
@@ -130,7 +130,7 @@ class MadeUpStudy:
         return Classified(classes, [clips / clips.sum(1, keepdims=True) for clips in nearness])
 
     def own_task(self, weights: str) -> OwnTask:
-        """Return a loss and an accuracy that only the run is good at."""
+        """Return a loss and an accuracy; the run is better than random weights."""
         counts = [[9, 1], [1, 9]] if weights == "run" else [[2, 8], [7, 3]]
         values = {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
         return OwnTask(values, [Confusion("toy.kind", ["a", "b"], counts)])

@@ -1,6 +1,6 @@
-"""What runs left behind: how they stand, what they logged, and what was measured of them.
+"""Finds and reads run directories: their state, what they logged, their reports.
 
-Nothing here needs the plugins that a run was made with.
+No plugin is needed for that.
 """
 
 from __future__ import annotations
@@ -12,111 +12,28 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from typing import Any
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.config import yaml_source
-from vidssl_cli.contract.reports import Confusion, Curves, Neighbours, Table
+from vidssl_cli.evaluation.stored_reports import (
+    AGAIN,
+    Evaluation,
+    evaluation_files,
+    read_evaluation,
+)
 from vidssl_cli.files import sealed_folder, sealed_json
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.model import run_directory
-
-_FIGURES: Mapping[str, TypeAdapter[Any]] = {
-    kind.__name__.lower(): TypeAdapter(kind) for kind in (Curves, Confusion, Neighbours)
-}
-
-
-def _figures(found: Any) -> Any:
-    """Turn figures into what they were, but for kinds that only another version knows."""
-    if not isinstance(found, list) or not all(isinstance(figure, dict) for figure in found):
-        raise ValueError("should be a list of mappings")
-    return [
-        _FIGURES[figure["kind"]].validate_python(figure)
-        for figure in found
-        if figure.get("kind") in _FIGURES
-    ]
-
-
-def _row(found: Any) -> Any:
-    if not isinstance(found, dict) or not isinstance(found.get("weights"), str):
-        raise ValueError("should be a mapping with weights and metrics")
-    return found
-
-
-def _finite(value: object) -> float | None:
-    return value if isinstance(value, float) and isfinite(value) else None
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
 
 
-class PublishedRow(BaseModel):
-    """A row of a paper's table."""
-
-    source: str
-    """Paper and table."""
-    name: str = ""
-    """Method and network."""
-    figures: dict[str, float | None]
-    differs: list[str]
-    """Settings in which it differs from ours."""
-
-
-class Evaluation(BaseModel):
-    """What one protocol found about a run: its report.json, docs/json.md."""
-
-    evaluator: str
-    options: dict[str, Any]
-    rows: Annotated[
-        list[Annotated[dict[str, str | float | None], BeforeValidator(_row)]], Field(min_length=1)
-    ]
-    chances: dict[str, float] = {}
-    facts: dict[str, Any] = {}
-    tables: list[Table] = []
-    figures: Annotated[list[Any], BeforeValidator(_figures)] = []
-    published: list[PublishedRow] = []
-    """The closest first."""
-    data: str = ""
-    """Digest of the videos that it was measured on."""
-    run: str | None = None
-    """Which run it is of: `runs.identity`."""
-    checkpoint: str = "last"
-    """Of the run: ``last`` or ``best``."""
-    trained: str | None = None
-    """How far that one was trained."""
-    argv: list[str] = []
-    """The command line."""
-
-    @property
-    def data_name(self) -> str:
-        """What the videos are called on the command line, or else by their digest."""
-        if "--data" in self.argv[:-1]:
-            return Path(self.argv[self.argv.index("--data") + 1]).name
-        return self.data[:8]
-
-    @property
-    def metrics(self) -> list[str]:
-        """Names of what was measured, the leading one first."""
-        return [name for name in self.rows[0] if name != "weights"]
-
-    def figure(self, weights: str, metric: str) -> float | None:
-        """Return what was measured of a set of weights."""
-        for row in self.rows:
-            if row["weights"] == weights:
-                return _finite(row.get(metric))
-        return None
-
-    def chance(self, metric: str) -> float | None:
-        """Return what a guesser would reach."""
-        return _finite(self.chances.get(metric))
-
-
 @dataclass(frozen=True)
 class Record:
-    """A run directory, read; or an exported model, which nothing is known of but its network."""
+    """The content of a run directory; or of an exported model, which has only a network."""
 
     folder: Path
     facts: Mapping[str, Any]
@@ -175,7 +92,7 @@ class Record:
 
     @property
     def epochs(self) -> int | None:
-        """Epochs that the whole run has."""
+        """Epochs of the whole run."""
         epochs: int | None = self.recipe["train"].get("epochs")
         return epochs
 
@@ -195,7 +112,7 @@ class Record:
         for name in ("epoch.loss", "loss"):
             found = [row[name] for row in self.rows if name in row]
             if found:
-                return _finite(float(found[-1]))
+                return float(found[-1]) if isfinite(found[-1]) else None
         return None
 
     @property
@@ -211,13 +128,14 @@ class Record:
     def evaluations(
         self, damaged: Callable[[DamagedFileError], None] | None = None
     ) -> list[Evaluation]:
-        """Read what was measured, by name.
+        """Read the reports of the run, by name.
 
         Args:
-            damaged: Hears of reports that are left out.
+            damaged: Called with the error of each report that is left out.
 
         Raises:
-            DamagedFileError: A report is damaged, or is something else, and nobody hears of it.
+            DamagedFileError: A report is damaged, or is something else, and there is no
+                ``damaged``.
         """
         found, own = [], run_directory.identity(self.folder)
         for path in (self.folder / run_directory.REPORT, *evaluation_files(self.folder)):
@@ -231,7 +149,7 @@ class Record:
         return found
 
     def _tuned(self, path: Path) -> Evaluation:
-        """Read what `vidssl finetune` measured at its end."""
+        """Read the report of `vidssl finetune`."""
         try:
             found = sealed_json.read(path, _HINT)
             last = next(row for row in found["rows"] if row["checkpoint"] == "last")
@@ -251,7 +169,7 @@ class Record:
             ) from None
 
     def is_stale(self, evaluation: Evaluation) -> bool:
-        """Tell whether the run has been trained on since."""
+        """Tell whether the run was trained further after it."""
         return evaluation.trained not in (
             None,
             run_directory.trained(self.folder, evaluation.checkpoint),
@@ -259,44 +177,17 @@ class Record:
 
 
 _HINT = "restore it from a copy, or leave this run out"
-_AGAIN = "delete it, and evaluate again"
 
 
 def _of(run: str, evaluation: Evaluation, path: Path) -> Evaluation:
-    """Return a report, unless it is of another run than that which `runs.identity` names."""
+    """Return a report, unless it is of another run than `run_directory.identity` says."""
     if evaluation.run not in (None, run):
         raise DamagedFileError(
             f"is of another run, whose recipe has the SHA-256 {evaluation.run}, not {run}",
             where=str(path),
-            hint=_AGAIN,
+            hint=AGAIN,
         )
     return evaluation
-
-
-def evaluation_files(run: Path) -> list[Path]:
-    """Return the reports of a run, in the order in which they were made."""
-    return sorted(
-        run.glob(f"evaluations/*/{run_directory.REPORT}"),
-        key=lambda path: (path.stat().st_mtime_ns, path),
-    )
-
-
-def read_evaluation(path: Path) -> Evaluation:
-    """Read a report.
-
-    Raises:
-        DamagedFileError: It is damaged, or is something else.
-    """
-    try:
-        return Evaluation.model_validate(sealed_json.read(path, _AGAIN))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise DamagedFileError(
-            f"is not a report of `vidssl evaluate`: {key + ': ' if key else ''}{first['msg']}",
-            where=str(path),
-            hint=_AGAIN,
-        ) from None
 
 
 def _is_model(files: Collection[str]) -> bool:
@@ -304,7 +195,7 @@ def _is_model(files: Collection[str]) -> bool:
 
 
 def find_runs(places: Iterable[Path], *, models: bool = False) -> Iterator[Path]:
-    """Yield the run directories at or below each of the folders, in the order of their names.
+    """Yield the run directories in each of the folders, or the folder itself, sorted by name.
 
     Args:
         places: The folders.

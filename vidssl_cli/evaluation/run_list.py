@@ -1,4 +1,4 @@
-"""`vidssl runs`: how runs stand, and the best that was measured of each."""
+"""`vidssl runs`: lists runs with their state, and the best figure of each protocol."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import DamagedFileError, UsageError
-from vidssl_cli.evaluation.records import Evaluation, Record, find_runs
+from vidssl_cli.evaluation.records import Record, find_runs
+from vidssl_cli.evaluation.stored_reports import Evaluation
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -20,7 +21,7 @@ WIDTH = 80
 
 @dataclass(frozen=True)
 class Best:
-    """The best that a protocol found of a run, by its leading metric."""
+    """The best report of a run by one protocol, by its leading metric."""
 
     metric: str
     value: float
@@ -32,7 +33,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a run stands."""
+    """State of a run, and its best figures."""
 
     record: Record
     best: dict[str, Best]
@@ -60,7 +61,7 @@ class Standing:
 
 
 def lines(found: Sequence[Standing], now: datetime) -> list[str]:
-    """Return a list for a terminal: two lines a run, its name as of the folder that all share."""
+    """Return lines for a terminal, two for each run; names are relative to their common folder."""
     folders = [standing.record.folder.absolute() for standing in found]
     root = Path(os.path.commonpath([folder.parent for folder in folders]))
     names = [str(folder.relative_to(root)) for folder in folders]
@@ -95,15 +96,11 @@ def standings(places: Iterable[Path]) -> list[Standing]:
             try:
                 record = Record.read(folder)
             except DamagedFileError as error:
-                _leave_out(error)
+                leave_out(error)
                 continue
-            best = _best(record.evaluations(_leave_out))
+            best = _best(record.evaluations(leave_out))
             found.append(Standing(record, best, _updated(record)))
     return found
-
-
-def _leave_out(error: DamagedFileError) -> None:
-    warn(f"{error.where}: {error}; it is left out")
 
 
 def sort(found: Sequence[Standing], key: str) -> list[Standing]:

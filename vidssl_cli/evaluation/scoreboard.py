@@ -1,24 +1,26 @@
-"""Runs side by side: those that differ in nothing but the seed are one line, mean and error."""
+"""Compares runs by protocol: those that differ only in the seed are one line, mean and error."""
 
 from __future__ import annotations
 
 import os.path
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from vidssl_cli.evaluation.records import Evaluation, PublishedRow, Record, as_json
+from vidssl_cli.contract.reports import PublishedRow
+from vidssl_cli.evaluation.records import Record, as_json
+from vidssl_cli.evaluation.stored_reports import Evaluation
 
 FEW = 5
-"""Published rows that stand beside ours."""
+"""Published rows that are shown."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What several seeds gave."""
+    """Mean and standard error over seeds."""
 
     mean: float
     error: float | None
@@ -27,12 +29,12 @@ class Tally:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Tally:
-        """Sum up one value or more."""
+        """Return the statistics of one value or more."""
         error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
         return cls(fmean(values), error, len(values))
 
     def percent(self) -> str:
-        """Return it as people read it."""
+        """Return mean and error in percent, as text."""
         error = "" if self.error is None else f" ± {100 * self.error:.1f}"
         return f"{100 * self.mean:.1f}{error}"
 
@@ -71,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Board:
-    """What one protocol, on the same data, found about several runs."""
+    """Reports of several runs by one protocol on the same data."""
 
     title: str
     metrics: Sequence[str]
@@ -84,7 +86,7 @@ class Board:
 
     @property
     def lines(self) -> list[Line]:
-        """Trained weights, then what they are compared with, each group by itself where it must."""
+        """Trained weights, then random weights and chance: by group where groups differ."""
         weights = dict.fromkeys(str(row["weights"]) for *_, e in self.found for row in e.rows)
         lines = [
             Line(group.name, figures, is_run=True) for group, figures in self._of_groups("run")
@@ -96,26 +98,26 @@ class Board:
 
     @property
     def published(self) -> list[PublishedRow]:
-        """Rows of papers, each once, the closest first; they differ in what they do for any run."""
+        """Rows of papers, each once, the closest first; each with what differs from any run."""
         found: dict[str, PublishedRow] = {}
         for *_, evaluation in self.found:
             for row in evaluation.published:
                 key = as_json([row.source, row.name, row.figures])
                 known = found.setdefault(key, row)
                 differs = list(dict.fromkeys([*known.differs, *row.differs]))
-                found[key] = row.model_copy(update={"differs": differs})
+                found[key] = replace(row, differs=differs)
         return list(found.values())
 
     @property
     def notes(self) -> list[str]:
-        """What must be known beside the figures: unlike settings, and runs that went on since."""
+        """What differs from published rows, and which runs were trained further since."""
         nothing = "nothing that is stated"
         unlike = [
             f"[{number}] {row.source}; differs: {'; '.join(row.differs) or nothing}"
             for number, row in enumerate(self.published[:FEW], 1)
         ]
         stale = [
-            f"{group.name}, seed {record.seed}, was trained on after this was measured"
+            f"{group.name}, seed {record.seed}, was trained further after this was measured"
             for group, record, evaluation in self.found
             if record.is_stale(evaluation)
         ]
@@ -149,12 +151,15 @@ class Board:
             "options": self.evaluation.options,
             "data": self.evaluation.data,
             "rows": [line.as_document() for line in self.lines],
-            "published": [row.model_dump() for row in self.published],
+            "published": [
+                {name: getattr(row, name) for name in ("source", "name", "figures", "differs")}
+                for row in self.published
+            ],
         }
 
 
 def _merged(name: str, tallied: Sequence[tuple[Group, dict[str, Tally]]]) -> list[Line]:
-    """Return one line for all groups that agree, named after them unless all do."""
+    """Return one line for all groups that agree; it names them unless all groups agree."""
     alike: dict[str, list[tuple[Group, dict[str, Tally]]]] = {}
     for group, figures in tallied:
         means = as_json({metric: tally.mean for metric, tally in figures.items()})
@@ -168,7 +173,7 @@ def _merged(name: str, tallied: Sequence[tuple[Group, dict[str, Tally]]]) -> lis
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:
-    """Put runs together that differ in nothing but the seed; name them by their folders."""
+    """Group runs that differ only in the seed; groups are named by their folders."""
     alike: dict[str, list[Record]] = {}
     for record in records:
         train = {key: value for key, value in record.recipe["train"].items() if key != "seed"}
@@ -179,7 +184,7 @@ def grouped(records: Iterable[Record]) -> list[Group]:
 
 
 def boards(groups: Sequence[Group]) -> list[Board]:
-    """Put together what was measured alike: by one protocol, with the same options and data."""
+    """Group reports by protocol, options and data."""
     found: dict[str, dict[Path, tuple[Group, Record, Evaluation]]] = {}
     for group in groups:
         for record in group.records:
@@ -193,18 +198,18 @@ def boards(groups: Sequence[Group]) -> list[Board]:
         for title, entries in zip(titles, together, strict=True)
     ]
     often = Counter(board.title for board in made)
-    made = [board if often[board.title] == 1 else _told_apart(board) for board in made]
+    made = [board if often[board.title] == 1 else _with_names(board) for board in made]
     order = list(dict.fromkeys(board.evaluation.evaluator for board in made))
     return sorted(made, key=lambda board: order.index(board.evaluation.evaluator))
 
 
-def _told_apart(board: Board) -> Board:
+def _with_names(board: Board) -> Board:
     names = ", ".join(dict.fromkeys(group.name for group, *_ in board.found))
     return Board(f"{board.title}, of {names}", board.metrics, board.found)
 
 
 def _titles(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Name each protocol, with the options and the data that tell it from others of its name."""
+    """Name each protocol, with the options and data in which it differs from others of its name."""
     titles = []
     for one in evaluations:
         others = [other for other in evaluations if other.evaluator == one.evaluator]
@@ -221,7 +226,7 @@ def _titles(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _names(together: Sequence[Sequence[Record]]) -> list[str]:
-    """Name groups of runs by what their folders share, without what all groups share."""
+    """Name groups of runs by the common part of their folders, relative to that of all groups."""
     stems = [_stem([record.folder.resolve() for record in members]) for members in together]
     root = Path(os.path.commonpath([stem.parent for stem in stems])) if stems else Path()
     names = [stem.relative_to(root).as_posix() for stem in stems]
@@ -233,7 +238,7 @@ def _names(together: Sequence[Sequence[Record]]) -> list[str]:
 
 
 def _stem(folders: Sequence[Path]) -> Path:
-    """Return what folders are called without the seed that some of them end in."""
+    """Return the common part of folders, without the seed at its end."""
     first = folders[0]
     if first.name.isdecimal():
         return first.parent

@@ -1,4 +1,4 @@
-"""The `Study` that evaluators are given: videos, and what a network says of them."""
+"""The `Study` that evaluators get: videos, and a network's features of them."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     from vidssl_cli.model.encoder import Encoder
 
 CALIBRATION_VIDEOS = 64
-"""Training videos whose clips set the norms' statistics of the network with random weights."""
+"""Training videos that set the norm statistics of the network with random weights."""
 
 BASELINE_SIDE = 64
-"""Short side in pixels at which whole videos are looked at for hand-made features."""
+"""Short side in pixels at which videos are decoded for hand-made features."""
 
 VIDEOS_A_PART = 256
-"""Embedded before their features are brought to disk; an interruption loses no more."""
+"""Videos that are embedded before their features are written: an interruption loses no more."""
 
 Splits = Callable[[int], Sequence["Video"]]
-"""Opens the data once more, with another official split."""
+"""Opens the data with another official split."""
 
 
 class EncoderStudy:
-    """What an evaluator works on; see `vidssl_cli.contract.study.Study`."""
+    """The `Study` of an encoder: see `vidssl_cli.contract.study.Study`."""
 
     weights: Sequence[str] = ("run", "random")
 
@@ -64,7 +64,7 @@ class EncoderStudy:
         splits: Splits | None = None,
         store: Path | None = None,
     ) -> None:
-        """Gather what evaluators need.
+        """Take what evaluators work on; nothing is computed yet.
 
         Args:
             encoder: What is measured.
@@ -111,8 +111,8 @@ class EncoderStudy:
         """Return how well the run does its pretext tasks on the videos of the test split."""
         if self.run is None or not (self.run / FACTS).is_file():
             raise UsageError(
-                "an exported model has no pretext tasks any more",
-                hint="give the run directory that it was exported from",
+                "an exported model has no pretext tasks",
+                hint="give the run directory that it was made from",
             )
         held_out = [video for video in self.data if video.split == "test"]
         if not held_out:
@@ -161,8 +161,7 @@ class EncoderStudy:
     ) -> list[list[NDArray[np.float32]]]:
         """Return, for each reading and look, (clips x crops, D) features, not normalised.
 
-        A video that cannot be read is an error here: a figure over fewer videos would not be the
-        figure that was asked for.
+        A video that cannot be read is an error: the figure would be over fewer videos than asked.
         """
         encoder = self._encoder(weights)
         weights_digest = encoder.digest  # reads all weights: once for all readings
@@ -189,7 +188,7 @@ class EncoderStudy:
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
         """Return (N, D) hand-made features of whole videos.
 
-        All of them are made when the first is asked for, from one pass over the videos.
+        The first call computes all baselines, in one pass over the videos.
         """
         kept = {"vidssl": version("vidssl"), "side": BASELINE_SIDE}
         shelves = {each: self._shelf({**kept, "baseline": each}) for each in BASELINES}
@@ -223,7 +222,7 @@ class EncoderStudy:
         windows: Windows,
         crops: Crops = "centre",
     ) -> Classified:
-        """Return what a fine-tuned network says of the test videos; see `transfer.finetuned`."""
+        """Return a fine-tuned network's answers for the test videos; see `transfer.finetuned`."""
         chosen = load_as(FinetuneRecipe, recipe, overrides)
         if self.run is None or self.folder is None:
             raise UsageError(
@@ -240,7 +239,7 @@ class EncoderStudy:
         return Classified(classifier.classes, probabilities, classifier.left_out)
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
-        """Return what identifies the content of a video, which is read once for that."""
+        """Return what identifies the content of a video; its file is read once."""
         if video.path not in self._digests:
             try:
                 self._digests[video.path] = content_digest(video)

@@ -1,4 +1,4 @@
-"""Tables of figures: for the terminal, and as papers and programs want them."""
+"""Tables of figures for the terminal, as Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LATEX = {
 def cells(board: Board) -> list[list[str]]:
     """Return the lines of a table in percent: name, one cell for each metric, seeds.
 
-    Below them stand the closest published rows, numbered as in the notes of the board.
+    The closest published rows follow, numbered as in the notes of the board.
     """
     ours = [
         [
@@ -58,7 +58,7 @@ def _seeds(line: Line) -> str:
 
 
 def show(boards: Sequence[Board]) -> None:
-    """Print tables on the terminal; a number of seeds that all lines share goes into the title."""
+    """Print tables on the terminal; if all lines have as many seeds, the title says how many."""
     for board in boards:
         rows = cells(board)
         counts = {row[-1] for row in rows if row[-1]}
@@ -76,7 +76,7 @@ def show(boards: Sequence[Board]) -> None:
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    """Return tables for GitHub and the like."""
+    """Return Markdown tables, as GitHub shows them."""
     parts = []
     for board in boards:
         columns = ["", *board.metrics, "seeds"]
@@ -90,7 +90,7 @@ def markdown(boards: Sequence[Board]) -> str:
 
 
 def latex(boards: Sequence[Board]) -> str:
-    """Return tables for the package booktabs."""
+    """Return LaTeX tables for the package booktabs."""
     parts = []
     for board in boards:
         rows = [
@@ -134,7 +134,7 @@ def comma_separated(boards: Sequence[Board]) -> str:
 
 
 def _in_csv(cell: object) -> str:
-    """Keep spreadsheets from taking a name for a formula."""
+    """Quote names that spreadsheets would read as formulas."""
     text = "" if cell is None else visible(str(cell))
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 

@@ -1,33 +1,50 @@
-"""Where the files of DATA may lie: names that others wrote, and links, lead nowhere else."""
+"""Where the files of DATA may lie: names that others wrote lead nowhere else.
+
+The threat is a list, a manifest or a packed set that somebody else wrote, and that names files of
+whoever runs the command. What the user names on the command line is meant as it stands.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from vidssl_cli.base.errors import DamagedFileError
+
 HINT = "if that is meant, give a folder that holds both as --data-root"
 
 
 class Root:
-    """A folder, and all that is below it once links are followed."""
+    """Folders, and all that is below them once links are followed."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = os.path.realpath(folder)
+    def __init__(self, *folders: str | Path) -> None:
+        self.folders = tuple(os.path.realpath(folder) for folder in folders)
         self._links: dict[str, frozenset[str]] = {}
 
     def __str__(self) -> str:
-        return self.folder
+        return " and ".join(self.folders)
 
     def holds(self, path: str) -> bool:
-        """Tell whether a path, absolute and without ``..``, leads to something in the folder."""
+        """Tell whether a path, absolute and without ``..``, leads to something in the folders."""
         folder, name = os.path.split(path)
         if folder not in self._links:
             self._links[folder] = _links(folder) if self._reaches(folder) else frozenset({name})
         return name not in self._links[folder] or self._reaches(path)
 
+    def widened(self, *folders: str | Path) -> Root:
+        """Return a root that has these folders too."""
+        return Root(*self.folders, *folders)
+
     def _reaches(self, path: str) -> bool:
         real = os.path.realpath(path)
-        return os.path.commonpath([self.folder, real]) == self.folder
+        return any(os.path.commonpath([folder, real]) == folder for folder in self.folders)
+
+
+def out_of_bounds(path: str, bounds: Root) -> DamagedFileError:
+    """Return the error for a path that leads out of bounds."""
+    return DamagedFileError(
+        f"leads to {os.path.realpath(path)}, out of {bounds}", where=path, hint=HINT
+    )
 
 
 def _links(folder: str) -> frozenset[str]:

@@ -40,30 +40,30 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("is nested too deeply") from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, most: int = LARGEST) -> Any:
     """Read a file of one JSON document.
 
     Raises:
         OSError: It cannot be read.
         DamagedFileError: It is no regular file.
-        ValueError: It is larger than `LARGEST`, or `parse_json` refuses it.
+        ValueError: It is larger than ``most`` bytes, or `parse_json` refuses it.
     """
-    return parse_json(read_bounded(path))
+    return parse_json(read_bounded(path, most))
 
 
-def read_bounded(path: Path) -> bytes:
+def read_bounded(path: Path, most: int = LARGEST) -> bytes:
     """Read a file of one document.
 
     Raises:
         OSError: It cannot be read.
         DamagedFileError: It is no regular file.
-        ValueError: It is larger than `LARGEST`.
+        ValueError: It is larger than ``most`` bytes.
     """
     require_regular(path)
     with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"is larger than {LARGEST} bytes")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"is larger than {most} bytes")
     return content
 
 

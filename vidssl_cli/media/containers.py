@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -32,6 +33,8 @@ _NO_FRAMES = (b"rec ", bytes(4))
 
 _BARE = {"h264", "hevc", "m4v", "mjpeg", "mpegvideo"}
 """Formats of pictures without a container, which FFmpeg finds also where a container is broken."""
+_MISCOUNTED = 8
+"""Bytes of its own head, which some writers count into the length of a RIFF chunk."""
 _BUFFER = 1 << 13
 """Bytes read at a time: many small blocks, or little of a large one."""
 _CONTAINERS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
@@ -39,7 +42,7 @@ _CONTAINERS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 def check_container(
     path: str, form: str, *, stream: int, streams: int, fragmented: bool, most: int
-) -> int | None:
+) -> tuple[int | None, str]:
     """Walk over the sizes that a file is made of.
 
     Args:
@@ -51,15 +54,15 @@ def check_container(
         most: more blocks than so many, of pictures and sound, are refused.
 
     Returns:
-        How many frames the table of an AVI file lists, without those that were dropped; None if
-        there is no such table.
+        How many frames the table of an AVI file lists, without those that were dropped, None if
+        there is no such table; and what is missing or broken, if anything is.
 
     Raises:
-        MediaError: something is missing or broken.
+        MediaError: there are too many blocks.
     """
     if form in _BARE and path.lower().endswith(_CONTAINERS):
-        raise MediaError("is damaged: its beginning is missing", where=path)
-    walk: Callable[[str, BinaryIO, int], int | None]
+        return None, "beginning: the container that the name promises is missing"
+    walk: Callable[[_File], int | None]
     if "matroska" in form:
         walk = partial(_walk_matroska, streams=streams, most=most)
     elif form == "avi":
@@ -67,94 +70,120 @@ def check_container(
     elif "mp4" in form and fragmented:
         walk = _walk_boxes
     else:
-        return None
-    with open(path, "rb", buffering=_BUFFER) as file:
-        return walk(path, file, os.path.getsize(path))
+        return None, ""
+    with open(path, "rb", buffering=_BUFFER) as content:
+        file = _File(path, content, os.path.getsize(path))
+        try:
+            return walk(file), ""
+        except _Broken as broken:
+            return file.listed, str(broken)
 
 
-def _walk_matroska(path: str, file: BinaryIO, size: int, *, streams: int, most: int) -> None:
+class _Broken(Exception):
+    """Something is missing or broken, and the walk ends."""
+
+
+@dataclass
+class _File:
+    path: str
+    content: BinaryIO
+    size: int
+    listed: int | None = None
+    """Frames in the table of an AVI file, once it was seen."""
+
+    def read(self, position: int, count: int) -> bytes:
+        self.content.seek(position)
+        return self.content.read(count)
+
+    def require(self, end: int) -> None:
+        """Say so if the file ends too early."""
+        if end > self.size:
+            raise _Broken(f"cut short: has {self.size} bytes, and should have {end} or more")
+
+
+def _walk_matroska(file: _File, *, streams: int, most: int) -> None:
     """Step from element to element, into the segment and its clusters."""
-    position, end, blocks = 0, size, 0
+    position, end, blocks = 0, file.size, 0
     tracks = set()
     while position < end:
-        file.seek(position)
-        head = file.read(12)
+        head = file.read(position, 12)
         wide = 9 - head[0].bit_length()  # bytes of the identifier
         element = int.from_bytes(head[:wide])
         if element not in _KNOWN or len(head) <= wide or not head[wide]:
-            raise MediaError(f"is damaged: its blocks break off at byte {position}", where=path)
+            raise _Broken(f"container: its blocks break off at byte {position}")
         long = 9 - head[wide].bit_length()  # bytes of the length
         unknown = (1 << 7 * long) - 1
         length = int.from_bytes(head[wide : wide + long]) & unknown
         position += wide + long
         if length == unknown:
             if element not in (_SEGMENT, _CLUSTER):
-                raise MediaError(f"is damaged: its blocks break off at byte {position}", where=path)
+                raise _Broken(f"container: its blocks break off at byte {position}")
             continue  # what was recorded live does not know its length
-        _refuse_cut(path, position + length, size)
+        file.require(position + length)
         if element == _SEGMENT:
             end = position + length
         elif element != _CLUSTER:
             position += length
         blocks += element in (_SIMPLE_BLOCK, _BLOCK_GROUP)
-        _refuse_more(path, blocks, most)
+        _refuse_more(file.path, blocks, most)
         if element == _SIMPLE_BLOCK:
             tracks.add(head[wide + long : wide + long + 1])  # readers pass over those not declared
             if len(tracks) > streams:
-                raise MediaError(
-                    f"is damaged: holds blocks of {len(tracks)} tracks or more, and declares "
-                    f"{streams}",
-                    where=path,
+                raise _Broken(
+                    f"container: holds blocks of {len(tracks)} tracks or more, and declares "
+                    f"{streams}"
                 )
 
 
-def _walk_riff(path: str, file: BinaryIO, size: int, *, stream: int, most: int) -> int | None:
-    """Step from chunk to chunk of an AVI file, which from a gigabyte on has several RIFF chunks."""
-    position, listed = 0, None
-    while (head := file.read(12)).startswith(b"RIFF"):
+def _walk_riff(file: _File, *, stream: int, most: int) -> int | None:
+    """Step from chunk to chunk of an AVI file, which from a gigabyte on has several RIFF chunks.
+
+    Writers miscount the length of a RIFF chunk, and no reader minds; those of the chunks in it
+    count. RIFF chunks of other kinds behind it are no part of it.
+    """
+    position = 0
+    while (head := file.read(position, 12)).startswith(b"RIFF") and head[8:].startswith(b"AVI"):
         end = position + 8 + int.from_bytes(head[4:8], "little")
-        _refuse_cut(path, end, size)
         position += len(head)
-        while position + 8 <= end:
-            file.seek(position)
-            kind, length = struct.unpack("<4sI", file.read(8))
+        while position + 8 <= min(end, file.size):
+            kind, length = struct.unpack("<4sI", file.read(position, 8))
             if not (kind.isascii() and kind.decode().isprintable()):
-                raise MediaError(f"is damaged: its chunks break off at byte {position}", where=path)
-            _refuse_cut(path, position + 8 + length, size)
+                raise _Broken(f"container: its chunks break off at byte {position}")
+            file.require(position + 8 + length)
             if kind == b"idx1":
-                _refuse_more(path, length // _ROW.size, most)
-                listed = _listed(path, file.read(length - length % _ROW.size), stream)
+                _refuse_more(file.path, length // _ROW.size, most)
+                table = file.read(position + 8, length - length % _ROW.size)
+                file.listed = _listed(table, stream)
             position += 8 + length + length % 2
+        file.require(end - _MISCOUNTED)
         position = end + end % 2
-        file.seek(position)
-    return listed
+    return file.listed
 
 
-def _listed(path: str, table: bytes, stream: int) -> int:
+def _listed(table: bytes, stream: int) -> int:
     """Count the frames of a stream in a table of an AVI file; those without bytes were dropped."""
     frames = 0
     for chunk, length in _ROW.iter_unpack(table):
         if not (chunk.isalnum() or chunk in _NO_FRAMES):
-            raise MediaError(f"is damaged: its table of frames lists {chunk!r}", where=path)
+            raise _Broken(f"container: its table of frames lists {chunk!r}")
         frames += chunk.startswith(b"%02d" % stream) and length > 0
     return frames
 
 
-def _walk_boxes(path: str, file: BinaryIO, size: int) -> None:
+def _walk_boxes(file: _File) -> None:
     """Step over the boxes of an MP4 file."""
     position = 0
-    while position < size:
-        file.seek(position)
-        head = file.read(16)
+    while position < file.size:
+        head = file.read(position, 16)
         length, kind = int.from_bytes(head[:4]), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:])
         if not kind.isalnum() or (length < 8 and length != 0):
-            raise MediaError(f"is damaged: its boxes break off at byte {position}", where=path)
+            raise _Broken(f"container: its boxes break off at byte {position}")
         if length == 0:  # the last box, up to the end
             return
         position += length
-        _refuse_cut(path, position, size)
+        file.require(position)
 
 
 def _refuse_more(path: str, blocks: int, most: int) -> None:
@@ -162,11 +191,4 @@ def _refuse_more(path: str, blocks: int, most: int) -> None:
         raise MediaError(
             f"has more than {most} blocks of pictures and sound; {FRAMES} raises the limit",
             where=path,
-        )
-
-
-def _refuse_cut(path: str, needed: int, size: int) -> None:
-    if needed > size:
-        raise MediaError(
-            f"is cut short: it should have {needed} bytes or more, but has {size}", where=path
         )

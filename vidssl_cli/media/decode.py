@@ -1,11 +1,14 @@
 """Frames of video files, by number.
 
-Frame k is always the k-th frame that the decoder puts out when it starts at the beginning of the
-file. Timestamps and indexes of real files lie, so reading jumps only to seek points that
+Frame k is always the k-th frame that decodes when decoding starts at the beginning of the file.
+Timestamps and indexes of real files lie, so reading jumps only to seek points that
 `vidssl_cli.media.probe` has compared with a decode from the start.
 
-Pictures are shown pictures: rotation and mirroring that the file asks for are carried out. The
-sample aspect ratio is not: width and height count stored pixels, as the field's protocols do.
+What does not decode, and frames that the decoder marks as damaged, are left out and not counted.
+For a video whose row has no ``problems`` they are an error: the scan met nothing of the kind.
+
+Pictures are upright: rotation and mirroring that the file asks for are applied. The sample aspect
+ratio is not: width and height count stored pixels, as the field's protocols do.
 
 Any number of threads may read at once, each call opens its own file. A thread per file uses
 several cores, because decoding releases the interpreter lock. Nothing may change av's log level:
@@ -25,10 +28,11 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
+from av.stream import Disposition
 
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.media.limits import PIXELS, limit, raised_by
+from vidssl_cli.media.limits import PIXELS, decoder_limit, limit, raised_by
 from vidssl_cli.media.packed import read_packed
 from vidssl_cli.media.scale import Scaler, target_size
 
@@ -45,8 +49,24 @@ FORMATS = (
 )
 """Containers that are read; above all no playlists, which point to other files."""
 
+LeaveOut = Callable[[str], None]
+"""Is told the kind of each thing that is left out of a video's frames."""
+INCOMPLETE = "incomplete packets"
+UNDECODABLE = "undecodable packets"
+DAMAGED = "damaged frames"
+STOPPED = "reading stops"
+
 WORTH_A_SEEK = 8
 """Frames between seek points, and how far ahead one must be to be worth a jump."""
+_BARE_JPEGS = (".mjpeg", ".mjpg")
+"""Names of JPEGs one after the other; FFmpeg takes the first ones for a still picture."""
+_PICTURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n": "PNG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD")
 _LEADING = 16
 """Frames that may come out before the keyframe that was sought (open groups of pictures)."""
@@ -103,7 +123,7 @@ def stream_planes(
 
     Every picture is overwritten by the next.
     """
-    with opened(video.path, video.bytes) as (container, stream):
+    with opened(video.path, video.bytes, video.track) as (container, stream):
         scaler = Scaler()
         picture: NDArray[np.uint8] | None = None
         for frame in _pick(video, container, stream, frames):
@@ -117,12 +137,15 @@ def stream_planes(
 
 
 @contextmanager
-def opened(path: str, size: int | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file's main video stream; whatever goes wrong inside comes out as MediaError.
+def opened(
+    path: str, size: int | None = None, track: int | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a video stream of a file; whatever goes wrong inside comes out as MediaError.
 
     Args:
         path: the file.
         size: bytes that it had when it was scanned, if that is known.
+        track: number of the stream among all of the file; None takes the one FFmpeg prefers.
     """
     _refuse_special(path, size)
     pixels = limit(PIXELS)
@@ -131,11 +154,10 @@ def opened(path: str, size: int | None = None) -> Iterator[tuple[InputContainer,
             os.path.abspath(path),  # a bare name like `concat:a.mp4` would be taken for a protocol
             "r",
             metadata_errors="surrogateescape",  # tags that are not UTF-8 are common in old avi
-            options={"format_whitelist": FORMATS, "max_pixels": str(pixels)},
+            format="mjpeg" if path.lower().endswith(_BARE_JPEGS) else None,
+            options={"format_whitelist": FORMATS},
         ) as container:
-            stream = container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
-                raise MediaError("has no video stream", where=path)
+            stream = _track(path, container, track)
             if stream.codec_context is None:
                 raise MediaError("has pictures in a format that FFmpeg does not know", where=path)
             if stream.width * stream.height > pixels:
@@ -146,12 +168,32 @@ def opened(path: str, size: int | None = None) -> Iterator[tuple[InputContainer,
             # Frame threads hide damage, and threads across files are faster than within one.
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1
-            stream.codec_context.options = {"max_pixels": str(pixels)}
+            stream.codec_context.options = {"max_pixels": str(decoder_limit(pixels))}
             yield container, stream
     except VidsslError:
         raise
     except Exception as error:  # av raises half a dozen families, MemoryError among them
         raise MediaError(_reason(path, error), where=path) from error
+
+
+def tracks(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams, without attached pictures such as the cover of an album."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+
+def _track(path: str, container: InputContainer, number: int | None) -> VideoStream:
+    """Return a stream by its number, or the one that FFmpeg prefers."""
+    found = tracks(container)
+    if not found:
+        cover = ", only a still picture that is attached" if container.streams.video else ""
+        raise MediaError(f"has no video stream{cover}", where=path)
+    if number is not None:
+        stream = next((stream for stream in found if stream.index == number), None)
+        if stream is None:
+            raise MediaError(f"has no video stream {number}; scan it again", where=path)
+        return stream
+    best = container.streams.best("video")
+    return best if isinstance(best, av.VideoStream) and best in found else found[0]
 
 
 def stamp(path: str) -> tuple[int, int]:
@@ -201,6 +243,11 @@ def _reason(path: str, error: Exception) -> str:
             return "is a macOS `._` resource file, not a video"
         if head.lstrip().startswith(_PLAYLISTS):
             return "is a playlist, which points to other files; name those"
+        for start, kind in _PICTURES.items():
+            if head.startswith(start):
+                return f"is a still picture ({kind}), not a video"
+        if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+            return "is a picture (WebP), not a video"
         return f"is damaged, or no video of a known format ({error.strerror})"
     if "://" in path:
         return "is a URL; download the file and name that"
@@ -215,37 +262,69 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[V
         yield from found
 
 
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    for packet in packets(container, stream):
-        yield from packet.decode()
-
-
-def undamaged(frames: Iterable[VideoFrame], path: str, first: int = 0) -> Iterator[VideoFrame]:
-    """Yield frames up to the first of which the decoder says that it had to make up a part.
+def good_frames(
+    container: InputContainer,
+    stream: VideoStream,
+    found: Iterable[Packet[VideoStream]],
+    leave_out: LeaveOut,
+) -> Iterator[VideoFrame]:
+    """Decode packets, and leave out what does not decode and what the decoder marks as damaged.
 
     Args:
-        frames: as they are decoded.
-        path: of the file.
-        first: number of the first one.
-
-    Raises:
-        MediaError: there is such a frame.
+        container: where the packets come from.
+        stream: of which they are.
+        found: the packets, the last of them empty.
+        leave_out: is told of everything that is left out, and may raise.
     """
-    for number, frame in enumerate(frames, first):
+    # A packet of which the end is missing; in an MPEG stream, any packet after a gap in the count.
+    counts_gaps = container.format.name == "mpegts"
+    try:
+        for packet in found:
+            if packet.is_corrupt:
+                leave_out(INCOMPLETE)
+                if not counts_gaps:
+                    continue
+            yield from _unmarked(packet.decode, leave_out)
+    except av.error.InvalidDataError:  # of reading; those of decoding are caught
+        leave_out(STOPPED)
+        yield from _unmarked(stream.decode, leave_out)
+
+
+def _unmarked(
+    decode: Callable[[], Sequence[VideoFrame]], leave_out: LeaveOut
+) -> Iterator[VideoFrame]:
+    try:
+        frames = decode()
+    except av.FFmpegError as error:
+        if isinstance(error, OSError | MemoryError):  # of the machine, not of the file
+            raise
+        leave_out(UNDECODABLE)
+        return
+    for frame in frames:
         if frame.is_corrupt:
-            raise MediaError(f"is damaged: a part of frame {number} is missing", where=path)
-        yield frame
+            leave_out(DAMAGED)
+        else:
+            yield frame
 
 
 def decode_from(
-    container: InputContainer, stream: VideoStream, timestamp: int
+    container: InputContainer, stream: VideoStream, timestamp: int, leave_out: LeaveOut
 ) -> Iterator[VideoFrame]:
     """Seek, and decode from the frame with this timestamp on."""
     container.seek(timestamp, stream=stream)
-    decoded = _decoded(container, stream)
+    reached = False
+    before: list[str] = []  # which may need frames that lie before the place
+
+    def leave_out_later(kind: str) -> None:
+        (leave_out if reached else before.append)(kind)
+
+    decoded = good_frames(container, stream, packets(container, stream), leave_out_later)
     for frame in islice(decoded, _LEADING):
         if frame.pts == timestamp:
+            reached = True
             return chain((frame,), decoded)
+    for kind in before:
+        leave_out(kind)
     raise MediaError(
         f"has no keyframe at {timestamp}, so it is not the file that was scanned; scan it again",
         where=container.name,
@@ -256,20 +335,35 @@ def _pick(
     video: Video, container: InputContainer, stream: VideoStream, numbers: Sequence[int]
 ) -> Iterator[VideoFrame]:
     """Decode forwards, jumping to seek points where that saves something."""
-    decoded = undamaged(_decoded(container, stream), video.path)
     upcoming = 0  # the number of the frame that comes out next
+
+    def refuse(kind: str) -> None:
+        raise MediaError(
+            f"is damaged at frame {upcoming} ({kind}), and was not when it was scanned",
+            where=video.path,
+        )
+
+    leave_out = refuse if video.frames and not video.problems else ignore
+    decoded = good_frames(container, stream, packets(container, stream), leave_out)
     starts = [number for number, _ in video.keyframes]
     for number in numbers:
         point = bisect.bisect_right(starts, number) - 1
         if point >= 0 and starts[point] - upcoming >= WORTH_A_SEEK:
             upcoming, timestamp = video.keyframes[point]
-            decoded = undamaged(decode_from(container, stream, timestamp), video.path, upcoming)
-        frame = next(islice(decoded, number - upcoming, None), None)
-        if frame is None:
-            said = f"; its manifest says {video.frames} frames" if video.frames else ""
-            raise MediaError(f"ends before frame {number}{said}", where=video.path)
-        upcoming = number + 1
+            decoded = decode_from(container, stream, timestamp, leave_out)
+        while True:
+            frame = next(decoded, None)
+            if frame is None:
+                said = f"; its manifest says {video.frames} frames" if video.frames else ""
+                raise MediaError(f"ends before frame {number}{said}", where=video.path)
+            upcoming += 1
+            if upcoming > number:
+                break
         yield frame
+
+
+def ignore(kind: str) -> None:
+    """Leave something out that a scan has named."""
 
 
 def shown_size(frame: VideoFrame) -> tuple[int, int]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import PACK_AGAIN, Packed, PackedFlow, Video
+from vidssl_cli.media.limits import decoder_limit
 from vidssl_cli.media.scale import Scaler, target_size
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ def read_packed(
             _check(video, packed, packed, file)
             read = _read_raw if packed.format == "raw" else _read_compact
             read(packed, file.fileno(), frames, total, pictures)
-    except (OSError, ValueError, av.FFmpegError) as error:
+    except OSError as error:
         raise _damaged(video, packed, str(error)) from error
+    except ValueError as error:
+        raise _not_understood(video, packed, str(error)) from error
     return pictures
 
 
@@ -98,13 +101,17 @@ def _read_compact(
     ends = _ends(packed, file, total)
     decoder: Any = av.CodecContext.create("mjpeg", "r")
     decoder.thread_type, decoder.thread_count = "NONE", 1
-    # Blocks of 16 pixels hang over the edges.
-    decoder.options = {"max_pixels": str((packed.height + 15) * (packed.width + 15))}
+    decoder.options = {"max_pixels": str(decoder_limit(packed.height * packed.width))}
     scaler = Scaler()
     for picture, number in zip(pictures, frames, strict=True):
         start, end = ends[number : number + 2].tolist()
         jpeg = _piece(file, packed.offset + start, end - start)
-        (frame,) = decoder.decode(av.Packet(jpeg))
+        try:
+            (frame,) = decoder.decode(av.Packet(jpeg))
+        except av.FFmpegError as error:
+            raise ValueError(f"picture {number}: {error.strerror}") from error
+        if (frame.height, frame.width) != (packed.height, packed.width):
+            raise ValueError(f"picture {number} has {frame.height}x{frame.width} pixels")
         scaler.draw(frame, picture)
 
 
@@ -139,8 +146,10 @@ def read_packed_flow(video: Video, frames: Sequence[int]) -> NDArray[np.int8]:
                 piece = _piece(file.fileno(), packed.flow.offset + start, end - start)
                 whole = zlib.decompressobj().decompress(piece, field.nbytes + 1)
                 field.ravel()[:] = np.frombuffer(whole, np.int8)
-    except (OSError, ValueError, zlib.error) as error:
+    except OSError as error:
         raise _damaged(video, packed, str(error)) from error
+    except (ValueError, zlib.error) as error:
+        raise _not_understood(video, packed, str(error)) from error
     return fields
 
 
@@ -211,4 +220,14 @@ def _damaged(video: Video, packed: Packed, reason: str) -> DamagedFileError:
         f"what was packed of {video.path} is damaged: {reason}",
         where=packed.path,
         hint=PACK_AGAIN,
+    )
+
+
+def _not_understood(video: Video, packed: Packed, reason: str) -> DamagedFileError:
+    """Say what is wrong with bytes that are those of the row, by their digest."""
+    return DamagedFileError(
+        f"what was packed of {video.path} is as it was written, by its SHA-256, but cannot be "
+        f"read: {reason}",
+        where=packed.path,
+        hint=f"{PACK_AGAIN}; if it was made by vidssl, this is a fault of vidssl or of FFmpeg",
     )

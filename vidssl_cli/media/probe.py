@@ -4,190 +4,274 @@ Headers miscount and timestamps may be out of order, so neither is believed: eve
 and counted, and a keyframe becomes a seek point only when a seek to it was seen to give the same
 pictures as decoding from the start.
 
-A file that is damaged anywhere, as far as container and decoder can tell, has no facts: what is
-left of it is not the video that it was. Decoders pass over much of that in silence.
+A file is whole, or usable with problems that its row names, or unreadable. Decoders and containers
+pass over much in silence, so every packet is followed: which gave a picture, and which did not.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice, pairwise
-from statistics import median
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import av
+from av.codec.context import Flags
 from av.video.reformatter import Interpolation, VideoReformatter
+from pydantic import ValidationError
 
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.contract.videos import Video
+from vidssl_cli.contract.videos import Video, row_type
 from vidssl_cli.media.containers import check_container
 from vidssl_cli.media.decode import (
     WORTH_A_SEEK,
     decode_from,
+    good_frames,
+    ignore,
     opened,
     packets,
     shown_size,
     stamp,
-    undamaged,
+    tracks,
 )
-from vidssl_cli.media.limits import FRAMES, HOURS, limit, raised_by
+from vidssl_cli.media.limits import DECODED, FRAMES, HOURS, limit, raised_by
+from vidssl_cli.media.timeline import read_timeline
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 _ONE_EACH = ("avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
-"""Containers whose pieces are frames."""
+"""Containers whose packets are frames."""
+
+_OPENING = 16
+"""Packets without a picture that an open group of pictures may have at the start."""
+_PLACEHOLDER = 16
+"""Bytes below which a packet of MPEG-4 may stand for no picture: one byte where another packet held
+two pictures (DivX, XviD), a head alone where the encoder dropped a picture that stood still."""
+_HIDING = ("vp8", "vp9")
+"""Codecs with pictures that are never shown."""
 
 _CHECKED = 8
 """Frames that must agree after a seek for it to become a seek point."""
+_MOST_COMPARED = 3
+"""Frames compared, as a multiple of all, after which no further seek point is looked for."""
 
 
 def probe(path: str) -> Video:
-    """Decode a whole file and return its facts.
+    """Decode a whole file and return its facts, among them what is missing or odd.
 
     Raises:
-        MediaError: the file is not a video, or not all of it decodes.
+        MediaError: the file is not a video, or too little of it decodes.
     """
     before = stamp(path)
-    with opened(path) as (container, stream):
+    track = _fullest_track(path)
+    with opened(path, track=track) as (container, stream):
         declared = stream.frames
         most = limit(FRAMES)
         if declared > most:
             raise MediaError(f"declares {declared} frames, {raised_by(FRAMES)}", where=path)
         # Sound has up to four blocks where pictures have one.
         blocks = most if len(container.streams) == 1 else 5 * most
-        form = container.format.name
-        table = check_container(
+        table, broken = check_container(
             path,
-            form,
+            container.format.name,
             stream=stream.index,
             streams=len(container.streams),
             fragmented=not declared,
             most=blocks,
         )
         trace = _decode_all(path, container, stream)
-        _refuse_short(path, container, stream, trace, table)
-        tick = float(stream.time_base or 1)
-        timing = _timing(trace.timestamps)
-        fps = _frame_rate(trace.timestamps, tick, timing, float(stream.average_rate or 25))
-    duration = len(trace.checksums) / fps
-    if duration > 3600 * limit(HOURS):
-        raise MediaError(f"lasts {duration / 3600:.1f} hours, {raised_by(HOURS)}", where=path)
-    keyframes = _seek_points(path, trace)
-    if stamp(path) != before:
-        raise MediaError("changed while it was scanned", where=path)
-    return Video(
+        listed = _listed(container, stream, table)
+        _refuse_little(path, trace, listed)
+        timeline = read_timeline(
+            trace.timestamps, float(stream.time_base or 1), float(stream.average_rate or 0)
+        )
+        problems = [broken, *_missing(container, stream, trace, listed), timeline.problem]
+    if timeline.duration > 3600 * limit(HOURS):
+        hours = timeline.duration / 3600
+        raise MediaError(f"lasts {hours:.1f} hours, {raised_by(HOURS)}", where=path)
+    facts = Video(
         path=path,
         frames=len(trace.checksums),
-        fps=fps,
+        fps=timeline.fps,
         width=trace.width,
         height=trace.height,
-        duration=duration,
+        duration=timeline.duration,
         declared=declared or None,
         bytes=before[0],
-        timing=timing,
-        keyframes=keyframes,
+        timing=timeline.timing,
+        times=timeline.times,
+        track=track,
+        problems=tuple(problem for problem in problems if problem),
     )
+    facts = replace(facts, keyframes=_seek_points(facts, trace))
+    if stamp(path) != before:
+        raise MediaError("changed while it was scanned", where=path)
+    _check(facts)
+    return facts
+
+
+def _check(facts: Video) -> None:
+    """Refuse facts that no manifest may hold, so that whoever reads them need not."""
+    try:
+        row_type().validate_python(asdict(facts))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise MediaError(f"{key}: {first['msg']}, not {first['input']}", where=facts.path) from None
+
+
+def _fullest_track(path: str) -> int | None:
+    """Return the number of the video stream with the most packets, None if there is one only."""
+    with opened(path) as (container, stream):
+        found = tracks(container)
+        if len(found) == 1:
+            return None
+        sizes = dict.fromkeys((track.index for track in found), 0)
+        for packet in container.demux(found):
+            sizes[packet.stream_index] += bool(packet.size)
+        # Of several that are as long, the one that FFmpeg prefers.
+        return max(sizes, key=lambda index: (sizes[index], index == stream.index))
+
+
+@dataclass
+class _Packet:
+    """What became of a piece of the stream."""
+
+    size: int
+    shown: bool
+    """Whether no edit list hides it."""
+    pictures: int = 0
 
 
 @dataclass
 class _Trace:
-    """What one decode of a whole file saw, frame by frame."""
+    """What one decode of a whole file saw."""
 
+    packets: list[_Packet] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
     checksums: list[int] = field(default_factory=list)
     timestamps: list[int | None] = field(default_factory=list)
     keyframes: list[int] = field(default_factory=list)
     width: int = 0
     height: int = 0
-    packets: int = 0
-    """Pieces that the file holds of the stream, each of which should give a frame."""
-    hidden: int = 0
-    """How many of them an edit list keeps from being shown."""
     end: float = 0.0
-    """Latest end of a piece, in ticks."""
+    """Latest end of a packet, in ticks."""
     interlaced: bool = False
+
+    def follow(self, found: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        """Mark the packets, so that each picture tells which it comes from."""
+        for packet in found:
+            if packet.size:
+                self.packets.append(_Packet(packet.size, not packet.is_discard))
+                packet.opaque = self.packets[-1]  # av tells marks apart by identity
+                if packet.pts is not None and not packet.is_discard:
+                    self.end = max(self.end, packet.pts + (packet.duration or 0))
+            yield packet
+
+    def leave_out(self, kind: str) -> None:
+        """Count what is left out; what it comes from has been accounted for."""
+        self.left_out[kind] += 1
 
 
 def _decode_all(path: str, container: InputContainer, stream: VideoStream) -> _Trace:
     trace = _Trace()
     reformatter = VideoReformatter()
     most = limit(FRAMES)
-    frames = undamaged(_frames(path, container, stream, trace), path)
-    try:
-        for number, frame in enumerate(frames):
-            if number == 0:
-                trace.height, trace.width = shown_size(frame)
-            if number == most:
-                raise MediaError(
-                    f"has {number + 1} frames or more, {raised_by(FRAMES)}", where=path
-                )
-            trace.checksums.append(_checksum(frame, reformatter))
-            trace.timestamps.append(frame.pts)
-            trace.interlaced |= frame.interlaced_frame
-            if frame.key_frame:
-                trace.keyframes.append(number)
-    except av.FFmpegError as error:
-        of = f" of {stream.frames}" if stream.frames else ""
-        raise MediaError(
-            f"is damaged: decoding stops after {len(trace.checksums)}{of} frames"
-            f" ({error.strerror})",
-            where=path,
-        ) from error
+    stream.codec_context.flags |= Flags.copy_opaque
+    followed = trace.follow(packets(container, stream))
+    frames = good_frames(container, stream, followed, trace.leave_out)
+    for number, frame in enumerate(frames):
+        if number == 0:
+            trace.height, trace.width = shown_size(frame)
+        if number == most:
+            raise MediaError(f"has {number + 1} frames or more, {raised_by(FRAMES)}", where=path)
+        trace.checksums.append(_checksum(frame, reformatter))
+        trace.timestamps.append(frame.pts)
+        trace.interlaced |= frame.interlaced_frame
+        if frame.key_frame:
+            trace.keyframes.append(number)
+        if isinstance(frame.opaque, _Packet):
+            frame.opaque.pictures += 1
     if not trace.checksums:
-        raise MediaError("holds no frame that decodes", where=path)
+        why = ", ".join(f"{count} {kind}" for kind, count in trace.left_out.items())
+        raise MediaError(f"holds no frame that decodes{why and f' ({why})'}", where=path)
     return trace
 
 
-def _frames(
-    path: str, container: InputContainer, stream: VideoStream, trace: _Trace
-) -> Iterator[VideoFrame]:
-    """Decode, and keep account of what the file holds."""
-    for packet in packets(container, stream):
-        if packet.size:
-            if packet.is_corrupt:
-                raise MediaError(f"is cut short within frame {trace.packets}", where=path)
-            trace.packets += 1
-            trace.hidden += packet.is_discard
-            if packet.pts is not None and not packet.is_discard:
-                trace.end = max(trace.end, packet.pts + (packet.duration or 0))
-        yield from packet.decode()
-
-
-def _refuse_short(
-    path: str, container: InputContainer, stream: VideoStream, trace: _Trace, table: int | None
-) -> None:
-    """Compare what was decoded with what the file says that it holds."""
-    form = container.format.name
-    is_mp4 = "mp4" in form
+def _listed(container: InputContainer, stream: VideoStream, table: int | None) -> int:
+    """Return how many packets the file says that it holds."""
     # The table of an mp4 knows of edit lists, and that of an avi of frames that were dropped, which
     # their headers do not. The table of an avi may be missing, and FFmpeg's own have headers that
     # count one too many where there is sound.
-    known = is_mp4 or table is not None
+    known = "mp4" in container.format.name or table is not None
     declared = 0 if known else stream.frames - (len(container.streams) > 1)
-    listed = max(len(stream.index_entries), declared, table or 0)
-    if trace.packets < listed:
+    return max(len(stream.index_entries), declared, table or 0)
+
+
+def _refuse_little(path: str, trace: _Trace, listed: int) -> None:
+    """Refuse a file of which too little decodes."""
+    least = limit(DECODED)
+    shown = sum(packet.shown for packet in trace.packets)
+    expected = shown + max(0, listed - len(trace.packets))
+    if 100 * len(trace.checksums) < least * expected:
         raise MediaError(
-            f"is damaged: ends after {trace.packets} of {listed} frames that it lists", where=path
+            f"is damaged: {len(trace.checksums)} of its {expected} frames decode, less than "
+            f"{least} %, which {DECODED} lowers",
+            where=path,
         )
-    if is_mp4 and stream.duration and stream.frames:
+
+
+def _missing(
+    container: InputContainer, stream: VideoStream, trace: _Trace, listed: int
+) -> Iterator[str]:
+    """Yield what does not decode, and what the file says that it holds and does not."""
+    total = len(trace.packets)
+    for kind, count in trace.left_out.items():
+        yield f"{kind}: {count} of {total}"
+    if total < listed:
+        yield f"end: has {total} of {listed} frames that it lists"
+    if "mp4" in container.format.name and stream.duration and stream.frames:
         part = (trace.end - (stream.start_time or 0)) / stream.duration
-        if part < 1 - 1.5 / trace.packets or part > 1.5:
-            raise MediaError(
-                f"is damaged: its frames take {part:.0%} of the time that it declares", where=path
-            )
-    # Two packets may be two fields of a frame; VP8 and VP9 have frames that are never shown; and
-    # mpeg4 whose frames were packed in pairs for avi (DivX, XviD) loses the last one.
-    if form not in _ONE_EACH or trace.interlaced or stream.codec_context.name in ("vp8", "vp9"):
+        if part < 1 - 1.5 / total:
+            yield f"end: its frames take {part:.0%} of the time that it declares"
+    if container.format.name not in _ONE_EACH:
         return
-    lost = trace.packets - trace.hidden - len(trace.checksums)
-    if lost > (stream.codec_context.name == "mpeg4"):
-        raise MediaError(
-            f"is damaged: {lost} of its {trace.packets} frames do not decode", where=path
-        )
+    opening, silent = _silent(trace, stream.codec_context.name)
+    if opening > _OPENING:
+        yield f"beginning: {opening} of {total} packets come before the first pictures"
+    if (lost := silent - trace.left_out.total()) > 0:
+        yield f"packets without a picture: {lost} of {total}"
+
+
+def _silent(trace: _Trace, codec: str) -> tuple[int, int]:
+    """Count the packets that give no picture though they should: at the start, and later.
+
+    At the start, that is before the second picture, they need pictures that are not in the file.
+    """
+    if codec in _HIDING:
+        return 0, 0
+    silent = [
+        number
+        for number, packet in enumerate(trace.packets)
+        if packet.shown
+        and not packet.pictures
+        and not (codec == "mpeg4" and packet.size <= _PLACEHOLDER)
+    ]
+    # Two packets may be the two fields of a frame: then every second one is silent.
+    if trace.interlaced and 2 * len(silent) >= len(trace.checksums):
+        return 0, 0
+    speaking = (number for number, packet in enumerate(trace.packets) if packet.pictures)
+    second = next(islice(speaking, 1, None), len(trace.packets))
+    opening = sum(number < second for number in silent)
+    # Of two pictures in the last packet but one, the decoder gives one the number of the last.
+    packed = codec == "mpeg4" and any(packet.size <= _PLACEHOLDER for packet in trace.packets)
+    return opening, len(silent) - opening - packed
 
 
 def _checksum(frame: VideoFrame, reformatter: VideoReformatter) -> int:
@@ -203,60 +287,48 @@ def _checksum(frame: VideoFrame, reformatter: VideoReformatter) -> int:
     return zlib.crc32(grey.to_ndarray().tobytes())
 
 
-def _timing(timestamps: Sequence[int | None]) -> str:
-    """Describe timestamps; see Video.timing."""
-    known = [timestamp for timestamp in timestamps if timestamp is not None]
-    if len(known) < len(timestamps):
-        return "missing"
-    steps = [after - before for before, after in pairwise(known)]
-    if any(step <= 0 for step in steps):
-        return "out of order"
-    # Containers round to their tick, so that a steady 30 fps may step 33, 34, 33 milliseconds.
-    usual = median(steps) if steps else 0
-    if any(abs(step - usual) > max(1, usual / 4) for step in steps):
-        return "variable"
-    return "steady"
-
-
-def _frame_rate(
-    timestamps: Sequence[int | None], tick: float, timing: str, declared: float
-) -> float:
-    """Frames per second: the declared rate unless usable timestamps contradict it."""
-    first, last = timestamps[0], timestamps[-1]
-    if timing not in ("steady", "variable") or first is None or last is None or first == last:
-        return declared
-    measured = (len(timestamps) - 1) / ((last - first) * tick)
-    return declared if abs(measured - declared) <= 0.02 * declared else measured
-
-
-def _seek_points(path: str, trace: _Trace) -> tuple[tuple[int, int], ...]:
+def _seek_points(facts: Video, trace: _Trace) -> tuple[tuple[int, int], ...]:
     """Try to seek to the keyframes; return (number, timestamp) of those that give the pictures.
 
     Works on a file opened afresh and from the end to the beginning: some formats learn where
     keyframes are while they are read, and a later reader will not have read that far. A seek that
     failed may have read further, so after it the file is opened again.
+
+    What follows a keyframe does not depend on what comes before it, so a few frames tell whether a
+    seek found it. Where something is missing that is not sure, and all are compared.
     """
     points: list[tuple[int, int]] = []
     reformatter = VideoReformatter()
     pending = _thinned(trace.keyframes)
-    while pending:
-        with opened(path) as (container, stream):
+    end = total = len(trace.checksums)
+    leave_out = ignore if facts.problems else _refuse
+    compared = 0
+    while pending and compared < _MOST_COMPARED * total:
+        with opened(facts.path, track=facts.track) as (container, stream):
             while pending:
                 number = pending.pop()
                 timestamp = trace.timestamps[number]
                 if timestamp is None:
                     continue
-                seen = slice(number, number + _CHECKED)
+                last = end if facts.problems else min(number + _CHECKED, total)
                 try:
-                    frames = undamaged(decode_from(container, stream, timestamp), path, number)
-                    run = islice(frames, _CHECKED)
-                    found = [(frame.pts, _checksum(frame, reformatter)) for frame in run]
-                except (MediaError, av.FFmpegError):
+                    frames = decode_from(container, stream, timestamp, leave_out)
+                    for place in range(number, last):
+                        compared += 1
+                        frame = next(frames)
+                        if trace.timestamps[place] != frame.pts:
+                            raise MediaError("another timestamp")
+                        if trace.checksums[place] != _checksum(frame, reformatter):
+                            raise MediaError("another picture")
+                except (MediaError, av.FFmpegError, StopIteration):
                     break  # not a place to seek to; reading starts further ahead
-                if found != list(zip(trace.timestamps[seen], trace.checksums[seen], strict=True)):
-                    break
                 points.append((number, timestamp))
+                end = number
     return tuple(reversed(points))
+
+
+def _refuse(kind: str) -> None:
+    raise MediaError(kind)
 
 
 def _thinned(keyframes: Sequence[int]) -> list[int]:

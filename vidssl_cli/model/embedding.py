@@ -13,7 +13,7 @@ from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Reading
-from vidssl_cli.data.frame_rate import frame_rate
+from vidssl_cli.data.frame_rate import seconds_at
 from vidssl_cli.model.card import Moment
 from vidssl_cli.model.encoder import Encoder
 
@@ -84,5 +84,5 @@ def refuse(unreadable: Sequence[MediaError]) -> None:
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (clips, 2) seconds: from a clip's first frame to the end of its last."""
-    rate = frame_rate(video)
-    return np.stack([frames.min(1) / rate, (frames.max(1) + 1) / rate], 1).astype(np.float32)
+    ends = np.stack([frames.min(1), frames.max(1) + 1], 1)
+    return seconds_at(video, ends).astype(np.float32)

@@ -17,7 +17,7 @@ from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows, known_frames
 from vidssl_cli.contract.study import Reading
 from vidssl_cli.data import augment
-from vidssl_cli.data.frame_rate import at_rate, frame_rate, stored_frames
+from vidssl_cli.data.frame_rate import at_rate, position_at, stored_frames
 from vidssl_cli.data.views import decode_ahead
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.media.geometry import centre_box, three_boxes
@@ -166,10 +166,10 @@ class Encoder:
         fps = self.card.input.fps
         first, count = 0, self.count(video)
         if moment:
-            rate = frame_rate(at_rate(video, fps))
+            start, end = position_at(at_rate(video, fps), np.array(moment)).tolist()
             span = (self.card.frames - 1) * windows.stride + 1
-            wanted = max(ceil(moment[1] * rate) - floor(moment[0] * rate), span)
-            middle = (moment[0] + moment[1]) / 2 * rate
+            wanted = max(ceil(end) - floor(start), span)
+            middle = (start + end) / 2
             first = min(max(0, round(middle - wanted / 2)), max(0, count - wanted))
             count = min(wanted, count - first)
         return stored_frames(video, fps, first + windows.of(count, self.card.frames))

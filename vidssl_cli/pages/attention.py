@@ -1,4 +1,4 @@
-"""`vidssl visualize`: where a network looks in clips, beside where it looks with random weights.
+"""`vidssl visualize`: what a network responds to in clips, and the same with random weights.
 
 Letters: T frames, S side of the pictures.
 """
@@ -15,9 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vidssl_cli.base.console import track, warn
+from vidssl_cli.base.console import leave_out, track
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
-from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.data import augment
 from vidssl_cli.data.streams import cut_pixels
@@ -26,28 +25,30 @@ from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
-from vidssl_cli.pages import heatmap, html
-from vidssl_cli.pages.attention_maps import Settings, open_eyes
+from vidssl_cli.pages import heatmap
+from vidssl_cli.pages.attention_maps import Settings, open_explainers
+from vidssl_cli.pages.html import data_url, write_page
+from vidssl_cli.pages.moving_pictures import Picture, moving_picture
 from vidssl_cli.search.queries import Query, read_query
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-RATE = 8.0
-"""Pictures per second of what moves: slow enough to follow a map."""
+RATE, QUALITY = 8.0, 75
+"""Of moving pictures: frames per second, slow enough to follow a map, and quality."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What was drawn of one clip."""
+    """The files that were drawn of one clip."""
 
     video: str
     label: str | None
     frames: list[int]
     """Numbers of the frames that the network saw."""
     shown: dict[str, str]
-    """What is shown of each set of weights, ``run`` and ``random``."""
+    """Titles of the maps of each set of weights, ``run`` and ``random``."""
     sheet: str
     """Picture: a row of frames, one of the run's maps, one of the random network's."""
     movie: str
@@ -65,7 +66,7 @@ def visualize(
     overwrite: bool = False,
     root: Path | None = None,
 ) -> tuple[list[Drawing], list[MediaError]]:
-    """Draw where a network looks in some videos: pictures, videos, and a page of all of it.
+    """Draw what a network responds to in some videos: pictures, videos, and a page of all of them.
 
     Args:
         run: Run directory or exported model.
@@ -78,7 +79,8 @@ def visualize(
         root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
-        What was drawn, and an error for each video that cannot be read, which was told on stderr.
+        A drawing of each clip, and an error for each video that cannot be read; the user has been
+        warned of each.
 
     Raises:
         UsageError: The tap does not exist or is a vector, or the folder is not empty.
@@ -98,26 +100,25 @@ def visualize(
             f"none of {len(broken)} videos can be read", hint="see the warnings above"
         )
     videos = {clip.query.video.path: clip.query.video for clip in clips}
-    eyes = open_eyes(run, encoder, checkpoint, list(videos.values()))
+    explainers = open_explainers(run, encoder, checkpoint, list(videos.values()))
     out.mkdir(parents=True, exist_ok=True)
-    drawings, sections = [], []
+    drawings, shown_clips = [], []
     for clip in track(clips, "clips", len(clips)):
         maps, shown = {}, {}
-        for weights, eye in eyes.items():
-            look = eye.attention if settings.method == "attention" else eye.guided_backprop
-            values, shown[weights] = look(encoder.prepare([clip.decoded]), settings)
+        for weights, explainer in explainers.items():
+            values, shown[weights] = explainer.explain(encoder.prepare([clip.decoded]), settings)
             maps[weights] = values.cpu().numpy()
         pictures = {"frames": clip.seen(encoder.card.input.crop, settings.side)}
         pictures |= {
             name: heatmap.overlay(pictures["frames"], value) for name, value in maps.items()
         }
         drawings.append(_write(out, clip, pictures, shown, singles=settings.singles))
-        sections.append(_section(clip, pictures, shown))
+        shown_clips.append(_for_page(clip, pictures, shown))
     subtitle = f"{settings.method}, {encoder.card.backbone.name} of {run}, {len(clips)} clips"
-    content = "\n".join([_scale(), *sections])
-    html.write_page(
-        out / "index.html", "Where the network looks", subtitle, content, style="visualize.css"
-    )
+    write_page(
+        out / "index.html", "attention.html", title="Where the network looks", subtitle=subtitle,
+        scale=[f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in heatmap.SCALE], clips=shown_clips,
+    )  # fmt: skip
     return drawings, broken
 
 
@@ -156,32 +157,27 @@ def _read(
     broken: list[MediaError],
     root: Path | None,
 ) -> list[Clip]:
-    """Read the clips of all videos; those that cannot be read are told and left out."""
+    """Read the clips of all videos; warn of those that cannot be read, and leave them out."""
     queries: list[Query] = []
     clips: list[Clip] = []
     for text in texts:
         try:
             queries += read_query(text, (), broken, root)
         except MediaError as error:
-            _leave_out(error, broken)
+            leave_out(error, broken)
     windows = Windows(clips=settings.clips, stride=encoder.evaluation.stride)
     for number, query in enumerate(track(queries, "reading", len(queries)), 1):
         frames = encoder.views(query.video, windows, query.moment)
         try:
             decoded = decode_views(query.video, list(frames), encoder.card.input.resize)
         except MediaError as error:
-            _leave_out(error, broken)
+            leave_out(error, broken)
             continue
         stem = re.sub(r"[^\w.-]+", "_", Path(query.video.path).stem)[:60]
         for position, (numbers, pictures) in enumerate(zip(frames, decoded, strict=True), 1):
             name = f"{number:03d}-{stem}" + (f"-{position}" if settings.clips > 1 else "")
             clips.append(Clip(query, name, numbers, pictures))
     return clips
-
-
-def _leave_out(error: MediaError, broken: list[MediaError]) -> None:
-    warn(f"{error.where}: {error}; it is left out")
-    broken.append(error)
 
 
 def _write(
@@ -207,39 +203,35 @@ def _write(
     return Drawing(video.path, video.label, clip.frames.tolist(), shown, str(sheet), str(movie))
 
 
-def _scale() -> str:
-    """Return what explains the colours."""
-    colours = ",".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in heatmap.SCALE)
-    return (
-        '<div class="scale"><span>least</span>'
-        f'<i style="background:linear-gradient(90deg,{colours})"></i><span>most, in this clip'
-        "</span></div>"
-    )
+@dataclass(frozen=True)
+class ShownClip:
+    """A clip on the page."""
+
+    path: str
+    name: str
+    label: str | None
+    first: int
+    """Number of the first frame."""
+    last: int
+    pictures: Mapping[str, Picture]
+    """By their titles."""
+    sheet: str
+    """Data URL."""
 
 
-def _section(clip: Clip, pictures: Mapping[str, NDArray[np.uint8]], shown: dict[str, str]) -> str:
-    """Draw a clip for the page."""
-    video = clip.query.video
-    rows = list(pictures.values())
-    moving = [html.data_url(encode_webp(row, RATE, quality=75), "webp") for row in rows]
-    still = [
-        html.data_url(encode_webp(row[len(row) // 2][None], RATE, quality=75), "webp")
-        for row in rows
-    ]
+def _for_page(
+    clip: Clip, pictures: Mapping[str, NDArray[np.uint8]], shown: Mapping[str, str]
+) -> ShownClip:
+    video, rows = clip.query.video, list(pictures.values())
     titles = ["frames", f"run: {shown['run']}", f"random weights: {shown['random']}"]
-    figures = "".join(
-        f'<figure><picture><source media="(prefers-reduced-motion: reduce)" srcset="{stop}">'
-        f'<img src="{go}" alt=""></picture><figcaption>{escape(title)}</figcaption></figure>'
-        for go, stop, title in zip(moving, still, titles, strict=True)
-    )
-    sheet = html.data_url(encode_webp(heatmap.sheet(rows)[None], RATE, quality=75), "webp")
-    label = f' <span class="label">{escape(video.label)}</span>' if video.label else ""
-    first, last = clip.frames.min(), clip.frames.max()
-    return (
-        f"<section><header><h2>{escape(Path(video.path).name)}{label}</h2>"
-        f'<div class="faint">frames {first}–{last}</div>'
-        f'<div class="path">{escape(video.path)}</div></header>'
-        f'<div class="trio">{figures}</div>'
-        f'<div class="strip"><img src="{sheet}" alt="frames, run, random weights" loading="lazy">'
-        "</div></section>"
+    moving = [moving_picture(row, RATE, QUALITY) for row in rows]
+    sheet = encode_webp(heatmap.sheet(rows)[None], RATE, quality=QUALITY)
+    return ShownClip(
+        video.path,
+        Path(video.path).name,
+        video.label,
+        int(clip.frames.min()),
+        int(clip.frames.max()),
+        dict(zip(titles, moving, strict=True)),
+        data_url(sheet, "webp"),
     )

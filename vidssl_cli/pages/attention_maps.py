@@ -1,4 +1,4 @@
-"""Networks to look into: a run's, and the same with random weights; what they look at in a clip.
+"""Maps of what a network responds to in a clip, for a run and the same with random weights.
 
 Letters: T frames, S side of the pictures.
 """
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 Method = Literal["attention", "guided_backprop"]
 
 CUSTOMARY = "conv5"
-"""The tap whose attention is drawn where a network has it, as in the papers."""
+"""The tap whose attention is drawn by default, as in the papers."""
 CALIBRATION_CLIPS = 32
-"""Clips, of all videos, that set the norms' statistics of the network with random weights."""
+"""Clips, of all videos, that the network with random weights takes its norms' statistics from."""
 BRIGHTEST = 0.998
 """Share of the values of a gradient that lie within the scale of colours."""
 
@@ -46,19 +46,19 @@ class Settings:
 
     method: Method = "attention"
     tap: str | None = None
-    """Layer; None stands for conv5, or for what the classifier says."""
+    """Layer; None stands for conv5, or for the classifier's logit."""
     time: saliency.Time = "linear"
-    """How few frames of a layer become those of the clip."""
+    """How the few frames of a layer become those of the clip."""
     clips: int = 1
     """Of each video, evenly spaced; a single one is its middle."""
     side: int = 128
     """S, of the pictures."""
     singles: bool = False
-    """Whether every frame is written as a picture of its own, too."""
+    """Whether every frame is written as a picture of its own as well."""
 
 
-class Eye:
-    """A network, with its classifier if it has one, and what it looks at."""
+class Explainer:
+    """Makes maps of a network, with its classifier if it has one."""
 
     def __init__(
         self, encoder: Encoder, learner: FinetuneLearner | None, names: Sequence[str]
@@ -71,14 +71,22 @@ class Eye:
             place(learner, encoder.device)
             learner.eval()
 
-    def attention(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
-        """Return the map (T, S, S) of a clip (1, 3, T, ., .), from 0 to 1, and what it is of."""
+    def explain(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
+        """Return a map (T, S, S) of a clip (1, 3, T, ., .), from 0 to 1, and its title.
+
+        Raises:
+            UsageError: The attention of a tap is asked for that is a vector.
+        """
+        attention = settings.method == "attention"
+        return self._attention(clip, settings) if attention else self._backprop(clip, settings)
+
+    def _attention(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
         taps = self.encoder.taps_of(clip)
         maps = [name for name, tap in taps.items() if tap.ndim == 5]
         name = settings.tap or (CUSTOMARY if CUSTOMARY in maps else maps[-1])
         if name not in maps:
             raise UsageError(
-                f"the tap {name} is a vector here, so nothing in it lies anywhere",
+                f"the tap {name} is a vector here: it has no places to draw",
                 where="--tap",
                 hint=f"these have time and space: {', '.join(maps)}",
             )
@@ -86,8 +94,7 @@ class Eye:
         size = (clip.shape[2], settings.side, settings.side)
         return saliency.min_max(saliency.spread(cells, size, settings.time)), f"attention of {name}"
 
-    def guided_backprop(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
-        """Return the same by guided backpropagation of what `_score` says."""
+    def _backprop(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
         with torch.enable_grad():
             clip = clip.detach().clone().requires_grad_()
             score, said = self._score(clip, settings)
@@ -115,16 +122,16 @@ class Eye:
         return vector.norm(), f"length of {tap}"
 
 
-def open_eyes(
+def open_explainers(
     run: Path, encoder: Encoder, checkpoint: str, videos: Sequence[Video]
-) -> Mapping[str, Eye]:
-    """Return ``run``, its network with its classifier, and ``random``, the same untrained.
+) -> Mapping[str, Explainer]:
+    """Return the explainers of ``run`` and ``random``, the same network with random weights.
 
     Args:
         run: Run directory or exported model.
         encoder: What was loaded from it.
         checkpoint: Of a run.
-        videos: Whose clips set the norms' statistics of the untrained network.
+        videos: The random network takes its norms' statistics from clips of them.
     """
     random = encoder.randomised()
     seen = videos[:CALIBRATION_CLIPS]
@@ -135,7 +142,10 @@ def open_eyes(
         recipe = load(run_directory.intact(run, run_directory.RECIPE))
         assert isinstance(recipe, FinetuneRecipe)
         untrained = FinetuneLearner(cast(Any, random.backbone), len(names), recipe)
-    return {"run": Eye(encoder, learner, names), "random": Eye(random, untrained, names)}
+    return {
+        "run": Explainer(encoder, learner, names),
+        "random": Explainer(random, untrained, names),
+    }
 
 
 def _classifier(

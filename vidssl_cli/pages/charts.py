@@ -1,68 +1,37 @@
-"""Drawings of a report's figures, each one SVG element that needs nothing else.
+"""Charts of a report's figures, each one SVG element that needs nothing else.
 
-A drawing is as wide as the place it is put in and follows the reader's light or dark setting. It
-is a file of its own, or part of a page. Text is escaped. Colours are those of Okabe and Ito (2008,
+A chart is as wide as what it lies in, up to a limit, and follows the reader's light or dark
+setting. It is a file of its own or part of a page. Colours are those of Okabe and Ito (2008,
 https://jfly.uni-koeln.de/color/), which all kinds of colour vision tell apart, a little lighter on
-dark ground.
+a dark ground.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from math import ceil, floor, log10
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
 from pathlib import Path
 from textwrap import wrap
 
-from vidssl_cli.base.escaping import escape
+from markupsafe import Markup
+
+from vidssl_cli.base.escaping import visible
 from vidssl_cli.contract.reports import Confusion, Curves
-from vidssl_cli.files.atomic import atomic_write
+from vidssl_cli.pages.axes import FEW, horizontal_axis, vertical_axis
+from vidssl_cli.pages.html import templates, write_markup
+from vidssl_cli.pages.svg import element
 
 WIDTH, HEIGHT = 480, 300
-"""Units of a drawing. Text has 13 of them, and so is still read where 480 shrink to 360 pixels."""
+"""Units of a chart. Text has 13 of them, and so can be read where 480 shrink to 360 pixels."""
 COLOURS = 6
 """Lines that colour alone tells apart; the next ones are dashed."""
 
-_LIGHT = ("#0072b2", "#d55e00", "#009e73", "#c0609a", "#c98600", "#2f9ad8")
-_DARK = ("#56a8e0", "#f4803a", "#2fc79c", "#e39bc4", "#f0b840", "#8fd0f5")
-_DASHES = ("", "6 4", "2 3", "9 3 2 3")
+_DASHES = (None, "6 4", "2 3", "9 3 2 3")
 _CHARACTER = 7.4
 """Units that a character of text takes, on average and a little more."""
-_FEW = 12
-"""Values along an axis that are each worth a mark."""
-_DRAWN = 1e300
-"""Figures from there on, infinity among them, are left out: their differences are not finite."""
-_GAP = 26
-"""Units between the numbers along the horizontal axis, at least."""
-
-
-def colour_style(selector: str) -> str:
-    """Return rules that declare ``--c0`` to ``--c5``, the colours of lines, for a selector."""
-
-    def declare(colours: Sequence[str]) -> str:
-        return "".join(f"--c{number}:{colour};" for number, colour in enumerate(colours))
-
-    dark = f"@media (prefers-color-scheme:dark){{{selector}{{{declare(_DARK)}}}}}"
-    return f"{selector}{{{declare(_LIGHT)}}}{dark}"
-
-
-_STYLE = f"""<style>
-{colour_style(".chart")}
-.chart{{--text:#1c1c1e;--mute:#6b6b72;--rule:#dddbd5;--ground:#fff;
-display:block;width:100%;font:13px system-ui,-apple-system,"Segoe UI",Roboto,
-sans-serif}}
-@media (prefers-color-scheme:dark){{
-.chart{{--text:#ececee;--mute:#9a9aa2;--rule:#38383e;--ground:#1b1b1e}}}}
-.chart:root{{box-sizing:border-box;margin:0 auto;padding:1rem;background:var(--ground)}}
-.chart text{{fill:var(--text)}}
-.chart .mute{{fill:var(--mute);font-size:12px}}
-.chart .head{{font-weight:600;font-size:14px}}
-.chart .rule{{fill:none;stroke:var(--rule)}}
-.chart .line{{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}}
-.chart .on{{fill:var(--ground)}}
-</style>"""
+_LARGEST = 1e300
+"""Values from there on, infinity among them, are left out: their differences are not finite."""
 
 
 def draw_all(folder: Path, figures: Iterable[object]) -> list[Path]:
@@ -72,17 +41,16 @@ def draw_all(folder: Path, figures: Iterable[object]) -> list[Path]:
         if isinstance(figure, Curves | Confusion):
             slug = re.sub(r"\W+", "-", figure.title.lower()).strip("-")[:60]
             path = folder / f"figure-{number}-{slug}.svg"
-            svg = curves(figure) if isinstance(figure, Curves) else confusion(figure)
-            atomic_write(path, svg.encode(errors="replace"))
+            write_markup(path, curves(figure) if isinstance(figure, Curves) else confusion(figure))
             drawn.append(path)
     return drawn
 
 
-def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> str:
+def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> Markup:
     """Draw lines over common axes.
 
-    Few values of x are marked as they are, at equal ratios where they span more than a factor of
-    ten (k of recall@k, examples of low-shot learning). Figures that are not finite are left out.
+    Few values of x have a tick each, on a logarithmic axis where they span more than a factor of
+    ten (k of recall@k, examples of low-shot learning). Values that are not finite are left out.
 
     Args:
         figure: What to draw.
@@ -92,215 +60,138 @@ def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> str:
     Returns:
         An ``<svg>`` element.
     """
-    lines = {name: _finite(points) for name, points in figure.lines.items()}
+    lines = {visible(name): _finite(points) for name, points in figure.lines.items()}
     points = [point for line in lines.values() for point in line]
     head, top = _head(figure.title, width)
     if not points:
-        nothing = f'<text class="mute" x="0" y="{top + 16}">nothing was measured</text>'
+        nothing = element("text", "nothing was measured", class_="mute", x=0, y=top + 16)
         return _svg(figure.title, width, top + 30, [*head, nothing])
     legend, top = _legend(list(lines), width, top) if len(lines) > 1 else ([], top)
     first, last = top + 28, top + height - 40
-    y = _value_axis([value for _, value in points], last, first)
+    y = vertical_axis([value for _, value in points], last, first)
     left = _CHARACTER * max(len(_number(tick)) for tick in y.ticks) + 8
-    x = _x_axis([value for value, _ in points], left, width - 14)
-    parts = [*head, *legend, f'<text class="mute" x="0" y="{top + 14}">{escape(figure.y)}</text>']
+    x = horizontal_axis([value for value, _ in points], left, width - 14)
+    parts = [*head, *legend, element("text", visible(figure.y), class_="mute", x=0, y=top + 14)]
     for tick in y.ticks:
-        parts.append(f'<path class="rule" d="M{left:.1f} {y.at(tick):.1f}H{x.end:.1f}"/>')
-        parts.append(_text(_number(tick), left - 6, y.at(tick) + 4, "end"))
-    parts += [_text(_number(tick), x.at(tick), last + 18) for tick in x.ticks]
-    parts.append(_text(figure.x, (left + x.end) / 2, last + 36))
+        parts.append(element("path", class_="rule", d=f"M{left:.1f} {y.at(tick):.1f}H{x.end:.1f}"))
+        parts.append(_label(_number(tick), left - 6, y.at(tick) + 4, "end"))
+    parts += [_label(_number(tick), x.at(tick), last + 18) for tick in x.ticks]
+    parts.append(_label(visible(figure.x), (left + x.end) / 2, last + 36))
     for number, (name, line) in enumerate(lines.items()):
         places = [(x.at(a), y.at(b)) for a, b in line]
-        parts.append(_path(places, number))
-        if len(line) <= _FEW:
+        parts += _line(places, number)
+        if len(line) <= FEW:
             said = [f"{name}: {_number(a)}, {_number(b)}" for a, b in line]
             parts += map(_dot, places, said, [number] * len(line))
     return _svg(figure.title, width, top + height, parts)
 
 
-def confusion(figure: Confusion) -> str:
-    """Draw which class was taken for which: rows are the classes, columns what was said.
+def confusion(figure: Confusion) -> Markup:
+    """Draw which class was taken for which: rows are the classes, columns the predictions.
 
-    The stronger a cell's colour, the larger its share of the row; right answers have a colour of
-    their own. Up to twelve classes are drawn with their shares in percent.
+    The stronger a cell's colour, the larger its share of the row; right predictions have a colour
+    of their own. With up to `FEW` classes, cells hold their shares in percent.
 
     Returns:
         An ``<svg>`` element.
     """
     count = len(figure.classes)
-    cell = 34.0 if count <= _FEW else max(9.0, 420 / count)
+    cell = 34.0 if count <= FEW else max(9.0, 420 / count)
     size = min(13.0, 0.9 * cell)
-    names = [_shorten(name) for name in figure.classes]
-    room = max(map(len, names), default=0) * _CHARACTER * size / 13 + 8
-    width = max(WIDTH, ceil(room + count * cell + room / 2 + 4))
+    names = [_shorten(visible(name)) for name in figure.classes]
+    longest = max(map(len, names), default=0) * _CHARACTER * size / 13 + 8
+    width = max(WIDTH, ceil(longest + count * cell + longest / 2 + 4))
     head, top = _head(figure.title, width)
-    parts = [
-        *head,
-        f'<text class="mute" x="0" y="{top + 14}">rows: the class; columns: what it was taken for'
-        "</text>",
-    ]
-    turn, first = (50, top + 24 + room * 0.77) if count <= _FEW else (90, top + 24 + room)
+    said = "rows: the class; columns: what it was taken for"
+    parts = [*head, element("text", said, class_="mute", x=0, y=top + 14)]
+    turn, first = (50, top + 34 + longest * 0.77) if count <= FEW else (90, top + 34 + longest)
+    style = {"class_": "mute", "style": f"font-size:{size:.1f}px"}
     for number, name in enumerate(names):
-        middle = (number + 0.5) * cell
-        style = f'class="mute" style="font-size:{size:.1f}px"'
+        middle = (number + 0.5) * cell + size / 3
         parts.append(
-            f'<text {style} text-anchor="end" x="{room - 6:.1f}" '
-            f'y="{first + middle + size / 3:.1f}">{escape(name)}</text>'
+            element("text", name, **style, text_anchor="end", x=longest - 6, y=first + middle)
         )
-        parts.append(
-            f'<text {style} transform="translate({room + middle + size / 3:.1f} {first - 6:.1f}) '
-            f'rotate({-turn})">{escape(name)}</text>'
-        )
+        place = f"translate({longest + middle:.1f} {first - 6:.1f}) rotate({-turn})"
+        parts.append(element("text", name, **style, transform=place))
     for row, counts in enumerate(figure.counts):
-        parts += _confusion_row(figure, row, counts, (room, first), cell)
+        parts += _confusion_row(figure, row, counts, (longest, first), cell)
     side = count * cell
-    parts.append(
-        f'<rect class="rule" x="{room:.1f}" y="{first:.1f}" width="{side:.1f}" '
-        f'height="{side:.1f}"/>'
-    )
+    parts.append(element("rect", class_="rule", x=longest, y=first, width=side, height=side))
     return _svg(figure.title, width, ceil(first + side + 4), parts)
 
 
 def _confusion_row(
     figure: Confusion, row: int, counts: Sequence[int], origin: tuple[float, float], cell: float
-) -> Iterable[str]:
+) -> Iterator[Markup]:
     total = sum(counts)
     for column, found in enumerate(counts):
         if not found:
             continue
         share = found / total
         x, y = origin[0] + column * cell, origin[1] + row * cell
-        said = f"{figure.classes[row]} taken for {figure.classes[column]}"
-        yield (
-            f'<rect x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{cell - 1:.1f}" '
-            f'height="{cell - 1:.1f}" fill="var(--c{int(row != column)})" '
-            f'fill-opacity="{0.08 + 0.92 * share:.2f}">'
-            f"<title>{escape(said)}: {found} of {total}</title></rect>"
-        )
-        if len(figure.classes) <= _FEW:
-            kind = ' class="on"' if share > 0.5 else ""
-            yield (
-                f'<text{kind} pointer-events="none" text-anchor="middle" '
-                f'x="{x + cell / 2:.1f}" y="{y + cell / 2 + 4.5:.1f}">{100 * share:.0f}</text>'
-            )
-
-
-@dataclass(frozen=True)
-class _Axis:
-    low: float
-    high: float
-    start: float
-    """Units of the drawing at which ``low`` lies."""
-    end: float
-    ticks: Sequence[float]
-    ratios: bool = False
-    """Whether equal ratios are equal distances."""
-
-    def at(self, value: float) -> float:
-        """Return where a value lies, in units of the drawing."""
-        low, high = self.low, self.high
-        if self.ratios:
-            low, high, value = log10(low), log10(high), log10(value)
-        return self.start + (value - low) / (high - low) * (self.end - self.start)
-
-
-def _x_axis(values: Sequence[float], start: float, end: float) -> _Axis:
-    marks = sorted(set(values))
-    low, high = marks[0], marks[-1]
-    if _same(low, high):
-        room = max(1.0, abs(low))
-        return _Axis(low - room, high + room, start, end, marks[:1])
-    if len(marks) <= _FEW:
-        ratios = low > 0 and high / low > 10
-        axis = _Axis(low, high, start, end, marks, ratios)
-        if all(axis.at(b) - axis.at(a) >= _GAP for a, b in pairwise(marks)):
-            return axis
-    step = _step(low, high)
-    ticks = [number * step for number in range(ceil(low / step), floor(high / step) + 1)]
-    return _Axis(low, high, start, end, ticks)
-
-
-def _value_axis(values: Sequence[float], start: float, end: float) -> _Axis:
-    """Return an axis that ends at round numbers, and begins at 0 unless that is far away."""
-    low, high = min(values), max(values)
-    if _same(low, high):
-        low, high = min(low, 0.0), max(high, 0.0) or float(low >= 0)
-    elif 0 < low < high / 2:
-        low = 0.0
-    step = _step(low, high)
-    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
-    ticks = [number * step for number in range(first, last + 1)]
-    return _Axis(ticks[0], ticks[-1], start, end, ticks)
-
-
-def _same(low: float, high: float) -> bool:
-    """Tell whether nothing fits between two numbers that would be worth an axis."""
-    return high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-300)
-
-
-def _step(low: float, high: float) -> float:
-    """Return the distance of about five round numbers: 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / 5
-    power: float = 10.0 ** floor(log10(rough))
-    return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+        said = f"{figure.classes[row]} taken for {figure.classes[column]}: {found} of {total}"
+        yield element(
+            "rect", element("title", said), x=x + 0.5, y=y + 0.5, width=cell - 1, height=cell - 1,
+            fill=f"var(--c{int(row != column)})", fill_opacity=f"{0.08 + 0.92 * share:.2f}",
+        )  # fmt: skip
+        if len(figure.classes) <= FEW:
+            yield element(
+                "text", f"{100 * share:.0f}", class_="on" if share > 0.5 else None,
+                pointer_events="none", text_anchor="middle", x=x + cell / 2, y=y + cell / 2 + 4.5,
+            )  # fmt: skip
 
 
 def _finite(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points if abs(x) < _DRAWN and abs(y) < _DRAWN]
+    return [(x, y) for x, y in points if abs(x) < _LARGEST and abs(y) < _LARGEST]
 
 
-def _path(places: Sequence[tuple[float, float]], number: int) -> str:
-    """Draw a line; points that share a unit along the axis become their mean."""
+def _line(places: Sequence[tuple[float, float]], number: int) -> list[Markup]:
+    """Draw a line, if it has points; those that share a unit of the axis become their mean."""
     columns: dict[int, list[float]] = {}
     for x, y in places:
         columns.setdefault(round(2 * x), []).append(y)
-    if len(columns) == len(places):
-        shown: Iterable[tuple[float, float]] = places
-    else:
-        shown = ((column / 2, sum(ys) / len(ys)) for column, ys in columns.items())
-    line = "L".join(f"{x:.1f} {y:.1f}" for x, y in shown)
-    return f'<path class="line" {_stroke(number)} d="M{line}"/>' if line else ""
+    if len(columns) < len(places):
+        places = [(column / 2, sum(ys) / len(ys)) for column, ys in columns.items()]
+    return [_stroke("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places), number)] * bool(places)
 
 
-def _dot(place: tuple[float, float], said: str, number: int) -> str:
-    return (
-        f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="3.5" '
-        f'fill="var(--c{number % COLOURS})"><title>{escape(said)}</title></circle>'
-    )
+def _stroke(path: str, number: int) -> Markup:
+    """Draw a path in the colour and the dashes of the line of a number."""
+    colour, dashes = f"var(--c{number % COLOURS})", _DASHES[number // COLOURS % len(_DASHES)]
+    return element("path", class_="line", stroke=colour, stroke_dasharray=dashes, d=path)
 
 
-def _stroke(number: int) -> str:
-    dash = _DASHES[number // COLOURS % len(_DASHES)]
-    return f'stroke="var(--c{number % COLOURS})"' + (f' stroke-dasharray="{dash}"' if dash else "")
+def _dot(place: tuple[float, float], said: str, number: int) -> Markup:
+    colour = f"var(--c{number % COLOURS})"
+    return element("circle", element("title", said), cx=place[0], cy=place[1], r=3.5, fill=colour)
 
 
-def _legend(names: Sequence[str], width: int, top: float) -> tuple[list[str], float]:
+def _legend(names: Sequence[str], width: int, top: float) -> tuple[list[Markup], float]:
     """Return a sample of each line with its name, and where the drawing goes on below."""
     parts, x, y = [], 0.0, top + 16
     for number, name in enumerate(names):
-        needed = 28 + _CHARACTER * len(name) + 14
+        shown = _shorten(name, int((width - 42) / _CHARACTER))
+        needed = 28 + _CHARACTER * len(shown) + 14
         if x and x + needed > width:
             x, y = 0.0, y + 20
-        parts.append(f'<path class="line" {_stroke(number)} d="M{x + 1:.1f} {y - 4:.1f}h20"/>')
-        parts.append(f'<text x="{x + 28:.1f}" y="{y:.1f}">{escape(name)}</text>')
+        parts.append(_stroke(f"M{x + 1:.1f} {y - 4:.1f}h20", number))
+        parts.append(element("text", shown, x=x + 28, y=y))
         x += needed
     return parts, y + 10
 
 
-def _head(title: str, width: int) -> tuple[list[str], float]:
+def _head(title: str, width: int) -> tuple[list[Markup], float]:
     """Return the title in lines, and where the drawing goes on below."""
-    lines = wrap(title, int(width / (_CHARACTER + 0.8)))
+    lines = wrap(visible(title, keep="\n"), int(width / (_CHARACTER + 0.8)))
     parts = [
-        f'<text class="head" x="0" y="{18 + 19 * number}">{escape(line)}</text>'
+        element("text", line, class_="head", x=0, y=18 + 19 * number)
         for number, line in enumerate(lines)
     ]
     return parts, 6 + 19.0 * len(lines)
 
 
-def _text(text: str, x: float, y: float, anchor: str = "middle") -> str:
-    return (
-        f'<text class="mute" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-    )
+def _label(text: str, x: float, y: float, anchor: str = "middle") -> Markup:
+    return element("text", text, class_="mute", x=x, y=y, text_anchor=anchor)
 
 
 def _number(value: float) -> str:
@@ -311,9 +202,10 @@ def _shorten(name: str, longest: int = 24) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def _svg(title: str, width: float, height: float, parts: Iterable[str]) -> str:
-    size = f'viewBox="0 0 {width} {height:.0f}" style="max-width:{1.5 * width:.0f}px"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" {size} '
-        f'role="img" aria-label="{escape(title)}">\n{_STYLE}\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+def _svg(title: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
+    style = element("style", Markup(templates().get_template("chart.css").render()))
+    return element(
+        "svg", Markup("\n").join([Markup(""), style, *parts, Markup("")]),
+        xmlns="http://www.w3.org/2000/svg", class_="chart", viewBox=f"0 0 {width} {height:.0f}",
+        style=f"max-width:{1.5 * width:.0f}px", role="img", aria_label=title,
+    )  # fmt: skip

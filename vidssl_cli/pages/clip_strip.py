@@ -1,4 +1,4 @@
-"""Draws one clip: its frames as the network gets them, which ones, and what happened to them."""
+"""One clip: its frames as the network gets them, their numbers, and its augmentation in words."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.base.escaping import escape
 from vidssl_cli.data.colour import NO_CHANGE, affine, steps_of
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pages.html import data_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -23,36 +20,31 @@ if TYPE_CHECKING:
     from vidssl_cli.data.augment import Parameters
 
 LARGEST = 128
-"""Pixels of a frame's side on a page; larger frames are shrunk by a whole factor."""
+"""Pixels of a frame's side on a page, at most; larger frames are shrunk by a whole factor."""
 GAP = 32
-"""Widths of a gap between two frames that make the width of a frame."""
+"""Width of a frame by that of the gap between two."""
 GAIN = 2
 """Factor on differences of frames, most of which are small."""
 
 
-def strip(rows: Mapping[str, NDArray[np.uint8]], frames: NDArray[np.int64]) -> str:
-    """Return rows of pictures below one another, with the frame numbers of their columns.
-
-    Numbers say by their class how they follow the one before: ``back`` or ``again``.
+def row_picture(frames: NDArray[np.uint8], places: int) -> str:
+    """Return frames (F, H, W, 3) in one row as the data URL of a picture.
 
     Args:
-        rows: (F, H, W, 3) pictures by what they are, plain text; F is T, or less for what lies
-            between frames.
-        frames: (T,) frame numbers.
+        frames: F is T, or less for what lies between frames.
+        places: T, frames that the row is wide.
     """
-    drawn = "".join(
-        f"<figure><figcaption>{escape(what)}</figcaption>"
-        f'<img src="{data_url(encode_png(_side_by_side(row, len(frames))), "png")}" alt="" '
-        'loading="lazy"></figure>'
-        for what, row in rows.items()
-    )
-    follows = np.sign(np.diff(frames, prepend=frames[0] - 1)).tolist()
-    names = {1: "<li>", 0: '<li class="again">', -1: '<li class="back">'}
-    cells = "".join(
-        f"{names[sign]}{number}</li>" for sign, number in zip(follows, frames.tolist(), strict=True)
-    )
-    inside = f'<div style="--frames:{len(frames)}">{drawn}<ol>{cells}</ol></div>'
-    return f'<div class="strip">{inside}</div>'
+    return data_url(encode_png(_side_by_side(frames, places)), "png")
+
+
+def follows(frames: NDArray[np.int64]) -> list[str]:
+    """Tell how each of the (T,) frame numbers follows the one before.
+
+    Returns:
+        ``back``, ``again``, or nothing for a later one.
+    """
+    signs = np.sign(np.diff(frames, prepend=frames[0] - 1))
+    return [{1: "", 0: "again", -1: "back"}[sign] for sign in signs.tolist()]
 
 
 def pictures(clip: Tensor, settings: Input) -> NDArray[np.uint8]:
@@ -66,8 +58,8 @@ def flow_pictures(flow: Tensor) -> tuple[NDArray[np.uint8], float]:
     """Draw optical flow (2, F, S, S), right and down.
 
     Returns:
-        (F, H, W, 3) pictures in the colours of `wheel`, and the length from which on colours are
-        full: that of all but the longest hundredth of the vectors, and not less than a pixel.
+        (F, H, W, 3) pictures in the colours of `wheel`, and the length in pixels from which on
+        colours are full: the 99th percentile, and not less than 1.
     """
     right, down = flow.cpu().numpy()
     full = max(1.0, float(np.quantile(np.hypot(right, down), 0.99)))
@@ -118,31 +110,21 @@ def _side_by_side(frames: NDArray[np.uint8], places: int) -> NDArray[np.uint8]:
     return joined.reshape(height, -1, 4)
 
 
-def plot(frames: NDArray[np.int64]) -> str:
-    """Return a plot of frame number, upwards, against position in the clip, to the right."""
+def plot(frames: NDArray[np.int64]) -> list[str]:
+    """Return points ``x y`` of a plot, 100 by 50, of frame number against position in the clip."""
     low, high = int(frames.min()), int(frames.max())
     across = (np.arange(len(frames)) + 0.5) * 100 / len(frames)
     up = 50 - 42 * (frames - low) / (high - low) if high > low else np.full(len(frames), 29.0)
-    points = [f"{x:.1f} {y - 4:.1f}" for x, y in zip(across, up, strict=True)]
-    dots = "".join(f"M{point}h0" for point in points)
-    return (
-        '<svg class="plot" viewBox="0 0 100 50" preserveAspectRatio="none" role="img" '
-        'aria-label="frame number against position in the clip">'
-        f'<path d="M{"L".join(points)}"/><path class="dots" d="{dots}"/></svg>'
-    )
+    return [f"{x:.1f} {y - 4:.1f}" for x, y in zip(across, up, strict=True)]
 
 
-def timeline(frames: NDArray[np.int64], count: int) -> str:
-    """Return a bar that stands for the ``count`` frames of a video, with the clip's marked."""
-    marks = "".join(f"M{(frame + 0.5) * 100 / count:.2f} 0V10" for frame in np.unique(frames))
-    return (
-        '<svg class="timeline" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="where in the video the clip lies"><path d="{marks}"/></svg>'
-    )
+def timeline(frames: NDArray[np.int64], count: int) -> list[str]:
+    """Return where frames lie in a video of ``count`` frames, in percent of its length."""
+    return [f"{(frame + 0.5) * 100 / count:.2f}" for frame in np.unique(frames)]
 
 
 def motion(frames: NDArray[np.int64], count: int) -> str:
-    """Say where the frames lie and how they follow one another."""
+    """Describe where the frames lie and how they follow one another."""
     steps = np.diff(frames)
     low, high = (int(limit) for limit in (steps.min(), steps.max()))
     moves = f"steps of {low}" if low == high else f"steps from {low} to {high}"
@@ -153,11 +135,11 @@ def motion(frames: NDArray[np.int64], count: int) -> str:
 
 
 def describe(parameters: Parameters, view: View, size: tuple[int, int]) -> list[str]:
-    """Put into words what happens to a clip.
+    """Describe the augmentation of a clip.
 
     Args:
-        parameters: of this one clip.
-        view: the clip; its keys say what it shares with others.
+        parameters: Of this one clip.
+        view: The clip; its keys name what it shares with others.
         size: (height, width) of the frames as decoded.
     """
 
@@ -197,7 +179,7 @@ def _colours(parameters: Parameters) -> str:
 
 
 def _range(name: str, values: NDArray[np.float64]) -> str:
-    """Say by what a quantity is multiplied, or nothing if it is 1."""
+    """Describe by what a quantity is multiplied; nothing for 1."""
     return f"{name} ×{_span(values, '.2f')}" if np.abs(values - 1).max() >= 0.005 else ""
 
 

@@ -1,4 +1,4 @@
-"""How losses and metrics went in training: a line for each recipe, the mean over its seeds."""
+"""Training curves: losses and metrics, a line for each recipe, the mean over its seeds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Line = Sequence[tuple[float, float]]
 """Points (x, y) with x ascending."""
 
 POINTS = 60
-"""Of a curve, at most: steps between them are averaged."""
+"""Points of a curve, at most; each is the mean of neighbouring steps."""
 ENOUGH_EPOCHS = 10
-"""From so many on curves have a point for each epoch instead."""
+"""From so many on, curves have a point for each epoch instead."""
 
 
 def training_curves(groups: Sequence[Group]) -> list[Curves]:

@@ -1,4 +1,4 @@
-"""Maps as pictures: a scale of colours, laid over frames, side by side and on sheets."""
+"""Heat maps: values as colours, over frames, side by side and on sheets."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def coloured(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def overlay(frames: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Lay values (T, H, W) from 0 to 1 over frames (T, H, W, 3).
 
-    Frames lose their colours, so that all colour is the map's; the higher a value, the more it
-    covers of the frame.
+    Frames become grey, so that all colour is the map's; the higher a value, the more opaque it
+    is.
     """
     grey = frames.mean(-1, keepdims=True, dtype=np.float32)
     opacity = 0.25 + 0.45 * np.clip(values, 0, 1)[..., None]
@@ -45,14 +45,14 @@ def overlay(frames: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[n
 
 
 def side_by_side(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Join sequences (T, H, W, 3) into one whose pictures stand beside one another."""
+    """Join sequences (T, H, W, 3) into one, from left to right."""
     gap = np.zeros((*rows[0].shape[:2], GAP, 3), np.uint8)
     parts = [part for row in rows for part in (row, gap)]
     return np.concatenate(parts[:-1], axis=2)
 
 
 def sheet(rows: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Join sequences (T, H, W, 3) into one picture: each is a row, below the one before.
+    """Join sequences (T, H, W, 3) into one picture, a row for each, from top to bottom.
 
     Of more than `ACROSS` frames every n-th is shown, with n as small as can be.
     """

@@ -1,40 +1,50 @@
-"""Pages to look at: one self-contained HTML file each, which loads nothing and runs nothing.
+"""Pages: one HTML file each, which loads nothing and runs nothing; a content policy forbids both.
 
-A content policy forbids both. Text must be escaped by whoever writes it; titles are escaped here.
+Jinja2 templates hold the markup and escape every value that is not `Markup`. Characters that act
+are made visible in the whole page, whatever they come from.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
-from importlib.resources import files
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from string import Template
 
-from vidssl_cli.base.escaping import escape
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vidssl_cli.base.escaping import visible
 from vidssl_cli.files.atomic import atomic_write
 
 
-def write_page(
-    path: Path, title: str, subtitle: str, content: str, *, style: str | Sequence[str]
-) -> None:
+def write_page(path: Path, template: str, **values: object) -> None:
     """Write a page.
 
     Args:
         path: The HTML file.
-        title: Its heading, plain text.
-        subtitle: One line below, plain text.
-        content: HTML.
-        style: A style sheet of this package, or several, which are added to what pages share.
+        template: A file of ``templates``, based on ``page.html``.
+        values: What the template shows: ``title``, ``subtitle`` and its own; text is escaped.
     """
-    sheets = [style] if isinstance(style, str) else style
-    page = Template(_resource("page.html")).substitute(
-        title=escape(title),
-        subtitle=escape(subtitle),
-        style="".join(map(_resource, sheets)),
-        content=content,
+    write_markup(path, templates().get_template(template).render(values))
+
+
+def write_markup(path: Path, markup: str) -> None:
+    """Write HTML or SVG, with characters that act made visible."""
+    atomic_write(path, visible(markup, keep="\n\t").encode())
+
+
+@cache
+def templates() -> Environment:
+    """Return what renders templates: it escapes values, and refuses names without a value."""
+    environment = Environment(
+        loader=PackageLoader("vidssl_cli.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    atomic_write(path, page.encode(errors="replace"))
+    environment.filters["numeric"] = numeric
+    return environment
 
 
 def data_url(picture: bytes, kind: str) -> str:
@@ -42,47 +52,16 @@ def data_url(picture: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{b64encode(picture).decode()}"
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], marks: Sequence[str] = ()
-) -> str:
-    """Return a table as HTML; columns whose cells are numbers, or dashes, are aligned right.
-
-    Args:
-        columns: Headings.
-        rows: Cells; None is a dash.
-        marks: Class of each row.
-    """
-    texts = [["–" if cell is None else str(cell) for cell in row] for row in rows]
-    right = [all(_is_number(row[place]) for row in texts) for place in range(len(columns))]
-
-    def cell(tag: str, text: str, place: int) -> str:
-        name = ' class="number"' if right[place] else ""
-        return f"<{tag}{name}>{escape(text)}</{tag}>"
-
-    head = "".join(cell("th", text, place) for place, text in enumerate(columns))
-    body = []
-    for number, row in enumerate(texts):
-        name = f' class="{marks[number]}"' if marks and marks[number] else ""
-        inside = "".join(cell("td", text, place) for place, text in enumerate(row))
-        body.append(f"<tr{name}>{inside}</tr>")
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
+def numeric(rows: Sequence[Sequence[object]], width: int) -> list[bool]:
+    """Tell which columns of a table hold only numbers and empty cells."""
+    return [all(_is_number(row[place]) for row in rows) for place in range(width)]
 
 
-def _is_number(text: str) -> bool:
+def _is_number(cell: object) -> bool:
+    if cell in (None, "", "–"):
+        return True
     try:
-        float(text.partition(" ± ")[0])
+        float(str(cell).partition(" ± ")[0])
     except ValueError:
-        return text in ("–", "")
+        return False
     return True
-
-
-def details(title: str, content: str) -> str:
-    """Return content (HTML) that is folded away below a title (plain text)."""
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
-
-
-def _resource(name: str) -> str:
-    return files("vidssl_cli.pages").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,15 +1,14 @@
 """`vidssl map`: the videos of an index as points on a page; pointing at one shows it moving.
 
-The page runs nothing: what appears, and which class stands out, is told by its style sheet.
+The page runs nothing: its style sheet shows a video, and makes the other classes fade.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,10 @@ import numpy as np
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.base.escaping import escape
 from vidssl_cli.media.encode import encode_webp
-from vidssl_cli.pages import charts, html, moving_pictures
+from vidssl_cli.pages.charts import COLOURS
+from vidssl_cli.pages.html import data_url, write_page
+from vidssl_cli.pages.moving_pictures import Picture, moving_frames
 from vidssl_cli.pages.projection import Projection, lay_out
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 MOST = 20_000
 """Points on a page; of larger indexes a sample is drawn, evenly from all classes."""
 HEIGHT, RATE, QUALITY = 88, 6.0, 40
-"""Of a moving picture: pixels, pictures per second at most, and quality from 0 to 100."""
+"""Of a moving picture: pixels, frames per second at most, and quality from 0 to 100."""
 SHAPES = 4
-"""Of points: with six colours they tell 24 classes apart."""
+"""Shapes of points: with six colours they tell 24 classes apart."""
 NARROWEST, WIDEST = 0.9, 2.0
-"""Ratios of width by height that a map may have."""
+"""Limits of a map's width by its height."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,37 @@ class Summary:
     points: int
     """On the page."""
     moving: int
-    """Of those, how many show their video."""
+    """Points that show their video."""
     projection: Projection
     variance: float | None
     """Share of the variance that the map shows, from 0 to 1; unknown for UMAP."""
     broken: list[dict[str, str]]
     """``{"path", "reason"}`` of every video that should be shown and cannot be read."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A class in the legend."""
+
+    label: str
+    count: int
+    look: str
+    """Style classes."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A video on the map."""
+
+    item: int
+    name: str
+    label: str | None
+    look: str
+    """Style classes."""
+    left: float
+    """Percent from the left."""
+    top: float
+    picture: Picture | None
 
 
 def write_map(path: Path, index: Index, *, projection: Projection, moving: int) -> Summary:
@@ -70,23 +95,27 @@ def write_map(path: Path, index: Index, *, projection: Projection, moving: int) 
     """
     videos = index.gallery.videos
     chosen = sample([video.label for video in videos], MOST)
-    plane = lay_out(index.vectors("video", chosen), projection)
+    plane = lay_out(index.level("video").vectors(chosen), projection)
     shown = {int(chosen[n]) for n in sample([videos[item].label for item in chosen], moving)}
     pictures, broken = _pictures([(item, videos[item]) for item in sorted(shown)])
     labels = (videos[item].label for item in chosen)
-    counts = dict(sorted(Counter(label for label in labels if label is not None).items()))
-    classes = {label: number for number, label in enumerate(counts)}
+    counts = sorted(Counter(label for label in labels if label is not None).items())
+    legend = [Key(label, count, _look(number)) for number, (label, count) in enumerate(counts)]
+    looks: dict[str | None, str] = {None: "none"}
+    looks |= {key.label: f"k{number} {key.look}" for number, key in enumerate(legend)}
     places, ratio = _places(plane.points)
     points = [
-        _point(item, videos[item], classes, place, pictures.get(item))
+        Point(
+            item, Path(videos[item].path).name, videos[item].label, looks[videos[item].label],
+            *place, pictures.get(item),
+        )
         for item, place in zip(chosen.tolist(), places, strict=True)
-    ]
-    content = (
-        f"{_style(len(classes))}\n{_legend(counts)}\n"
-        f'<div class="map" style="--ratio:{ratio:.3f}">\n' + "\n".join(points) + "\n</div>"
-    )
+    ]  # fmt: skip
     subtitle = _subtitle(len(videos), len(chosen), len(shown), projection, plane.variance)
-    html.write_page(path, "Map of the index", subtitle, content, style="map.css")
+    write_page(
+        path, "map.html", title="Map of the index", subtitle=subtitle, legend=legend, ratio=ratio,
+        points=points,
+    )  # fmt: skip
     return Summary(
         str(path), len(videos), len(chosen), len(pictures) - len(broken), projection,
         plane.variance, [error.row for error in broken],
@@ -107,22 +136,21 @@ def sample(labels: Sequence[str | None], count: int) -> NDArray[np.int64]:
     return np.array(sorted(taken), np.int64)
 
 
-def _pictures(items: Sequence[tuple[int, Video]]) -> tuple[dict[int, str], list[MediaError]]:
-    """Return a moving picture of each video as HTML, or why there is none, by item."""
+def _pictures(items: Sequence[tuple[int, Video]]) -> tuple[dict[int, Picture], list[MediaError]]:
+    """Return the picture of each video by item, and why there is none of some."""
     broken: list[MediaError] = []
 
-    def picture(video: Video) -> str:
+    def picture(video: Video) -> Picture:
         try:
-            frames, rate = moving_pictures.moving_frames(video, height=HEIGHT, rate=RATE)
+            frames, rate = moving_frames(video, height=HEIGHT, rate=RATE)
         except MediaError as error:
             broken.append(error)
-            return f'<span class="missing">{escape(str(error))}</span>'
-        url = html.data_url(encode_webp(frames, rate, quality=QUALITY), "webp")
-        return f'<img src="{url}" alt="" loading="lazy">'
+            return Picture(problem=str(error))
+        return Picture(data_url(encode_webp(frames, rate, quality=QUALITY), "webp"))
 
     with ThreadPoolExecutor(thread_name_prefix="pictures") as pool:
-        drawn = track(pool.map(picture, [v for _, v in items]), "pictures", len(items))
-        pictures = {item: text for (item, _), text in zip(items, drawn, strict=True)}
+        drawn = track(pool.map(picture, [video for _, video in items]), "pictures", len(items))
+        pictures = {item: made for (item, _), made in zip(items, drawn, strict=True)}
     return pictures, sorted(broken, key=lambda error: error.where or "")
 
 
@@ -135,56 +163,9 @@ def _places(points: NDArray[np.float64]) -> tuple[list[tuple[float, float]], flo
     return [(x, y) for x, y in places.tolist()], float(min(max(ratio, NARROWEST), WIDEST))
 
 
-def _point(
-    item: int,
-    video: Video,
-    classes: Mapping[str, int],
-    place: tuple[float, float],
-    picture: str | None,
-) -> str:
-    name = Path(video.path).name
-    number = classes.get(str(video.label)) if video.label is not None else None
-    kind = "none" if number is None else f"k{number} {_look(number)}"
-    style = f'style="left:{place[0]:.2f}%;top:{place[1]:.2f}%"'
-    if picture is None:
-        said = escape(" · ".join([name, *([video.label] if video.label else [])]))
-        return f'<span class="dot {kind}" {style} title="{said}"><i></i></span>'
-    side = ("left" if place[0] > 50 else "right") + (" up" if place[1] > 50 else "")
-    label = f"<b>{escape(video.label)}</b>" if video.label else ""
-    return (
-        f'<span class="dot {kind}" {style} tabindex="0"><i></i><span class="card {side}">'
-        f'{picture}<span class="line">{label}<span class="faint">#{item}</span></span>'
-        f'<span class="path">{escape(name)}</span></span></span>'
-    )
-
-
 def _look(number: int) -> str:
-    """Return the style classes of a class of videos."""
-    shape = number // charts.COLOURS % SHAPES
-    return f"c{number % charts.COLOURS} s{shape}"
-
-
-def _style(classes: int) -> str:
-    """Let the class that is chosen in the legend, or pointed at, stand out."""
-    colours = "".join(f".c{n}{{--own:var(--c{n})}}" for n in range(charts.COLOURS))
-    apart = "".join(
-        f"main:has(#k{n}:checked) .dot:not(.k{n}),main:has([for=k{n}]:hover) .dot:not(.k{n})"
-        "{opacity:.07}"
-        for n in range(classes)
-    )
-    return f"<style>{charts.colour_style(':root')}{colours}{apart}</style>"
-
-
-def _legend(counts: Mapping[str, int]) -> str:
-    if not counts:
-        return ""
-    keys = [
-        f'<input type="radio" name="k" id="k{number}"><label for="k{number}" '
-        f'class="{_look(number)}"><i></i>{escape(label)} <small>{count}</small></label>'
-        for number, (label, count) in enumerate(counts.items())
-    ]
-    every = '<input type="radio" name="k" id="all" checked><label for="all">all</label>'
-    return f'<div class="legend">{"".join(chain([every], keys))}</div>'
+    """Return the style classes of the colour and the shape of a class of videos."""
+    return f"c{number % COLOURS} s{number // COLOURS % SHAPES}"
 
 
 def _subtitle(

@@ -1,6 +1,6 @@
-"""`vidssl data preview`: a page of what the network gets, for the eye to judge.
+"""`vidssl data preview`: a page of the clips, labels and augmentation of a training step.
 
-Plans, pixels and augmentation are the training's own: the page shows what a run would see in a
+Plans, pixels and augmentation are those of training: the page shows what a run would get in a
 given step of a given epoch.
 """
 
@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidssl_cli.base.console import warn
-from vidssl_cli.base.escaping import escape
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.data.augment import prepare
 from vidssl_cli.data.frame_rate import build_sampler
@@ -28,10 +27,11 @@ from vidssl_cli.pages.clip_strip import (
     GAIN,
     describe,
     flow_pictures,
+    follows,
     motion,
     pictures,
     plot,
-    strip,
+    row_picture,
     timeline,
     wheel,
 )
@@ -81,12 +81,12 @@ def preview(
     step: int = 0,
     broken: Sequence[MediaError] = (),
 ) -> tuple[int, list[MediaError]]:
-    """Write a page of the first videos of a training step, and of the steps after it.
+    """Write a page of the first videos of a training step and of the steps after it.
 
     Args:
-        name: What to call the recipe.
-        recipe: What would be trained.
-        data: The videos to train on, with their facts.
+        name: Of the recipe.
+        recipe: Of the training.
+        data: Videos to train on, with their facts.
         out: The HTML file.
         videos: How many to draw.
         epoch: Pass over the data, from 0.
@@ -97,31 +97,33 @@ def preview(
         How many videos were drawn, and one error for each that is left out.
 
     Raises:
-        UsageError: the data do not fill a batch, the sampler can use none of them, or the epoch
+        UsageError: The data do not fill a batch, the sampler can use none of them, or the epoch
             has no such step.
-        MediaError: no video of a batch can be read.
+        MediaError: No video of a batch can be read.
     """
     sampler = build_sampler(recipe.sampler, recipe.input)
     used, rejected = usable(recipe.taken(data), sampler)
     world = World(0, 1, torch.device("cpu"))
     loader = build_loader(recipe, recipe.input, sampler, used, Session(out, workers=0), world)
     left_out = [*broken, *rejected]
-
-    def skip(error: MediaError) -> None:
-        warn(f"{error.where}: {error}; it is left out")
-        left_out.append(error)
-
-    loader.on_skip = skip
-    visits = list(_visits(loader, recipe, epoch, step, videos))
-    subtitle = (
-        f"{len(visits)} samples of a training on {len(used)} videos: "
-        f"seed {recipe.train.seed}, epoch {epoch}, from step {step} on"
+    loader.on_skip = lambda error: leave_out(error, left_out)
+    shown = [_video(visit, recipe) for visit in _visits(loader, recipe, epoch, step, videos)]
+    count = f"{len(shown)} sample{'s' * (len(shown) != 1)}"
+    seed = recipe.train.seed
+    write_page(
+        out,
+        "preview.html",
+        title=f"What {name} sees",
+        subtitle=f"{count} of a training on {len(used)} videos: "
+        f"seed {seed}, epoch {epoch}, from step {step} on",
+        plugins=[_plugin("Sampler", recipe.sampler)]
+        + [_plugin("Pretext task", task) for task in recipe.pretext],
+        gain=GAIN if recipe.input.mode == "residual" else None,
+        wheel=data_url(encode_png(wheel()), "png") if "flow" in recipe.streams() else None,
+        videos=shown,
+        left_out=left_out,
     )
-    sections = [_introduction(recipe), *(_section(visit, recipe) for visit in visits)]
-    if left_out:
-        sections.append(_omissions(left_out))
-    write_page(out, f"What {name} sees", subtitle, "\n".join(sections), style="preview.css")
-    return len(visits), left_out
+    return len(shown), left_out
 
 
 def _visits(
@@ -143,53 +145,65 @@ def _visits(
             )
 
 
-def _introduction(recipe: PretrainRecipe) -> str:
-    """Say what is shown and to be told, and how to read the page."""
-    told = "".join(_plugin("Pretext task", task) for task in recipe.pretext)
-    return (
-        f'<section class="about"><div>{_plugin("Sampler", recipe.sampler)}{told}</div>'
-        '<div><div class="kicker">How to read this page</div>'
-        f"<p>Every box is a clip. {_pictures_explained(recipe)} Numbers of frames count from 0: "
-        '<b class="back">backwards</b> and <b class="again">repeated</b> ones are marked. '
-        "The plot shows frame number against position in the clip, the bar where in the video its "
-        "frames lie. Beside the name of a class stands its number; a label of – does not apply."
-        "</p></div></section>"
-    )
+@dataclass(frozen=True)
+class _Plugin:
+    """A plugin: what it does, and its options."""
+
+    kind: str
+    name: str
+    paragraphs: Sequence[Sequence[str]]
+    """Text of each; every second part is code."""
+    options: Sequence[str]
 
 
-def _plugin(kind: str, options: Options) -> str:
-    """Say what a plugin does, and with what options."""
-    said = re.sub("``(.+?)``", r"<code>\1</code>", escape(inspect.getdoc(type(options)) or ""))
-    paragraphs = "".join(f"<p>{text}</p>" for text in said.split("\n\n"))
+@dataclass(frozen=True)
+class _Label:
+    """A label as it is shown."""
+
+    name: str
+    value: str
+    more: str = ""
+
+
+@dataclass(frozen=True)
+class _View:
+    """A clip on the page."""
+
+    labels: Sequence[_Label]
+    plot: Sequence[str]
+    rows: Mapping[str, str]
+    """Data URLs of rows of pictures, by their captions."""
+    frames: Sequence[tuple[int, str]]
+    """Numbers, and how each follows the one before."""
+    timeline: Sequence[str]
+    motion: str
+    augmentation: Sequence[str]
+    made: Sequence[_Label]
+    """Labels that pretext tasks make of it."""
+
+
+@dataclass(frozen=True)
+class _ShownVideo:
+    """A video on the page."""
+
+    number: int
+    name: str
+    label: str | None
+    facts: Sequence[str]
+    path: str
+    labels: Sequence[_Label]
+    views: Sequence[_View]
+
+
+def _plugin(kind: str, options: Options) -> _Plugin:
+    said = inspect.getdoc(type(options)) or ""
+    paragraphs = [re.split("``(.+?)``", text) for text in said.split("\n\n")]
     values = options.model_dump(mode="json", exclude={"name"})
-    chosen = " · ".join(f"{key} {_option(value)}" for key, value in values.items())
-    return (
-        f'<div class="kicker">{kind} {escape(options.name)}</div>{paragraphs}'
-        f'<p class="faint">{escape(chosen)}</p>'
-    )
+    chosen = [f"{key} {_option(value)}" for key, value in values.items()]
+    return _Plugin(kind, options.name, paragraphs, chosen)
 
 
-def _pictures_explained(recipe: PretrainRecipe) -> str:
-    """Say what the pictures of a clip are, as HTML."""
-    if recipe.input.mode == "residual":
-        said = (
-            "The network does not get its frames, but the differences from each frame to the next, "
-            f"which are drawn {GAIN} times as strong around mid-grey; the last one stands twice."
-        )
-    else:
-        said = "Frames have the colours that the network gets."
-    if "flow" in recipe.streams():
-        disc = data_url(encode_png(wheel()), "png")
-        said += (
-            " Optical flow from each frame to the next, from which labels are made, has the colour "
-            f'of its direction <img class="wheel" src="{disc}" alt="red to the right, green to the '
-            'upper left, blue to the lower left">, and is white where nothing moves.'
-        )
-    return said
-
-
-def _section(visit: Visit, recipe: PretrainRecipe) -> str:
-    """Draw a video."""
+def _video(visit: Visit, recipe: PretrainRecipe) -> _ShownVideo:
     video, plan = visit.video, visit.sample.plan
     facts = [
         f"{video.frames} frame{'s' * (video.frames != 1)}",
@@ -200,38 +214,37 @@ def _section(visit: Visit, recipe: PretrainRecipe) -> str:
     if plan.geometry and plan.geometry.video != visit.sample.video:
         facts.append(f"crop and mirroring of video #{plan.geometry.video}")
     shared = {name: value for name, value in plan.labels.items() if not np.ndim(value)}
-    rows = "\n".join(_row(visit, number, recipe) for number in range(len(plan.views)))
-    label = f'<span class="label">{escape(video.label)}</span>' if video.label else ""
-    return (
-        f'<section><header><div class="kicker">Video #{visit.sample.video}</div>'
-        f"<h2>{escape(Path(video.path).name)}{label}</h2>"
-        f'<div class="faint">{" · ".join(facts)}</div>'
-        f'<div class="path">{escape(video.path)}</div>{_labels(shared, recipe.sampler)}</header>\n'
-        f"{rows}\n</section>"
+    return _ShownVideo(
+        visit.sample.video,
+        Path(video.path).name,
+        video.label,
+        facts,
+        video.path,
+        _labels(shared, recipe.sampler),
+        [_view(visit, number, recipe) for number in range(len(plan.views))],
     )
 
 
-def _row(visit: Visit, number: int, recipe: PretrainRecipe) -> str:
-    """Draw one clip of a video."""
+def _view(visit: Visit, number: int, recipe: PretrainRecipe) -> _View:
     plan, count = visit.sample.plan, visit.video.frames or 1
     view, parameters = plan.views[number], visit.sample.parameters[number : number + 1]
     own = {name: value[number] for name, value in plan.labels.items() if np.ndim(value)}
     height, width = visit.sample.pictures.shape[-2:]
-    augmentation = describe(parameters, view, (height, width))
-    made = [_cell(name, words[number]) for name, words in visit.made]
-    return (
-        f'<article><div class="facts"><div class="kicker">View {number + 1}</div>'
-        f"{_labels(own, recipe.sampler)}{plot(view.frames)}</div>"
-        f"<div>{strip(_pictures(visit, number, recipe.input), view.frames)}"
-        f"{timeline(view.frames, count)}"
-        f'<div class="faint">{motion(view.frames, count)}</div>'
-        f'<div class="faint">{escape(" · ".join(augmentation))}</div>{_list(made, "labels made")}'
-        "</div></article>"
+    frames, rows = view.frames, _pictures(visit, number, recipe.input)
+    return _View(
+        _labels(own, recipe.sampler),
+        plot(frames),
+        {what: row_picture(row, len(frames)) for what, row in rows.items()},
+        list(zip(frames.tolist(), follows(frames), strict=True)),
+        timeline(frames, count),
+        motion(frames, count),
+        describe(parameters, view, (height, width)),
+        [_Label(name, words[number]) for name, words in visit.made],
     )
 
 
 def _pictures(visit: Visit, number: int, settings: Input) -> dict[str, NDArray[np.uint8]]:
-    """Return the rows of pictures of a clip by what they are."""
+    """Return the rows of pictures of a clip, by their captions."""
     clip = visit.clips[number]
     rows = {"frames": pictures(clip, settings)}
     if settings.mode == "residual":
@@ -245,44 +258,24 @@ def _pictures(visit: Visit, number: int, settings: Input) -> dict[str, NDArray[n
     return rows
 
 
-def _labels(labels: Mapping[str, Label], sampler: SamplerOptions) -> str:
-    """List labels with what they mean; classes that nobody names are numbered."""
+def _labels(labels: Mapping[str, Label], sampler: SamplerOptions) -> list[_Label]:
+    """Return labels with the names of their classes, or numbers where they have none."""
     counts, names = sampler.labels(), sampler.classes()
 
-    def cell(name: str, value: Label) -> str:
+    def shown(name: str, value: Label) -> _Label:
         if value == ABSENT:
-            return _cell(name, "–")
+            return _Label(name, "–")
         number = f"{value:.4g}" if np.issubdtype(value.dtype, np.floating) else str(value)
         if not (count := counts.get(name, 0)):
-            return _cell(name, number)
+            return _Label(name, number)
         if int(value) < len(named := names.get(name, ())):
-            return _cell(name, named[int(value)], f"{number} of 0–{count - 1}")
-        return _cell(name, number, f"of 0–{count - 1}")
+            return _Label(name, named[int(value)], f"{number} of 0–{count - 1}")
+        return _Label(name, number, f"of 0–{count - 1}")
 
-    return _list([cell(name, value) for name, value in labels.items()])
-
-
-def _cell(name: str, value: str, more: str = "") -> str:
-    faint = f"<small>{escape(more)}</small>" if more else ""
-    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{faint}</dd></div>"
-
-
-def _list(cells: Sequence[str], style: str = "labels") -> str:
-    return f'<dl class="{style}">{"".join(cells)}</dl>' if cells else ""
+    return [shown(name, value) for name, value in labels.items()]
 
 
 def _option(value: object) -> str:
     if isinstance(value, list) and value:
         return ", ".join(map(_option, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _omissions(left_out: Sequence[MediaError]) -> str:
-    """Name the videos that cannot be used."""
-    rows = "".join(
-        f'<li><span class="path">{escape(str(error.where))}</span> {escape(str(error))}</li>'
-        for error in left_out
-    )
-    state = " open" if len(left_out) <= 10 else ""
-    title = f"Left out: {len(left_out)} that cannot be used"
-    return f"<section><details{state}><summary>{title}</summary><ul>{rows}</ul></details></section>"

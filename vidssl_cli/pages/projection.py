@@ -1,4 +1,4 @@
-"""Vectors on a plane, so that what is alike lies close together.
+"""Projections of vectors to a plane.
 
 Letters: N vectors, D dimensions.
 """
@@ -23,7 +23,7 @@ _SPARE, _ROUNDS = 6, 30
 
 @dataclass(frozen=True)
 class Plane:
-    """Where the vectors lie."""
+    """Projected vectors."""
 
     points: NDArray[np.float64]
     """(N, 2) to the right and up."""
@@ -32,13 +32,13 @@ class Plane:
 
 
 def lay_out(vectors: NDArray[np.float64], projection: Projection) -> Plane:
-    """Lay vectors (N, D) of length 1 out on a plane; the same vectors always lie the same way.
+    """Project vectors of length 1; the same vectors always give the same plane.
 
     Args:
-        vectors: What to lay out.
+        vectors: (N, D)
         projection: ``pca``, the two directions of largest variance, or ``umap`` (McInnes et al.
             2018, https://arxiv.org/abs/1802.03426) by cosine distance, which keeps neighbours
-            together and says nothing by large distances.
+            together; its large distances mean nothing.
 
     Raises:
         UsageError: UMAP is not installed, or there are too few vectors for it.

@@ -1,32 +1,61 @@
-"""The page of `vidssl report`: what was measured of runs, how they were trained, and how to do it.
-
-Everything that runs and reports say is escaped.
-"""
+"""The page of `vidssl report`: results of runs, how they were trained, and how to repeat it."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidssl_cli.base.escaping import escape
-from vidssl_cli.contract.reports import Confusion, Curves
+from vidssl_cli.contract.reports import Confusion, Curves, Table
 from vidssl_cli.evaluation.scoreboard import FEW
 from vidssl_cli.evaluation.tables import cells
 from vidssl_cli.model.run_directory import read_rows
 from vidssl_cli.pages import charts
 from vidssl_cli.pages.curves import mean_line, training_curves
-from vidssl_cli.pages.html import details, table, write_page
+from vidssl_cli.pages.html import write_page
 from vidssl_cli.pages.report_galleries import galleries
-from vidssl_cli.pages.report_recipes import recipes
+from vidssl_cli.pages.report_recipes import differences, shown_recipe
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from vidssl_cli.evaluation.records import Record
     from vidssl_cli.evaluation.scoreboard import Board, Group
+    from vidssl_cli.evaluation.stored_reports import Evaluation
+
+Points = Sequence[tuple[float, float]]
+"""(x, y) of a line."""
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What one protocol found about one run, besides its figures."""
+
+    name: str
+    seed: int | None
+    tables: Sequence[Table]
+    confusions: Sequence[Markup]
+
+
+@dataclass(frozen=True)
+class ProtocolResults:
+    """What one protocol found."""
+
+    table: Table
+    marks: Sequence[str]
+    """Style class of each row of the table."""
+    notes: Sequence[str]
+    published: Table | None
+    """All published rows, where the table has only some."""
+    facts: str
+    """Settings that all runs share."""
+    charts: Sequence[Markup]
+    every_run: Table
+    runs: Sequence[RunResults]
 
 
 def write_report(path: Path, groups: Sequence[Group], found: Sequence[Board]) -> None:
@@ -35,29 +64,25 @@ def write_report(path: Path, groups: Sequence[Group], found: Sequence[Board]) ->
     Args:
         path: The HTML file.
         groups: The runs.
-        found: What was measured of them.
+        found: Their results.
     """
     records = [record for group in groups for record in group.records]
-    parts = {
-        "Results": [f'<div class="boards">{"".join(map(_board, found))}</div>' if found else ""],
-        "Training": [_runs(groups), _charts(training_curves(groups)), _skipped(records)],
-        "Nearest neighbours": [text for board in found for text in galleries(board)],
-        "Recipes": recipes(groups),
-        "Environment": [_environment(records)],
-        "Commands": [_commands(records, found)],
-    }
-    shown = {title: list(filter(None, content)) for title, content in parts.items()}
-    shown = {title: content for title, content in shown.items() if content}
-    links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in shown)
-    body = "\n".join(
-        f'<article id="{_anchor(title)}"><h2>{title}</h2>\n' + "\n".join(content) + "\n</article>"
-        for title, content in shown.items()
-    )
-    title = groups[0].name if len(groups) == 1 else f"{len(groups)} recipes side by side"
     count = f"{len(records)} run{'s' * (len(records) != 1)}"
-    subtitle = f"{count}, {_seeds(groups)}; written by vidssl {version('vidssl')}"
-    style = ["gallery.css", "report.css"]
-    write_page(path, title, subtitle, f"<nav>{links}</nav>\n{body}", style=style)
+    write_page(
+        path,
+        "report.html",
+        title=groups[0].name if len(groups) == 1 else f"{len(groups)} recipes side by side",
+        subtitle=f"{count}, {_seeds(groups)}; written by vidssl {version('vidssl')}",
+        protocols=[_protocol(board) for board in found],
+        runs=_runs(groups),
+        curves=[charts.curves(figure) for figure in training_curves(groups)],
+        skipped=_skipped(records),
+        galleries=[gallery for board in found for gallery in galleries(board)],
+        differences=differences({group.name: group.recipe for group in groups}),
+        recipes=[shown_recipe(group) for group in groups],
+        environment=_environment(records),
+        commands=_commands(records, found),
+    )
 
 
 def _seeds(groups: Sequence[Group]) -> str:
@@ -68,37 +93,37 @@ def _seeds(groups: Sequence[Group]) -> str:
     return f"{span} seed{'s' * (span != '1')} each"
 
 
-def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")
-
-
-def _board(board: Board) -> str:
-    """Draw what one protocol found: its table, every run by itself, and its figures."""
-    lines = board.lines
-    marks = ["run" if line.is_run else "" for line in lines]
-    marks += ["paper" for _ in board.published[:FEW]]
-    parts = [
-        f"<h3>{escape(board.title)}<small>percent</small></h3>",
-        table(["", *board.metrics, "seeds"], cells(board), marks),
-        *(f'<p class="note">{escape(note)}</p>' for note in board.notes),
-    ]
-    if board.published[FEW:]:
-        parts.append(_all_published(board))
-    facts = board.evaluation.facts
-    same = {
+def _protocol(board: Board) -> ProtocolResults:
+    facts = {
         key: value
-        for key, value in facts.items()
+        for key, value in board.evaluation.facts.items()
         if all(each.facts.get(key) == value for *_, each in board.found)
     }
-    if same:
-        words = " · ".join(f"{key} {value}" for key, value in same.items())
-        parts.append(f'<p class="faint">{escape(words)}</p>')
-    parts.append(_drawn(board))
-    parts.append(_every_run(board))
-    return f'<div class="board">{"".join(filter(None, parts))}</div>'
+    return ProtocolResults(
+        Table(board.title, ["", *board.metrics, "seeds"], cells(board)),
+        _marks(board),
+        board.notes,
+        _all_published(board) if board.published[FEW:] else None,
+        " · ".join(f"{key} {value}" for key, value in facts.items()),
+        [charts.curves(figure) for figure in _merged_curves(board)],
+        _every_run(board),
+        [_run_results(*found) for found in board.found],
+    )
 
 
-def _all_published(board: Board) -> str:
+def _marks(board: Board) -> list[str]:
+    """Mark the best runs by the leading metric, and the published rows."""
+    leading = next(iter(board.metrics), "")
+    means = [
+        line.figures[leading].mean if line.is_run and leading in line.figures else None
+        for line in board.lines
+    ]
+    best = max((mean for mean in means if mean is not None), default=None)
+    ours = ["best" if mean is not None and mean == best else "" for mean in means]
+    return ours + ["paper"] * len(board.published[:FEW])
+
+
+def _all_published(board: Board) -> Table:
     rows = [
         [
             row.name,
@@ -109,66 +134,58 @@ def _all_published(board: Board) -> str:
         for row in board.published
     ]
     columns = ["", *board.metrics, "source", "differs"]
-    return details(f"all {len(rows)} published rows", table(columns, rows))
+    return Table(f"all {len(rows)} published rows", columns, rows)
 
 
-def _every_run(board: Board) -> str:
-    """Show what was found of each run, folded away if there are several."""
-    parts = []
-    for group, record, each in board.found:
-        inside = [f"<h4>{escape(t.title)}</h4>{table(t.columns, t.rows)}" for t in each.tables]
-        inside += [
-            f'<div class="chart-box wide">{charts.confusion(figure)}</div>'
-            for figure in each.figures
-            if isinstance(figure, Confusion)
-        ]
-        if inside and len(board.found) > 1:
-            inside.insert(
-                0, f"<h3>{escape(group.name)}<small>seed {escape(str(record.seed))}</small></h3>"
-            )
-        parts += inside
-    if len(board.found) == 1:
-        return "".join(parts)
+def _every_run(board: Board) -> Table:
     rows = [
         [group.name, record.seed, *(_percent(each.figure("run", m)) for m in board.metrics)]
         for group, record, each in board.found
     ]
-    return details("every run", "".join([table(["", "seed", *board.metrics], rows), *parts]))
+    return Table("every run", ["", "seed", *board.metrics], rows)
 
 
-def _drawn(board: Board) -> str:
-    """Draw curves of the same title in one chart: a line for every group, the mean over seeds."""
-    titles: dict[str, dict[str, dict[str, list[Sequence[tuple[float, float]]]]]] = {}
-    axes: dict[str, Curves] = {}
-    for group, _, each in board.found:
-        for figure in each.figures:
+def _run_results(group: Group, record: Record, evaluation: Evaluation) -> RunResults:
+    confusions = [figure for figure in evaluation.figures if isinstance(figure, Confusion)]
+    drawn = [charts.confusion(figure) for figure in confusions]
+    return RunResults(group.name, record.seed, evaluation.tables, drawn)
+
+
+def _merged_curves(board: Board) -> list[Curves]:
+    """Return one figure for all curves of a title: a line for each group, the mean over seeds.
+
+    What groups are compared with has one line where all groups agree, and else one for each.
+    """
+    first: dict[str, Curves] = {}
+    seeds: dict[str, dict[str, dict[str, list[Points]]]] = {}
+    for group, _, evaluation in board.found:
+        for figure in evaluation.figures:
             if isinstance(figure, Curves):
-                axes.setdefault(figure.title, figure)
-                mine = titles.setdefault(figure.title, {}).setdefault(group.name, {})
+                first.setdefault(figure.title, figure)
+                of_lines = seeds.setdefault(figure.title, {})
                 for name, line in figure.lines.items():
-                    mine.setdefault(name, []).append(line)
-    drawn = []
-    for title, of_groups in titles.items():
-        lines = {}
-        for place, (group_name, of_names) in enumerate(of_groups.items()):
-            for name, seeds in of_names.items():
-                if len(of_groups) == 1:
-                    lines[name] = mean_line(seeds)
-                elif name == "run":
-                    lines[group_name] = mean_line(seeds)
-                elif place == 0:  # what it is compared with, once
-                    lines[f"{name}, {group_name}"] = mean_line(seeds)
-        drawn.append(replace(axes[title], lines=lines))
-    return _charts(drawn)
+                    of_lines.setdefault(name, {}).setdefault(group.name, []).append(line)
+    return [
+        replace(first[title], lines=_merged_lines(of_lines)) for title, of_lines in seeds.items()
+    ]
 
 
-def _charts(figures: Iterable[Curves]) -> str:
-    drawn = "".join(f'<div class="chart-box">{charts.curves(each)}</div>' for each in figures)
-    return f'<div class="charts">{drawn}</div>' if drawn else ""
+def _merged_lines(of_lines: Mapping[str, Mapping[str, Sequence[Points]]]) -> dict[str, Points]:
+    """Return means over seeds, given by line and group, with names that tell them apart."""
+    several = len({group for of_groups in of_lines.values() for group in of_groups}) > 1
+    lines: dict[str, Points] = {}
+    for name, of_groups in of_lines.items():
+        means = {group: mean_line(seeds) for group, seeds in of_groups.items()}
+        if several and name == "run":
+            lines |= means
+        elif several and any(line != next(iter(means.values())) for line in means.values()):
+            lines |= {f"{name}, {group}": line for group, line in means.items()}
+        else:
+            lines[name] = next(iter(means.values()))
+    return lines
 
 
-def _runs(groups: Sequence[Group]) -> str:
-    """List the runs."""
+def _runs(groups: Sequence[Group]) -> Table:
     rows = []
     for group in groups:
         for record in group.records:
@@ -177,24 +194,22 @@ def _runs(groups: Sequence[Group]) -> str:
             reason = record.facts.get("reason")
             state = record.state if not reason else f"{record.state}: {reason}"
             rows.append([group.name, record.seed, state, epochs, record.step, loss])
-    return table(["recipe", "seed", "state", "epochs", "steps", "loss"], rows)
+    return Table("", ["recipe", "seed", "state", "epochs", "steps", "loss"], rows)
 
 
-def _skipped(records: Sequence[Record]) -> str:
-    """Name the videos that could not be used."""
+def _skipped(records: Sequence[Record]) -> Table:
+    """List the videos that could not be used."""
     found = {
         row["path"]: row.get("reason")
         for record in records
         for row in read_rows(record.folder / "bad_media.jsonl")
     }
-    if not found:
-        return ""
-    content = table(["video", "reason"], list(found.items()))
-    return details(f"{len(found)} videos were skipped", content)
+    title = f"{len(found)} video{'s' * (len(found) != 1)} left out"
+    return Table(title, ["video", "reason"], list(found.items()))
 
 
-def _environment(records: Sequence[Record]) -> str:
-    """Show what the runs were made with; several values each with the number of runs."""
+def _environment(records: Sequence[Record]) -> Table:
+    """List what the runs were made with; several values each with the number of runs."""
     names = ("git", "precision", "videos", "data", "from")
     rows = []
     facts = [
@@ -206,21 +221,20 @@ def _environment(records: Sequence[Record]) -> str:
         if values:
             told = [f"{value} ({count})" for value, count in values.items()]
             rows.append([name, ", ".join(told if len(told) > 1 else values)])
-    return table(["", "of the trainings"], rows)
+    return Table("", ["", "of the trainings"], rows)
 
 
-def _commands(records: Sequence[Record], found: Sequence[Board]) -> str:
-    """Show the command lines that lead here."""
+def _commands(records: Sequence[Record], found: Sequence[Board]) -> list[list[str]]:
+    """Return the command lines that trained and evaluated each run."""
     measured: dict[Path, list[str]] = {}
     for board in found:
         for _, record, each in board.found:
             measured.setdefault(record.folder, []).append(command(each.argv))
-    blocks = []
-    for record in records:
-        lines = [command(record.facts.get("argv", [])), *measured.get(record.folder, [])]
-        spans = (f"<span>{escape(each)}</span>" for each in dict.fromkeys(lines) if each)
-        blocks.append(f"<pre>{''.join(spans)}</pre>")
-    return "\n".join(blocks)
+    lines = [
+        [command(record.facts.get("argv", [])), *measured.get(record.folder, [])]
+        for record in records
+    ]
+    return [list(filter(None, dict.fromkeys(of_run))) for of_run in lines]
 
 
 def command(argv: Sequence[str]) -> str:

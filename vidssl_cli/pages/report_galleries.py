@@ -1,4 +1,4 @@
-"""The galleries of a report: what a few queries found, right and wrong, as moving pictures."""
+"""The galleries of a report: the hits of a few queries, right and wrong, as moving pictures."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidssl_cli.base.errors import MediaError, VidsslError
-from vidssl_cli.base.escaping import escape
 from vidssl_cli.contract.reports import Neighbours
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.data.packed_set import is_packed_set, read_set
 from vidssl_cli.media.probe import probe
-from vidssl_cli.pages.gallery import Card, Section, draw
+from vidssl_cli.pages.gallery import Gallery, Ranking, Thumbnail, draw
 
 if TYPE_CHECKING:
-    from vidssl_cli.evaluation.records import Evaluation
     from vidssl_cli.evaluation.scoreboard import Board
+    from vidssl_cli.evaluation.stored_reports import Evaluation
 
 
-def galleries(board: Board) -> list[str]:
-    """Return what the first run of every recipe found, as HTML.
+def galleries(board: Board) -> list[tuple[str, Gallery]]:
+    """Return what the first run of every recipe found, with titles.
 
     Videos that cannot be read are shown by their names.
     """
@@ -36,24 +35,23 @@ def galleries(board: Board) -> list[str]:
         videos = _videos(_source(evaluation))
         for figure in figures:
             title = " · ".join((board.title, group.name, figure.title))
-            found.append(f"<h3>{escape(title)}</h3>\n{_draw(figure, videos)}")
+            found.append((title, _gallery(figure, videos)))
     return found
 
 
-def _draw(figure: Neighbours, videos: dict[str, Video]) -> str:
-    def card(path: str, label: str, **more: object) -> Card:
-        return Card(_video(path, label, videos), **more)  # type: ignore[arg-type]
-
+def _gallery(figure: Neighbours, videos: dict[str, Video]) -> Gallery:
     return draw(
         [
-            Section(
-                card(*query),
+            Ranking(
+                Thumbnail(_video(query, wanted, videos)),
                 [
-                    card(path, label, rank=rank, score=score, right=label == query[1])
+                    Thumbnail(
+                        _video(path, label, videos), rank=rank, score=score, right=label == wanted
+                    )
                     for rank, (path, label, score) in enumerate(hits, 1)
                 ],
             )
-            for query, hits in zip(figure.queries, figure.hits, strict=False)
+            for (query, wanted), hits in zip(figure.queries, figure.hits, strict=False)
         ]
     )
 

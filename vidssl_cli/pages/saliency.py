@@ -1,4 +1,4 @@
-"""Where a network looks: activation-based attention, and guided backpropagation.
+"""Saliency: activation-based attention and guided backpropagation.
 
 Letters: C channels, T frames, H W rows and columns of a tap, S side of the network's square.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.autograd.graph import Node
 
 Time = Literal["linear", "nearest"]
-"""How a map of few frames becomes one of many."""
+"""How a map of few frames is spread over many."""
 
 
 def energy(tap: Tensor, power: float = 2) -> Tensor:
@@ -32,14 +32,14 @@ def energy(tap: Tensor, power: float = 2) -> Tensor:
 
 
 def unit(values: Tensor) -> Tensor:
-    """Divide by the L2 norm over all cells, as they do to compare maps; zeros stay."""
+    """Divide by the L2 norm over all cells, as in the same paper; zeros stay."""
     length = torch.linalg.vector_norm(values)
     scaled: Tensor = values / length.clamp(min=torch.finfo(values.dtype).tiny)
     return scaled
 
 
 def spread(cells: Tensor, size: tuple[int, int, int], time: Time = "linear") -> Tensor:
-    """Enlarge a map (T', H', W') to (T, H, W) bilinearly in space, and in time as told."""
+    """Enlarge a map (T', H', W') to ``size`` (T, H, W), bilinearly in space."""
     frames, height, width = size
     grid = cells[None, None]
     if time == "nearest":
@@ -58,9 +58,9 @@ def guided_gradient(score: Tensor, clips: Tensor) -> Tensor:
     """Propagate a score back to the clips, through ReLUs only where it raises the score.
 
     A ReLU passes a gradient on where its input and the gradient are both positive (Springenberg
-    et al. 2015, https://arxiv.org/abs/1412.6806, section 3.4). It does not matter whether the
-    ReLU is a module or a function, or works in place: what counts is the graph of the score.
-    Rectifiers that are no ReLU keep their own gradient.
+    et al. 2015, https://arxiv.org/abs/1412.6806, section 3.4). ReLUs are found in the graph of the
+    score, so that they may be modules or functions, and work in place. Other rectifiers keep
+    their own gradient.
 
     Args:
         score: A scalar that was computed from the clips. Its graph is used up.
@@ -79,8 +79,8 @@ def guided_gradient(score: Tensor, clips: Tensor) -> Tensor:
 def without_median(gradient: Tensor) -> NDArray[np.float32]:
     """Subtract from a gradient (C, T, H, W) the median of each frame; return absolute values.
 
-    The median is over all channels and pixels of the frame (temporal transformations, section
-    on guided backpropagation).
+    The median is over all channels and pixels of the frame (Jenni et al. 2020, section on guided
+    backpropagation).
     """
     values = gradient.detach().float().cpu().numpy()
     median = np.median(values, axis=(0, 2, 3), keepdims=True)

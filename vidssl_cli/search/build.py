@@ -1,4 +1,4 @@
-"""`vidssl index`: embed a gallery, or what is new of it, and publish it for searching."""
+"""`vidssl index`: embeds videos, or those that are new, and publishes an index of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.search.generations import is_foreign, is_index, tidy
 from vidssl_cli.search.publish import publish_generation, require_room_for
-from vidssl_cli.search.store import Facts, Gallery, is_foreign, is_index, open_index, tidy
+from vidssl_cli.search.store import Gallery, IndexSettings, open_index
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Summary:
     dimension: int
     added: int
     changed: int
-    """Embedded again, because their files had changed."""
+    """Embedded again, since their files changed."""
     factory: str
     standardise: bool
     broken: list[dict[str, str]]
@@ -41,7 +42,7 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """One video of the gallery; equal to none but itself."""
+    """One video of the gallery; compared by identity."""
 
     video: Video
     stamp: tuple[int, int]
@@ -72,14 +73,14 @@ def build_index(
         data: With their facts.
         out: Folder of the index.
         factory: FAISS factory string or short name; None keeps what the index has, at first Flat.
-        standardise: Take out the gallery's mean and deviation; None keeps what the index has, at
-            first what the recipe says.
-        overwrite: Begin anew, whatever index is there.
-        broken: Videos that a scan has left out, to be named in the summary.
+        standardise: Standardise features by the gallery's mean and deviation; None keeps what the
+            index has, at first what the recipe says.
+        overwrite: Replace the index that is there.
+        broken: Videos that a scan left out, for the summary.
 
     Raises:
-        UsageError: There is something else, or an index by another network.
-        DamagedFileError: The index that is there is damaged.
+        UsageError: ``out`` holds something else, or an index by another network.
+        DamagedFileError: The index is damaged.
         VidsslError: No video could be embedded.
     """
     _refuse_foreign(out)
@@ -88,20 +89,20 @@ def build_index(
         old = open_index(out) if is_index(out) and not overwrite else None
         if old:
             tidy(out)
-        facts = _facts(encoder, old.facts if old else None, factory, standardise)
+        settings = _settings(encoder, old.settings if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}
         entries = _update(encoder, known, data, out, skipped)
         for error in skipped:
-            warn(f"{error.where}: {error}; it is left out")
+            leave_out(error)
         if not entries:
             raise VidsslError(
                 f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
             )
         gallery = _gallery(list(entries.values()))
-        if old and old.facts == facts and list(known.values()) == list(entries.values()):
+        if old and old.settings == settings and list(known.values()) == list(entries.values()):
             generation = old.folder
         else:
-            generation = publish_generation(out, facts, gallery, encoder)
+            generation = publish_generation(out, settings, gallery, encoder)
     return Summary(
         index=str(out),
         generation=generation.name,
@@ -114,16 +115,16 @@ def build_index(
             for path, entry in entries.items()
             if path in known
         ),
-        factory=facts.factory,
-        standardise=facts.standardise,
+        factory=settings.factory,
+        standardise=settings.standardise,
         broken=[error.row for error in (*broken, *skipped)],
     )
 
 
 def unchanged_videos(out: Path) -> dict[str, Video]:
-    """Return the videos of an index, if there is one, whose files are as they were, by path.
+    """Return, by path, the videos of an index whose files have not changed; none without an index.
 
-    A scan need not decode them again to know their facts.
+    A scan takes their facts over instead of decoding them again.
 
     Raises:
         DamagedFileError: The index is damaged.
@@ -135,25 +136,27 @@ def unchanged_videos(out: Path) -> dict[str, Video]:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Leave folders alone that hold something else."""
+    """Refuse a folder that holds something else than an index."""
     if is_foreign(out):
         raise UsageError(
             f"{out} holds something else than an index", where=str(out), hint="choose another --out"
         )
 
 
-def _facts(
-    encoder: Encoder, old: Facts | None, factory: str | None, standardise: bool | None
-) -> Facts:
+def _settings(
+    encoder: Encoder, old: IndexSettings | None, factory: str | None, standardise: bool | None
+) -> IndexSettings:
     digest, evaluation = encoder.digest, encoder.evaluation
     if old is None:
-        old = Facts(encoder=digest, evaluation=evaluation, standardise=evaluation.standardise)
+        old = IndexSettings(
+            encoder=digest, evaluation=evaluation, standardise=evaluation.standardise
+        )
     if (old.encoder, old.evaluation) != (digest, evaluation):
         raise UsageError(
-            "the index was made by another network or evaluates it in another way, so new videos "
-            "could not be compared with those in it",
+            "the index was made by another network, or with another evaluation of it, so its "
+            "vectors cannot be compared with those of new videos",
             where="RUN",
-            hint="give the run that made it, choose another --out, or begin anew by --overwrite",
+            hint="give the run that made it, choose another --out, or replace it by --overwrite",
         )
     chosen = {"factory": factory, "standardise": standardise}
     return old.model_copy(update={key: v for key, v in chosen.items() if v is not None})
@@ -169,7 +172,7 @@ def _update(
     """Return the entries by path: those known in their old order, then the new ones.
 
     Raises:
-        NoRoomError: So many would not fit into the index; known when the first is embedded.
+        NoRoomError: The index would not fit on the disk; raised when the first is embedded.
     """
     videos = {video.path: video for video in data}
     stamps = {path: _stamp(path) for path in videos}
@@ -178,18 +181,18 @@ def _update(
     for path in videos.keys() - stale.keys():
         if entries[path].video != videos[path]:  # its label, say
             entries[path] = replace(entries[path], video=videos[path])
-    foretold = False
+    checked = False
     for item in embed(encoder, list(stale.values()), skipped=skipped, label="indexing"):
-        if not foretold:
+        if not checked:
             clips, dimension = item.features.shape
             total = len(entries) + len(stale)
             require_room_for(out, total, total * clips, dimension, encoder)
-            foretold = True
+            checked = True
         if not np.isfinite(item.features).all():
             raise VidsslError(
-                "the network answers with numbers that are not finite",
+                "the network gives features that are not finite",
                 where=item.video.path,
-                hint="its training diverged: look at loss in metrics.jsonl, lower the rate",
+                hint="its training diverged: see loss in metrics.jsonl; lower the learning rate",
             )
         path = item.video.path
         entries[path] = _Entry(item.video, stamps[path], item.features, item.spans)
@@ -200,13 +203,13 @@ def _update(
 def _stamp(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)
-    except OSError:  # gone since the scan; embedding it will say so
+    except OSError:  # gone since the scan, which embedding reports
         return -1, -1
     return status.st_size, status.st_mtime_ns
 
 
 def _entries(gallery: Gallery) -> dict[str, _Entry]:
-    """Take a gallery apart."""
+    """Return the entries of a gallery by path."""
     entries = {}
     ends = np.cumsum(gallery.clips).tolist()
     for video, stamp, clips, end in zip(
@@ -220,7 +223,7 @@ def _entries(gallery: Gallery) -> dict[str, _Entry]:
 
 
 def _gallery(entries: Sequence[_Entry]) -> Gallery:
-    """Put a gallery together."""
+    """Return the gallery of entries."""
     return Gallery(
         videos=[entry.video for entry in entries],
         stamps=np.array([entry.stamp for entry in entries], dtype=np.int64),

@@ -1,8 +1,4 @@
-"""Nearest neighbours by cosine similarity: FAISS where it is installed, else torch.
-
-An engine proposes candidates; `nearest` scores them again in double precision. So the scores and
-the order of equal items are the same on every machine, and compressed indexes err only in whom
-they propose.
+"""Engines that propose neighbours by inner product: FAISS where it is installed, else torch.
 
 Letters: N gallery vectors, Q queries, K neighbours, D features. Vectors have length 1.
 """
@@ -22,20 +18,17 @@ from numpy.typing import NDArray
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 
-Vectors = NDArray[np.float32] | NDArray[np.float64]
 Ids = NDArray[np.int64]
 Engine = Callable[[NDArray[np.float32], int], Ids]
 """(queries (Q, D), K) to the candidates (Q, K), in any order, -1 where there are fewer."""
 
 EXACT = "Flat"
 LONGEST = 500
-"""Letters of a factory string; some thousands break FAISS's own parser, and the process with it."""
+"""Characters of a factory string; some thousands crash FAISS's parser, and the process."""
 INSTALL = "install it by `pip install 'vidssl[cpu]'`, or 'vidssl[gpu]' for a GPU, never both"
 
 _TRAINING_POINTS = 39
-"""Vectors for each centroid below which FAISS calls k-means training poor."""
-_TIE = 1e-5
-"""More than single precision can err in a cosine."""
+"""Vectors for each centroid, below which FAISS warns about k-means."""
 _SIMILARITIES_AT_ONCE = 1 << 26
 _GPU_NEIGHBOURS = 2048
 """Most neighbours that FAISS finds on a GPU."""
@@ -49,7 +42,7 @@ def load_faiss() -> Any | None:
     except ModuleNotFoundError:
         return None
     except Exception as error:  # faiss-gpu without its CUDA libraries raises RuntimeError
-        warn(f"FAISS is installed but cannot be loaded ({error}); `vidssl doctor` tells more")
+        warn(f"FAISS is installed but cannot be loaded ({error}); see `vidssl doctor`")
         return None
     # FAISS 1.15 scans the gallery once per query in batches below this number (times D, and by
     # default 128,000): 20 times slower for 200 queries against a million vectors.
@@ -93,7 +86,7 @@ def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
     if lists and size < _TRAINING_POINTS * int(lists[1]):
         warn(
             f"{full}: {size} vectors are few to train {lists[1]} lists; "
-            f"better have {_TRAINING_POINTS * int(lists[1])}, or let --factory IVF choose"
+            f"have {_TRAINING_POINTS * int(lists[1])}, or let --factory IVF choose their number"
         )
     try:
         index = faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
@@ -104,7 +97,7 @@ def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
         raise UsageError(
             f"FAISS cannot build {full} over {size} vectors of {dimension} dimensions: {reason}",
             where="--factory",
-            hint="take Flat, which is exact and as quick below 100,000 vectors",
+            hint="use Flat, which is exact and as fast below 100,000 vectors",
         ) from None
     index.add(vectors)
     return index
@@ -123,7 +116,7 @@ def require_faiss(factory: str) -> Any:
 
 
 def faiss_engine(index: Any, device: str = "cpu") -> Engine:
-    """Search a FAISS index, on the GPU if ``device`` is one and this FAISS and this index can."""
+    """Search a FAISS index; on the GPU if ``device`` is one and FAISS and the index support it."""
     faiss = load_faiss()
     assert faiss is not None
     _set_effort(faiss, index)
@@ -158,8 +151,8 @@ def foreign_engine(path: Path, size: int, dimension: int, device: str = "cpu") -
     """
     faiss = require_faiss("foreign")
     warn(
-        f"{path} is read as it is: FAISS checks little of what it reads, so that a file that was "
-        "made to harm can do so; take it only from people whose programs you would run"
+        f"{path} is read as it is: FAISS checks little of what it reads, and a crafted file can do "
+        "harm; use it only if you trust where it is from"
     )
     try:
         index = faiss.read_index(str(path))
@@ -178,7 +171,7 @@ def foreign_engine(path: Path, size: int, dimension: int, device: str = "cpu") -
         ids = engine(queries, k)
         if ids.max(initial=-1) >= size:
             raise DamagedFileError(
-                f"it answers with the number {ids.max()}, but there are {size} vectors",
+                f"it returns the number {ids.max()}, but there are {size} vectors",
                 where=str(path), hint=hint,
             )  # fmt: skip
         return ids
@@ -209,59 +202,18 @@ def torch_engine(vectors: NDArray[np.float32], device: str = "cpu") -> Engine:
     return search
 
 
-def nearest(
-    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, queries: Vectors, k: int
-) -> list[tuple[Ids, NDArray[np.float32]]]:
-    """Find the K nearest of N vectors to each query.
-
-    Args:
-        engine: Proposes candidates.
-        vectors_of: Returns the vectors (n, D) with the given numbers.
-        size: N.
-        queries: (Q, D), of length 1.
-        k: At most so many neighbours.
-
-    Returns:
-        For each query the numbers of its neighbours (K,) and their cosines (K,), which are in
-        [-1, 1], best first; equally similar ones in the order of their numbers.
-    """
-    k = min(k, size)
-    fetch = min(size, 4 * k + 16)  # compressed vectors are ranked only roughly
-    proposals = engine(queries.astype(np.float32), fetch)
-    return [
-        _settle(engine, vectors_of, size, query, k, proposal)
-        for query, proposal in zip(queries, proposals, strict=True)
-    ]
-
-
-def _settle(
-    engine: Engine, vectors_of: Callable[[Ids], Vectors], size: int, query: Vectors, k: int,
-    found: Ids,
-) -> tuple[Ids, NDArray[np.float32]]:  # fmt: skip
-    """Rank candidates by their true cosines, after making sure that all who may tie are there."""
-    while True:
-        fetched = len(found)
-        ids = np.unique(found[found >= 0])
-        products = (vectors_of(ids).astype(np.float64) * query).sum(1)
-        scores = np.clip(products, -1, 1).astype(np.float32)
-        order = np.argsort(-scores, kind="stable")
-        if fetched == size or len(ids) <= k or scores[order[-1]] < scores[order[k - 1]] - _TIE:
-            return ids[order[:k]], scores[order[:k]]
-        found = engine(query[None].astype(np.float32), min(size, 4 * fetched))[0]
-
-
 def _prepare(faiss: Any, index: Any) -> None:
-    """Train what is used, without FAISS printing what `build_faiss` says itself."""
+    """Train only what is used, and without the warnings that `build_faiss` gives itself."""
     index = faiss.downcast_index(index)
     if hasattr(index, "do_polysemous_training"):
-        index.do_polysemous_training = False  # minutes, for a kind of search that nobody asks for
+        index.do_polysemous_training = False  # takes minutes, for a search that is not used
     for trained in (index, getattr(index, "pq", index)):
         if hasattr(trained, "cp"):
             trained.cp.min_points_per_centroid = 1
 
 
 def _set_effort(faiss: Any, index: Any) -> None:
-    """Look at enough of an approximate index to find nearly all true neighbours."""
+    """Set how much of an approximate index is searched: enough for nearly all true neighbours."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexIVF):
         index.nprobe = min(index.nlist, max(16, index.nlist // 16))

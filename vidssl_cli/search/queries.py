@@ -1,4 +1,4 @@
-"""What `vidssl retrieve` can be asked, and `vidssl visualize` shown, and how it is written.
+"""Reads queries of `vidssl retrieve`, and the videos of `vidssl visualize`.
 
 clip.mp4            a video
 clip.mp4@12.5-15    a moment of it, in seconds
@@ -22,19 +22,19 @@ from vidssl_cli.media.probe import probe
 
 _MOMENT = re.compile(r"(?P<target>.+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)")
 _DIGITS = 20
-"""Of a number that is worth reading; Python refuses to read some thousands."""
+"""Most digits of an item; Python refuses to read numbers of thousands of digits."""
 _LISTS = {".jsonl", ".csv", ".txt"}
 
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for."""
+    """A video, or a part of it, to find others for."""
 
     text: str
-    """As it was written."""
+    """As the user wrote it."""
     video: Video
     item: int | None = None
-    """Its number in the gallery, if that is where its features are taken from."""
+    """Its number in the gallery, if its features are taken from there."""
     moment: tuple[float, float] | None = None
     """Start and end in seconds; None means the whole video."""
 
@@ -42,35 +42,35 @@ class Query:
 def read_query(
     text: str, gallery: Sequence[Video], broken: list[MediaError], root: Path | None = None
 ) -> list[Query]:
-    """Understand one query, which may stand for many.
+    """Read one query; a folder or a list gives one for each of its videos.
 
     Args:
-        text: As a user writes it.
-        gallery: Its videos; none where only files can be meant.
-        broken: Receives the videos of a folder that cannot be read, which are told on stderr.
+        text: As the user wrote it.
+        gallery: Videos of the index; none where a query can only be a file.
+        broken: Receives the videos of a folder that cannot be read, after a warning of each.
         root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Raises:
-        MediaError: It names nothing that can be looked for.
+        MediaError: There is no such video, item or moment.
     """
     match = None if os.path.exists(text) else _MOMENT.fullmatch(text)
     target, moment = text, None
     if match:
         target, moment = match["target"], (float(match["start"]), float(match["end"]))
-    if not _stands_for_many(target):
+    if not _is_collection(target):
         item, video = _find(target, gallery)
-        return [Query(text, video, item, moment and _checked(moment, video, text))]
+        return [Query(text, video, item, moment and _within(moment, video, text))]
     if moment:
-        raise MediaError("a moment is of one video, not of many", where=text)
+        raise MediaError("a moment is of one video, not of a folder or list", where=text)
     try:
-        videos, lost = open_data(target, root=root)
+        videos, unreadable = open_data(target, root=root)
     except UsageError as error:
         raise MediaError(str(error), where=text) from None
-    broken.extend(lost)
+    broken.extend(unreadable)
     return [Query(video.path, video) for video in videos]
 
 
-def _stands_for_many(target: str) -> bool:
+def _is_collection(target: str) -> bool:
     listed = os.path.splitext(target)[1].lower() in _LISTS and os.path.isfile(target)
     return listed or os.path.isdir(target)
 
@@ -83,7 +83,7 @@ def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
             raise MediaError(f"the gallery's items are #0 to #{len(gallery) - 1}", where=target)
         return item, gallery[item]
     if "://" in target:
-        raise MediaError("is a URL; download the file and name that", where=target)
+        raise MediaError("is a URL; download the file and give its path", where=target)
     path = os.path.abspath(target)
     same = next((item for item, video in enumerate(gallery) if video.path == path), None)
     if os.path.exists(target):
@@ -94,8 +94,8 @@ def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
     raise MediaError(f"there is no such file{elsewhere}", where=target)
 
 
-def _checked(moment: tuple[float, float], video: Video, text: str) -> tuple[float, float]:
-    """Cut a moment to the video."""
+def _within(moment: tuple[float, float], video: Video, text: str) -> tuple[float, float]:
+    """Return a moment, cut at the end of the video."""
     start, end = moment
     if end <= start:
         raise MediaError(f"the moment ends at {end:g} s, before it starts", where=text)

@@ -1,4 +1,4 @@
-"""`vidssl retrieve`: the videos, or the moments, that are most like a query.
+"""`vidssl retrieve`: finds the videos, or moments of them, that are most similar to a query.
 
 Letters: D features.
 """
@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.search.engines import nearest
+from vidssl_cli.search.levels import LevelName
 from vidssl_cli.search.queries import Query, read_query
-from vidssl_cli.search.store import Index, Level
+from vidssl_cli.search.store import Index
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One video, or one moment, that is like the query."""
+    """A video, or a moment of it, that is similar to the query."""
 
     rank: int
     """From 1."""
@@ -34,11 +34,11 @@ class Hit:
     score: float
     """Cosine similarity, from -1 to 1."""
     start: float
-    """Of the moment that is most like the query, in seconds."""
+    """Of the moment that is most similar to the query, in seconds."""
     end: float
     label: str | None
     item: int
-    """Number in the gallery: the query ``#item`` asks for what is like it."""
+    """Number in the gallery, for the query ``#item``."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def retrieve(
     texts: Sequence[str],
     *,
     top: int = 10,
-    level: Level = "video",
+    level: LevelName = "video",
     exclude_self: bool | None = None,
     device: str = "auto",
     foreign: Path | None = None,
@@ -65,19 +65,19 @@ def retrieve(
     A query is one vector, the mean over its clips, embedded as the gallery was.
 
     Args:
-        index: Where to look.
+        index: What to search.
         texts: Queries as `vidssl_cli.search.queries` says.
         top: Hits of each query, at most.
         level: Rank videos, or clips, of which one video may have several.
         exclude_self: Leave out the query's own video where the gallery has it; None leaves it out
             when the query is an item, and not when it is a file.
         device: Where to embed and search.
-        foreign: A FAISS index to search, see `Index.engine`.
+        foreign: A FAISS index to search, see `Index.level`.
         root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
     Returns:
-        Answers in the order of the queries, and an error for each query that has none, which has
-        been told on stderr.
+        Answers in the order of the queries, and an error for each query that has none, after a
+        warning.
 
     Raises:
         VidsslError: No query could be answered.
@@ -88,7 +88,7 @@ def retrieve(
         try:
             queries += read_query(text, index.gallery.videos, broken, root)
         except MediaError as error:
-            _leave_out(error, broken)
+            leave_out(error, broken)
     features = _features(index, queries, device, broken)
     asked = [(query, clips.mean(0, dtype=np.float64)) for query, clips in features]
     if not asked:
@@ -96,14 +96,9 @@ def retrieve(
             f"none of {len(broken)} queries could be answered", hint="see the warnings above"
         )
     own = [_own_item(index, query, exclude_self) for query, _ in asked]
-    spare = max(0 if item is None else index.entries_of(level, item) for item in own)
-    found = nearest(
-        index.engine(level, str(choose_device(device)), foreign),
-        lambda ids: index.vectors(level, ids),
-        index.size(level),
-        index.unit(level, np.stack([mean for _, mean in asked])),
-        top + spare,
-    )
+    spare = max(0 if item is None else _entries(index, level, item) for item in own)
+    ranked = index.level(level, str(choose_device(device)), foreign)
+    found = ranked.nearest(np.stack([mean for _, mean in asked]), top + spare)
     return [
         Answer(query, list(islice(_hits(index, level, mean, item, *entries), top)))
         for (query, mean), item, entries in zip(asked, own, found, strict=True)
@@ -128,7 +123,7 @@ def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str
 def _features(
     index: Index, queries: Sequence[Query], device: str, broken: list[MediaError]
 ) -> list[tuple[Query, NDArray[np.float32]]]:
-    """Return each query with its features (clips, D), without those that cannot be read."""
+    """Return each query that can be read, with its features (clips, D)."""
     files = [number for number, query in enumerate(queries) if query.item is None]
     found: dict[int, NDArray[np.float32]] = {}
     if files:
@@ -139,20 +134,20 @@ def _features(
         for item in embed(
             Encoder.load(index.folder / "encoder", device),
             videos,
-            evaluation=index.facts.evaluation,
+            evaluation=index.settings.evaluation,
             moments=[queries[number].moment for number in files],
             skipped=skipped,
             label="queries",
         ):
             found[numbers[id(item.video)]] = item.features
         for error in skipped:
-            _leave_out(error, broken)
+            leave_out(error, broken)
     for number, query in enumerate(queries):
         if query.item is not None:
             try:
                 found[number] = _stored(index, query.item, query)
             except MediaError as error:
-                _leave_out(error, broken)
+                leave_out(error, broken)
     return [(queries[number], found[number]) for number in sorted(found)]
 
 
@@ -169,21 +164,21 @@ def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
     return features[inside]
 
 
-def _leave_out(error: MediaError, broken: list[MediaError]) -> None:
-    warn(f"{error.where}: {error}; it is left out")
-    broken.append(error)
-
-
 def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | None:
-    """Return the item of the gallery that must not answer a query."""
+    """Return the item of the gallery that is left out of the hits, if any."""
     if query.item is not None:
         return None if exclude_self is False else query.item
     return index.items.get(query.video.path) if exclude_self else None
 
 
+def _entries(index: Index, level: LevelName, item: int) -> int:
+    """Return how many entries of a level are of one video."""
+    return 1 if level == "video" else int(index.gallery.clips[item])
+
+
 def _hits(
     index: Index,
-    level: Level,
+    level: LevelName,
     mean: NDArray[np.float64],
     excluded: int | None,
     entries: NDArray[np.int64],
@@ -204,8 +199,7 @@ def _hits(
 
 
 def _best_clip(index: Index, item: int, mean: NDArray[np.float64]) -> int:
-    """Return the clip of an item that is most like the query."""
-    part = index.gallery.part(item)
-    clips = index.vectors("clip", np.arange(part.start, part.stop))
-    best = np.argmax(clips @ index.unit("clip", mean))
+    """Return the clip of an item that is most similar to the query."""
+    part, clips = index.gallery.part(item), index.level("clip")
+    best = np.argmax(clips.vectors(np.arange(part.start, part.stop)) @ clips.unit(mean))
     return int(part.start + best)

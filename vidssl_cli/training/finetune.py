@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,7 @@ import torch
 
 from vidssl_cli.base.console import say, track
 from vidssl_cli.base.errors import UsageError, VidsslError
-from vidssl_cli.config.comparison import Measured, beside, seen
+from vidssl_cli.config.comparison import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, recognise
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.metrics import (
@@ -170,7 +170,7 @@ def _published(
         settings=settings | recipe.evaluation.model_dump(include={"clips", "stride"}),
         own=card.published,
     )
-    return [asdict(row) for row in beside(measured)]
+    return [row.as_document() for row in closest_published(measured)]
 
 
 def _split(data: Sequence[Video]) -> dict[str, list[Video]]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from vidssl_plugins.backbones.network import NormMaker, StagedNetwork
-from vidssl_plugins.backbones.resnet import (
+from vidssl_plugins.backbones.shared.network import NormMaker, StagedNetwork
+from vidssl_plugins.backbones.shared.resnet import (
     BLOCKS,
     BasicBlock,
     doubling,

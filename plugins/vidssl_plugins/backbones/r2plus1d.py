@@ -1,8 +1,8 @@
 """R(2+1)D: residual networks that look at space first and then at time (Tran et al. 2018).
 
 A convolution over t frames, h rows and w columns is factorised into one of 1 x h x w, a norm and
-ReLU, and one of t x 1 x 1. The channels between the two make it as large as what it stands for.
-Taps have the shapes of R3D.
+ReLU, and one of t x 1 x 1. The channels between the two give the pair as many weights as the
+convolution has. Taps have the shapes of R3D.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Literal
 
 from torch import nn
 
-from vidssl_plugins.backbones.network import NormMaker, StagedNetwork
-from vidssl_plugins.backbones.resnet import (
+from vidssl_plugins.backbones.shared.network import NormMaker, StagedNetwork
+from vidssl_plugins.backbones.shared.resnet import (
     BLOCKS,
     BasicBlock,
     ConvMaker,
@@ -56,7 +56,7 @@ def r2plus1d(
 def mid_channels(channels_in: int, channels: int, frames: int, side: int) -> int:
     """Return the channels between the convolutions of a pair (Tran et al. 2018, section 3.5).
 
-    So many, rounded down, give the pair the weights of a convolution of frames x side x side.
+    So many, rounded down, give the pair as many weights as a convolution of frames x side x side.
     """
     space, time = side * side * channels_in, frames * channels
     return max(1, frames * side * side * channels_in * channels // (space + time))

@@ -11,8 +11,8 @@ from typing import Literal
 
 from torch import nn
 
-from vidssl_plugins.backbones.network import NormMaker, StagedNetwork
-from vidssl_plugins.backbones.resnet import (
+from vidssl_plugins.backbones.shared.network import NormMaker, StagedNetwork
+from vidssl_plugins.backbones.shared.resnet import (
     BLOCKS,
     BasicBlock,
     doubling,

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vidssl_plugins.backbones.network import NormMaker, StagedNetwork
+from vidssl_plugins.backbones.shared.network import NormMaker, StagedNetwork
 
 Widths = tuple[int, int, int, int, int, int]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_plugins.backbones.norm import batch_norm, follow
+from vidssl_plugins.backbones.shared.batch_norm import batch_norm, follow
 
 
 class TemporalGroupNorm(nn.Module):
@@ -21,7 +21,7 @@ class TemporalGroupNorm(nn.Module):
 
     Frames [k g, (k + 1) g) are group k; the last one is shorter where g does not divide T, and
     g >= T is batch norm. In evaluation every group has the running statistics of its position;
-    groups beyond those that were trained take the last trained one's. The state has room for
+    groups beyond those that were trained take the last trained one's. The state holds
     ``groups`` groups from the start, so that it does not depend on the length of the clips.
 
     Args:
@@ -70,7 +70,7 @@ class TemporalGroupNorm(nn.Module):
         """Normalise (B, C, T, H, W).
 
         Raises:
-            UsageError: a training clip has more groups than there is room for.
+            UsageError: a training clip has more than ``groups`` groups.
         """
         whole, rest = divmod(x.shape[2], self.frames)
         if self.training and whole + bool(rest) > self.groups:

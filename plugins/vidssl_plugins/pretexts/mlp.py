@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from vidssl_plugins.backbones.norm import SyncBatchNorm1d
+from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm1d
 
 if TYPE_CHECKING:
     from vidssl_plugins.pretexts.options.projection import ProjectionOptions

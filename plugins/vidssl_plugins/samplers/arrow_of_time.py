@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
-from vidssl_plugins.samplers.short import OneClipSampler
+from vidssl_plugins.samplers.shared.one_clip import OneClipSampler
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.plain import ArrowOfTime
 
 
 class ArrowOfTimeSampler(OneClipSampler):
     """Plays one clip forwards and backwards, cropped, mirrored and coloured alike."""
 
-    def __init__(self, options: ArrowOfTime) -> None:
-        super().__init__(options, variants=2)
+    variants = 2
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan both directions or one of them, which is the label."""

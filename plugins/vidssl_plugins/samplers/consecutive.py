@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View, known_frames, window
+from vidssl_cli.contract.clips import ClipPlan, Draw, View, known_frames, window
+from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.curriculum import Consecutive
 
 
-class ConsecutiveSampler(Sampler):
+class ConsecutiveSampler(ShortVideoSampler):
     """Plans one clip of T neighbouring frames."""
 
     views = 1
 
-    def __init__(self, options: Consecutive) -> None:
-        self.frames = options.frames
-        self.pieces = options.start == "pieces"
-
-    def rejects(self, video: Video) -> str | None:
-        """Reject what is shorter than a clip."""
-        count = known_frames(video)
-        return None if count >= self.frames else f"{count} frames; needs at least {self.frames}"
+    def __init__(self, frames: int, start: Literal["random", "pieces"]) -> None:
+        self.frames = frames
+        self.pieces = start == "pieces"
+        self.short = ShortVideos("skip", frames, least=frames)
 
     def visits(self, video: Video) -> int:
         """Return how many pieces the video has, or 1 if clips may be anywhere."""

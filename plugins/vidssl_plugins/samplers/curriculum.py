@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import ClipPlan, Course, Draw, Sampler, Stage
 from vidssl_cli.contract.scores import scores_of
-from vidssl_plugins.samplers.options.curriculum import (
-    FixedExponentialPacing,
-    SinglePacing,
-    StagedPacing,
-)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.curriculum import AnyPacing, Curriculum
-
-
-def shares(pacing: AnyPacing, epoch_steps: int, epochs: int) -> list[tuple[int, float]]:
-    """Return where each stage begins, in steps, and the share of the clips that it draws on."""
-    share = pacing.start
-    if not isinstance(pacing, StagedPacing):
-        return [(0, share)]
-    unit = epoch_steps if pacing.unit == "epochs" else 1
-    if isinstance(pacing, SinglePacing):
-        length = epoch_steps * epochs // 2 if pacing.length is None else pacing.length * unit
-        return [(0, share), (length, 1.0)] if length else [(0, 1.0)]
-    if isinstance(pacing, FixedExponentialPacing):
-        stages = math.ceil(math.log(1 / share, pacing.increase) - 1e-9)
-        lengths = [pacing.length] * stages
-    else:
-        lengths = [*pacing.lengths]
-    return [
-        (sum(lengths[:stage]) * unit, min(share * pacing.increase**stage, 1.0))
-        for stage in range(len(lengths) + 1)
-    ]
+    from vidssl_plugins.samplers.options.curriculum_pacing import Pacing
 
 
 def ranking(scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -51,11 +25,27 @@ def ranking(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 class CurriculumSampler(Sampler):
-    """Another sampler, and stages of training that draw on more and more of its visits."""
+    """Another sampler, and stages of training that draw on more and more of its visits.
 
-    def __init__(self, options: Curriculum, sampler: Sampler) -> None:
-        self.options = options
-        self.sampler = sampler
+    Args:
+        sampler: The other sampler.
+        pacing: How many visits are drawn on, and when.
+        order: What comes first: ``easy`` is the highest scores.
+        scores: File of scores; None under ``random``.
+        video_score: Which of its scores a video has that is visited once.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        pacing: Pacing,
+        *,
+        order: Literal["easy", "hard", "random"],
+        scores: Path | None,
+        video_score: Literal["middle", "mean"],
+    ) -> None:
+        self.sampler, self.pacing = sampler, pacing
+        self.order, self.scores, self.video_score = order, scores, video_score
         self.views, self.frames = sampler.views, sampler.frames
         self.together = sampler.together
 
@@ -84,29 +74,28 @@ class CurriculumSampler(Sampler):
         ranked = self._ranking(course)
         return [
             Stage(first_step, ranked[: int(share * len(ranked))])
-            for first_step, share in shares(self.options.pacing, course.epoch_steps, course.epochs)
+            for first_step, share in self.pacing.shares(course.epoch_steps, course.epochs)
         ]
 
     def _ranking(self, course: Course) -> NDArray[np.int64]:
-        """Return the visits of an epoch, what comes first first."""
-        if self.options.order == "random":
+        """Return the visits of an epoch in the order in which stages take them in."""
+        if self.order == "random":
             return Draw(course.seed, 0, -1)("curriculum").permutation(len(course.video))
-        assert self.options.scores is not None
-        path = Path(self.options.scores)
-        frames, scores = scores_of(path, course.videos)
+        assert self.scores is not None
+        frames, scores = scores_of(self.scores, course.videos)
         counts = np.bincount(course.video, minlength=len(course.videos)).tolist()
         for video, count, of_video in zip(course.videos, counts, scores, strict=True):
             if count > 1 and count != len(of_video):
                 raise UsageError(
                     f"{len(of_video)} clips of {frames} frames of {video.path} are scored, and the "
                     f"sampler cuts {count} of {self.frames}",
-                    where=str(path),
+                    where=str(self.scores),
                     hint=f"score with --frames {self.frames}",
                 )
         rows = zip(course.video.tolist(), course.number.tolist(), strict=True)
         values = [self._score(scores[v], n, counts[v]) for v, n in rows]
         ranked = ranking(np.array(values))
-        return ranked if self.options.order == "easy" else ranked[::-1]
+        return ranked if self.order == "easy" else ranked[::-1]
 
     def _score(self, scores: tuple[float, ...], visit: int, visits: int) -> float:
         """Return the score of a piece, or of a video; one too short to be scored has no motion."""
@@ -114,6 +103,6 @@ class CurriculumSampler(Sampler):
             return scores[visit]
         if not scores:
             return 0.0
-        if self.options.video_score == "mean":
+        if self.video_score == "mean":
             return float(np.mean(scores))
         return scores[len(scores) // 2]

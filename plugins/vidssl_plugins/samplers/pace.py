@@ -6,19 +6,20 @@ have q = 1; slow clips have p = 1, so that every frame is shown q times.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View, known_frames
-from vidssl_plugins.samplers.short import ShortVideos
+from vidssl_cli.contract.clips import ClipPlan, Draw, View, known_frames
+from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.speed import Pace
+    from vidssl_plugins.samplers.options.shared import ShortOrClamp
 
 
 def pace_span(pace: Fraction, frames: int) -> int:
@@ -43,20 +44,22 @@ def pace_frames(start: int, pace: Fraction, frames: int, count: int) -> NDArray[
     return forward if pace > 0 else forward[::-1].copy()
 
 
-class PaceSampler(Sampler):
+@dataclass(eq=False)
+class PaceSampler(ShortVideoSampler):
     """Draws a pace and a start for each clip."""
 
-    def __init__(self, options: Pace) -> None:
-        self.frames = options.frames
-        self.views = options.views
-        self.options = options
-        self.paces = sorted(options.paces)
-        needed = max(pace_span(pace, self.frames) for pace in self.paces)
-        self.short = ShortVideos(options.short_video, needed, least=needed)
+    paces: tuple[Fraction, ...]
+    direction: Literal["forward", "random"]
+    frames: int
+    views: int
+    pair: Literal["independent", "same"]
+    start: Literal["fits", "anywhere"]
+    short_video: ShortOrClamp
 
-    def rejects(self, video: Video) -> str | None:
-        """Reject what the policy for short videos rejects."""
-        return self.short.rejects(video)
+    def __post_init__(self) -> None:
+        self.paces = tuple(sorted(self.paces))
+        needed = max(pace_span(pace, self.frames) for pace in self.paces)
+        self.short = ShortVideos(self.short_video, needed, least=needed)
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the clips, with the rank of each clip's pace as its label."""
@@ -65,20 +68,20 @@ class PaceSampler(Sampler):
         return ClipPlan(tuple(views), {"pace": np.array(ranks, dtype=np.int64)})
 
     def _rank(self, view: int, draw: Draw) -> int:
-        generator = draw("pace") if self.options.pair == "same" else draw("pace", view)
+        generator = draw("pace") if self.pair == "same" else draw("pace", view)
         return int(generator.integers(len(self.paces)))
 
     def _clip(self, rank: int, video: Video, view: int, draw: Draw) -> NDArray[np.int64]:
         pace, count = self.paces[rank], known_frames(video)
         span = pace_span(pace, self.frames)
-        clamp = self.options.short_video == "clamp"
+        clamp = self.short_video == "clamp"
         room = max(0, count - span) if clamp else count - span
-        if room < 0 or self.options.start == "anywhere":
+        if room < 0 or self.start == "anywhere":
             room = count - 1
         start = int(draw("start", view).integers(room + 1))
         # Planned in a video that is long enough, a clip does not loop.
         end = start + span if clamp else count
         frames = self.short.fold(pace_frames(start, pace, self.frames, end), video)
-        if self.options.direction == "random" and draw("direction", view).integers(2):
+        if self.direction == "random" and draw("direction", view).integers(2):
             frames = frames[::-1].copy()
         return frames

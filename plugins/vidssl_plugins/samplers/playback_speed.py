@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View
-from vidssl_plugins.samplers.short import ShortVideos
+from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.speed import PlaybackSpeed
+    from vidssl_plugins.samplers.options.shared import ShortOrClamp
 
 
 def signed_frames(start: int, speed: int, frames: int) -> NDArray[np.int64]:
@@ -22,19 +22,14 @@ def signed_frames(start: int, speed: int, frames: int) -> NDArray[np.int64]:
     return start + speed * np.arange(frames, dtype=np.int64)
 
 
-class PlaybackSpeedSampler(Sampler):
+class PlaybackSpeedSampler(ShortVideoSampler):
     """Draws a start for every speed; clips of a video may share frames."""
 
-    def __init__(self, options: PlaybackSpeed) -> None:
-        self.frames = options.frames
-        self.speeds = options.signed
-        self.views = len(self.speeds)
-        needed = (self.frames - 1) * max(map(abs, self.speeds)) + 1
-        self.short = ShortVideos(options.short_video, needed, least=needed)
-
-    def rejects(self, video: Video) -> str | None:
-        """Reject what the policy for short videos rejects."""
-        return self.short.rejects(video)
+    def __init__(self, frames: int, speeds: tuple[int, ...], short_video: ShortOrClamp) -> None:
+        self.frames, self.views = frames, len(speeds)
+        self.speeds = speeds
+        needed = (frames - 1) * max(map(abs, speeds)) + 1
+        self.short = ShortVideos(short_video, needed, least=needed)
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the clips by ascending speed, with the rank of an order to show them in as label."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
-from vidssl_plugins.samplers.short import OneClipSampler
+from vidssl_plugins.samplers.shared.one_clip import OneClipSampler
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.plain import Rotation
 
 
 class RotationSampler(OneClipSampler):
     """Turns one clip; its turns are cropped, mirrored and coloured alike."""
 
-    def __init__(self, options: Rotation) -> None:
-        super().__init__(options, variants=4)
+    variants = 4
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the turns, with their number of quarters as label."""

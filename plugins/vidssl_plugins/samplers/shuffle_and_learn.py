@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View
-from vidssl_plugins.samplers.short import OneClipSampler
+from vidssl_plugins.samplers.shared.one_clip import OneClipSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.plain import ShuffleAndLearn
+    from vidssl_plugins.samplers.options.shared import OneClip
 
 
 def shuffled(
     frames: NDArray[np.int64], kept: int, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Permute the middle of (T,) frames, ``kept`` at either end aside; never into itself."""
+    """Permute the middle of (T,) frames, leaving ``kept`` at either end; never into itself."""
     middle = np.arange(kept, len(frames) - kept)
     order = random.permutation(middle)
     if (order == middle).all():
@@ -32,12 +32,14 @@ def shuffled(
 class ShuffleAndLearnSampler(OneClipSampler):
     """Plays one clip in order and shuffled, cropped, mirrored and coloured alike."""
 
-    def __init__(self, options: ShuffleAndLearn) -> None:
-        super().__init__(options, variants=2)
-        self.kept = options.kept
+    variants = 2
+
+    def __init__(self, options: OneClip, kept: int) -> None:
+        super().__init__(options)
+        self.kept = kept
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
-        """Plan both or one of them, with whether it is shuffled as label."""
+        """Plan both or one of them; whether it is shuffled is the label."""
         frames, labels = self.clip(video, draw), self.planned(draw)
         clips = [shuffled(frames, self.kept, draw("order")) if mix else frames for mix in labels]
         views = tuple(View(clip, "video", "video", "video") for clip in clips)

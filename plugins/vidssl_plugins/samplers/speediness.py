@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View
-from vidssl_plugins.samplers.short import ShortVideos
+from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.speed import Speediness
+    from vidssl_plugins.samplers.options.shared import ShortOrLess
 
 
 def skipping(
@@ -27,32 +27,44 @@ def skipping(
     Returns:
         (T,) ascending frame numbers from the first frame of the window.
     """
-    luck = random.random(window)
-    dropped = min(int((luck < 1 - 1 / rate).sum()), window - frames)
-    left = np.sort(np.argsort(luck)[dropped:])
+    draws = random.random(window)
+    dropped = min(int((draws < 1 - 1 / rate).sum()), window - frames)
+    left = np.sort(np.argsort(draws)[dropped:])
     start = random.integers(len(left) - frames + 1)
     return left[start : start + frames]
 
 
-class SpeedinessSampler(Sampler):
-    """Plans a slow and a fast version of one window."""
+class SpeedinessSampler(ShortVideoSampler):
+    """Plans a clip at normal speed and a fast one from one window.
 
-    def __init__(self, options: Speediness) -> None:
-        self.frames = options.frames
-        self.views = 2
-        self.rates = (options.normal, options.fast)
-        self.shared = "video" if options.geometry == "shared" else None
-        needed = math.ceil(options.window * self.frames)
-        least = math.ceil(max(options.normal[1], options.fast[1]) * self.frames)
-        self.short = ShortVideos(options.short_video, needed, least)
+    Args:
+        frames: T.
+        rates: Smallest and largest mean rate of both.
+        window: Length of the window, in clips.
+        geometry: Whether both are cropped and mirrored alike.
+        short_video: What becomes of videos that are shorter than the window.
+    """
 
-    def rejects(self, video: Video) -> str | None:
-        """Reject what the policy for short videos rejects."""
-        return self.short.rejects(video)
+    views = 2
+
+    def __init__(
+        self,
+        frames: int,
+        rates: tuple[tuple[float, float], tuple[float, float]],
+        *,
+        window: float,
+        geometry: Literal["shared", "own"],
+        short_video: ShortOrLess,
+    ) -> None:
+        self.frames, self.rates = frames, rates
+        self.shared = "video" if geometry == "shared" else None
+        fastest = max(highest for _, highest in rates)
+        least = math.ceil(fastest * frames)
+        self.short = ShortVideos(short_video, math.ceil(window * frames), least)
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
-        """Plan both versions, with whether they are fast as label."""
-        length = self.short.length(video, self.short.needed)
+        """Plan both clips; whether one is fast is its label."""
+        length = self.short.length(video)
         window = min(length, self.short.needed)
         start = draw("start").integers(length - window + 1)
         views = []

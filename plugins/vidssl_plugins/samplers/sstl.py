@@ -5,18 +5,19 @@ Positions count within the base clip, which is T + e consecutive frames.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View, known_frames
-from vidssl_plugins.samplers.short import ShortVideos
+from vidssl_cli.contract.clips import ClipPlan, Draw, View, known_frames
+from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.sstl import SSTL
+    from vidssl_plugins.samplers.options.shared import Short
 
 
 def distort_rate(draws: NDArray[np.float64], rate: float, most: int) -> NDArray[np.int64]:
@@ -42,25 +43,29 @@ def apart(random: np.random.Generator, count: int, chosen: int) -> NDArray[np.in
     return subset + np.arange(chosen)
 
 
-class SSTLSampler(Sampler):
+@dataclass(eq=False)
+class SSTLSampler(ShortVideoSampler):
     """Draws a base clip, and from it two clips that lack different frames."""
 
     views = 2
 
-    def __init__(self, options: SSTL) -> None:
-        self.options = options
-        self.frames = options.frames
-        self.needed = options.frames + options.buffer
-        self.short = ShortVideos(options.short_video, self.needed, least=self.needed)
-        self.shared = "video" if options.spatial_share == "video" else None
+    frames: int
+    buffer: int
+    dropout: int
+    rate: tuple[float, float]
+    max_drop: int
+    rate_target: Literal["drawn", "realised"]
+    spatial_share: Literal["clip", "video"]
+    short_video: Short
 
-    def rejects(self, video: Video) -> str | None:
-        """Reject what the policy for short videos rejects."""
-        return self.short.rejects(video)
+    def __post_init__(self) -> None:
+        self.needed = self.frames + self.buffer
+        self.short = ShortVideos(self.short_video, self.needed, least=self.needed)
+        self.shared = "video" if self.spatial_share == "video" else None
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the two clips, with the rate of each and where in the video they lie."""
-        length = self.short.length(video, self.needed)
+        length = self.short.length(video)
         start = draw("start").integers(length - self.needed + 1)
         base = self.short.fold(start + np.arange(self.needed, dtype=np.int64), video)
         cuts = [self._cut(view, draw) for view in range(self.views)]
@@ -74,12 +79,11 @@ class SSTLSampler(Sampler):
         )
 
     def _cut(self, view: int, draw: Draw) -> tuple[NDArray[np.int64], float]:
-        """Draw T positions of the base clip, ascending, and tell the rate."""
-        options = self.options
-        rate = draw("rate", view).uniform(*options.rate)
-        kept = distort_rate(draw("distortion", view).random(self.needed), rate, options.most)
-        if options.rate_target == "realised":
+        """Draw T positions of the base clip, ascending, and return the rate."""
+        rate = draw("rate", view).uniform(*self.rate)
+        kept = distort_rate(draw("distortion", view).random(self.needed), rate, self.max_drop)
+        if self.rate_target == "realised":
             rate = self.needed / len(kept)
-        kept = np.delete(kept, apart(draw("dropout", view), len(kept), options.dropout))
+        kept = np.delete(kept, apart(draw("dropout", view), len(kept), self.dropout))
         first = draw("temporal crop", view).integers(len(kept) - self.frames + 1)
         return kept[first : first + self.frames], rate

@@ -7,21 +7,26 @@ the video. A speed class k plays every 2^k-th frame: its step is 2^k.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vidssl_cli.contract.clips import ABSENT, ClipPlan, Draw, Sampler, View
-from vidssl_plugins.samplers.short import ShortVideos
+from vidssl_cli.contract.clips import ABSENT, ClipPlan, Draw, View
+from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.transforms import TemporalTransforms, TransformType
+    from vidssl_plugins.samplers.options.shared import AnyShort
+
+Kind = Literal["speed", "random", "periodic", "warp"]
+Limit = Literal["exact", "released"]
+Turn = Literal["printed", "composed", "released"]
 
 
-def frames_needed(step: int, frames: int, limit: str) -> int:
+def frames_needed(step: int, frames: int, limit: Limit) -> int:
     """Return how long a video must be for a clip of T frames at this step.
 
     ``exact`` is what the clip covers; ``released`` is the code's stricter T times the step.
@@ -29,7 +34,9 @@ def frames_needed(step: int, frames: int, limit: str) -> int:
     return (frames - 1) * step + 1 if limit == "exact" else frames * step
 
 
-def periodic(turn_at: int, step: int, frames: int, turn: str, offset: int = 0) -> NDArray[np.int64]:
+def periodic(
+    turn_at: int, step: int, frames: int, turn: Turn, offset: int = 0
+) -> NDArray[np.int64]:
     """Return a clip that runs forwards until a turning point and then backwards.
 
     Args:
@@ -63,61 +70,59 @@ def warped(steps: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(steps, dtype=np.int64)])
 
 
-class TemporalTransformsSampler(Sampler):
+@dataclass(eq=False)
+class TemporalTransformsSampler(ShortVideoSampler):
     """Draws one clip of each type; the clips of a video are mirrored together or not at all."""
 
-    def __init__(self, options: TemporalTransforms) -> None:
-        self.options = options
-        self.frames = options.frames
-        self.views = len(options.types)
-        needed = [frames_needed(2**k, self.frames, options.speed_limit) for k in options.speeds]
-        self.short = ShortVideos(options.short_video, needed[-1], least=needed[0])
+    frames: int
+    types: tuple[Kind, ...]
+    speeds: tuple[int, ...]
+    speed_limit: Limit
+    speed_scope: Literal["sample", "batch"]
+    turn: Turn
+    warp_steps: tuple[int, int]
+    short_video: AnyShort
 
-    def rejects(self, video: Video) -> str | None:
-        """Reject what the policy for short videos rejects."""
-        return self.short.rejects(video)
+    def __post_init__(self) -> None:
+        self.views = len(self.types)
+        needed = [frames_needed(2**k, self.frames, self.speed_limit) for k in self.speeds]
+        self.short = ShortVideos(self.short_video, needed[-1], least=needed[0])
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan one clip of each type at a speed that the video is long enough for."""
-        return self._plan(video, draw, self._draw_speed(self._length(video), draw))
+        return self._plan(video, draw, self._draw_speed(self.short.length(video), draw))
 
     def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
         """Plan a batch; under ``speed_scope: batch`` its shortest video limits the one speed."""
-        if self.options.speed_scope == "sample":
+        if self.speed_scope == "sample":
             return super().plan_batch(videos, draws)
-        shortest = min(self._length(video) for video in videos)
+        shortest = min(map(self.short.length, videos))
         # The first by index, so that the order of a batch does not change its speed.
         speed = self._draw_speed(shortest, min(draws, key=lambda draw: draw.video))
         return [self._plan(video, draw, speed) for video, draw in zip(videos, draws, strict=True)]
 
-    def _length(self, video: Video) -> int:
-        """Return the number of frames that limits the speed."""
-        return self.short.length(video, self.short.needed)
-
     def _fits(self, step: int, count: int) -> bool:
-        return count >= frames_needed(step, self.frames, self.options.speed_limit)
+        return count >= frames_needed(step, self.frames, self.speed_limit)
 
     def _draw_speed(self, count: int, draw: Draw) -> int:
         """Draw the rank of a speed that fits."""
-        fitting = sum(self._fits(2**speed, count) for speed in self.options.speeds)
+        fitting = sum(self._fits(2**speed, count) for speed in self.speeds)
         return int(draw("speed").integers(fitting))
 
     def _plan(self, video: Video, draw: Draw, speed: int) -> ClipPlan:
-        step = 2 ** self.options.speeds[speed]
+        step = 2 ** self.speeds[speed]
         views = []
-        for kind in self.options.types:
+        for kind in self.types:
             relative = self._relative(kind, step, self.short.length(video, self.frames), draw)
             reach = int(relative.max())
             start = int(draw("start", kind).integers(self.short.length(video, reach + 1) - reach))
             views.append(View(self.short.fold(relative + start, video), flip="video"))
         # Random and warp have no speed of their own.
-        speeds = [speed if kind in ("speed", "periodic") else ABSENT for kind in self.options.types]
+        speeds = [speed if kind in ("speed", "periodic") else ABSENT for kind in self.types]
         labels = {"transform": np.arange(self.views), "speed": np.array(speeds, dtype=np.int64)}
         return ClipPlan(tuple(views), labels)
 
-    def _relative(
-        self, kind: TransformType, step: int, count: int, draw: Draw
-    ) -> NDArray[np.int64]:
+    def _relative(self, kind: Kind, step: int, count: int, draw: Draw) -> NDArray[np.int64]:
         """Draw a clip of one type, its smallest frame number 0."""
         match kind:
             case "speed":
@@ -127,7 +132,7 @@ class TemporalTransformsSampler(Sampler):
             case "periodic":
                 turn_at = int(draw("turn").integers(2 * step + 1, (self.frames - 3) * step))
                 offset = int(draw("offset").integers(step > 1, max(2, step)))
-                return periodic(turn_at, step, self.frames, self.options.turn, offset)
+                return periodic(turn_at, step, self.frames, self.turn, offset)
             case "warp":
                 return self._warp(count, draw)
 
@@ -136,7 +141,7 @@ class TemporalTransformsSampler(Sampler):
 
         In a video too short for steps up to 4 any T of its frames, in order (released code).
         """
-        low, high = self.options.warp_steps
+        low, high = self.warp_steps
         limits = [high, *(2**k for k in range(high.bit_length() - 1, 1, -1))]
         limit = next((step for step in limits if self._fits(step, count)), 0)
         if limit < low:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vidssl_cli.contract.clips import ClipPlan, Draw, Sampler, View
-from vidssl_plugins.samplers.short import ShortVideos
+from vidssl_cli.contract.clips import ClipPlan, Draw, View
+from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.transforms import TimeEquivariant
+    from vidssl_plugins.samplers.options.shared import ShortOrLess
 
 BEFORE, AFTER, OVERLAP = range(3)
 """How the first clip of a video lies to the second: the classes of ``order``."""
@@ -52,7 +52,9 @@ class Relation:
         return ((p << 8 | q) << 2 | back_p << 1 | back_q) << 32 | (self.shift + (1 << 31))
 
 
-def draw_shift(room: int, first: int, second: int, how: str, draw: Draw) -> int:
+def draw_shift(
+    room: int, first: int, second: int, how: Literal["natural", "balanced"], draw: Draw
+) -> int:
     """Draw a shift that two clips can have in a video of ``room`` + 1 frames.
 
     Args:
@@ -60,7 +62,7 @@ def draw_shift(room: int, first: int, second: int, how: str, draw: Draw) -> int:
         first: Reach of the first clip, at most ``room``.
         second: Reach of the second clip, at most ``room``.
         how: ``natural`` or ``balanced``.
-        draw: Whose randomness it is.
+        draw: Random numbers.
     """
     random = draw("shift")
     if how == "natural":
@@ -76,25 +78,28 @@ def draw_shift(room: int, first: int, second: int, how: str, draw: Draw) -> int:
     return int(random.integers(low, high + 1))
 
 
-class TimeEquivariantSampler(Sampler):
+@dataclass(eq=False)
+class TimeEquivariantSampler(ShortVideoSampler):
     """Plans two clips of each video; consecutive videos of a batch make a couple.
 
-    Videos at the end of a batch that do not fill a couple make one of their own, down to a video
-    alone, which the contrast between couples knows as a negative only.
+    Videos at the end of a batch that do not fill a couple make one of their own, down to a single
+    video, which is only a negative in the contrast between couples.
     """
 
     views = 2
 
-    def __init__(self, options: TimeEquivariant) -> None:
-        self.options = options
-        self.frames = options.frames
-        self.together = 1 if options.equivariance == "none" else options.coupling
-        reaches = [self._reach(rank) for rank in range(len(options.speeds))]
-        self.short = ShortVideos(options.short_video, reaches[-1] + 1, reaches[0] + 1)
+    frames: int
+    speeds: tuple[int, ...]
+    backward: float
+    equivariance: Literal["temporal", "spatial", "both", "none"]
+    relation: Literal["natural", "balanced"]
+    coupling: int
+    short_video: ShortOrLess
 
-    def rejects(self, video: Video) -> str | None:
-        """Reject what the policy for short videos rejects."""
-        return self.short.rejects(video)
+    def __post_init__(self) -> None:
+        self.together = 1 if self.equivariance == "none" else self.coupling
+        reaches = [self._reach(rank) for rank in range(len(self.speeds))]
+        self.short = ShortVideos(self.short_video, reaches[-1] + 1, reaches[0] + 1)
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan a video that is a couple by itself."""
@@ -114,12 +119,12 @@ class TimeEquivariantSampler(Sampler):
         self, videos: Sequence[Video], draws: Sequence[Draw], number: int
     ) -> list[ClipPlan]:
         """Plan the videos of one couple, whose number in the batch is given."""
-        kind = self.options.equivariance
+        kind = self.equivariance
         # The first by index, so that the order within a couple changes nothing.
         leader = min(draws, key=lambda draw: (draw.video, draw.epoch))
         geometry = leader if kind in ("spatial", "both") else None
-        shortest = min(self._length(video) for video in videos)
-        shared = self._relation(shortest, leader)
+        shortest = min(map(self.short.length, videos))
+        shared = self._draw_relation(shortest, leader)
         plans = []
         for video, draw in zip(videos, draws, strict=True):
             relation = self._standstill(video, draw) if kind == "spatial" else shared
@@ -131,29 +136,26 @@ class TimeEquivariantSampler(Sampler):
             plans.append(ClipPlan(views, labels, geometry))
         return plans
 
-    def _length(self, video: Video) -> int:
-        return self.short.length(video, self.short.needed)
-
     def _reach(self, rank: int) -> int:
         """Return the last frame of a clip at a speed less its first."""
-        return (self.frames - 1) << self.options.speeds[rank]
+        return (self.frames - 1) << self.speeds[rank]
 
     def _motion(self, count: int, draw: Draw, view: int) -> tuple[int, bool]:
         """Draw the rank of a speed that fits, and whether the clip runs backwards."""
-        fitting = sum(self._reach(rank) < count for rank in range(len(self.options.speeds)))
-        backward = draw("direction", view).random() < self.options.backward
+        fitting = sum(self._reach(rank) < count for rank in range(len(self.speeds)))
+        backward = draw("direction", view).random() < self.backward
         return int(draw("speed", view).integers(fitting)), bool(backward)
 
-    def _relation(self, count: int, draw: Draw) -> Relation:
+    def _draw_relation(self, count: int, draw: Draw) -> Relation:
         """Draw a relation that a video of ``count`` frames has room for."""
         (p, back_p), (q, back_q) = (self._motion(count, draw, view) for view in (0, 1))
         reaches = self._reach(p), self._reach(q)
-        shift = draw_shift(count - 1, *reaches, self.options.relation, draw)
+        shift = draw_shift(count - 1, *reaches, self.relation, draw)
         return Relation((p, q), (back_p, back_q), shift)
 
     def _standstill(self, video: Video, draw: Draw) -> Relation:
         """Draw one clip of a video, to be shown twice."""
-        rank, backward = self._motion(self._length(video), draw, 0)
+        rank, backward = self._motion(self.short.length(video), draw, 0)
         return Relation((rank, rank), (backward, backward), 0)
 
     def _place(
@@ -161,13 +163,13 @@ class TimeEquivariantSampler(Sampler):
     ) -> tuple[tuple[View, ...], dict[str, NDArray[np.int64]]]:
         """Draw where in a video the two clips of a relation lie."""
         first, second = (self._reach(rank) for rank in relation.speeds)
-        latest = self._length(video) - 1 - max(first, relation.shift + second)
+        latest = self.short.length(video) - 1 - max(first, relation.shift + second)
         start = int(draw("start").integers(max(0, -relation.shift), latest + 1))
         views = []
         for begin, rank, backward in zip(
             (start, start + relation.shift), relation.speeds, relation.backward, strict=True
         ):
-            walk = np.arange(self.frames, dtype=np.int64) << self.options.speeds[rank]
+            walk = np.arange(self.frames, dtype=np.int64) << self.speeds[rank]
             frames = self.short.fold(begin + walk, video)
             views.append(View(frames[::-1].copy() if backward else frames))
         labels = {

@@ -16,16 +16,13 @@ from vidssl_cli.contract.clips import (
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.samplers.options.plain import Uniform
 
 
 class UniformSampler(Sampler):
     """Draws the start of every clip uniformly."""
 
-    def __init__(self, options: Uniform) -> None:
-        self.frames = options.frames
-        self.views = options.views
-        self.stride = options.stride
+    def __init__(self, frames: int, stride: int, views: int) -> None:
+        self.frames, self.stride, self.views = frames, stride, views
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan V windows of T frames."""

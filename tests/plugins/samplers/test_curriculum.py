@@ -23,7 +23,7 @@ from vidssl_cli.training.optimizer import lr_factor
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_cli.training.step import Stepper
-from vidssl_plugins.samplers.curriculum import ranking, shares
+from vidssl_plugins.samplers.curriculum import ranking
 from vidssl_plugins.samplers.hooks import Curriculum
 
 SCORING = Scoring(flow="dis", resize=(24, 32), crop=16, frames=16)
@@ -41,7 +41,7 @@ def curriculum(scores=None, sampler=PIECES, **options):
 def usable(pacing, steps, clips=1000, **course):
     """Return how many clips a pacing draws on at each of the steps."""
     options = curriculum(order="random", pacing=pacing)
-    found = shares(options.pacing, **{"epoch_steps": 10, "epochs": 4} | course)
+    found = options.pacing.shares(**{"epoch_steps": 10, "epochs": 4} | course)
     return [int(max(s for s in found if s[0] <= step)[1] * clips) for step in steps]
 
 

@@ -1,1 +1,1 @@
-"""Options of the built-in samplers, by topic; `vidssl_plugins.samplers.hooks` is the whole menu."""
+"""Options of the built-in samplers: a module for each, and `shared` for what some share."""

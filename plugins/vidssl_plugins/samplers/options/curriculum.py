@@ -1,94 +1,19 @@
-"""Options of consecutive clips, and of the curriculum that may order them."""
+"""Options of `curriculum`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from vidssl_cli.contract.hooks import SamplerOptions
 from vidssl_cli.contract.registry import Offered
+from vidssl_plugins.samplers.options.curriculum_pacing import AnyPacing, SinglePacing
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Sampler
-
-
-class Consecutive(SamplerOptions):
-    """T neighbouring frames, as clips of which optical flow is kept (Wang, thesis 2020, ch. 2, 3).
-
-    A video shorter than a clip is left out.
-    """
-
-    name: Literal["consecutive"]
-    frames: Annotated[int, Field(ge=2)] = 16
-    """T, frames per clip."""
-    start: Literal["random", "pieces"] = "random"
-    """``pieces`` cuts a video into clips that do not overlap, all of which an epoch visits (UCF101
-    in the thesis); ``random`` visits a video once, at any frame."""
-
-    def build(self) -> Sampler:
-        """Build the sampler."""
-        from vidssl_plugins.samplers.consecutive import ConsecutiveSampler
-
-        return ConsecutiveSampler(self)
-
-
-class Pacing(BaseModel):
-    """How fast a curriculum goes on from easy clips to all of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    start: Annotated[float, Field(gt=0, le=1)] = 0.125
-    """Share of the clips to begin with."""
-
-
-class StagedPacing(Pacing):
-    """A pacing whose stages have lengths."""
-
-    unit: Literal["epochs", "steps"] = "epochs"
-    """What lengths count."""
-
-
-class SinglePacing(StagedPacing):
-    """A share of the clips first, then all."""
-
-    name: Literal["single"]
-    start: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the clips to begin with."""
-    length: PositiveInt | None = None
-    """How long the first stage is; half of the run if not given."""
-
-
-class FixedExponentialPacing(StagedPacing):
-    """Multiplies the share after stages of equal length."""
-
-    name: Literal["fixed_exponential"]
-    length: PositiveInt
-    """How long each stage is."""
-    increase: Annotated[float, Field(gt=1)] = 2
-    """Factor from stage to stage."""
-
-
-class VariedExponentialPacing(StagedPacing):
-    """Multiplies the share after stages of given lengths."""
-
-    name: Literal["varied_exponential"]
-    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """How long each stage is but the last."""
-    increase: Annotated[float, Field(gt=1)] = 2
-    """Factor from stage to stage."""
-
-
-class ConstantPacing(Pacing):
-    """Only ever a share of the clips, to tell order from number."""
-
-    name: Literal["constant"]
-    start: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the clips."""
-
-
-AnyPacing = SinglePacing | FixedExponentialPacing | VariedExponentialPacing | ConstantPacing
 
 
 class Curriculum(SamplerOptions):
@@ -132,7 +57,13 @@ class Curriculum(SamplerOptions):
         """Build the sampler."""
         from vidssl_plugins.samplers.curriculum import CurriculumSampler
 
-        return CurriculumSampler(self, self.sampler.build())
+        return CurriculumSampler(
+            self.sampler.build(),
+            self.pacing,
+            order=self.order,
+            scores=None if self.scores is None else Path(self.scores),
+            video_score=self.video_score,
+        )
 
     def labels(self) -> Mapping[str, int]:
         """Name the labels of the other sampler."""

@@ -1,4 +1,4 @@
-"""Options of SSTL's sampler."""
+"""Options of `sstl`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from vidssl_cli.contract.hooks import SamplerOptions, ascending
-from vidssl_plugins.samplers.options.short import Short
+from vidssl_plugins.samplers.options.shared import Short
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Sampler
@@ -36,7 +36,7 @@ class SSTL(SamplerOptions):
     max_drop: NonNegativeInt | None = None
     """Most frames that rate distortion drops; none for as many as the buffer can spare, e - d."""
     rate_target: Literal["drawn", "realised"] = "drawn"
-    """The rate that the label tells: what was drawn, or length of the base clip over what rate
+    """The rate that is the label: what was drawn, or length of the base clip over what rate
     distortion left of it."""
     spatial_share: Literal["clip", "video"] = "clip"
     """Whether crop, flip and colour are drawn for each clip, or once for both."""
@@ -68,7 +68,16 @@ class SSTL(SamplerOptions):
         """Build the sampler."""
         from vidssl_plugins.samplers.sstl import SSTLSampler
 
-        return SSTLSampler(self)
+        return SSTLSampler(
+            frames=self.frames,
+            buffer=self.buffer,
+            dropout=self.dropout,
+            rate=self.rate,
+            max_drop=self.most,
+            rate_target=self.rate_target,
+            spatial_share=self.spatial_share,
+            short_video=self.short_video,
+        )
 
     def labels(self) -> Mapping[str, int]:
         """Name the two labels, both quantities."""

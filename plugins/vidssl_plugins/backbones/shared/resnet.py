@@ -1,7 +1,7 @@
 """Residual video networks, whatever their convolutions are.
 
-A kind of network is a way to make a convolution (full, factorised, spatial) and a stem; the
-blocks and the stages are the same for all of them.
+Networks differ in how they make a convolution (full, factorised, spatial) and in their stem;
+blocks and stages are the same for all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from vidssl_plugins.backbones.network import NormMaker, StagedNetwork
+from vidssl_plugins.backbones.shared.network import NormMaker, StagedNetwork
 
 ConvMaker = Callable[[int, int, int, int], nn.Module]
 """(channels in, channels out, kernel size, stride) to a convolution that keeps size / stride."""

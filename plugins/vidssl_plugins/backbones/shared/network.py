@@ -1,4 +1,4 @@
-"""What all built-in backbones are: five stages with pooling between them."""
+"""The form of all built-in backbones: five stages with pooling between them."""
 
 from __future__ import annotations
 
@@ -96,11 +96,26 @@ class StagedNetwork(nn.Module):
         return x.flatten(1).float()
 
 
+def plain_stages(stages: Sequence[Sequence[int]], norm: NormMaker | None) -> list[nn.Module]:
+    """Make stages of 3 x 3 x 3 convolutions with so many channels each, norms and ReLU."""
+    made: list[nn.Module] = []
+    channels_in = 3
+    for widths in stages:
+        layers: list[nn.Module] = []
+        for channels in widths:
+            layers.append(nn.Conv3d(channels_in, channels, 3, padding=1))
+            layers += [norm(channels)] if norm else []
+            layers.append(nn.ReLU(inplace=True))
+            channels_in = channels
+        made.append(nn.Sequential(*layers))
+    return made
+
+
 def initialise(network: nn.Module) -> None:
     """Draw convolution weights as He et al. 2015 do for ReLU, preserving the gradient's variance.
 
-    The last norm of a block starts at 1, not at 0: the papers do not zero it, and a network whose
-    blocks are all shortcuts would be an unfair opponent wherever random weights are compared.
+    The last norm of a block starts at 1, not at 0: the papers do not zero it, and random weights,
+    which evaluation compares with, would otherwise make every block a shortcut.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv3d):

@@ -1,24 +1,18 @@
-"""Options of samplers whose clips have an order in time."""
+"""Options of `clip_order`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import permutations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vidssl_cli.contract.hooks import SamplerOptions
-from vidssl_plugins.samplers.options.short import Short
+from vidssl_plugins.samplers.options.shared import MOST_CLIPS, Short, order_names
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Sampler
-
-
-def order_names(views: int) -> tuple[str, ...]:
-    """Return the orders of V views by rank, each as numbers of the views from 1: 123, 132."""
-    return tuple("".join(map(str, order)) for order in permutations(range(1, views + 1)))
 
 
 class ClipOrder(SamplerOptions):
@@ -29,7 +23,7 @@ class ClipOrder(SamplerOptions):
     """
 
     name: Literal["clip_order"]
-    clips: Annotated[int, Field(ge=2, le=7)] = 3
+    clips: Annotated[int, Field(ge=2, le=MOST_CLIPS)] = 3
     """V, clips per video."""
     frames: Annotated[int, Field(ge=2)] = 16
     """T, frames per clip."""
@@ -45,7 +39,7 @@ class ClipOrder(SamplerOptions):
         """Build the sampler."""
         from vidssl_plugins.samplers.clip_order import ClipOrderSampler
 
-        return ClipOrderSampler(self)
+        return ClipOrderSampler(self.clips, self.frames, self.stride, self.gap, self.short_video)
 
     def labels(self) -> Mapping[str, int]:
         """Name the one label."""

@@ -1,0 +1,72 @@
+"""Runs what is left of a sweep, and tells how it goes."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vidssl_cli.base.console import say, warn
+from vidssl_cli.base.signals import stopped
+from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, shared_cores
+from vidssl_cli.cli.sweep_plan import Command, PlannedRun
+
+
+def shell_line(run: PlannedRun) -> str:
+    """Return what is left of a run as one line for a shell."""
+    return " && ".join(shlex.join(("vidssl", *command)) for command in run.commands)
+
+
+def run_jobs(
+    runs: Sequence[PlannedRun],
+    at_once: int,
+    program: Command = (sys.executable, "-m", "vidssl_cli"),
+) -> dict[Path, int]:
+    """Do what is left of the runs; one that fails does not stop the others.
+
+    Args:
+        runs: Of a plan.
+        at_once: How many run at a time; they share the cores.
+        program: What ``vidssl`` stands for.
+
+    Returns:
+        The exit status of every run that was not done.
+
+    Raises:
+        Preempted, Interrupted: A signal arrived, and was passed on to the commands.
+    """
+    jobs = [
+        Job(
+            str(run.folder),
+            [[*program, *command] for command in run.commands],
+            run.folder.with_suffix(".log"),
+        )
+        for run in runs
+        if run.commands
+    ]
+    say(f"{len(runs)} runs, {len(jobs)} of them not done; {at_once} at a time")
+    pool = JobPool(at_once, shared_cores(at_once))
+    count = itertools.count(1)
+
+    def report(done: Finished) -> None:
+        if done.status == 0:
+            say(f"{next(count)} of {len(jobs)}: {done.job.name}, {done.seconds:.0f} s")
+        elif not pool.received:
+            reason = f"ended with status {done.status}: {_last_line(done.job.log)}"
+            warn(f"{next(count)} of {len(jobs)}: {done.job.name} {reason}; see {done.job.log}")
+
+    found = pool.run(jobs, report)
+    if pool.received:
+        done = sum(each.status == 0 for each in found)
+        what = f"after {done} of {len(jobs)} runs"
+        raise stopped(pool.received, what, hint="give the same command again to go on")
+    return {Path(each.job.name): each.status or 0 for each in found}
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line of a log that is no hint."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    told = [line for line in lines if line.strip() and not line.startswith("hint: ")]
+    return told[-1] if told else "its log is empty"

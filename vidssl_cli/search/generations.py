@@ -1,0 +1,103 @@
+"""Generations of an index: folders that are published whole, and a pointer to the newest.
+
+    CURRENT               the newest generation, and the SHA-256 of its manifest
+    generation-000002/    what `vidssl_cli.search.store` describes
+    generation-000001/    the one before, for readers that still have it open
+
+Readers see whole generations only, whatever a builder does meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.files import sealed_json
+from vidssl_cli.files.atomic import atomic_write, sweep
+from vidssl_cli.files.sealed_folder import MANIFEST, discard, sha256
+from vidssl_cli.files.untrusted_text import understood
+
+POINTER = "CURRENT"
+HINT = "restore the index from a copy, or index the data again with --overwrite"
+"""What to do about a damaged index."""
+
+_GENERATIONS = "generation-[0-9]*"
+_NAME = re.compile(r"generation-\d+")
+
+
+def is_index(folder: Path) -> bool:
+    """Tell whether a folder holds an index."""
+    return (folder / POINTER).is_file()
+
+
+def is_foreign(folder: Path) -> bool:
+    """Tell whether a folder holds something else than an index, or one that was never finished."""
+    found = {path.name for path in folder.glob("[!.]*")}
+    return POINTER not in found and not found <= {path.name for path in folder.glob(_GENERATIONS)}
+
+
+def read_pointer(folder: Path) -> tuple[str, str]:
+    """Return the name of the newest generation, and the SHA-256 of its manifest.
+
+    Raises:
+        UsageError: The folder is not an index.
+        DamagedFileError: The pointer is damaged or missing.
+    """
+    path = folder / POINTER
+    if not path.is_file() and not any(folder.glob("generation-*")):
+        raise UsageError(
+            f"{folder} is not an index: it has no {POINTER}",
+            where=str(folder),
+            hint="give the folder that --out named in `vidssl index`",
+        )
+    with understood(path):
+        pointer = sealed_json.read(path, HINT)
+        name: str = pointer["generation"]
+        digest: str = pointer["manifest"]
+        known = _NAME.fullmatch(name)
+    if not known:
+        raise missing_generation(folder, name, digest)
+    return name, digest
+
+
+def write_pointer(folder: Path, name: str) -> None:
+    """Make a generation the newest, and delete those that no reader needs."""
+    pointer = {"generation": name, "manifest": sha256(folder / name / MANIFEST)}
+    atomic_write(folder / POINTER, sealed_json.render(pointer))
+    tidy(folder)
+
+
+def next_name(folder: Path) -> str:
+    """Name the next generation; what a killed builder left under this name is replaced."""
+    try:
+        newest = _number(read_pointer(folder)[0])
+    except (UsageError, DamagedFileError):
+        newest = 0
+    return f"generation-{newest + 1:06d}"
+
+
+def tidy(folder: Path) -> None:
+    """Delete all generations but the newest and the one before, and what killed processes left.
+
+    Raises:
+        UsageError, DamagedFileError: There is no pointer to the newest, or it is damaged.
+    """
+    sweep(folder)
+    newest = _number(read_pointer(folder)[0])
+    for path in folder.glob(_GENERATIONS):
+        if _number(path.name) not in (newest - 1, newest):
+            discard(path)
+
+
+def missing_generation(folder: Path, name: str, digest: str) -> DamagedFileError:
+    """Return the error for a pointer to a generation that is not there."""
+    return DamagedFileError(
+        f"there is no {name}, whose manifest had the SHA-256 {digest}",
+        where=str(folder / POINTER),
+        hint=HINT,
+    )
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])

@@ -1,0 +1,109 @@
+"""What queries are compared with: the videos of an index, or their clips, as unit vectors.
+
+An engine proposes candidates; `Level.nearest` scores them again in double precision. So the scores
+and the order of equal items are the same on every machine, and a compressed index errs only in
+which candidates it proposes.
+
+Letters: N entries, Q queries, K neighbours, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidssl_cli.contract.metrics import scale, unit
+from vidssl_cli.search.engines import Engine, Ids
+
+LevelName = Literal["video", "clip"]
+LEVELS: tuple[LevelName, LevelName] = ("video", "clip")
+
+_TIE = 1e-5
+"""More than single precision can err in a cosine."""
+
+
+class Level:
+    """N entries of an index, each a vector (D)."""
+
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        scaling: NDArray[np.float64],
+        open_engine: Callable[[], Engine],
+    ) -> None:
+        """Take the entries; nothing is computed yet.
+
+        Args:
+            features: (N, D), as the network gave them.
+            scaling: (2, D) of `metrics.scaling`, or 0 and 1 for features that stay as they are.
+            open_engine: Returns what proposes candidates; called by the first search.
+        """
+        self.features = features
+        self._scaling = scaling
+        self._open_engine = open_engine
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def unit(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Scale features (…, D) as the index does, then to length 1; see `unit_vectors`."""
+        return unit_vectors(features, self._scaling)
+
+    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the unit vectors (n, D) of some entries."""
+        return self.unit(self.features[ids])
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What proposes candidates."""
+        return self._open_engine()
+
+    def nearest(
+        self, queries: NDArray[np.floating[Any]], k: int
+    ) -> list[tuple[Ids, NDArray[np.float32]]]:
+        """Find the K entries that are nearest to each query by cosine similarity.
+
+        Args:
+            queries: (Q, D) features, as the network gave them.
+            k: At most so many neighbours.
+
+        Returns:
+            For each query the numbers of its neighbours (K,) and their cosines (K,), which are in
+            [-1, 1], best first; equally similar ones in the order of their numbers.
+        """
+        units = self.unit(queries)
+        k = min(k, len(self))
+        count = min(len(self), 4 * k + 16)  # compressed vectors are ranked only roughly
+        proposals = self.engine(units.astype(np.float32), count)
+        return [
+            self._rank(query, k, proposal) for query, proposal in zip(units, proposals, strict=True)
+        ]
+
+    def _rank(
+        self, query: NDArray[np.float64], k: int, proposed: Ids
+    ) -> tuple[Ids, NDArray[np.float32]]:
+        """Rank candidates by their true cosines, with all that may tie for the last place."""
+        while True:
+            ids = np.unique(proposed[proposed >= 0])
+            products = (self.vectors(ids) * query).sum(1)
+            scores = np.clip(products, -1, 1).astype(np.float32)
+            order = np.argsort(-scores, kind="stable")
+            if (
+                len(proposed) == len(self)
+                or len(ids) <= k
+                or scores[order[-1]] < scores[order[k - 1]] - _TIE
+            ):
+                return ids[order[:k]], scores[order[:k]]
+            more = min(len(self), 4 * len(proposed))
+            proposed = self.engine(query[None].astype(np.float32), more)[0]
+
+
+def unit_vectors(
+    features: NDArray[np.floating[Any]], scaling: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Scale features (…, D) by (2, D) of `metrics.scaling`, then to length 1; zeros stay."""
+    return unit(scale(features, scaling))
