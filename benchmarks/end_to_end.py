@@ -32,10 +32,11 @@ from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.scan import open_data
 from vidssl_cli.data.views import PREFETCH
-from vidssl_cli.model.devices import choose_device, open_world, place
+from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.training.optimizer import build_optimizer
-from vidssl_cli.training.session import usable
+from vidssl_cli.training.processes import open_world
+from vidssl_cli.training.session import select_usable
 from vidssl_cli.training.step import Stepper, choose_precision
 
 AHEAD = PREFETCH + 1
@@ -80,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     assert isinstance(recipe, PretrainRecipe), "give a recipe for `vidssl pretrain`"
     settings = recipe.train.model_copy(update=updates)
     sampler = build_sampler(recipe.sampler, recipe.input)
-    videos, _ = usable(open_data(arguments.data)[0], sampler)
+    videos, _ = select_usable(open_data(arguments.data)[0], sampler)
     needed = (arguments.steps + AHEAD) * settings.batch_videos
     with open_world(str(choose_device(arguments.device))) as world:
         order = Order(

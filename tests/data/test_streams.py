@@ -16,7 +16,7 @@ from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.streams import cut_flow, cut_pixels
 from vidssl_cli.media.decode import read_planes
-from vidssl_cli.training.step import _split
+from vidssl_cli.training.step import split_batch
 from vidssl_plugins.samplers.hooks import Consecutive, Pace
 
 SETTINGS = Input(resize=(24, 32), crop=16, mode="residual")
@@ -122,13 +122,13 @@ def test_flow_moves_pixels_to_where_they_are_next(toy_videos, crop):
     assert np.mean(better) > 0.8
 
 
-def test_accumulation_splits_streams(toy_videos):
+def test_accumulationsplit_batchs_streams(toy_videos):
     batch = next(loader(toy_videos, Augment()).epoch(0))
-    parts = list(_split(batch, 2))
+    parts = list(split_batch(batch, 2))
     assert torch.equal(torch.cat([part.pixels for part in parts]), batch.pixels)
     assert torch.equal(torch.cat([part.flow for part in parts]), batch.flow)
     bare = Batch(batch.clips, {}, batch.video, batch.frames)
-    assert [(part.pixels, part.flow) for part in _split(bare, 2)] == [(None, None)] * 2
+    assert [(part.pixels, part.flow) for part in split_batch(bare, 2)] == [(None, None)] * 2
 
 
 def test_workers_do_not_change_streams(toy_videos):

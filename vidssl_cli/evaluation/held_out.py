@@ -52,7 +52,7 @@ def own_task(
         MediaError: a video cannot be read.
     """
     facts = run_directory.read_facts(run)
-    recipe = load(run_directory.intact(run, run_directory.RECIPE))
+    recipe = load(run_directory.verify_file(run, run_directory.RECIPE))
     if not isinstance(recipe, PretrainRecipe):
         raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
     sampler = build_sampler(recipe.sampler, recipe.input)
