@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vidssl_cli.contract.clips import ABSENT, Batch, ClipPlan, Course, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.evaluation.made_up import MadeUpStudy
+from vidssl_cli.evaluation.made_up import MadeUpStudy as MadeUpStudy
 from vidssl_cli.training.not_finite import SavedBuffers
 
 if TYPE_CHECKING:

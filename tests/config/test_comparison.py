@@ -12,7 +12,7 @@ from vidssl_cli.config.comparison import (
     show,
     splits,
 )
-from vidssl_cli.config.known_datasets import NOTHING, recognise
+from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.config.published import select
 from vidssl_cli.config.sections import Corpus, Input
 from vidssl_cli.contract.videos import Video
@@ -187,20 +187,20 @@ def videos(*labels):
 
 def test_data_sets_are_known_by_their_classes():
     ours = videos("YoYo", "Punch", "PushUps", "YoYo")
-    assert recognise(ours) == Corpus(name="UCF101", classes=3, of=101)
-    assert not recognise(ours).whole
-    assert recognise(videos("brush_hair", "run")).name == "HMDB51"
-    assert recognise(videos("YoYo", "run")) is None
-    assert recognise(videos("YoYo")) is None
-    assert recognise(videos(None, None)) is None
+    assert identify_dataset(ours) == Corpus(name="UCF101", classes=3, of=101)
+    assert not identify_dataset(ours).whole
+    assert identify_dataset(videos("brush_hair", "run")).name == "HMDB51"
+    assert identify_dataset(videos("YoYo", "run")) is None
+    assert identify_dataset(videos("YoYo")) is None
+    assert identify_dataset(videos(None, None)) is None
 
 
 def test_data_sets_are_known_by_name():
-    assert recognise(videos("0", "1"), "diving48 v2") == Corpus(name="Diving48 V2")
-    assert recognise(videos("0"), "Kinetics-400").whole
-    assert recognise(videos("Swing"), "ucf101") == Corpus(name="UCF101", classes=1, of=101)
+    assert identify_dataset(videos("0", "1"), "diving48 v2") == Corpus(name="Diving48 V2")
+    assert identify_dataset(videos("0"), "Kinetics-400").whole
+    assert identify_dataset(videos("Swing"), "ucf101") == Corpus(name="UCF101", classes=1, of=101)
     with pytest.raises(UsageError, match="'UCF100'; did you mean 'UCF101'"):
-        recognise(videos("a"), "UCF100")
+        identify_dataset(videos("a"), "UCF100")
 
 
 def test_splits_are_written_as_papers_write_them():

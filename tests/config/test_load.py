@@ -42,7 +42,7 @@ published:
 - figures: {top1: high}
 """
 PROBLEMS = """\
-:12:3: train.epochs: stands twice, first at {}:11:3
+:12:3: train.epochs: occurs twice, first at {}:11:3
 :2:21: input.cropp: unknown key; did you mean 'crop'?
 :3:23: backbone.depht: unknown key; did you mean 'depth'?
 :3:34: backbone.width: found 'true-ish', expected a valid integer

@@ -264,7 +264,7 @@ def test_the_example_of_the_page_is_a_paper(folder):
         ("network: Net", "network: Nat", "all: ours: 'Nat' is not among the networks"),
         ("[1.5, 2.5]", "[1.5, high]", r":12:47: tables.all.rows.ours.figures.1: .*number"),
         ("table: table 1", "tabel: table 1", "7:5: tables.all.tabel: Extra inputs"),
-        ("url: ", "paper: Else\nurl: ", "paper: stands twice"),
+        ("url: ", "paper: Else\nurl: ", "paper: occurs twice"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told_with_its_place(folder, old, new, problem):

@@ -21,7 +21,7 @@ def test_values_are_plain_and_know_their_places():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: 1\nb: 2\na: 3\n", "f:3:1: a: stands twice, first at f:1:1"),
+        ("a: 1\nb: 2\na: 3\n", "f:3:1: a: occurs twice, first at f:1:1"),
         ("a: &x [1]\nb: *x\n", "f:2:1: b: aliases are not allowed; write the value out"),
         ("a: &x [*x]\n", "f:1:1: a.0: aliases are not allowed; write the value out"),
         ("a: {<<: {b: 1}}", "f:1:5: a.<<: merge keys are not allowed; write the values out"),
@@ -115,7 +115,7 @@ def test_an_override_leaves_its_neighbours_alone():
         ("=3", "--set =3: found no KEY=VALUE"),
         ("a..b=3", "--set a..b=3: found no KEY=VALUE"),
         ("a=[1", "--set a=[1: expected ',' or ']'"),
-        ("a={b: 1, b: 2}", "--set a={b: 1, b: 2}: b: stands twice"),
+        ("a={b: 1, b: 2}", "--set a={b: 1, b: 2}: b: occurs twice"),
         ("train.epochs.x=1", "--set train.epochs.x=1: train.epochs.x: train.epochs is 3, which"),
         ("tasks.name=x", "--set tasks.name=x: tasks.name: tasks is a list of 1; found 'name'"),
         (f"tasks.{'9' * 5000}=x", f"--set tasks.{'9' * 5000}=x: tasks.{'9' * 5000}: tasks is a"),

@@ -194,7 +194,7 @@ def test_who_is_slow_is_told(package, monkeypatch, capsys):
     assert "waiting for the plugins of acme-slow" in capsys.readouterr().err
 
 
-def test_whose_code_raised_is_told(package, monkeypatch):
+def test_an_exception_is_attributed_to_its_plugin(package, monkeypatch):
     code = good("slow") + "def fail():\n    raise ValueError('no luck')\n"
     found = Registry(entries(package("good", code)))
     monkeypatch.setattr(attribution, "registry", functools.cache(lambda: found))
@@ -202,13 +202,13 @@ def test_whose_code_raised_is_told(package, monkeypatch):
     module = importlib.import_module("registrytest_good")
     with pytest.raises(ValueError, match="no luck") as theirs, noted(lambda: "with a.mp4"):
         module.fail()
-    said = str(attribution.blamed(theirs.value))
+    said = str(attribution.plugin_error(theirs.value))
     assert (
         said == "acme-good: fail (registrytest_good, line 9) raised ValueError: no luck; with a.mp4"
     )
-    with pytest.raises(ValueError, match="invalid literal") as nobodys:
+    with pytest.raises(ValueError, match="invalid literal") as other:
         int("x")
-    assert attribution.blamed(nobodys.value) is None
+    assert attribution.plugin_error(other.value) is None
 
 
 def vidssl(*arguments, **environment):

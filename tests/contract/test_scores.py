@@ -19,8 +19,8 @@ from vidssl_cli.data.pack import pack
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
-from vidssl_plugins.pretexts.partitions import partition
 from vidssl_plugins.pretexts.statistics_motion import derivatives
+from vidssl_plugins.pretexts.statistics_partitions import partition
 
 SCORING = Scoring(flow="dis", resize=(24, 32), crop=16, frames=16)
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.config.load import load, names
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.check import check
 from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.data.pack import pack
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 
 
 @pytest.fixture
@@ -43,8 +50,8 @@ def fine():
     ]
 
 
-def found(recipe, videos, broken=()):
-    _, findings = check(recipe, videos, broken)
+def found(recipe, videos, broken=(), **options):
+    _, findings = check(recipe, videos, broken, **options)
     return {finding.kind: [item for item, _ in finding.items] for finding in findings}
 
 
@@ -96,13 +103,118 @@ def test_a_recording_on_both_sides(recipe, fine):
     assert found(recipe, fine) == {"group on both sides": [fine[0].path, fine[7].path]}
 
 
-def test_the_same_file_on_both_sides(recipe, fine, tmp_path, make_video):
+@pytest.fixture
+def real(fine, tmp_path, make_video):
+    """The eight videos as files of different lengths."""
     for number, video in enumerate(fine):
-        path = make_video(
-            tmp_path / f"{number}.mp4", frames=24 if number in (0, 7) else 12 + number
-        )
-        fine[number] = replace(video, path=str(path))
-    assert found(recipe, fine) == {"duplicate": [fine[7].path]}
+        path = make_video(tmp_path / f"{number}.mp4", frames=60 + 2 * number)
+        fine[number] = replace(probe(str(path)), label=video.label, split=video.split)
+    return fine
+
+
+def copied(videos, number, to):
+    shutil.copyfile(videos[number].path, videos[to].path)
+    videos[to] = replace(videos[number], path=videos[to].path, split=videos[to].split)
+
+
+def test_nothing_is_found_in_files_where_nothing_is_wrong(recipe, real):
+    assert check(recipe, real, []) == (6, [])
+
+
+def test_the_same_file_on_both_sides(recipe, real):
+    copied(real, 0, 7)
+    assert found(recipe, real) == {"duplicate": [real[7].path]}
+
+
+def test_the_same_file_twice_in_training(recipe, real):
+    copied(real, 0, 3)
+    copied(real, 6, 7)
+    assert found(recipe, real) == {"repeated file": [real[3].path, real[7].path]}
+
+
+def test_copies_of_packed_videos_whose_files_are_gone(recipe, real, tmp_path):
+    copied(real, 0, 7)
+    packed = pack(real, tmp_path / "set", resize=(48, 64)).videos
+    for video in packed:
+        Path(video.path).unlink()
+    assert found(recipe, packed) == {"duplicate": [real[7].path]}
+
+
+@pytest.mark.parametrize(("size", "codec"), [((48, 64), "mpeg4"), ((96, 128), "libx264")])
+def test_other_encodings_of_a_training_video(recipe, real, tmp_path, make_video, size, codec):
+    path = make_video(tmp_path / "again.mp4", frames=62, size=size, codec=codec)
+    real[6] = replace(probe(str(path)), label="a", split="test")
+    (finding,) = check(recipe, real, [])[1]
+    assert (finding.kind, finding.items) == (
+        "near duplicate",
+        ((str(path), f"looks like {real[1].path}"),),
+    )
+    assert check(recipe, real, [], pictures=False) == (6, [])
+
+
+def test_similar_videos_of_one_split_are_none_of_its_business(recipe, real, tmp_path, make_video):
+    path = make_video(tmp_path / "again.mp4", frames=62, codec="mpeg4")
+    real[2] = replace(probe(str(path)), label="a", split="train")
+    assert found(recipe, real) == {}
+
+
+def test_videos_of_one_colour(recipe, real, tmp_path):
+    for number, name in ((5, "grey"), (6, "also grey"), (7, "fades")):
+        frames = np.full((60, 48, 64, 3), 90, np.uint8)
+        if name == "fades":
+            frames += np.arange(60, dtype=np.uint8)[:, None, None, None]
+        write_mp4(tmp_path / f"{name}.mp4", frames, 25)
+        facts = probe(str(tmp_path / f"{name}.mp4"))
+        real[number] = replace(facts, label="ab"[number % 2], split=real[number].split)
+    colours = found(recipe, real)
+    assert colours.pop("single colour") == [video.path for video in real[5:]]
+    assert colours == {"duplicate": [real[6].path]}
+
+
+def test_what_cannot_be_read_any_more(recipe, real):
+    Path(real[3].path).write_bytes(b"")
+    assert found(recipe, real) == {"unreadable": [real[3].path]}
+
+
+def test_what_is_not_there_is_told(recipe, fine, capsys):
+    check(recipe, fine, [])
+    assert "8 of 8 videos are not there" in capsys.readouterr().err
+
+
+def test_upright_among_wide(recipe, fine):
+    fine[2] = replace(fine[2], width=48, height=64)
+    fine[3] = replace(fine[3], width=64, height=64)
+    assert found(recipe, fine) == {"orientation": [fine[2].path]}
+
+
+@pytest.mark.parametrize(("policy", "kind"), [("loop", "too short"), ("skip", "rejected")])
+def test_videos_shorter_than_clips(toy_recipe, fine, policy, kind):
+    sampler = toy_recipe()["sampler"] | {"short_video": policy}
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"sampler": sampler})
+    fine[1] = replace(fine[1], frames=7, declared=7)
+    fine[7] = replace(fine[7], frames=7, declared=7)  # of the test split, which is not trained on
+    expected = [fine[1].path, fine[7].path] if kind == "rejected" else [fine[1].path]
+    assert found(recipe, fine) == {kind: expected}
+
+
+@pytest.mark.parametrize("name", sorted(names()))
+def test_no_sampler_repeats_frames_of_a_long_video(name, fine):
+    recipe = load(name)
+    long = [replace(video, frames=3000, declared=3000, duration=120.0) for video in fine]
+    kinds = found(recipe, long, pictures=False)
+    assert kinds.keys() <= {"batch"}
+
+
+def test_rates_that_are_low(toy_recipe, fine):
+    fine[1] = replace(fine[1], fps=12.0)
+    fine[2] = replace(fine[2], fps=24.9)
+    assert found(PretrainRecipe.model_validate(toy_recipe()), fine) == {"low rate": [fine[1].path]}
+    at_25 = toy_recipe()["input"] | {"fps": 25}
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"input": at_25})
+    assert found(recipe, fine) == {"low rate": [fine[1].path]}
+    at_10 = toy_recipe()["input"] | {"fps": 10}
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"input": at_10})
+    assert found(recipe, fine) == {}
 
 
 def test_too_few_for_a_batch(recipe, fine):

@@ -21,7 +21,7 @@ def test_plain_json_is_read(tmp_path):
     [
         ("[" * 100_000, "nested too deeply"),
         ('{"a": ' * 100_000, "nested too deeply"),
-        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' stands twice"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' occurs twice"),
         ("9" * 5000, "4300 digits"),
         ("", "Expecting value"),
         (pickle.dumps({}), "decode"),

@@ -315,7 +315,7 @@ def test_a_demuxer_is_closed_by_whoever_leaves_it():
             self.closed = True
 
     demuxer = Demuxer()
-    for _ in packets(SimpleNamespace(demux=lambda stream: demuxer), None):
+    for _ in packets(SimpleNamespace(demux=lambda streams: demuxer), None):
         break
     assert demuxer.closed
 

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from vidssl_plugins.pretexts.gather import gather
+from vidssl_plugins.pretexts.shared.gather import gather
 
 SCRIPT = """
 import json, sys

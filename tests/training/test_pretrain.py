@@ -559,9 +559,9 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
         "skipped": 0,
         "skipped_steps": 0,
     }
-    assert done.stderr.count("learning from 8 of 8 videos") == 1
+    assert done.stderr.count("pre-training on 8 of 8 videos") == 1
     alone, together = rows(whole), rows(out)
-    # Which videos each process sees is tested in test_batches.py; here, that steps are the same.
+    # Which videos each process sees is tested in test_loader.py; here, that steps are the same.
     for one, other in zip(together, alone, strict=True):
         assert one.keys() == other.keys()
         assert one["step"] == other["step"]

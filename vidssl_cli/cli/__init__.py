@@ -1,7 +1,7 @@
 """The `vidssl` command line.
 
-Each submodule registers its commands; their bodies import what they run, so that help stays
-quick. tests/test_startup.py holds them to that.
+Each submodule registers its commands, whose bodies import what they run, so that `--help` is quick;
+tests/test_startup.py checks that.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="New here? `vidssl demo` tells the whole story in minutes.",
+    epilog="New here? `vidssl demo` shows every step in minutes.",
 )
 
 
@@ -94,24 +94,24 @@ def main(signals: StopSignals | None = None) -> None:
     """Run the command line and end the process with its exit status.
 
     Args:
-        signals: Entered while this was being imported, for a signal that came meanwhile.
+        signals: Entered before this module was imported, so that no signal is lost.
     """
     from vidssl_cli.cli.failures import run
 
-    # Threads of torch that wait by spinning take the cores from decoding, and from everybody else:
-    # on two busy cores a training step took up to nine times as long. Read when torch is loaded.
+    # Read when torch is loaded. Threads of torch that wait by spinning take the cores from decoding
+    # and from other processes: on two busy cores a step took up to nine times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Both look through all installed packages for plugins of their own when they are imported, and
-    # fail where one package is damaged. None of these plugins has a use here.
+    # When they are imported, both look in all installed packages for plugins of their own, and fail
+    # where one is damaged. No such plugin is needed here.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
-    for stream in (sys.stdout, sys.stderr):  # whose encoding may not have every character
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with nullcontext(signals) if signals else StopSignals() as watched:
         status = run(app, sys.argv[1:], watched)
         if status in {Preempted.status, Interrupted.status}:
-            # Python would wait for its threads, and a file may be slow to decode.
+            # Python would wait for its threads, of which one may decode a large file.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)

@@ -1,4 +1,4 @@
-"""`vidssl data`: manifests, packed sets, made-up videos; `cli.examine` looks at them."""
+"""`vidssl data`: manifests, packed sets, scores, made-up videos; `cli.examine` has the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, ex
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
 
-data = typer.Typer(no_args_is_help=True, help="Scan, check, look at, pack and make videos.")
+data = typer.Typer(no_args_is_help=True, help="Scan, check, preview, pack and make videos.")
 
 PackFormat = Literal["compact", "raw"]
 FlowMethod = Literal["dis", "tvl1"]
@@ -35,15 +35,15 @@ def scan(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode every video once and write what was found to a manifest."""
+    """Decode every video once and write a manifest."""
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
     if out.suffix != ".jsonl" or out.is_dir():
-        raise UsageError(f"--out {out} is not a name for a manifest", hint="it ends in .jsonl")
+        raise UsageError(f"--out {out} is not a name for a manifest", hint="end it in .jsonl")
     if out.exists() and os.path.realpath(out) == os.path.realpath(source):
         raise UsageError(
-            f"--out {out} is DATA itself, whose rows of damaged videos would be lost",
+            f"--out {out} is DATA itself, and rows of damaged videos would be lost",
             hint="choose another name",
         )
 
@@ -100,16 +100,16 @@ def pack(
     ] = "compact",
     flow: Annotated[
         FlowMethod | None,
-        typer.Option(help="Keep optical flow too, by DIS or TV-L1; needs OpenCV."),
+        typer.Option(help="Store optical flow too, by DIS or TV-L1; needs OpenCV."),
     ] = None,
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode every video once and keep small pictures for training.
+    """Decode every video once and store small pictures for training.
 
-    SET is then DATA for every command. Interrupted, packing goes on where it stopped; run again,
-    it takes in what is new or has changed.
+    Every command accepts SET as DATA. The same command again continues after an interruption, and
+    adds what is new or has changed.
     """
     from vidssl_cli.base.console import emit_json, say
     from vidssl_cli.base.errors import SkippedMediaError
@@ -162,8 +162,8 @@ def scores(
 ) -> None:
     """Score the clips of every video for a curriculum.
 
-    Clips whose motion is in one place have high scores. Interrupted, or run again, it keeps what
-    FILE has of videos that have not changed.
+    A clip scores high if its motion is in one place. The same command again keeps the scores in
+    FILE of videos that have not changed.
     """
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import SkippedMediaError
@@ -199,7 +199,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 @data.command()
 def synth(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another world.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the videos.")] = 0,
     per_class_train: Annotated[int, typer.Option(min=1, help="Training videos of a class.")] = 40,
     per_class_test: Annotated[int, typer.Option(min=0, help="Test videos of a class.")] = 25,
     classes: Annotated[

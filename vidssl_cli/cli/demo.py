@@ -1,4 +1,4 @@
-"""`vidssl demo`."""
+"""`vidssl demo`; `cli.demo_run` does the work."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the videos and of the training.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the videos and of the training.")] = 0,
     per_class_train: Annotated[int, typer.Option(min=1, help="Training videos of a class.")] = 40,
     per_class_test: Annotated[int, typer.Option(min=1, help="Test videos of a class.")] = 25,
     overrides: Overrides = None,
@@ -27,10 +27,9 @@ def demo(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Tell the whole story on made-up videos.
+    """Run the demo: pretrain, evaluate and search on made-up videos.
 
-    That is: learn, measure, index, search, look. The videos' classes differ only in how they
-    move. Takes some minutes on two CPU cores.
+    The videos' classes differ only in motion. Takes some minutes on two CPU cores.
     """
     from vidssl_cli.base.errors import UsageError
     from vidssl_cli.config.load import load_as, load_options
@@ -44,10 +43,10 @@ def demo(
         )
 
     from vidssl_cli.base.console import emit_json
-    from vidssl_cli.cli import demo_story as room
+    from vidssl_cli.cli import demo_run
 
-    evaluator = load_options(EvaluatorOptions, "retrieval", [f"topk={list(room.TOPK)}"])
-    story = room.demo(
+    evaluator = load_options(EvaluatorOptions, "retrieval", [f"topk={list(demo_run.TOPK)}"])
+    result = demo_run.demo(
         recipe,
         evaluator,
         out,
@@ -57,6 +56,6 @@ def demo(
         device=device,
     )
     if as_json:
-        emit_json(room.as_json(story))
+        emit_json(demo_run.as_json(result))
     else:
-        room.show(story, recipe.input.mode)
+        demo_run.show(result, recipe.input.mode)

@@ -1,4 +1,4 @@
-"""`vidssl doctor`."""
+"""`vidssl doctor`; `cli.doctor_checks` does the work."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what this machine can do, what is missing, and the fix.
+    """Check this machine and the installation.
 
-    Exit status 1 if vidssl cannot work here; anything less leaves it at 0.
+    Reports what is missing and how to fix it. The exit status is 1 only if vidssl cannot work.
     """
     from vidssl_cli.base import console
     from vidssl_cli.cli.doctor_checks import examine

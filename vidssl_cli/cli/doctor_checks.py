@@ -1,4 +1,4 @@
-"""Looks at this machine and installation, and says what to do about what is missing."""
+"""Checks this machine and the installation; each check says how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vidssl_cli.contract.registry import registry
 from vidssl_cli.model.hardware import cpu_flags
 
 ESSENTIAL = ("torch", "numpy", "av", "safetensors")
-"""Modules that no run gets by without."""
+"""Modules that every run needs."""
 
 EXTRAS = {
     "cpu": "FAISS on the CPU: fast and approximate indexes",
@@ -29,26 +29,26 @@ EXTRAS = {
     "probe": "scikit-learn: the linear probe",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
 }
-"""What the extras of pyproject.toml add, but for ``dev``."""
+"""What the extras of pyproject.toml add, except ``dev``."""
 
 LITTLE_SPACE = 2 * 10**9
-"""Bytes on a disk below which a run may end for want of them."""
+"""Free bytes on a disk below which a run may fail."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     found: str
     status: Literal["ok", "note", "problem", "fatal"] = "ok"
-    """Note: something optional is missing. Fatal: vidssl cannot work like this."""
+    """Note: something optional is missing. Fatal: vidssl cannot work."""
     fix: str | None = None
-    """One line: what to do about it."""
+    """What to do about it, in one line."""
 
 
 def examine() -> Iterator[Check]:
-    """Yield what was found, essentials first."""
+    """Yield the results, essentials first."""
     yield Check("vidssl", version("vidssl"))
     yield Check("python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     for name in ESSENTIAL:
@@ -70,7 +70,7 @@ def _module(name: str) -> Check:
 
 
 def _attempt(load: Callable[[], ModuleType]) -> ModuleType | str:
-    """Return the module, or what went wrong; a broken wheel may raise anything."""
+    """Return the module, or the error as text; a broken wheel may raise anything."""
     try:
         return load()
     except Exception as error:
@@ -84,7 +84,7 @@ def _processor() -> Check:
     found = f"{os.cpu_count()} cores, {memory / 2**30:.0f} GiB, {' '.join(known) or 'plain'}"
     if {"avx512_bf16", "amx_bf16"} & flags:
         return Check("cpu", f"{found}: trains in bf16")
-    return Check("cpu", f"{found}: trains in fp32, since it does not multiply bf16", "note")
+    return Check("cpu", f"{found}: trains in fp32, since it has no bf16 instructions", "note")
 
 
 def _gpu() -> Check:
@@ -131,7 +131,7 @@ def _faiss() -> Check:
 
 
 def _extras() -> Iterator[Check]:
-    """Say of each extra whether its packages are there."""
+    """Check whether the packages of each extra are installed."""
     for extra, adds in EXTRAS.items():
         needed = [
             match[1]
@@ -173,15 +173,15 @@ def _plugins() -> Iterator[Check]:
 
 
 def _folder(name: str, folder: Path) -> Check:
-    """Try to write, and look how much would fit."""
+    """Check that a folder can be written, and how much is free."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"vidssl")
     except OSError as error:
-        fix = "work in another folder" if name == "here" else "set TMPDIR to a folder of yours"
+        fix = "use another folder" if name == "here" else "set TMPDIR to a folder of yours"
         return Check(name, f"{folder} cannot be written: {error.strerror}", "problem", fix)
     free = shutil.disk_usage(folder).free
     found = f"{folder} can be written, {free / 10**9:.1f} GB free"
     if free < LITTLE_SPACE:
-        return Check(name, found, "problem", "make room, or work on another disk")
+        return Check(name, found, "problem", "free space, or use another disk")
     return Check(name, found)

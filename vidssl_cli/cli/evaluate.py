@@ -45,11 +45,11 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure what a run has learned.
+    """Evaluate a run by a protocol.
 
-    The same network with random weights, chance, and what papers report of the same protocol and
-    data set stand beside it, with what differs. The run keeps the report, for
-    `vidssl report`, and what the network said of the videos, so that no protocol asks it twice.
+    Compares it with random weights, chance, and published figures of the same protocol and data
+    set. The run keeps the report, for `vidssl report`, and the features, so that no clip is
+    embedded twice.
     """
     from vidssl_cli.config.load import load_options
     from vidssl_cli.contract.hooks import EvaluatorOptions
@@ -59,7 +59,7 @@ def evaluate(
     from dataclasses import replace
 
     from vidssl_cli.base.console import emit_json, say, warn
-    from vidssl_cli.config.known_datasets import recognise
+    from vidssl_cli.config.known_datasets import identify_dataset
     from vidssl_cli.config.published import rows
     from vidssl_cli.evaluation.evaluate import as_json as report_as_json
     from vidssl_cli.evaluation.evaluate import evaluate as measure
@@ -73,9 +73,9 @@ def evaluate(
     try:
         require_writable(run / "features")
     except OSError as error:
-        warn(f"{error.strerror}: {run}; what the network says of the videos is not kept")
+        warn(f"{error.strerror}: {run}; features are not kept")
         store = None
-    rows()  # a file that cannot be read is no surprise at the end
+    rows()  # fails now, not at the end, where a file cannot be read
     encoder = Encoder.load(run, device, checkpoint)
     videos, _ = reading.open(data)
     known = {video.path: video for video in videos}
@@ -89,7 +89,7 @@ def evaluate(
         checkpoint,
         splits=lambda number: replace(reading, split=number).open(data, known=known)[0],
         store=store,
-        dataset=recognise(videos, dataset),
+        dataset=identify_dataset(videos, dataset),
         split=reading.split,
     )
     for picture in draw_all(folder, report.figures):

@@ -1,4 +1,4 @@
-"""`vidssl data check` and `preview`: what a recipe makes of given data, before it is trained."""
+"""`vidssl data check` and `preview`: whether data suit a recipe, before it is trained."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def check(
     reading: ListOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Report what would hurt a recipe on given data.
+    """Check data for problems that would hurt a recipe.
 
-    That is: videos that are too short or damaged, splits that leak, classes that are lopsided.
-    Every byte of a packed set is read, and compared with its SHA-256.
+    Such as short or damaged videos, recordings that are in several splits, unbalanced classes.
+    Every byte of a packed set is read and compared with its SHA-256.
     """
     from vidssl_cli.config.load import load
 
@@ -75,7 +75,7 @@ def _tell(title: str, findings: Sequence[Finding]) -> None:
     from vidssl_cli.base.console import emit, emit_table
 
     if not findings:
-        emit(f"{title}; nothing would hurt")
+        emit(f"{title}; no problem was found")
         return
     rows = []
     for finding in findings:
@@ -92,7 +92,7 @@ def preview(
     *,
     videos: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 6,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Instead of the recipe's train.seed.")
+        int | None, typer.Option(min=0, help="Seed, instead of the recipe's train.seed.")
     ] = None,
     epoch: Annotated[int, typer.Option(min=0, help="Which epoch, from 0.")] = 0,
     step: Annotated[int, typer.Option(min=0, help="Which step of the epoch, from 0.")] = 0,
@@ -104,9 +104,9 @@ def preview(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what the network of a recipe gets to see.
+    """Draw the clips that a recipe trains on.
 
-    That is: every clip with its frame numbers, labels and augmentation, as training has them.
+    Each clip is augmented as in training, and has its frame numbers and labels.
     """
     from vidssl_cli.base.errors import SkippedMediaError
     from vidssl_cli.config.load import load_as

@@ -1,4 +1,4 @@
-"""Turns whatever ends a command into an exit status, one line and a hint, or a JSON document."""
+"""Turns an exception into an exit status, one line and a hint, or a JSON document."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from vidssl_cli.base.escaping import visible
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 
 BROKEN_PIPE = 141
-"""What a shell reports for a command whose reader has gone away, as `| head` does."""
+"""Exit status of a command whose reader has closed the pipe, as `| head` does."""
 
 NO_PLUGINS = "--no-plugins"
-RESCUE = {"--debug", NO_PLUGINS}
+ANYWHERE = {"--debug", NO_PLUGINS}
+"""Options that may stand anywhere on a command line."""
 
 STDOUT, STDERR = 1, 2
 """File descriptors."""
 
 MOST, LONGEST = 50, 1000
-"""Problems of one failure that are told to people, and characters of one."""
+"""Problems of one error that are printed, and characters of one."""
 
 
 class UnexpectedError(VidsslError):
-    """Something that no part of vidssl foresaw: exit status 1."""
+    """An exception that vidssl does not expect: exit status 1."""
 
     code = "unexpected"
 
@@ -51,13 +52,13 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
     Args:
         app: Its commands.
         arguments: The words of the line.
-        signals: Which end the command at once, unless it has reason to wait for a better moment.
+        signals: End the command at once, or when it is safe for the command.
     """
     documents = console.documents
     try:
-        _require_place()
-        # Wherever they stand: people add them to the end of the command that has just failed.
-        plain = [argument for argument in arguments if argument not in RESCUE]
+        _require_working_directory()
+        # People add them at the end of a command that has just failed.
+        plain = [argument for argument in arguments if argument not in ANYWHERE]
         if NO_PLUGINS in arguments:
             from vidssl_cli.contract.entry_points import DISABLE, OTHERS
 
@@ -79,7 +80,7 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
             if not isinstance(cause, Preempted | Interrupted | Stopped):
                 return BROKEN_PIPE
             os.dup2(nowhere, STDERR)  # Ctrl-C ends all of `vidssl … 2>&1 | tee log`
-        if isinstance(cause, SystemExit) and not _blamed(cause):
+        if isinstance(cause, SystemExit) and not _plugin_error(cause):
             raise
         if "--debug" in arguments:
             told = traceback.format_exc()
@@ -89,8 +90,8 @@ def run(app: typer.Typer, arguments: Sequence[str], signals: StopSignals | None 
         return _tell(_explained(cause), as_json=as_json)
 
 
-def _require_place() -> None:
-    """Refuse to work in a folder that was deleted, in which torch cannot even be imported."""
+def _require_working_directory() -> None:
+    """Refuse to work in a folder that was deleted, where torch cannot be imported."""
     try:
         os.getcwd()
     except OSError as error:
@@ -99,7 +100,7 @@ def _require_place() -> None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Undo what typer does to a broken pipe and to an end of file, whichever file it was."""
+    """Return the exception behind what typer makes of a broken pipe and of an end of file."""
     if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
         return error.__context__
     if isinstance(error, typer.Abort) and error.__cause__:
@@ -108,8 +109,8 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _explained(error: BaseException) -> VidsslError:
-    """Put any exception into vidssl's own words."""
-    if plugin := _blamed(error):
+    """Return any exception as a `VidsslError`."""
+    if plugin := _plugin_error(error):
         return plugin
     match error:
         case VidsslError():
@@ -129,7 +130,7 @@ def _explained(error: BaseException) -> VidsslError:
             message = "; ".join(
                 [f"there is not enough memory: {error}".rstrip(": "), *notes(error)]
             )
-            return VidsslError(message, hint="ask for less: fewer or smaller frames or clips")
+            return VidsslError(message, hint="use fewer or smaller frames or clips")
         case ImportError():
             return VidsslError(str(error), where=error.name, hint="see `vidssl doctor`")
         case _:
@@ -140,24 +141,26 @@ def _explained(error: BaseException) -> VidsslError:
 
 
 def _lacks_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of which torch tells in words."""
+    """Tell whether memory ran out; torch says so only in its message."""
     return isinstance(error, MemoryError) or bool(
         re.search("out of memory|allocate memory", str(error))
     )
 
 
-def _blamed(error: BaseException) -> PluginError | None:
+def _plugin_error(error: BaseException) -> PluginError | None:
     if "vidssl_cli.contract.registry" not in sys.modules:  # no plugin was ever loaded
         return None
-    from vidssl_cli.config.attribution import blamed
+    from vidssl_cli.config.attribution import plugin_error
 
-    return blamed(error)
+    return plugin_error(error)
 
 
 def _tell(error: VidsslError, *, as_json: bool) -> int:
-    """Tell people on stderr and machines on stdout; return the exit status."""
+    """Print an error on stderr, and as JSON on stdout; return the exit status."""
     message, lines = str(error), list(error.problems)
-    if isinstance(error, UsageError) and message.startswith("Usage: "):  # no arguments: the help
+    if isinstance(error, UsageError) and message.startswith(
+        "Usage: "
+    ):  # no arguments: it is the help
         console.stderr.print(message, markup=False, soft_wrap=True)
         return error.status
     # Problems of a recipe begin with file:line:column, for editors that jump to it.
@@ -166,11 +169,11 @@ def _tell(error: VidsslError, *, as_json: bool) -> int:
         lines[0] = f"{error.where}: {lines[0]}"
     if len(lines) > MOST:
         lines[MOST:] = [f"and {len(lines) - MOST} more"]
-    with suppress(OSError):  # a log on a full disk; the status tells it
+    with suppress(OSError):  # a log on a full disk; the exit status remains
         _print(lines, error.hint, located=located)
     if as_json:
         document = {"code": error.code, "message": str(error), "where": error.where}
-        with suppress(OSError):  # where stdout is a full disk, stderr has told it
+        with suppress(OSError):  # stdout on a full disk; stderr has it
             console.emit_json({"error": document})
     return error.status
 
@@ -188,7 +191,7 @@ def _shortened(line: str) -> str:
 
 
 def _reader_is_gone() -> bool:
-    """Whether whatever reads stdout or stderr has closed it."""
+    """Tell whether the reader of stdout or stderr has closed it."""
     poll = select.poll()
     for stream in (STDOUT, STDERR):
         poll.register(stream, 0)

@@ -41,15 +41,15 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, sho
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")]
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")]
 Checkpoint = Annotated[str, typer.Option(help="Of a run: last or best.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 5 if media were skipped.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 5 if media were skipped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
         envvar="VIDSSL_DATA_ROOT",
-        help="All files of DATA must lie in it. By default neither links nor relative paths may "
-        "leave DATA's own folder.",
+        help="All files of DATA must be in it. By default neither links nor relative paths may "
+        "lead out of DATA's own folder.",
     ),
 ]
 DataSetName = Annotated[
@@ -57,7 +57,7 @@ DataSetName = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME",
-        help="What DATA is, such as UCF101; told by its classes if not given.",
+        help="Name of the data set, such as UCF101; by default identified by its classes.",
     ),
 ]
 
@@ -85,7 +85,9 @@ class ListOptions(DataOptions):
 
     lists: Annotated[
         Path | None,
-        typer.Option("--lists", metavar="DIR", help="Folder of the official lists, if elsewhere."),
+        typer.Option(
+            "--lists", metavar="DIR", help="Folder of the official lists, if they are not in DATA."
+        ),
     ] = None
     train_list: Annotated[
         Path | None,
@@ -133,12 +135,12 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Refuse to write a page over a file without being told to, or over a folder.
+    """Refuse to replace a file without --overwrite, or a folder.
 
     Raises:
         UsageError: Something is there.
     """
     if out.is_dir() or (out.exists() and not overwrite):
         raise UsageError(
-            f"--out {out} is there already", hint="choose another name, or say --overwrite"
+            f"--out {out} is there already", hint="choose another name, or give --overwrite"
         )

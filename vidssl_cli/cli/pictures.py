@@ -21,21 +21,21 @@ from vidssl_cli.cli.options import (
 
 
 class Method(StrEnum):
-    """What is drawn."""
+    """What to draw."""
 
     ATTENTION = "attention"
     GUIDED_BACKPROP = "guided_backprop"
 
 
 class Projection(StrEnum):
-    """How vectors become points."""
+    """How vectors are projected on a plane."""
 
     PCA = "pca"
     UMAP = "umap"
 
 
 class Time(StrEnum):
-    """How a layer's few frames become the clip's."""
+    """How maps are interpolated from a layer's frames to those of the clip."""
 
     LINEAR = "linear"
     NEAREST = "nearest"
@@ -60,31 +60,36 @@ def visualize(
     tap: Annotated[
         str | None,
         typer.Option(
-            help="Layer; by default conv5, or for guided_backprop what the classifier says, "
-            "or the representation."
+            help="Layer; by default conv5, or for guided_backprop the predicted class, "
+            "or the representation where there is no classifier."
         ),
     ] = None,
     time: Annotated[
-        Time, typer.Option(help="How the few frames of a layer become those of the clip.")
+        Time,
+        typer.Option(help="How maps are interpolated from a layer's frames to those of the clip."),
     ] = Time.LINEAR,
-    clips: Annotated[int, typer.Option(min=1, help="Of each video; one is its middle.")] = 1,
-    side: Annotated[int, typer.Option(min=16, metavar="PIXELS", help="Of the pictures.")] = 128,
+    clips: Annotated[
+        int, typer.Option(min=1, help="Clips of each video; one is in its middle.")
+    ] = 1,
+    side: Annotated[
+        int, typer.Option(min=16, metavar="PIXELS", help="Side of the pictures.")
+    ] = 128,
     singles: Annotated[
-        bool, typer.Option("--frames", help="Write every frame as a picture of its own, too.")
+        bool, typer.Option("--frames", help="Also write every frame as a picture.")
     ] = False,
     checkpoint: Checkpoint = "last",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write into a folder that holds something.")
+        bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")
     ] = False,
     data_root: DataRoot = None,
     device: Device = "auto",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw where a network looks.
+    """Draw attention maps of a network.
 
-    For every clip a sheet of its frames (.png) and a video (.mp4): the frames, the maps of the
-    run, and those of the same network with random weights. DIR/index.html shows all of them.
+    For every clip a sheet (.png) and a video (.mp4) show its frames, the maps of the run, and those
+    of the same network with random weights. DIR/index.html shows all of them.
     """
     from dataclasses import asdict
 
@@ -123,7 +128,10 @@ def map_(
         Projection, typer.Option(help="PCA, or UMAP where umap-learn is installed.")
     ] = Projection.PCA,
     moving: Annotated[
-        int, typer.Option(min=0, help="Videos shown moving, at most; 5 to 15 kB of the page each.")
+        int,
+        typer.Option(
+            min=0, help="Most videos that are animated; each takes 5 to 15 kB of the page."
+        ),
     ] = 400,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page that is there.")
@@ -131,10 +139,10 @@ def map_(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw an index as a map, on a page.
+    """Draw the videos of an index as a map.
 
-    Videos that the network finds alike lie close together. Colours are labels; pointing at a
-    video, or tapping it, shows it moving.
+    Videos with similar features are close together, and colours are labels. Pointing at a video,
+    or tapping it, plays it.
     """
     from dataclasses import asdict
 

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plugins(as_json: AsJson = False) -> None:
-    """List what is installed, what failed and why.
+    """List installed plugins, and why some failed to load.
 
     Plugins of other packages are first loaded in a process of their own.
     """

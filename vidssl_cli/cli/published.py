@@ -24,15 +24,15 @@ def published(
         list[str] | None,
         typer.Argument(metavar="[KEY]...", help="Paper, paper/table or paper/table/row."),
     ] = None,
-    method: Annotated[str, typer.Option(help="Part of its name.")] = "",
-    network: Annotated[str, typer.Option(help="Part of its name.")] = "",
-    dataset: Annotated[str, typer.Option(help="Part of the name of what was evaluated on.")] = "",
+    method: Annotated[str, typer.Option(help="Part of the name of the method.")] = "",
+    network: Annotated[str, typer.Option(help="Part of the name of the network.")] = "",
+    dataset: Annotated[str, typer.Option(help="Part of the name of the test set.")] = "",
     evaluator: Annotated[str, typer.Option(help="Protocol.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """List figures that papers report, by table.
 
-    `vidssl evaluate` puts those of the same protocol and data set beside a run.
+    `vidssl evaluate` compares a run with those of the same protocol and data set.
     """
     from itertools import groupby
 

@@ -1,4 +1,4 @@
-"""`vidssl recipes`: what there is, in full, whether a file is right, and the schema for editors."""
+"""`vidssl recipes`: lists, prints, compares and checks recipes, and prints their schema."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def register(app: typer.Typer) -> None:
 def list_(as_json: AsJson = False) -> None:
     """List the recipes that can be named, by folder.
 
-    Below each name: what it is, then its backbone, sampler and pretexts.
+    Each with its summary, backbone, sampler and pretext tasks.
     """
     from itertools import groupby
 
     from vidssl_cli.base import console
-    from vidssl_cli.config.listing import OWN, outlines
+    from vidssl_cli.config.listing import outlines
+    from vidssl_cli.contract.entry_points import OURS
 
     found = outlines()
     if as_json:
@@ -37,7 +38,7 @@ def list_(as_json: AsJson = False) -> None:
         return
     for (package, folder), group in groupby(found, key=lambda each: (each.package, each.folder)):
         heading = folder or "general"
-        console.emit(heading if package == OWN else f"{heading}, from {package}")
+        console.emit(heading if package == OURS else f"{heading}, from {package}")
         for each in group:
             console.emit(f"  {each.name}")
             for line in (each.summary, each.method()):
@@ -75,16 +76,16 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print a recipe with every key spelt out, or how two differ.
+    """Print a recipe with every key, or the differences of two.
 
-    What is printed of one recipe is itself a recipe.
+    The output for one recipe is itself a recipe.
     """
     from vidssl_cli.base import console
     from vidssl_cli.base.errors import UsageError
     from vidssl_cli.config import load
 
     if diff and other is None:
-        raise UsageError("--diff takes two recipes", hint="show --diff RECIPE OTHER")
+        raise UsageError("--diff takes two recipes", hint="vidssl recipes show --diff RECIPE OTHER")
     if other is not None:
         if not diff:
             raise UsageError(
@@ -132,7 +133,7 @@ def check(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check recipes; name every problem with its place."""
+    """Check recipes, and report every problem with its place."""
     from vidssl_cli.base import console
     from vidssl_cli.base.errors import VidsslError
     from vidssl_cli.config import load

@@ -1,4 +1,4 @@
-"""`vidssl runs` and `vidssl report`: what runs came to."""
+"""`vidssl runs` and `vidssl report`: lists and compares runs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def register(app: typer.Typer) -> None:
 def runs(
     places: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="DIR", help="Folders to look in; this one if not given."),
+        typer.Argument(metavar="DIR", help="Folders to search; by default the working directory."),
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="run, state, epoch, loss, age, or an evaluator: its best first.")
+        str, typer.Option(help="run, state, epoch, loss, age, or an evaluator (best first).")
     ] = "run",
     as_json: AsJson = False,
 ) -> None:
-    """List runs, how far they are, and their best figures.
+    """List runs with their state and best figures.
 
-    A run whose process is gone without a word is `stopped`; --resume goes on with it.
+    A run whose process ended unexpectedly is `stopped`; --resume continues it.
     """
     from datetime import UTC, datetime
 
@@ -55,20 +55,24 @@ def report(
         ),
     ],
     out: Annotated[Path | None, typer.Option(metavar="PAGE", help="Page to write (.html).")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="The same for booktabs.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the tables in Markdown.")
+    ] = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Print the tables in LaTeX, for the package booktabs.")
+    ] = False,
     csv: Annotated[
-        bool, typer.Option("--csv", help="Print every figure of every run, a line each.")
+        bool, typer.Option("--csv", help="Print every figure of every run, one per line.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page that is there.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put what was measured of one run or many side by side.
+    """Compare the evaluations of runs.
 
-    Runs that differ in nothing but the seed are one line: mean and standard error. --out PAGE
-    writes tables, curves, galleries, recipes and commands into one file for any browser.
+    Runs that differ only in the seed are one line: mean and standard error. --out PAGE writes
+    tables, curves, galleries, recipes and commands into one HTML file.
     """
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import UsageError
@@ -116,7 +120,7 @@ def _runs_at(place: Path) -> list[Path]:
     found = list(find_runs([place], models=True))
     if not found:
         raise UsageError(
-            f"{place} is no run, and holds none",
+            f"{place} is not a run, and there is none in it",
             where=str(place),
             hint="give a folder that --out named in `vidssl pretrain` or `vidssl sweep`",
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Part(StrEnum):
-    """Which videos of DATA."""
+    """Split of DATA."""
 
     ALL = "all"
     TRAIN = "train"
@@ -65,11 +65,11 @@ def index(
         bool | None,
         typer.Option(
             "--standardise/--no-standardise",
-            help="Take out the gallery's mean and deviation; as the recipe says by default.",
+            help="Standardise features by the gallery; by default as the recipe says.",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew instead of adding.")
+        bool, typer.Option("--overwrite", help="Replace the index instead of adding to it.")
     ] = False,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
@@ -77,9 +77,9 @@ def index(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Embed videos and make them searchable.
+    """Make a searchable index of videos.
 
-    An index that is there is added to: videos that it has already are not embedded again unless
+    New videos are added to an index that exists; those that it has are embedded again only if
     their files have changed.
     """
     from dataclasses import asdict
@@ -100,7 +100,7 @@ def index(
         raise UsageError(
             f"no video of {data} is in the part {part.value!r}; their splits: {splits}",
             where="--part",
-            hint="leave --part out to take all, or give data that is split",
+            hint="leave out --part to take all, or give data that have splits",
         )
     summary = build_index(
         encoder, videos, out,
@@ -122,7 +122,7 @@ def retrieve(
             help="A video, a moment (clip.mp4@12.5-15), an item of the gallery ('#12'), a folder.",
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, max=1_000_000, help="Answers to each query.")] = 10,
+    top: Annotated[int, typer.Option(min=1, max=1_000_000, help="Hits of each query.")] = 10,
     level: Annotated[
         Level, typer.Option(help="Rank whole videos, or clips: moments of videos.")
     ] = Level.VIDEO,
@@ -130,13 +130,12 @@ def retrieve(
         bool | None,
         typer.Option(
             "--exclude-self/--include-self",
-            help="Whether the query's own video may answer; by default a file's may, "
-            "an item's may not.",
+            help="Whether the query's own video can be a hit; by default that of an item cannot.",
         ),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--gallery", metavar="FILE.html", help="Write a page of moving pictures."),
+        typer.Option("--gallery", metavar="FILE.html", help="Write a page that shows the hits."),
     ] = None,
     foreign: Annotated[
         Path | None,
@@ -153,9 +152,9 @@ def retrieve(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the videos that are most like a query.
+    """Find the videos that are most similar to a query.
 
-    Likeness is cosine similarity of what the network makes of them.
+    Similarity is the cosine of their features.
     """
     from vidssl_cli.base.console import emit_json, say
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
@@ -165,8 +164,8 @@ def retrieve(
     from vidssl_cli.search.store import open_index
 
     if page:
-        if page.suffix != ".html":  # it may be the query, which a page would take the place of
-            raise UsageError(f"--gallery {page} is not a name for a page", hint="it ends in .html")
+        if page.suffix != ".html":  # it may be a query, which the page would replace
+            raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
         require_writable(page)
     index = open_index(folder)
     answers, broken = search(

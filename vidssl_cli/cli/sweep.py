@@ -31,13 +31,13 @@ def sweep(
         typer.Option(
             "--set",
             metavar="KEY=VALUE,VALUE",
-            help="Every value in turn; [1,2] is one value. Repeatable: all with all.",
+            help="Values to try; [1,2] is one. Repeatable, for all combinations.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each, from 0.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 1,
     clips: Annotated[
         int | None,
-        typer.Option(min=1, help="Clips that each learns from, about; sets train.repeats."),
+        typer.Option(min=1, help="About how many clips a run trains on; sets train.repeats."),
     ] = None,
     evaluators: Annotated[
         list[str] | None,
@@ -50,21 +50,24 @@ def sweep(
     evaluate_on: Annotated[
         str | None, typer.Option(metavar="DATA", help="Evaluate on other data than --data.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Members at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
     printed: Annotated[
-        bool, typer.Option("--print", help="Print what is left to do, a line each; run nothing.")
+        bool,
+        typer.Option(
+            "--print", help="Print the commands that are left, one line per run; run nothing."
+        ),
     ] = False,
     reading: DataOptions,
     device: Device = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Decoding threads of each training.")
+        int | None, typer.Option(min=0, help="Decoding threads of each run.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pretrain and evaluate a grid of recipes, settings and seeds.
 
-    What is done is skipped, what was interrupted goes on, and one that fails does not keep the
-    others. Runs are DIR/RECIPE/KEY=VALUE/SEED, with what they said in SEED.log.
+    Runs that are done are skipped, interrupted ones continue, and one that fails does not stop
+    the others. A run is DIR/RECIPE/KEY=VALUE/SEED, and its output is in SEED.log.
     """
     from functools import cache
 

@@ -20,10 +20,8 @@ from vidssl_cli.cli.options import (
 )
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run if it was begun.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Throw away the run that is there, and nothing else.")
-]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run if there is one.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run if there is one.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Decoding threads; one per core by default.")
 ]
@@ -31,12 +29,12 @@ OnNaN = Annotated[
     Literal["stop", "skip"],
     typer.Option(
         "--on-nan",
-        help="What to do about a step without a finite loss: stop, or skip and count it.",
+        help="What to do at a step whose loss is not finite: stop, or skip and count it.",
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Take three steps, estimate time and memory, keep nothing."),
+    typer.Option("--dry-run", help="Take three steps to estimate time and memory; write nothing."),
 ]
 
 
@@ -63,9 +61,9 @@ def pretrain(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Learn from unlabelled video.
+    """Pretrain a network on unlabelled video.
 
-    Data with splits contribute their training split. On several GPUs:
+    Of data with splits, the training split is used. On several GPUs:
     torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
     """
     from vidssl_cli.config.load import load_as
@@ -86,7 +84,7 @@ def pretrain(
         require_writable(out)
     videos, broken = reading.open(data)
     training = training_part(videos)
-    say(f"learning from {len(training)} of {len(videos)} videos")
+    say(f"pre-training on {len(training)} of {len(videos)} videos")
     session = Session(
         out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
     )
@@ -124,7 +122,7 @@ def finetune(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a classifier on labelled video."""
+    """Fine-tune a network on labelled video, with a classifier."""
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import FinetuneRecipe
 
@@ -167,4 +165,4 @@ def _show(report: dict[str, Any]) -> None:
     emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
     show([PublishedRow(**row) for row in report["published"]], "finetune", metrics)
     if report["chosen_on"] == "test":
-        say("best was chosen on the test split itself, for want of a split val: report last")
+        say("best was chosen on the test split, since there is no split val: report last")

@@ -27,10 +27,10 @@ def import_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take over weights that others publish.
+    """Import published weights.
 
-    Of torchvision: r3d_18 for r3d and r2plus1d_18 for r2plus1d. Every
-    command takes the result where it takes a RUN.
+    Known are torchvision's r3d_18 for r3d and r2plus1d_18 for r2plus1d. Every command accepts the
+    result as a RUN.
     """
     from vidssl_cli.config.load import load_options
     from vidssl_cli.contract.hooks import BackboneOptions
@@ -46,6 +46,6 @@ def import_(
     if as_json:
         emit_json({"run": str(out), "backbone": options.name, **asdict(imported)})
         return
-    say(f"{imported.source}: all {imported.matched} tensors of {options.name} were found")
+    say(f"{imported.source}: all {imported.matched} tensors of {options.name} are there")
     say(f"left out: {', '.join(imported.left) or 'nothing'}")
     emit(str(out))

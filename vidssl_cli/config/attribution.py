@@ -1,4 +1,4 @@
-"""Whose code it was that raised: ours, or that of another package's plugin."""
+"""Attributes an exception to the plugin of another package."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ import traceback
 from vidssl_cli.base.errors import PluginError, VidsslError, notes
 from vidssl_cli.contract.registry import registry
 
-OURS = {"vidssl_cli", "vidssl_plugins"}
+OWN_MODULES = {"vidssl_cli", "vidssl_plugins"}
 
 
-def blamed(error: BaseException) -> PluginError | None:
-    """Return what to say if the plugin of another package raised, or None.
+def plugin_error(error: BaseException) -> PluginError | None:
+    """Attribute an exception to a plugin; return None if vidssl itself raised it.
 
-    The last of our frames or theirs counts; torch, numpy and the like only did as they were told.
+    The last frame of a plugin or of vidssl counts; what torch or numpy raises is raised by whoever
+    called it.
     """
-    if isinstance(error, VidsslError):  # which says it in its own words
+    if isinstance(error, VidsslError):
         if not isinstance(error, PluginError):
             return None
-        said = "; ".join([str(error), *notes(error)])
-        return PluginError(said, where=error.where, hint=error.hint)
-    if not registry.cache_info().currsize:  # nobody has asked for a plugin yet
+        message = "; ".join([str(error), *notes(error)])
+        return PluginError(message, where=error.where, hint=error.hint)
+    if not registry.cache_info().currsize:  # no plugin was loaded
         return None
-    theirs = registry().modules
+    plugins = registry().modules
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         module = str(frame.f_globals.get("__name__"))
         top = module.partition(".")[0]
-        if top in theirs:
-            package = theirs[top]
+        if top in plugins:
+            package = plugins[top]
             place = f"{frame.f_code.co_qualname} ({module}, line {line})"
-            said = f"{package}: {place} raised {type(error).__name__}: {error}"
+            message = f"{package}: {place} raised {type(error).__name__}: {error}"
             return PluginError(
-                "; ".join([said, *notes(error)]),
+                "; ".join([message, *notes(error)]),
                 where=package,
                 hint=f"report it to the authors of {package}; --debug shows the traceback",
             )
-        if top in OURS:
+        if top in OWN_MODULES:
             break
     return None

@@ -1,4 +1,4 @@
-"""What sets two recipes apart, key by key."""
+"""Compares two recipes key by key."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from vidssl_cli.config.recipe import Recipe
 
 ABSENT: Final = object()
-"""Stands for the value of a key that a recipe does not have; None is a value."""
+"""The value of a key that a recipe does not have; None is a value."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A key whose values differ."""
+    """A key with different values in two recipes."""
 
     key: str
-    """Dotted, as ``--set`` takes it, but for lists of plugins, whose items go by their names."""
+    """Dotted, as ``--set`` takes it; items of lists of plugins are named, not numbered."""
     old: Any
     """Its value in the first recipe, or `ABSENT`."""
     new: Any
@@ -34,7 +34,7 @@ class Difference:
         return {name: value for name, value in values.items() if value is not ABSENT}
 
     def change(self) -> str:
-        """Return both values as text, a dash for what a recipe does not have."""
+        """Return both values as text, a dash for a value that is absent."""
         return f"{as_text(self.old)} → {as_text(self.new)}"
 
 
@@ -52,7 +52,7 @@ def flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_order(keys: Sequence[str]) -> list[str]:
-    """Return keys, each once, section by section as they first come."""
+    """Return keys, each once, sorted by section; sections in the order of their first keys."""
     sections = {section: 0 for key in keys for section in _sections(key)}
     place = {section: number for number, section in enumerate(sections)}
     return sorted(set(keys), key=lambda key: [place[section] for section in _sections(key)])
@@ -77,7 +77,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _names(value: Any) -> Sequence[str]:
-    """Return what the items of a list of plugins are called, the second of a name ``name#2``."""
+    """Return the names of a list of plugins, ``name#2`` for the second of a name; else nothing."""
     if not isinstance(value, list) or not all(isinstance(v, dict) and "name" in v for v in value):
         return []
     seen: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def _names(value: Any) -> Sequence[str]:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as people read it, a dash for what a recipe does not have."""
+    """Return a value as text, a dash for one that is absent."""
     if value is ABSENT:
         return "–"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

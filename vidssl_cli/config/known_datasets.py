@@ -1,6 +1,6 @@
-"""Data sets by name, recognised by their classes.
+"""Known data sets, by name or identified by their classes.
 
-Folders of published figures say in `datasets.yaml` which there are.
+Folders of published figures list them in `datasets.yaml`.
 """
 
 from __future__ import annotations
@@ -16,41 +16,39 @@ from vidssl_cli.contract.registry import registry
 from vidssl_cli.contract.videos import Video
 
 DATASETS = "datasets.yaml"
-"""The file of a folder that names data sets and their classes."""
+"""The file that lists data sets and their classes."""
 NOTHING = Corpus(name="none")
-"""What random weights were trained on."""
+"""The pre-training set of random weights."""
 
 
-class DataSet(Section):
-    """What is known of a data set."""
+class KnownDataSet(Section):
+    """A data set in `datasets.yaml`."""
 
     classes: tuple[str, ...] = ()
-    """As its folders spell them."""
+    """Names of its folders."""
 
 
 @functools.cache
-def datasets() -> Mapping[str, DataSet]:
+def datasets() -> Mapping[str, KnownDataSet]:
     """Return the known data sets by name.
 
     Raises:
         RecipeError: A file of our own cannot be understood.
     """
-    known: dict[str, DataSet] = {}
+    known: dict[str, KnownDataSet] = {}
     for folder, package in registry().published_folders.items():
         if (file := folder / DATASETS).is_file():
             with tolerated(package, file):
-                known = read_model(dict[str, DataSet], file) | known
+                known = read_model(dict[str, KnownDataSet], file) | known
     return known
 
 
-def recognise(videos: Iterable[Video], name: str | None = None) -> Corpus | None:
-    """Say which data set the videos are of, and how many of its classes they have.
-
-    Without a name they are those of the one data set that has all their classes.
+def identify_dataset(videos: Iterable[Video], name: str | None = None) -> Corpus | None:
+    """Return the data set that videos are of, with how many of its classes they have.
 
     Args:
-        videos: With labels, if it is to be recognised by them.
-        name: The data set, if somebody said so.
+        videos: With labels, if there is no name.
+        name: The data set; if None, it is the only one that has all labels, or unknown.
 
     Raises:
         UsageError: No data set has this name.

@@ -1,4 +1,4 @@
-"""The recipes that can be named, each with what sets it apart."""
+"""Lists the recipes that can be named, with their methods."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from typing import Any
 
 from vidssl_cli.config import yaml_source
 from vidssl_cli.config.load import names, shipped
+from vidssl_cli.contract.entry_points import OURS
 from vidssl_cli.contract.registry import registry
-
-OWN = "vidssl"
 
 
 @dataclass(frozen=True)
 class Outline:
-    """A recipe as its file has it; nothing is checked."""
+    """The main parts of a recipe, as its file has them, unchecked."""
 
     name: str
     path: Path
     package: str
     """The distribution that ships it."""
     folder: str
-    """Of its name: ``small`` for ``small/pace``; empty for ``demo``."""
+    """First part of its name: ``small`` for ``small/pace``, empty for ``demo``."""
     summary: str
-    """One line, or what keeps the file from being read."""
+    """One line, or why the file cannot be read."""
     task: str | None
     backbone: Mapping[str, Any] | None
-    """As written; a fine-tuning has none, its network comes with the weights."""
+    """As written; None for fine-tuning, whose network is that of the run."""
     sampler: str | None
     pretexts: tuple[tuple[str, str | None, float], ...]
-    """Name, the label that it is set to tell, and weight of each."""
+    """Name, label (if it has that option) and weight of each."""
 
     def method(self) -> str:
         """Return backbone, sampler and pretexts on one line."""
@@ -46,13 +45,15 @@ class Outline:
 
 
 def outlines() -> list[Outline]:
-    """Return all recipes: general ones, small ones, other folders, then other packages."""
+    """Return all recipes: those without folder, small ones, other folders, other packages."""
     found = [outline(name, path) for name, path in names().items()]
-    return sorted(found, key=lambda o: (o.package != OWN, o.package, o.folder not in ("", "small")))
+    return sorted(
+        found, key=lambda o: (o.package != OURS, o.package, o.folder not in ("", "small"))
+    )
 
 
 def outline(name: str, path: Path) -> Outline:
-    """Read what a recipe's file says about itself."""
+    """Read the main parts of a recipe."""
     read = yaml_source.read(path)
     data, summary = read.data, ""
     if read.problems or not isinstance(data, dict):
@@ -75,7 +76,7 @@ def outline(name: str, path: Path) -> Outline:
 
 def _package(path: Path) -> str:
     if path.is_relative_to(shipped()):
-        return OWN
+        return OURS
     folders = registry().recipe_folders
     return next((folders[folder] for folder in folders if path.is_relative_to(folder)), "")
 

@@ -1,4 +1,4 @@
-"""Finds recipe files by name, reads them, and writes recipes out in full."""
+"""Finds recipes by name, reads and checks them, and writes them with every key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS: Mapping[str, type[PretrainRecipe] | type[FinetuneRecipe]] = {
     "pretrain": PretrainRecipe,
     "finetune": FinetuneRecipe,
 }
-"""What a recipe's ``task`` may be; `vidssl` has a command of that name for each."""
+"""Recipes by ``task``, which is also the command that takes them."""
 
 SUFFIX = ".yaml"
 
@@ -47,7 +47,7 @@ def shipped() -> Path:
 
 
 def names() -> dict[str, Path]:
-    """Map the name of every known recipe to its file; vidssl's own names come first and win."""
+    """Map the name of every known recipe to its file; vidssl's own win over others."""
     known: dict[str, Path] = {}
     for folder in [shipped(), *registry().recipe_folders]:
         for file in sorted(folder.rglob(f"*{SUFFIX}")):
@@ -150,7 +150,7 @@ def read_model(kind: type[T], path: Path) -> T:
 
 @contextmanager
 def tolerated(package: str, file: Path) -> Iterator[None]:
-    """Leave out a file that cannot be used, with a warning, if another package ships it."""
+    """Leave out a file that cannot be used, with a warning, if it is of another package."""
     try:
         yield
     except Exception as error:
@@ -160,7 +160,7 @@ def tolerated(package: str, file: Path) -> Iterator[None]:
 
 
 class _Schema(GenerateJsonSchema):
-    """Leaves open what no JSON can say, such as an option of a plugin that is a function."""
+    """Accepts anything where JSON Schema has no type, such as an option that is a function."""
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
         return {}
@@ -172,7 +172,7 @@ def json_schema(task: str) -> dict[str, Any]:
 
 
 def resolved_yaml(recipe: Recipe) -> str:
-    """Write a recipe with every key spelt out; the text is itself a valid recipe."""
+    """Return a recipe with every key, as YAML that is itself a recipe."""
     from importlib.metadata import version
 
     yaml = YAML()
@@ -182,12 +182,12 @@ def resolved_yaml(recipe: Recipe) -> str:
     )
     text = io.StringIO()
     text.write(f"# Every key of a recipe, resolved by vidssl {version('vidssl')}.\n")
-    yaml.dump(_tidy(document(recipe)), text)
+    yaml.dump(_ordered(document(recipe)), text)
     return text.getvalue()
 
 
 def document(recipe: Recipe) -> dict[str, Any]:
-    """Return every key of a recipe as plain values, what is special to its task first."""
+    """Return every key of a recipe as plain values; keys of its task come first."""
     values = recipe.model_dump(mode="json")
     for shared in Recipe.model_fields:
         values[shared] = values.pop(shared)
@@ -219,7 +219,7 @@ def _check(kind: type[ModelT], document: yaml_source.Located) -> ModelT:
         problems += [
             line
             for line in describe(kind, invalid, document)
-            if line.split(": ", 1)[0] not in unreadable  # its value was never read
+            if line.split(": ", 1)[0] not in unreadable  # its value could not be read
         ]
     if problems:
         raise _refusal(problems, document, missing)
@@ -229,26 +229,26 @@ def _check(kind: type[ModelT], document: yaml_source.Located) -> ModelT:
 def _refusal(
     problems: Sequence[str], document: yaml_source.Located, missing: bool
 ) -> RecipeError | PluginError:
-    """Return the error to raise; what is missing may be in a package that failed to load."""
+    """Return the error to raise: of a plugin, if that may be in a package that did not load."""
     where = _source(document)
     if missing and (absent := registry().absent()):
         reasons = "; ".join(map(str, absent))
-        return PluginError(problems, where=where, hint=f"not every plugin is there: {reasons}")
+        return PluginError(problems, where=where, hint=f"some plugins are not loaded: {reasons}")
     return RecipeError(problems, where=where)
 
 
 def _source(document: yaml_source.Located) -> str:
-    """Return the file, whatever overrides were laid over it."""
+    """Return the file."""
     return document.places[()].removesuffix(":1:1")
 
 
-def _tidy(value: Any) -> Any:
+def _ordered(value: Any) -> Any:
     """Put names first, and lists of plain values on one line."""
     if isinstance(value, dict):
-        return {key: _tidy(value[key]) for key in sorted(value, key=lambda key: key != "name")}
+        return {key: _ordered(value[key]) for key in sorted(value, key=lambda key: key != "name")}
     if not isinstance(value, list):
         return value
-    items = CommentedSeq(map(_tidy, value))
+    items = CommentedSeq(map(_ordered, value))
     if not any(isinstance(item, dict | list) for item in value):
         items.fa.set_flow_style()
     return items

@@ -1,4 +1,4 @@
-"""Says what is wrong with a recipe: where, which key, what was found, what is expected."""
+"""Describes what is wrong with a recipe: where, which key, what was found and expected."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LONGEST = 60
 def describe(kind: type[BaseModel], invalid: ValidationError, document: Located) -> list[str]:
     """Return one ``place: key: problem`` per place and key, in the order of the document."""
     found: dict[tuple[str, str], list[str]] = {}
-    for error in _worth_telling(invalid):
+    for error in _relevant(invalid):
         key, owners, choices = _resolve(kind, error["loc"], document.data)
         if error["type"] == "union_tag_invalid":
             key = (*key, "name")
         where = document.place(key), ".".join(map(str, key))
         problem = _problem(error, owners, choices)
         if problem not in found.setdefault(where, []):
-            found[where].append(problem)  # several, where each choice of a union complains
+            found[where].append(problem)  # several, one for each choice of a union
     order = list(document.places.values())
     return [
         ": ".join(filter(None, [place, key, ", or ".join(problems)]))
@@ -41,7 +41,7 @@ def describe(kind: type[BaseModel], invalid: ValidationError, document: Located)
 
 
 def names_unknown_plugin(invalid: ValidationError) -> bool:
-    """Whether a plugin is asked for that is not there."""
+    """Tell whether a plugin is named that is not installed."""
     return any(
         error["type"] == "union_tag_invalid" and error["loc"][0] in BASES
         for error in invalid.errors(include_url=False)
@@ -60,8 +60,8 @@ def any_of(words: Sequence[str]) -> str:
     return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
 
 
-def _worth_telling(invalid: ValidationError) -> Iterator[ErrorDetails]:
-    """Yield the errors but for lists that are too short only because their items are wrong."""
+def _relevant(invalid: ValidationError) -> Iterator[ErrorDetails]:
+    """Yield the errors, without lists that are too short because their items are wrong."""
     errors = invalid.errors(include_url=False)
     for error in errors:
         loc = error["loc"]
@@ -75,11 +75,12 @@ def _resolve(
 ) -> tuple[Key, Models, Models]:
     """Turn pydantic's location into a key of the document.
 
-    Pydantic adds what no document has: the name of the plugin that was chosen, the type that was
-    tried, the position in a list of one that is written as a mapping.
+    Pydantic's has parts that are not in the document: the name of the chosen plugin, the type that
+    was tried, the position in a list of one that is written as a mapping.
 
     Returns:
-        The key, the models that its last part is a field of, and the models it chooses from.
+        The key, the models that have its last part as a field, and the models that its value may
+        be.
     """
     key: list[str | int] = []
     owners: Models = ()
@@ -107,7 +108,7 @@ def _resolve(
 
 
 def _tags(model: type[BaseModel]) -> tuple[str, ...]:
-    """Return what picks the model from a union."""
+    """Return the names that select the model in a union."""
     name = model.model_fields.get("name")
     return get_args(name.annotation) if name and get_origin(name.annotation) is Literal else ()
 
@@ -131,7 +132,7 @@ def _holds(data: Any, part: str | int) -> bool:
 
 
 def _problem(error: ErrorDetails, owners: Models, choices: Models) -> str:
-    """Say what was found, what is expected, and the nearest name."""
+    """Return what was found, what is expected, and the nearest name."""
     found = _shown(error["input"])
     match error["type"]:
         case "missing":
@@ -170,7 +171,7 @@ def _literals(expected: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """Show a value as a recipe could write it, in a few words."""
+    """Return a value as a recipe writes it, cut to `LONGEST` characters."""
     if value is None:
         return "nothing"
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)

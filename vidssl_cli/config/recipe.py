@@ -1,6 +1,6 @@
-"""Recipes: one YAML file says everything that a run needs. Here are its models.
+"""Models of recipes: the YAML file that says everything about a run.
 
-Finding, reading and checking recipe files is `vidssl_cli.config.load`.
+`vidssl_cli.config.load` finds and reads them.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ class PretrainRecipe(Recipe):
         return share
 
     def taken(self, videos: Sequence[Video]) -> list[Video]:
-        """Return the share of the videos that is learned from."""
+        """Return the share of the videos to train on."""
         count, of = map(int, self.share.split("/"))
         return [video for place, video in enumerate(videos) if place % of < count]
 
     def streams(self) -> frozenset[Stream]:
-        """Name what batches must hold beside clips."""
+        """Return what batches must hold in addition to clips."""
         return frozenset[Stream]().union(*(pretext.streams() for pretext in self.pretext))
 
     @field_validator("sampler")
@@ -100,7 +100,7 @@ class PretrainRecipe(Recipe):
             parts = f" in {train.accumulate} parts" if train.accumulate > 1 else ""
             raise ValueError(
                 f"{sampler.name} plans {together} videos together, which "
-                f"batch_videos {train.batch_videos}{parts} would tear apart"
+                f"batch_videos {train.batch_videos}{parts} would split"
             )
         return sampler
 
@@ -108,7 +108,7 @@ class PretrainRecipe(Recipe):
     @classmethod
     def _sampler_serves(cls, pretexts: tuple[PretextOptions, ...], info: Any) -> Any:
         sampler: SamplerOptions | None = info.data.get("sampler")
-        if sampler is None:  # it has an error of its own
+        if sampler is None:  # invalid, which is an error of its own
             return pretexts
         views = sampler.build().views
         for pretext in pretexts:

@@ -1,4 +1,4 @@
-"""The sections of a recipe: what the network sees, how clips are varied, how it trains."""
+"""Sections of a recipe: input, augmentation, training, evaluation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from vidssl_cli.contract.hooks import (
-    ascending,
-)
+from vidssl_cli.contract.hooks import ascending
 from vidssl_cli.contract.study import Crops, Pool
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -25,7 +23,7 @@ Colour3 = tuple[float, float, float]
 
 
 class Section(BaseModel):
-    """What every part of a recipe shares: unknown keys are errors, values do not change."""
+    """Base of all sections: unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -37,7 +35,7 @@ class Section(BaseModel):
 
 
 class Input(Section):
-    """What the network sees; travels with the weights, the same in training and evaluation."""
+    """What the network sees, the same in training and evaluation; stored with the weights."""
 
     resize: tuple[PositiveInt, PositiveInt] | PositiveInt = (128, 171)
     """Size at which frames are decoded: [height, width], or the length of the short side."""
@@ -48,9 +46,9 @@ class Input(Section):
     mean: Colour3 = (0.5, 0.5, 0.5)
     """Subtracted from red, green and blue, which range from 0 to 1."""
     std: Colour3 = (0.5, 0.5, 0.5)
-    """Divides what is left."""
+    """Divides red, green and blue after that."""
     fps: PositiveFloat | None = None
-    """Frames per second at which frames are counted and clips are cut; none takes those of the
+    """Frames per second at which frames are counted and clips are cut; null takes those of the
     file, as the papers do."""
 
     @model_validator(mode="after")
@@ -71,11 +69,11 @@ class Colour(Section):
     saturation: NonNegativeFloat = 0
     """Factor on the distance to grey, from [1 - s, 1 + s]."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0
-    """Turn of the colour circle, from [-h, h] of a full turn."""
+    """Rotation of the hue, from [-h, h] of a full turn."""
     mix: NonNegativeFloat = 0
     """Strength of a random mixing of the colour channels; 0 leaves them alone."""
     probability: Probability = 1
-    """How often colours are changed at all."""
+    """Probability that colours are changed."""
     per: Literal["clip", "frame"] = "clip"
     """One set of parameters for a clip, or one for each of its frames (pace prediction)."""
     form: Literal["fast", "exact"] = "fast"
@@ -100,7 +98,7 @@ class Blur(Section):
     """Gaussian blur of whole clips."""
 
     probability: Probability = 0
-    """How often a clip is blurred."""
+    """Probability that a clip is blurred."""
     sigma: tuple[PositiveFloat, PositiveFloat] = (0.1, 2)
     """Smallest and largest deviation, in pixels of what the network sees."""
 
@@ -156,14 +154,14 @@ class AdamW(Section):
 
 
 class Schedule(Section):
-    """How the learning rate moves, as a factor on the optimizer's ``lr``."""
+    """How the learning rate changes, as a factor on the optimizer's ``lr``."""
 
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of all steps in which the factor rises linearly from 0."""
 
 
 class Constant(Schedule):
-    """Stays."""
+    """Does not change."""
 
     name: Literal["constant"]
 
@@ -177,8 +175,8 @@ class Step(Schedule):
     gamma: PositiveFloat = 0.1
     """Factor of one change."""
     restarts: tuple[PositiveInt, ...] = ()
-    """Epochs, counted from 0, at whose beginning the rate is the first one again and counting
-    starts anew, as a curriculum wants it."""
+    """Epochs, counted from 0, at whose beginning the rate and the count of epochs start again, as a
+    curriculum needs it."""
 
 
 class MultiStep(Schedule):
@@ -213,11 +211,11 @@ class Train(Section):
     accumulate: PositiveInt = 1
     """Parts in which a batch passes through the network, to save memory."""
     optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
-    """What turns gradients into steps."""
+    """How gradients change the weights."""
     schedule: Annotated[Constant | Step | MultiStep | Cosine, Field(discriminator="name")] = (
         Constant(name="constant")
     )
-    """How the learning rate moves."""
+    """How the learning rate changes."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient over all parameters."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -264,13 +262,13 @@ class ClassifierEvaluation(Evaluation):
 
 
 class Corpus(Section):
-    """A data set, or as much of it as somebody has."""
+    """A data set, or the part of it that is there."""
 
     name: str
     classes: int | None = None
-    """That are there."""
+    """How many classes are there."""
     of: int | None = None
-    """That the data set has."""
+    """How many classes the data set has."""
 
     @property
     def whole(self) -> bool:

@@ -1,7 +1,6 @@
-"""YAML in which every value knows its place: file, line and column, or the override that set it.
+"""Reads YAML with the place of every value: file, line and column, or the override that set it.
 
-YAML 1.2 without what a recipe does not need and what makes files hard to trust: aliases, merge
-keys, tags, keys that stand twice, and bottomless nesting are problems.
+A subset of YAML 1.2: aliases, merge keys, tags, repeated keys and deep nesting are problems.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 LARGEST = 100_000
-"""Bytes in a file; a recipe has a few thousand."""
+"""Most bytes of a file; a recipe has a few thousand."""
 DEEPEST = 32
-"""Levels of nesting."""
+"""Most levels of nesting."""
 
 Key = tuple[str | int, ...]
-"""Where a value is: keys of mappings and positions in lists, from the outside in."""
+"""Path to a value: keys of mappings and positions in lists, outermost first."""
 
 
 @dataclass
 class Located:
-    """Plain data with a place for every value, and the problems of what cannot be read."""
+    """Plain data with the place of every value, and the problems found while reading."""
 
     data: Any
     """What JSON knows: dict, list, str, int, float, bool, None."""
@@ -36,16 +35,16 @@ class Located:
     problems: list[str] = field(default_factory=list)
 
     def place(self, key: Key) -> str:
-        """Return the place of a value, or of what encloses it where it is missing."""
+        """Return the place of a value, or of its section where it is missing."""
         while key not in self.places:
             key = key[:-1]
         return self.places[key]
 
     def override(self, text: str) -> None:
-        """Apply one ``key.key=value``; whatever is wrong with it joins the problems.
+        """Apply one ``key.key=value``; add what is wrong with it to the problems.
 
-        The value is YAML and replaces what was there. A position picks an item of a list, and 0
-        also picks a mapping that stands where a list of one could.
+        The value is YAML and replaces the old one. A number selects an item of a list; 0 also
+        selects a mapping that is written in place of a list of one.
         """
         origin = f"--set {text}"
         dotted, equals, value = text.partition("=")
@@ -62,17 +61,17 @@ class Located:
             return
         try:
             self._put(parts, new.data, origin)
-        except _NoSuchPlace as error:
+        except _NoSuchKeyError as error:
             self.problems.append(f"{origin}: {dotted}: {error}")
 
     def _put(self, parts: list[str], value: Any, origin: str) -> None:
-        holder: Any = {"": self.data}  # so that even the outermost value has something to sit in
+        holder: Any = {"": self.data}  # so that the outermost value can be replaced too
         slot: str | int = ""
         key: Key = ()
         for position, part in enumerate(parts):
             inside = holder[slot]
             if isinstance(inside, dict) and part == "0" and part not in inside and inside:
-                continue  # a mapping that stands for a list of one
+                continue  # a mapping in place of a list of one
             if inside is None:
                 inside = holder[slot] = {}
                 self.places[key] = origin
@@ -85,19 +84,19 @@ class Located:
         self.places[key] = origin
 
 
-class _NoSuchPlace(Exception):
-    """An override that points into nowhere."""
+class _NoSuchKeyError(Exception):
+    """The key of an override does not exist."""
 
 
 def _slot(holder: Any, part: str, name: str) -> str | int:
-    """Turn one part of a dotted key into the index of a mapping or a list."""
+    """Return one part of a dotted key as a key of a mapping or a position in a list."""
     if isinstance(holder, dict):
         return part
     if not isinstance(holder, list):
-        raise _NoSuchPlace(f"{name} is {holder!r}, which has no keys")
+        raise _NoSuchKeyError(f"{name} is {holder!r}, which has no keys")
     if part in map(str, range(len(holder))):
         return int(part)
-    raise _NoSuchPlace(
+    raise _NoSuchKeyError(
         f"{name} is a list of {len(holder)}; found {part!r}, expected a position from 0, "
         f"such as {name}.0"
     )
@@ -135,7 +134,7 @@ def parse(text: str, source: str, *, numbered: bool = False) -> Located:
 
 def _explain(error: YAMLError) -> tuple[str, int, int]:
     """Return what is wrong with the text, and the line and column."""
-    if not isinstance(error, MarkedYAMLError):  # a character that no text should have
+    if not isinstance(error, MarkedYAMLError):  # a control character, say
         return " ".join(str(error).split()), 1, 1
     message = f"nested deeper than {DEEPEST} levels"
     if not isinstance(error, MaxDepthExceededError):
@@ -149,7 +148,7 @@ def _unreadable(source: str, message: str, line: int = 1, column: int = 1) -> Lo
 
 @dataclass
 class _Reader:
-    """Turns composed nodes into plain data, and notes where everything is."""
+    """Turns YAML nodes into plain data, and records the place of each."""
 
     yaml: YAML
     source: str
@@ -160,7 +159,7 @@ class _Reader:
 
     def plain(self, node: Node, key: Key) -> Any:
         if id(node) in self._seen:
-            self._complain(self.places[key], key, "aliases are not allowed; write the value out")
+            self._report(self.places[key], key, "aliases are not allowed; write the value out")
             return None
         self._seen.add(id(node))
         match node:
@@ -171,7 +170,7 @@ class _Reader:
         return self._scalar(node, key)
 
     def _item(self, node: Node, key: Key) -> Any:
-        # An alias does not know where it stands, only what it stands for.
+        # The node of an alias has the place of its anchor.
         seen = id(node) in self._seen
         self.places[key] = self.places[key[:-1]] if seen else self._where(node)
         return self.plain(node, key)
@@ -182,24 +181,24 @@ class _Reader:
             inner = (*key, name)
             where = self._where(name_node)
             if not isinstance(name_node, ScalarNode):
-                self._complain(where, key, "a key must be a word")
+                self._report(where, key, "a key must be a word")
             elif name == "<<":
-                self._complain(where, inner, "merge keys are not allowed; write the values out")
+                self._report(where, inner, "merge keys are not allowed; write the values out")
             elif inner in self.places:
-                self._complain(where, inner, f"stands twice, first at {self.places[inner]}")
+                self._report(where, inner, f"occurs twice, first at {self.places[inner]}")
             else:
                 self.places[inner] = where
                 yield name, self.plain(value_node, inner)
 
     def _scalar(self, node: Node, key: Key) -> Any:
         if not str(node.tag).startswith("tag:yaml.org,2002:"):
-            self._complain(self._where(node), key, f"the tag {node.tag} is not allowed")
+            self._report(self._where(node), key, f"the tag {node.tag} is not allowed")
             return None
         try:
             value = self.yaml.constructor.construct_object(node, deep=True)
         except (YAMLError, ValueError, LookupError) as error:  # `!!python/name:os`, `!!bool maybe`
             reason = str(error) if isinstance(error, YAMLError | ValueError) else node.value
-            self._complain(self._where(node), key, f"cannot be read: {reason}".splitlines()[0])
+            self._report(self._where(node), key, f"cannot be read: {reason}".splitlines()[0])
             return None
         return str(node.value) if isinstance(value, datetime.date | bytes | set) else value
 
@@ -208,5 +207,5 @@ class _Reader:
             return self.source
         return f"{self.source}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
-    def _complain(self, where: str, key: Key, problem: str) -> None:
+    def _report(self, where: str, key: Key, problem: str) -> None:
         self.problems.append(": ".join(filter(None, [where, ".".join(map(str, key)), problem])))

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
-import os
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.config.sections import Input
+from vidssl_cli.contract.clips import Draw, Sampler, known_frames
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.frame_rate import build_sampler
+from vidssl_cli.data.copies import Thumbnails, pairs, same_bytes
+from vidssl_cli.data.frame_rate import at_rate, build_sampler, frame_rate
 from vidssl_cli.data.manifest import training_part
-from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.media.packed import verify_packed
 
 IMBALANCE = 5
 """Largest class over smallest class of the training videos from which it is worth a word."""
+LONG = 1 << 16
+"""Frames of a video that is longer than any clip."""
+VISITS = 4
+"""Plans of a video that are looked at for repeated frames."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,12 @@ class Finding:
 
 
 def check(
-    recipe: PretrainRecipe | FinetuneRecipe, videos: Sequence[Video], broken: Sequence[MediaError]
+    recipe: PretrainRecipe | FinetuneRecipe,
+    videos: Sequence[Video],
+    broken: Sequence[MediaError],
+    *,
+    pictures: bool = True,
+    workers: int | None = None,
 ) -> tuple[int, list[Finding]]:
     """Look for everything that would hurt.
 
@@ -44,6 +54,8 @@ def check(
         recipe: What is to be trained.
         videos: With facts, as `scan.open_data` returns them.
         broken: What could not be read.
+        pictures: Decode three frames of each video, to find those of one colour and copies.
+        workers: Files decoded at a time; one per core if None.
 
     Returns:
         How many videos the recipe can train on, and the findings.
@@ -61,22 +73,71 @@ def check(
     rejected = [(path, reason) for path, reason in reasons if reason is not None]
     useless = {path for path, _ in rejected}
     usable = [video for video in learned if video.path not in useless]
+    drawn = Thumbnails(videos, workers) if pictures else None
     findings = [
         Finding(
             "unreadable",
             "left out everywhere",
-            tuple((str(error.where), str(error)) for error in broken),
+            tuple(
+                (str(error.where), str(error))
+                for error in (*broken, *(drawn.broken if drawn else ()))
+            ),
         ),
         Finding("rejected", f"the sampler {recipe.sampler.name} leaves them out", tuple(rejected)),
+        *_clips(recipe.sampler.build(), settings.fps, usable),
         *_facts(videos),
+        *(_pictures(drawn) if drawn else ()),
         *_labels(recipe, usable, videos),
-        *_leaks(videos),
+        *_leaks(videos, drawn),
     ]
     visits = sum(map(sampler.visits, usable)) * recipe.train.repeats
     if visits < recipe.train.batch_videos:
         message = f"{visits} visits to {len(usable)} training videos do not fill one batch of"
         findings.append(Finding("batch", f"{message} {recipe.train.batch_videos} videos", ()))
     return len(usable), [found for found in findings if found.items or found.kind == "batch"]
+
+
+def _clips(sampler: Sampler, fps: float | None, usable: Sequence[Video]) -> Iterator[Finding]:
+    """Look at whether training videos have the frames that clips are made of."""
+    short: dict[int, bool] = {}
+    for video in usable:
+        seen = at_rate(video, fps)
+        if (frames := known_frames(seen)) not in short:
+            short[frames] = _repeats_frames(sampler, seen)
+    yield Finding(
+        "too short",
+        "shorter than clips, so that the sampler repeats frames",
+        tuple(
+            (video.path, f"{video.frames} frames")
+            for video in usable
+            if short[known_frames(at_rate(video, fps))]
+        ),
+    )
+    rates = {video.path: frame_rate(video) for video in usable}
+    if fps:
+        least, message = fps, f"fewer frames per second than input.fps = {fps:g}: some are repeated"
+    else:
+        usual = statistics.median(rates.values()) if rates else 0
+        least, message = usual / 2, f"less than half of the usual {usual:g}: motion looks faster"
+    low = {path: rate for path, rate in rates.items() if rate < 0.99 * least}  # 29.97 is 30
+    yield Finding(
+        "low rate",
+        message,
+        tuple((path, f"{rate:.2f} frames per second") for path, rate in low.items()),
+    )
+
+
+def _repeats_frames(sampler: Sampler, video: Video) -> bool:
+    """Tell whether clips of a video repeat frames that clips of a long video do not."""
+
+    def repeats(frames: int, visit: int) -> bool:
+        copies = [replace(video, frames=frames)] * sampler.together
+        draws = [Draw(0, visit, number) for number in range(sampler.together)]
+        views = sampler.plan_batch(copies, draws)[0].views
+        return any(len(np.unique(view.frames)) < len(view.frames) for view in views)
+
+    frames = known_frames(video)
+    return any(repeats(frames, visit) and not repeats(LONG, visit) for visit in range(VISITS))
 
 
 def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
@@ -109,6 +170,29 @@ def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
         ),
     )
 
+    yield Finding(
+        "orientation",
+        "upright videos are among wide ones, or wide among upright; a square is cut from each",
+        tuple((video.path, f"{video.width}x{video.height}") for video in _turned(videos)),
+    )
+
+
+def _turned(videos: Sequence[Video]) -> Sequence[Video]:
+    """Return the upright videos or the wide ones, of which there are fewer."""
+    known = [(video, (video.height or 0) - (video.width or 0)) for video in videos]
+    upright = [video for video, excess in known if excess > 0]
+    wide = [video for video, excess in known if excess < 0]
+    return min(upright, wide, key=len)
+
+
+def _pictures(drawn: Thumbnails) -> Iterator[Finding]:
+    """Look at three frames of each video."""
+    yield Finding(
+        "single colour",
+        "nothing can be learned from them",
+        tuple((video.path, "three frames show one colour each") for video in drawn.of_one_colour()),
+    )
+
 
 def _labels(
     recipe: PretrainRecipe | FinetuneRecipe, usable: Sequence[Video], videos: Sequence[Video]
@@ -138,8 +222,8 @@ def _labels(
         )
 
 
-def _leaks(videos: Sequence[Video]) -> Iterator[Finding]:
-    """Look for training material among the test videos."""
+def _leaks(videos: Sequence[Video], drawn: Thumbnails | None) -> Iterator[Finding]:
+    """Look for training material among the test videos, and for copies."""
     recordings: dict[str, set[str | None]] = defaultdict(set)
     for video in videos:
         if video.group is not None:
@@ -154,24 +238,28 @@ def _leaks(videos: Sequence[Video]) -> Iterator[Finding]:
             if video.group in leaking
         ),
     )
+    copies = [(video, same) for group in same_bytes(videos) for video, same in pairs(group)]
     yield Finding(
         "duplicate",
         "the same file is in train and test; figures will be too good",
-        tuple(_duplicates(videos)),
+        tuple(
+            (video.path, f"is {same.path}") for video, same in copies if video.split != same.split
+        ),
     )
-
-
-def _duplicates(videos: Sequence[Video]) -> Iterator[tuple[str, str]]:
-    """Yield test videos whose bytes are those of a training video."""
-    sizes: dict[int, list[Video]] = defaultdict(list)
-    for video in videos:
-        if video.split and os.path.isfile(video.path):  # a manifest's facts outlive its files
-            sizes[os.path.getsize(video.path)].append(video)
-    alike = [group for group in sizes.values() if len({video.split for video in group}) > 1]
-    originals: dict[str, str] = {}
-    for video in sorted(itertools.chain(*alike), key=lambda video: video.split == "test"):
-        content = sha256(Path(video.path))
-        if video.split == "train":
-            originals[content] = video.path
-        elif content in originals:
-            yield video.path, f"is {originals[content]}"
+    yield Finding(
+        "repeated file",
+        "the same file is in one split more than once, and weighs more",
+        tuple(
+            (video.path, f"is {same.path}") for video, same in copies if video.split == same.split
+        ),
+    )
+    known = {id(video) for video, _ in copies}
+    yield Finding(
+        "near duplicate",
+        "pictures look like those of a video in another split; figures may be too good",
+        tuple(
+            (video.path, f"looks like {other.path}")
+            for video, other in (drawn.near_copies() if drawn else ())
+            if id(video) not in known
+        ),
+    )

@@ -22,7 +22,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import chain, islice, pairwise
+from itertools import chain, groupby, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -123,17 +123,31 @@ def stream_planes(
 
     Every picture is overwritten by the next.
     """
-    with opened(video.path, video.bytes, video.track) as (container, stream):
-        scaler = Scaler()
-        picture: NDArray[np.uint8] | None = None
-        for frame in _pick(video, container, stream, frames):
-            if picture is None:
-                picture = np.empty((3, *target_size(resize, shown_size(frame))), np.uint8)
-                # For the first frame only: one whose side data was looked at is part of a reference
-                # cycle, and keeps its pictures until the collector comes by.
-                lying = _stored(picture, frame)
-            scaler.draw(frame, lying)
-            yield picture
+    scaler = Scaler()
+    picture: NDArray[np.uint8] | None = None
+    for run in _runs(video, frames):
+        with opened(video.path, video.bytes, video.track) as (container, stream):
+            for frame in _pick(video, container, stream, run):
+                if picture is None:
+                    picture = np.empty((3, *target_size(resize, shown_size(frame))), np.uint8)
+                    # For the first frame only: one whose side data was looked at is part of a
+                    # reference cycle, and keeps its pictures until the collector comes by.
+                    lying = _stored(picture, frame)
+                scaler.draw(frame, lying)
+                yield picture
+
+
+def _runs(video: Video, frames: Sequence[int]) -> list[Sequence[int]]:
+    """Split frame numbers into those that are read from a file without opening it again.
+
+    What a decoder gives after damage depends on all that it met before, so each frame of a video
+    with problems is reached in one way only: from the seek point before it, in a file opened
+    afresh, as the scan did.
+    """
+    if not video.problems:
+        return [frames]
+    starts = [number for number, _ in video.keyframes]
+    return [list(run) for _, run in groupby(frames, lambda n: bisect.bisect_right(starts, n))]
 
 
 @contextmanager
@@ -168,7 +182,10 @@ def opened(
             # Frame threads hide damage, and threads across files are faster than within one.
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1
-            stream.codec_context.options = {"max_pixels": str(decoder_limit(pixels))}
+            options = {"max_pixels": str(decoder_limit(pixels))}
+            if stream.codec_context.name == "mjpeg":
+                options["err_detect"] = "explode"  # or a part shows what was in memory before
+            stream.codec_context.options = options
             yield container, stream
     except VidsslError:
         raise
@@ -255,10 +272,10 @@ def _reason(path: str, error: Exception) -> str:
     return f"cannot be read: {told}"
 
 
-def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Yield a stream's packets, then the empty one after which decoders put out what they hold."""
+def packets(container: InputContainer, *streams: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield the packets of streams, then empty ones after which decoders put out what they hold."""
     # PyAV frees what it reads into where this ends or is closed, but not where it is just left.
-    with closing(container.demux(stream)) as found:  # type: ignore[type-var]
+    with closing(container.demux(streams)) as found:  # type: ignore[type-var]
         yield from found
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from vidssl_cli.contract.videos import Video, row_type
 from vidssl_cli.media.containers import check_container
 from vidssl_cli.media.decode import (
     WORTH_A_SEEK,
+    LeaveOut,
     decode_from,
     good_frames,
     ignore,
@@ -69,12 +71,23 @@ def probe(path: str) -> Video:
         MediaError: the file is not a video, or too little of it decodes.
     """
     before = stamp(path)
-    track = _fullest_track(path)
+    facts, trace = _read(path)
+    facts = replace(facts, bytes=before[0], keyframes=_seek_points(facts, trace))
+    if stamp(path) != before:
+        raise MediaError("changed while it was scanned", where=path)
+    _check(facts)
+    return facts
+
+
+def _read(path: str, track: int | None = None) -> tuple[Video, _Trace]:
+    """Decode a video stream, the one with most packets if no other is asked for."""
+    most = limit(FRAMES)
     with opened(path, track=track) as (container, stream):
         declared = stream.frames
-        most = limit(FRAMES)
         if declared > most:
             raise MediaError(f"declares {declared} frames, {raised_by(FRAMES)}", where=path)
+        if track is None and len(tracks(container)) > 1:
+            return _read(path, _fullest_track(container, stream, most))
         # Sound has up to four blocks where pictures have one.
         blocks = most if len(container.streams) == 1 else 5 * most
         table, broken = check_container(
@@ -88,12 +101,11 @@ def probe(path: str) -> Video:
         trace = _decode_all(path, container, stream)
         listed = _listed(container, stream, table)
         _refuse_little(path, trace, listed)
-        timeline = read_timeline(
-            trace.timestamps, float(stream.time_base or 1), float(stream.average_rate or 0)
-        )
+        tick, rate = float(stream.time_base or 1), float(stream.average_rate or 0)
+        timeline = read_timeline(trace.timestamps, tick, rate)
         problems = [broken, *_missing(container, stream, trace, listed), timeline.problem]
-    if timeline.duration > 3600 * limit(HOURS):
-        hours = timeline.duration / 3600
+    hours = timeline.duration / 3600
+    if hours > limit(HOURS):
         raise MediaError(f"lasts {hours:.1f} hours, {raised_by(HOURS)}", where=path)
     facts = Video(
         path=path,
@@ -103,17 +115,12 @@ def probe(path: str) -> Video:
         height=trace.height,
         duration=timeline.duration,
         declared=declared or None,
-        bytes=before[0],
         timing=timeline.timing,
         times=timeline.times,
         track=track,
         problems=tuple(problem for problem in problems if problem),
     )
-    facts = replace(facts, keyframes=_seek_points(facts, trace))
-    if stamp(path) != before:
-        raise MediaError("changed while it was scanned", where=path)
-    _check(facts)
-    return facts
+    return facts, trace
 
 
 def _check(facts: Video) -> None:
@@ -126,17 +133,19 @@ def _check(facts: Video) -> None:
         raise MediaError(f"{key}: {first['msg']}, not {first['input']}", where=facts.path) from None
 
 
-def _fullest_track(path: str) -> int | None:
-    """Return the number of the video stream with the most packets, None if there is one only."""
-    with opened(path) as (container, stream):
-        found = tracks(container)
-        if len(found) == 1:
-            return None
-        sizes = dict.fromkeys((track.index for track in found), 0)
-        for packet in container.demux(found):
+def _fullest_track(container: InputContainer, stream: VideoStream, most: int) -> int:
+    """Return the number of the video stream with the most packets, which an open file is read for.
+
+    Of several that are as long it is the one that FFmpeg prefers.
+    """
+    found = tracks(container)
+    sizes = dict.fromkeys((track.index for track in found), 0)
+    with suppress(av.error.InvalidDataError):
+        for packet in packets(container, *found):
             sizes[packet.stream_index] += bool(packet.size)
-        # Of several that are as long, the one that FFmpeg prefers.
-        return max(sizes, key=lambda index: (sizes[index], index == stream.index))
+            if max(sizes.values()) > most:
+                break
+    return max(sizes, key=lambda index: (sizes[index], index == stream.index))
 
 
 @dataclass
@@ -295,36 +304,50 @@ def _seek_points(facts: Video, trace: _Trace) -> tuple[tuple[int, int], ...]:
     failed may have read further, so after it the file is opened again.
 
     What follows a keyframe does not depend on what comes before it, so a few frames tell whether a
-    seek found it. Where something is missing that is not sure, and all are compared.
+    seek found it. Where something is missing that is not sure: there the file is opened afresh for
+    each keyframe, as readers do, and all frames up to the next seek point are compared.
     """
     points: list[tuple[int, int]] = []
-    reformatter = VideoReformatter()
-    pending = _thinned(trace.keyframes)
+    pending = [n for n in _thinned(trace.keyframes) if trace.timestamps[n] is not None]
     end = total = len(trace.checksums)
-    leave_out = ignore if facts.problems else _refuse
-    compared = 0
-    while pending and compared < _MOST_COMPARED * total:
+    left = _MOST_COMPARED * total
+    while pending and left > 0:
         with opened(facts.path, track=facts.track) as (container, stream):
-            while pending:
+            found = True
+            while pending and found:
                 number = pending.pop()
-                timestamp = trace.timestamps[number]
-                if timestamp is None:
-                    continue
                 last = end if facts.problems else min(number + _CHECKED, total)
-                try:
-                    frames = decode_from(container, stream, timestamp, leave_out)
-                    for place in range(number, last):
-                        compared += 1
-                        frame = next(frames)
-                        if trace.timestamps[place] != frame.pts:
-                            raise MediaError("another timestamp")
-                        if trace.checksums[place] != _checksum(frame, reformatter):
-                            raise MediaError("another picture")
-                except (MediaError, av.FFmpegError, StopIteration):
-                    break  # not a place to seek to; reading starts further ahead
-                points.append((number, timestamp))
-                end = number
+                left -= last - number
+                leave_out = ignore if facts.problems else _refuse
+                found = _is_reached(container, stream, trace, range(number, last), leave_out)
+                if found:
+                    points.append((number, trace.timestamps[number] or 0))
+                    end = number
+                if facts.problems:
+                    break
     return tuple(reversed(points))
+
+
+def _is_reached(
+    container: InputContainer,
+    stream: VideoStream,
+    trace: _Trace,
+    numbers: range,
+    leave_out: LeaveOut,
+) -> bool:
+    """Tell whether a seek to the first of these frames gives all of them."""
+    reformatter = VideoReformatter()
+    try:
+        frames = decode_from(container, stream, trace.timestamps[numbers[0]] or 0, leave_out)
+        for number in numbers:
+            frame = next(frames)
+            if frame.pts != trace.timestamps[number]:
+                return False
+            if _checksum(frame, reformatter) != trace.checksums[number]:
+                return False
+    except (MediaError, av.FFmpegError, StopIteration):
+        return False
+    return True
 
 
 def _refuse(kind: str) -> None:

@@ -62,11 +62,15 @@ def read_timeline(timestamps: Sequence[int | None], tick: float, declared: float
     if not len(steps):
         return Timeline("steady", stated, 1 / stated)
     usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    if usual * tick * FASTEST < 1:
-        problem = f"time: its frames are {usual * tick:.1e} s apart; {CUSTOMARY:g} fps are assumed"
-        return Timeline("missing", CUSTOMARY, count / CUSTOMARY, problem=problem)
     jumps = (steps > max(_JUMP_SECONDS / tick, _JUMP_STEPS * usual)) | (steps < -_REORDERED * usual)
     line = _straightened(raw, np.flatnonzero(jumps), usual)
+    duration = float(line[-1] + usual) * tick
+    if duration * FASTEST < count:
+        apart = f"{duration / count:.1e} s apart"
+        problem = (
+            f"time: its frames are {apart}, which is not believed; {CUSTOMARY:g} fps are assumed"
+        )
+        return Timeline("missing", CUSTOMARY, count / CUSTOMARY, problem=problem)
     problem = ""
     if jumps.any():
         problem = f"time: its timestamps jump {jumps.sum()} times; each counts as a usual step"
@@ -82,7 +86,6 @@ def read_timeline(timestamps: Sequence[int | None], tick: float, declared: float
         timing = "out of order"
     if fps is not None:
         return Timeline(timing, fps, count / fps, problem=problem)
-    duration = float(line[-1] + usual) * tick
     end = (count, round(duration, 6))
     return Timeline(timing, count / duration, duration, (*_knots(line, tick, usual), end), problem)
 

@@ -13,7 +13,7 @@ import torch
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.config.comparison import Measured, closest_published, seen
-from vidssl_cli.config.known_datasets import NOTHING, recognise
+from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.views import require_readable
@@ -233,7 +233,7 @@ def _published(
     settings = {"splits": str(session.split), **seen(card.input, card.frames)}
     measured = Measured(
         evaluator="finetune",
-        dataset=recognise(data, session.dataset),
+        dataset=identify_dataset(data, session.dataset),
         metrics=("clip_accuracy", "video_accuracy"),
         backbone=card.backbone,
         pretraining=card.pretraining,

@@ -10,7 +10,7 @@ import torch
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.config.known_datasets import recognise
+from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.model.card import Card
@@ -76,7 +76,7 @@ def pretrain(
             evaluation=recipe.evaluation,
             seed=recipe.train.seed,
             published=recipe.published,
-            pretraining=recognise(used, session.dataset),
+            pretraining=identify_dataset(used, session.dataset),
         )
         unusable = (*broken, *rejected)
         with record_run(recipe, loader, unusable, card, session, world) as run:

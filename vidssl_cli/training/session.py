@@ -13,8 +13,8 @@ import numpy as np
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
-from vidssl_cli.config.attribution import blamed
-from vidssl_cli.config.known_datasets import recognise
+from vidssl_cli.config.attribution import plugin_error
+from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data import manifest
 from vidssl_cli.data.loader import Loader
@@ -160,7 +160,7 @@ def record_run(
                 raise Stopped(signals.received)
             for error in unusable:
                 run.skip(error)
-            dataset = recognise(loader.videos, session.dataset)
+            dataset = identify_dataset(loader.videos, session.dataset)
             known = dataset and dataset.model_dump(mode="json")
             run.record_state("running", videos=len(loader.videos), dataset=known)
             world.wait()
@@ -183,7 +183,7 @@ def _record_end(run: Run) -> Iterator[None]:
             error = stopped(error.number, "between two checkpoints")
         elif isinstance(error, KeyboardInterrupt):
             error = Interrupted("interrupted between two checkpoints")
-        error = blamed(error) or error
+        error = plugin_error(error) or error
         state = error.code if isinstance(error, Preempted | Interrupted) else "failed"
         with suppress(NoRoomError):  # run.json then says "running", which no lock confirms
             run.record_state(state, reason=str(error), skipped=len(run.skipped))

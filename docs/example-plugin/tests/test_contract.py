@@ -1,7 +1,7 @@
 """The plugin keeps vidssl's contract."""
 
 from vidssl_cli.testing import check_pretext, check_sampler
-from vidssl_example.hooks import FreezePretext, FreezeSampler
+from vidssl_example.options.freeze import FreezePretext, FreezeSampler
 
 
 def test_sampler():

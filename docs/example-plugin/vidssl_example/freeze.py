@@ -1,4 +1,4 @@
-"""The kitchen: the sampler and the head that the menu's options build."""
+"""The sampler and the head that the options of `freeze` build, with numpy and torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import PretextContext
     from vidssl_cli.contract.videos import Video
-    from vidssl_example.hooks import FreezeSampler
 
 
 class Freeze(Sampler):
@@ -23,8 +22,8 @@ class Freeze(Sampler):
 
     views = 1
 
-    def __init__(self, options: FreezeSampler) -> None:
-        self.frames = options.frames
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
 
     def rejects(self, video: Video) -> str | None:
         """Reject a video that is shorter than a clip."""

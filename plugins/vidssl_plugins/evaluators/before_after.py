@@ -8,20 +8,20 @@ import numpy as np
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.reports import Report
-from vidssl_plugins.evaluators.examples import TimeTask
+from vidssl_plugins.evaluators.shared.time_task import TimeTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.hooks_motion import BeforeAfter
+    from vidssl_plugins.evaluators.options.shared import Probe
 
 
 class BeforeAfterEvaluator:
-    """Tells whether the earlier or the later half of a clip comes first."""
+    """Classifies whether the earlier or the later half of a clip comes first."""
 
-    def __init__(self, options: BeforeAfter) -> None:
-        self.options = options
+    def __init__(self, options: Probe, pairs: int) -> None:
+        self.options, self.pairs = options, pairs
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy`` for each set of weights.
@@ -34,8 +34,8 @@ class BeforeAfterEvaluator:
             raise UsageError(f"clips of {study.frames} frames have no halves")
 
         def plan(count: int, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-            clips = swapped_halves(count, study.frames, self.options.pairs, random)
-            return clips, np.tile([0, 1], self.options.pairs)
+            clips = swapped_halves(count, study.frames, self.pairs, random)
+            return clips, np.tile([0, 1], self.pairs)
 
         task = TimeTask(study, self.options, study.frames, 2, plan)
         rows = [
@@ -57,7 +57,7 @@ def swapped_halves(
         count: Frames of the video.
         frames: T, of a clip.
         couples: How many to draw.
-        random: What to draw from. The gap is uniform over what fits, and so is the start, given the
+        random: Random numbers. The gap is uniform over what fits, and so is the start, given the
             gap.
 
     Returns:

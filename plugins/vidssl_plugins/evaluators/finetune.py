@@ -3,71 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.metrics import (
-    clip_accuracy,
-    clip_classes,
-    confusion,
-    mean_class_accuracy,
-    video_accuracy,
-    video_classes,
-)
+from vidssl_cli.contract.metrics import Predictions, mean_class_accuracy
 from vidssl_cli.contract.reports import Table
-from vidssl_cli.contract.study import Crops
-from vidssl_plugins.evaluators.classes import Classes, class_report
+from vidssl_plugins.evaluators.shared.classes import Classes, class_report
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.reports import Report
     from vidssl_cli.contract.study import Classified, Study
-    from vidssl_plugins.evaluators.hooks_supervised import Finetune
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How a paper tests; None leaves it to the run's recipe."""
-
-    windows: Literal["uniform", "dense", "overlap"] = "uniform"
-    clips: int | None = None
-    stride: int | None = None
-    crops: Crops = "centre"
-    level: Literal["video", "clip"] = "video"
-
-
-PRESETS: Mapping[str | None, Preset] = {
-    None: Preset(),
-    # Jenni et al. 2020 (temporal transformations); the code has about 32 windows at step 4.
-    "tt": Preset("dense", clips=32, stride=4),
-    # Jenni and Jin 2021 (time-equivariant): several clips and crops; the customary numbers.
-    "te": Preset(clips=10, crops="three"),
-    # Cho et al. 2020 (playback speed), as VCOP.
-    "psp": Preset(clips=10),
-    "sstl": Preset(clips=5),
-    # Wang 2020 (thesis), chapters 2, 3 and 4; chapter 2 does not say how many clips.
-    "sts2": Preset(clips=10, level="clip"),
-    "sts3": Preset(clips=10),
-    "pace": Preset(clips=10),
-}
+    from vidssl_plugins.evaluators.options.finetune_protocols import Protocol
 
 
 class FinetuneEvaluator:
-    """Fine-tunes the run's weights and random ones on each split."""
+    """Fine-tunes the run's weights and random ones on each split.
 
-    def __init__(self, options: Finetune) -> None:
-        self.options = options
-        preset = PRESETS[options.preset]
-        self.place = options.windows or preset.windows
-        self.clips = options.clips or preset.clips
-        self.stride = options.stride or preset.stride
-        self.crops: Crops = options.crops or preset.crops
-        self.level = options.level or preset.level
+    Args:
+        recipe: Name or path of a recipe for `vidssl finetune`.
+        overrides: What is different from it, ``key=value``.
+        splits: Official splits; empty for the study's own.
+        protocol: How test videos are seen.
+    """
+
+    def __init__(
+        self, recipe: str, overrides: Sequence[str], splits: Sequence[int], protocol: Protocol
+    ) -> None:
+        self.recipe, self.overrides = recipe, overrides
+        self.numbers, self.protocol = sorted(set(splits)), protocol
 
     def __call__(self, study: Study) -> Report:
         """Report the mean over the splits, and each split with the deviation in a table.
@@ -80,25 +48,26 @@ class FinetuneEvaluator:
         splits = self._splits(study)
         classes = [Classes.of(part, "finetune", 1) for part in splits.values()]
         names = sorted({name for each in classes for name in each.names})
+        protocol = self.protocol
         windows = Windows(
-            self.place,
-            self.clips or study.evaluation.clips,
-            self.options.hop,
-            self.stride or study.evaluation.stride,
+            protocol.windows,
+            protocol.clips or study.evaluation.clips,
+            protocol.hop,
+            protocol.stride or study.evaluation.stride,
         )
         counts, measured, left_out = {}, {}, 0
         for weights in study.weights:
-            said = [
-                part.finetune(weights, self.options.recipe, self.options.set, windows, self.crops)
+            answers = [
+                part.finetune(weights, self.recipe, self.overrides, windows, protocol.crops)
                 for part in splits.values()
             ]
-            judged = [
-                _judge(each, [str(video.label) for video in part.test], names, self.level)
-                for each, part in zip(said, splits.values(), strict=True)
+            scored = [
+                _score(each, [str(video.label) for video in part.test], names, protocol.level)
+                for each, part in zip(answers, splits.values(), strict=True)
             ]
-            counts[weights] = np.sum([found for found, _ in judged], 0)
-            measured[weights] = [accuracies for _, accuracies in judged]
-            left_out = sum(each.left_out for each in said)
+            counts[weights] = np.sum([found for found, _ in scored], 0)
+            measured[weights] = [accuracies for _, accuracies in scored]
+            left_out = sum(each.left_out for each in answers)
         means = {
             weights: {name: float(np.mean([m[name] for m in found])) for name in found[0]}
             for weights, found in measured.items()
@@ -114,10 +83,10 @@ class FinetuneEvaluator:
         return report
 
     def _splits(self, study: Study) -> dict[int, Study]:
-        """Open the splits, and see that they are several."""
-        if not self.options.splits:
+        """Open the splits, and check that they differ."""
+        if not self.numbers:
             return {0: study}
-        splits = {number: study.of_split(number) for number in sorted(set(self.options.splits))}
+        splits = {number: study.of_split(number) for number in self.numbers}
         tests: dict[frozenset[str], int] = {}
         for number, part in splits.items():
             paths = frozenset(video.path for video in part.test)
@@ -130,37 +99,36 @@ class FinetuneEvaluator:
         return splits
 
     def _facts(self, classes: Sequence[Classes], windows: Windows) -> dict[str, Any]:
-        facts: dict[str, Any] = {"recipe": self.options.recipe}
-        if self.options.set:
-            facts["set"] = list(self.options.set)
-        if self.options.splits:
-            facts["splits"] = sorted(set(self.options.splits))
+        facts: dict[str, Any] = {"recipe": self.recipe}
+        if self.overrides:
+            facts["set"] = list(self.overrides)
+        if self.numbers:
+            facts["splits"] = self.numbers
         where = {"windows": windows.place, "clips": windows.clips, "stride": windows.stride}
         if windows.place == "overlap":
             where["hop"] = windows.hop
             del where["clips"]
-        return facts | classes[0].facts | where | {"crops": self.crops, "level": self.level}
+        seen = {"crops": self.protocol.crops, "level": self.protocol.level}
+        return facts | classes[0].facts | where | seen
 
 
-def _judge(
-    classified: Classified, labels: Sequence[str], names: Sequence[str], level: str
+def _score(
+    classified: Classified,
+    labels: Sequence[str],
+    names: Sequence[str],
+    level: Literal["clip", "video"],
 ) -> tuple[NDArray[np.int64], dict[str, float]]:
     """Return the confusion among all names, and accuracies."""
     places = {name: place for place, name in enumerate(names)}
     truth = np.array([places[label] for label in labels], dtype=np.int64)
     own = np.array([places[name] for name in classified.classes], dtype=np.int64)
-    said = [_placed(clips, own, len(names)) for clips in classified.probabilities]
-    if level == "clip":
-        clips = np.repeat(truth, [len(each) for each in said])
-        counts = confusion(clips, clip_classes(said), len(names))
-    else:
-        counts = confusion(truth, video_classes(said), len(names))
-    clip, video = clip_accuracy(said, truth), video_accuracy(said, truth)
+    answers = [_placed(clips, own, len(names)) for clips in classified.probabilities]
+    predictions = Predictions(answers, truth, len(names))
+    counts, accuracies = predictions.confusion(level), predictions.accuracies()
     return counts, {
-        "accuracy": clip if level == "clip" else video,
+        "accuracy": accuracies[f"{level}_accuracy"],
         "mean_class_accuracy": mean_class_accuracy(counts),
-        "clip_accuracy": clip,
-        "video_accuracy": video,
+        **accuracies,
     }
 
 

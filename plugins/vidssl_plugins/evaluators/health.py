@@ -1,115 +1,47 @@
-"""What is wrong with a representation that no accuracy tells: collapse, colour, nothing learned."""
+"""Faults of a representation that no accuracy shows: collapse, colour alone, nothing learned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.contract.metrics import cosine_ranking, standardise, unit
 from vidssl_cli.contract.reports import Curves, Report, Table
 from vidssl_cli.contract.study import Baseline
-from vidssl_plugins.evaluators.settings import settle
+from vidssl_plugins.evaluators.health_measures import (
+    alignment,
+    deviations,
+    effective_rank,
+    neighbours,
+    overlap,
+    spectrum,
+    uniformity,
+)
+from vidssl_plugins.evaluators.shared.settings import settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.contract.study import Study
+    from vidssl_cli.contract.study import Pool, Study
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.evaluators.hooks_retrieval import Health
-
-    Floats = NDArray[np.floating[Any]]
+    from vidssl_plugins.evaluators.health_measures import Floats
 
 DEAD = 0.01
 """A dimension is dead if its deviation is below this share of the root mean square of all."""
-ROUNDING = 1e-6
-"""Deviations below this share of the largest number are rounding."""
 COLLAPSED = 2.0
 """Effective rank below which clips differ in no more than one direction."""
 ALIKE = 0.5
-"""Two representations are much alike if their neighbours overlap by more than this share of what
-lies between chance and all."""
+"""Two representations are alike if their neighbours overlap by more than this share of the way
+from chance to all."""
 RANDOM = "random_weights"
-"""What overlaps with the network before training are called."""
+"""Name of the overlap with the network before training."""
 DRAWN = 100
 """Directions of the spectrum to draw."""
 COLOUR: Sequence[Baseline] = ("colour", "one_frame")
-"""Baselines that see nothing of motion."""
-
-
-def deviations(features: Floats) -> Floats:
-    """Return the deviation (D,) of each dimension of (N, D); 0 where it is rounding."""
-    features = features.astype(np.float64)
-    found = features.std(0)
-    real: Floats = found * (found > ROUNDING * np.abs(features).max())
-    return real
-
-
-def spectrum(features: Floats) -> Floats:
-    """Return the shares of variance, descending, of the principal directions of (N, D).
-
-    All are 0 where nothing varies.
-    """
-    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
-    centred *= deviations(features) > 0
-    few, many = sorted(centred.shape)
-    gram = centred.T @ centred if many == len(centred) else centred @ centred.T
-    values = np.linalg.eigvalsh(gram)[::-1].clip(min=0)
-    return np.asarray(values[:few] / max(values.sum(), np.finfo(float).tiny))
-
-
-def effective_rank(features: Floats) -> float:
-    """Return in how many directions (N, D) vary: exp of the entropy of the covariance's spectrum.
-
-    Roy, Vetterli 2007, "The effective rank: a measure of effective dimensionality", definition 1,
-    of the covariance matrix. From 1 to min(N - 1, D); 0 if nothing varies.
-    """
-    shares = spectrum(features)
-    shares = shares[shares > 0]
-    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
-
-
-def alignment(clips: Sequence[Floats]) -> float:
-    """Return the mean squared distance of two clips of one video, from 0 to 4.
-
-    Wang, Isola 2020, equation of L_align with alpha 2, over all pairs of clips (clips, D) of each
-    video, scaled to length 1.
-    """
-    distances = []
-    for of_video in map(unit, clips):
-        first, second = np.triu_indices(len(of_video), 1)
-        distances.append(np.square(of_video[first] - of_video[second]).sum(1).mean())
-    return float(np.mean(distances))
-
-
-def uniformity(features: Floats) -> float:
-    """Return how evenly (N, D) lie on the sphere: the lower the better, 0 if all are one point.
-
-    Wang, Isola 2020, L_uniform with t 2: the log of the mean, over pairs, of exp(-2 d^2).
-    """
-    points = unit(features)
-    first, second = np.triu_indices(len(points), 1)
-    squared = (2 - 2 * (points @ points.T)[first, second]).clip(min=0)
-    return float(np.log(np.exp(-2 * squared).mean()))
-
-
-def neighbours(features: Floats, count: int) -> NDArray[np.int64]:
-    """Return (N, count), for each of (N, D) the nearest others by cosine, standardised."""
-    points = standardise(features, features)
-    ranking = cosine_ranking(points, points, count + 1)
-    itself = ranking == np.arange(len(points))[:, None]
-    itself[~itself.any(1), -1] = True  # one of more than count + 1 equals: leave out any
-    others: NDArray[np.int64] = ranking[~itself].reshape(len(points), count)
-    return others
-
-
-def overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """Return the share of neighbours (N, count) that are in both."""
-    both = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
-    return float(np.mean(both) / one.shape[1])
+"""Baselines without motion."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +71,27 @@ class Finding:
 
 
 class HealthEvaluator:
-    """Measures features of videos without asking for labels."""
+    """Measures features of videos; needs no labels.
 
-    def __init__(self, options: Health) -> None:
-        self.options = options
+    Args:
+        videos: Most videos to look at.
+        neighbours: Nearest videos that are compared.
+        clips: Of a video; None leaves it to the recipe, like the next two.
+        tap: Layer.
+        pool: How it becomes a vector.
+    """
+
+    def __init__(
+        self,
+        videos: int,
+        neighbours: int,
+        *,
+        clips: int | None,
+        tap: str | None,
+        pool: Pool | None,
+    ) -> None:
+        self.videos, self.neighbours = videos, neighbours
+        self.clips, self.tap, self.pool = clips, tap, pool
 
     def __call__(self, study: Study) -> Report:
         """Report the effective rank and the live dimensions as shares of D, and overlaps.
@@ -150,19 +99,19 @@ class HealthEvaluator:
         Raises:
             UsageError: there are fewer than three videos, or a single clip of each.
         """
-        videos = _spread(study.data, self.options.videos)
+        videos = _spread(study.data, self.videos)
         if len(videos) < 3:
             raise UsageError(
                 f"health compares neighbours, and needs three videos; there are {len(videos)}"
             )
-        settings = settle(self.options, study)
+        settings = settle(study, clips=self.clips, tap=self.tap, pool=self.pool)
         if settings.windows.clips < 2:
             raise UsageError(
                 "health compares clips of one video, and needs two of each",
                 where="clips",
                 hint="--set clips=2",
             )
-        near = min(self.options.neighbours, (len(videos) - 1) // 2)
+        near = min(self.neighbours, (len(videos) - 1) // 2)
         chance = near / (len(videos) - 1)
         others = {
             name: neighbours(study.baseline(name, videos), near) for name in get_args(Baseline)
@@ -230,7 +179,7 @@ def _measure(
         alignment(clips),
         uniformity(means),
         spectrum(together),
-        # Where all videos look the same, none is nearer, and any could be anyone's neighbour.
+        # Where all videos look the same none is nearer than another, and neighbours are by chance.
         {
             name: chance if mine is None else overlap(mine, theirs)
             for name, theirs in others.items()
@@ -239,7 +188,7 @@ def _measure(
 
 
 def _verdicts(run: Finding, chance: float) -> Table:
-    """Answer in words what the figures say of the run."""
+    """Return a table of answers about the run, in words."""
 
     def like(names: Sequence[str]) -> list[str]:
         name = max(names, key=run.overlaps.__getitem__)

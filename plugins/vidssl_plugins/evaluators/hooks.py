@@ -1,24 +1,42 @@
-"""The menu of evaluation protocols."""
+"""The built-in evaluators: protocols, and the figures that papers report of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vidssl_cli.contract.hooks import EvaluatorOptions, hookimpl
-from vidssl_plugins.evaluators.hooks_datasets import Scene, Similarity
-from vidssl_plugins.evaluators.hooks_motion import BeforeAfter, Still, Sync
-from vidssl_plugins.evaluators.hooks_retrieval import Health, Pretext, Retrieval
-from vidssl_plugins.evaluators.hooks_supervised import KNN, SVM, Finetune, Linear, LowShot
+from vidssl_plugins.evaluators.options.before_after import BeforeAfter
+from vidssl_plugins.evaluators.options.finetune import Finetune
+from vidssl_plugins.evaluators.options.health import Health
+from vidssl_plugins.evaluators.options.knn import KNN
+from vidssl_plugins.evaluators.options.linear import Linear
+from vidssl_plugins.evaluators.options.low_shot import LowShot
+from vidssl_plugins.evaluators.options.pretext import Pretext
+from vidssl_plugins.evaluators.options.retrieval import Retrieval
+from vidssl_plugins.evaluators.options.scene import Scene
+from vidssl_plugins.evaluators.options.similarity import Similarity
+from vidssl_plugins.evaluators.options.still import Still
+from vidssl_plugins.evaluators.options.svm import SVM
+from vidssl_plugins.evaluators.options.sync import Sync
 
 
 @hookimpl
 def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
     """Offer the built-in evaluation protocols."""
     return [
-        *(KNN, SVM, Finetune, Linear, LowShot),
-        *(BeforeAfter, Still, Sync),
-        *(Scene, Similarity),
-        *(Health, Pretext, Retrieval),
+        KNN,
+        SVM,
+        Finetune,
+        Linear,
+        LowShot,
+        BeforeAfter,
+        Still,
+        Sync,
+        Scene,
+        Similarity,
+        Health,
+        Pretext,
+        Retrieval,
     ]
 
 

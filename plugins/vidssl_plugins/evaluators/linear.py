@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from vidssl_cli.contract.metrics import clip_accuracy, confusion, video_classes
-from vidssl_plugins.evaluators.classes import Classes, class_report
-from vidssl_plugins.evaluators.classifiers import logistic
-from vidssl_plugins.evaluators.frozen import judge
-from vidssl_plugins.evaluators.settings import settle
+from vidssl_plugins.evaluators.shared.classes import Classes, class_report
+from vidssl_plugins.evaluators.shared.classifiers import logistic
+from vidssl_plugins.evaluators.shared.frozen import report_classifier
+from vidssl_plugins.evaluators.shared.settings import settle_frozen
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.reports import Report
     from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.hooks_supervised import Linear
+    from vidssl_plugins.evaluators.options.shared import FC, Frozen
 
 
 class LinearEvaluator:
     """The linear probe, and the deeper one of temporal transformations."""
 
-    def __init__(self, options: Linear) -> None:
-        self.options = options
+    def __init__(
+        self,
+        options: Frozen,
+        head: Literal["logistic", "fc"],
+        penalties: Sequence[float],
+        fc: FC,
+    ) -> None:
+        self.options, self.head, self.penalties, self.fc = options, head, penalties, fc
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy`` for each set of weights; chance always names the commonest class.
@@ -30,27 +35,24 @@ class LinearEvaluator:
         Raises:
             UsageError: scikit-learn is missing, or there are too few training videos or classes.
         """
-        if self.options.head == "fc":
+        if self.head == "fc":
             return self._layers(study)
-        classifier = logistic(self.options.penalties)
-        return judge(self.options, study, classifier, standard=True, facts={"head": "logistic"})
+        classifier = logistic(self.penalties)
+        return report_classifier(
+            self.options, study, classifier, standard=True, facts={"head": "logistic"}
+        )
 
     def _layers(self, study: Study) -> Report:
-        """Train layers on clips; report ``clip_accuracy`` besides."""
-        from vidssl_plugins.evaluators.fc import train_fc
+        """Train layers on clips; report ``clip_accuracy`` too."""
+        from vidssl_plugins.evaluators.shared.fc import classify_clips
 
-        classes, settings = Classes.of(study, "linear"), settle(self.options, study)
+        classes, settings = Classes.of(study, "linear"), settle_frozen(study, self.options)
         counts, more = {}, {}
         for weights in study.weights:
             train, test = (settings.clips(study, weights, p) for p in (study.train, study.test))
-            predict = train_fc(
-                np.concatenate(train),
-                np.repeat(classes.train, [len(clips) for clips in train]),
-                classes=len(classes.names),
-                device=study.device,
-                **self.options.fc.model_dump(),
+            probabilities = classify_clips(
+                train, classes.train, test, self.fc, classes=len(classes.names), device=study.device
             )
-            probabilities = [predict(clips) for clips in test]
             found = confusion(classes.test, video_classes(probabilities), len(classes.names))
             counts[weights] = found
             more[weights] = {"clip_accuracy": clip_accuracy(probabilities, classes.test)}

@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.metrics import standardise
 from vidssl_cli.contract.reports import Curves, Report, Table
-from vidssl_plugins.evaluators.classes import Classes
-from vidssl_plugins.evaluators.classifiers import logistic, nearest, svm
-from vidssl_plugins.evaluators.settings import settle
+from vidssl_plugins.evaluators.shared.classes import Classes
+from vidssl_plugins.evaluators.shared.classifiers import logistic, nearest, svm
+from vidssl_plugins.evaluators.shared.settings import settle_frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.classifiers import Classifier
-    from vidssl_plugins.evaluators.hooks_supervised import LowShot
+    from vidssl_plugins.evaluators.options.shared import Frozen
+    from vidssl_plugins.evaluators.shared.classifiers import Classifier
 
 
 class LowShotEvaluator:
     """Trains a classifier again and again, on more and more labelled videos."""
 
-    def __init__(self, options: LowShot) -> None:
-        self.options = options
-        self.shots = sorted(set(options.shots))
+    def __init__(
+        self,
+        options: Frozen,
+        *,
+        classifier: Literal["logistic", "svm", "knn"],
+        shots: Sequence[int],
+        draws: int,
+        penalty: float,
+        seed: int,
+    ) -> None:
+        self.options, self.classifier, self.shots = options, classifier, sorted(set(shots))
+        self.draws, self.penalty, self.seed = draws, penalty, seed
 
     def __call__(self, study: Study) -> Report:
         """Report ``<n>_shot`` for each number of labelled videos of a class, and ``all``.
 
-        Each is the mean over the draws, whose deviation (ddof 1) stands in a table. All weights see
-        the same draws.
+        Each is the mean over the draws, whose deviation (ddof 1) is in a table. All weights get the
+        same draws.
 
         Raises:
             UsageError: scikit-learn is missing, or a class has too few training videos.
         """
-        options = self.options
-        classes, settings = Classes.of(study, options.name, 1), settle(options, study)
+        classes, settings = Classes.of(study, "low_shot", 1), settle_frozen(study, self.options)
         smallest = int(np.bincount(classes.train)[np.unique(classes.train)].min())
         if self.shots[-1] > smallest:
             fewer = [shots for shots in self.shots if shots <= smallest] or [smallest]
             raise UsageError(
-                f"low_shot was asked for {self.shots[-1]} labelled videos of each class, and the "
+                f"low_shot needs {self.shots[-1]} labelled videos of each class, and the "
                 f"smallest class has {smallest}",
                 hint=f"--set shots=[{','.join(map(str, fewer))}]",
             )
@@ -64,11 +72,11 @@ class LowShotEvaluator:
         return self._report(found, classes, each, settings.facts)
 
     def _classifier(self) -> Classifier:
-        match self.options.classifier:
+        match self.classifier:
             case "logistic":
-                return logistic([self.options.penalty])
+                return logistic([self.penalty])
             case "svm":
-                return svm([self.options.penalty], self.options.seed)
+                return svm([self.penalty], self.seed)
             case "knn":
                 return nearest()
 
@@ -76,7 +84,7 @@ class LowShotEvaluator:
         """Yield, by name, the videos of each draw."""
         members = [np.flatnonzero(classes == k) for k in np.unique(classes)]
         for shots in self.shots:
-            addresses = [[self.options.seed, shots, draw] for draw in range(self.options.draws)]
+            addresses = [[self.seed, shots, draw] for draw in range(self.draws)]
             yield (
                 f"{shots}_shot",
                 [
@@ -107,25 +115,25 @@ class LowShotEvaluator:
         level = [(places[0], classes.chance), (places[-1], classes.chance)]
         lines = {w: list(zip(places, named.values(), strict=True)) for w, named in means.items()}
         curves = Curves(
-            f"low_shot, {self.options.classifier}",
+            f"low_shot, {self.classifier}",
             "labelled videos of a class",
             "accuracy",
             lines | {"chance": level},
         )
-        said = (
+        shown = (
             classes.facts
             | facts
             | {
                 "standardise": True,
-                "classifier": self.options.classifier,
-                "draws": self.options.draws,
+                "classifier": self.classifier,
+                "draws": self.draws,
             }
         )
         return Report(
             [{"weights": weights} | named for weights, named in means.items()],
             classes.chance,
             dict.fromkeys(next(iter(means.values())), classes.chance),
-            said,
+            shown,
             [Table("accuracy over the draws, percent", columns, spread)],
             [curves],
         )

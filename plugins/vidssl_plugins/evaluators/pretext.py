@@ -16,12 +16,12 @@ WIDEST = 8
 
 
 class PretextEvaluator:
-    """Runs the pretext tasks with the run's weights, and with random ones as the guesser."""
+    """Runs the pretext tasks with the run's weights, and with random ones as chance."""
 
     def __call__(self, study: Study) -> Report:
-        """Report every accuracy; losses and other quantities stand in a table.
+        """Report every accuracy; losses and other quantities are in a table.
 
-        For tasks that classify, figures and tables tell what the run takes each class for.
+        For tasks that classify, figures and tables show what the run takes each class for.
 
         Raises:
             UsageError: no pretext task of the run has an accuracy.

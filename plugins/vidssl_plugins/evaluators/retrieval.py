@@ -13,33 +13,44 @@ from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.reports import Report, Table
 from vidssl_cli.contract.study import Baseline, Look, Pool, Reading
 from vidssl_plugins.evaluators import retrieval_report as show
-from vidssl_plugins.evaluators.protocols import PROTOCOLS
-from vidssl_plugins.evaluators.ranking import Items, Search
-from vidssl_plugins.evaluators.settings import reading_of, settle
+from vidssl_plugins.evaluators.retrieval_ranking import Items, Search
+from vidssl_plugins.evaluators.shared.settings import reading_of, settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.study import Study
     from vidssl_cli.contract.videos import Video
-    from vidssl_plugins.evaluators.hooks_retrieval import Retrieval
-    from vidssl_plugins.evaluators.ranking import Floats, Found
-    from vidssl_plugins.evaluators.settings import Settings
+    from vidssl_plugins.evaluators.options.retrieval_protocols import Protocol
+    from vidssl_plugins.evaluators.retrieval_ranking import Floats, Found
+    from vidssl_plugins.evaluators.shared.settings import Settings
 
 TOPK = (1, 5, 10, 20, 50)
 """What the papers report."""
 
-OTHERWISE = {"level": "video", "windows": "uniform", "crops": "centre", "taps": ()}
-"""What holds where neither the options nor a preset nor the recipe say anything."""
-
 
 class RetrievalEvaluator:
-    """Looks up test videos, or their clips, among the training videos of a study."""
+    """Looks up test videos, or their clips, among the training videos of a study.
 
-    def __init__(self, options: Retrieval) -> None:
-        preset = PROTOCOLS[options.preset].settings if options.preset else {}
-        given = {key: value for key, value in options if value is not None}
-        self.options = options.model_copy(update=OTHERWISE | preset | given)
+    Args:
+        protocol: What is looked up, and how.
+        preset: Name of the paper's protocol that it began with.
+        topk: The k to report; None for those of `TOPK` that the gallery has items for.
+        baselines: Show what hand-made features find.
+        still: Repeat the middle frame of every clip.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        *,
+        preset: str | None,
+        topk: Sequence[int] | None,
+        baselines: bool,
+        still: bool,
+    ) -> None:
+        self.protocol, self.preset, self.topk = protocol, preset, topk
+        self.baselines, self.still = baselines, still
 
     def __call__(self, study: Study) -> Report:
         """Report ``top<k>`` and ``mAP`` for each set of weights.
@@ -48,46 +59,44 @@ class RetrievalEvaluator:
         the gallery; it is also what is reported where all of the gallery looks the same.
 
         Raises:
-            UsageError: if there is nothing to ask or to answer, a single class, fewer gallery items
-                than the options want neighbours, or no such tap.
+            UsageError: there are no queries or no gallery, a single class, fewer gallery items
+                than neighbours to report, or no such tap.
         """
         if not study.train or not study.test:
             raise UsageError(
-                f"retrieval found {len(study.test)} labelled test videos to ask for and "
-                f"{len(study.train)} labelled training videos to answer with",
+                f"retrieval found {len(study.test)} labelled test videos as queries and "
+                f"{len(study.train)} labelled training videos as gallery",
                 hint="give data with labels and a train/test split",
             )
         if len({str(video.label) for video in (*study.train, *study.test)}) < 2:
             raise UsageError(
-                f"retrieval found one class, {study.train[0].label!r}; whatever is found is right",
+                f"retrieval found one class, {study.train[0].label!r}; every neighbour is a hit",
                 hint="give data of two classes or more",
             )
         settings = self._settings(study)
-        asked = self.options.standardise
-        standard = settings.standardise if asked is None else asked
         sweep = self._sweep(study, settings)
         readings = list(dict.fromkeys([settings.reading, *sweep]))
         gallery, queries = (self._looks(study, settings, v) for v in (study.train, study.test))
         search = self._search(study.test, study.train, queries, gallery)
         found: dict[str, dict[Reading, Found]] = {}
-        blind = self.options.still and study.residual
+        blind = self.still and study.residual
         for weights in study.weights:
             if blind:
-                found[weights] = dict.fromkeys(readings, replace(search.guessed, alike=True))
+                found[weights] = dict.fromkeys(readings, replace(search.by_chance, alike=True))
                 continue
             features = study.features(weights, [*gallery, *queries], readings, settings.crops)
             found[weights] = {
-                reading: search.find(*self._compared(clips, len(gallery)), standard)
+                reading: search.find(*self._compared(clips, len(gallery)), settings.standardise)
                 for reading, clips in zip(readings, features, strict=True)
             }
         leading = {weights: found[weights][settings.reading] for weights in study.weights}
-        chances = search.metrics(search.guessed)
+        chances = search.metrics(search.by_chance)
         report = Report(
             [{"weights": name, **search.metrics(each)} for name, each in leading.items()],
             chances[f"top{search.topk[0]}"],
             chances,
             self._facts(search, settings),
-            figures=[show.recall({**leading, "chance": search.guessed})],
+            figures=[show.recall({**leading, "chance": search.by_chance})],
         )
         if alike := [weights for weights, each in leading.items() if each.alike]:
             report.tables.append(show.warning(alike, blind))
@@ -96,30 +105,38 @@ class RetrievalEvaluator:
             table, curves = show.layers(search, sweep, by_layer)
             report.tables.append(table)
             report.figures.append(curves)
-        if self.options.baselines:
-            report.tables.append(self._beside(study, search, leading))
+        if self.baselines:
+            report.tables.append(self._hand_made(study, search, leading))
         report.figures.extend(show.neighbours(search, leading["run"]))
         return report
 
     def _settings(self, study: Study) -> Settings:
-        settings = settle(self.options, study)
-        if self.options.windows == "overlap":
-            hop = self.options.hop or max(1, study.frames // 2)
+        protocol = self.protocol
+        settings = settle(
+            study,
+            clips=protocol.clips,
+            tap=protocol.tap,
+            pool=protocol.pool,
+            crops=protocol.crops,
+            standardise=protocol.standardise,
+        )
+        if protocol.windows == "overlap":
+            hop = protocol.hop or max(1, study.frames // 2)
             windows = Windows("overlap", hop=hop, stride=settings.windows.stride)
             return replace(settings, windows=windows)
         return settings
 
     def _sweep(self, study: Study, settings: Settings) -> list[Reading]:
-        """Return the layers to compare; those without a pooling of their own take the leading."""
+        """Return the layers to compare; those without a pooling of their own take the main one."""
         readings = []
-        for name in self.options.taps or ():
+        for name in self.protocol.taps:
             tap, _, pool = name.partition(":")
             readings.append(reading_of(study, tap, cast(Pool, pool or settings.reading.pool)))
         return readings
 
     def _looks(self, study: Study, settings: Settings, videos: Sequence[Video]) -> list[Look]:
         looks = settings.looks(study, videos)
-        if not self.options.still:
+        if not self.still:
             return looks
         middles = [look.frames[:, look.frames.shape[1] // 2, None] for look in looks]
         return [
@@ -134,62 +151,62 @@ class RetrievalEvaluator:
         queries: Sequence[Look],
         gallery: Sequence[Look],
     ) -> Search:
-        asked = self.options.topk
-        search = Search(self._items(test, queries), self._items(train, gallery), asked or TOPK)
-        if asked and max(asked) > len(search.offered):
+        wanted = self.topk
+        search = Search(self._items(test, queries), self._items(train, gallery), wanted or TOPK)
+        if wanted and max(wanted) > len(search.offered):
             raise UsageError(
-                f"top{max(asked)} needs as many gallery items; there are {len(search.offered)}",
+                f"top{max(wanted)} needs as many gallery items; there are {len(search.offered)}",
                 where="topk",
-                hint="ask for fewer neighbours, or for none in particular",
+                hint="set a smaller topk, or leave it out",
             )
         return search
 
     def _items(self, videos: Sequence[Video], looks: Sequence[Look]) -> Items:
-        if self.options.level == "video":
+        if self.protocol.level == "video":
             return Items(videos, np.arange(len(videos)))
-        crops = 3 if self.options.crops == "three" else 1
+        crops = 3 if self.protocol.crops == "three" else 1
         counts = [crops * len(look.frames) for look in looks]
         return Items(videos, np.repeat(np.arange(len(videos)), counts))
 
     def _compared(self, clips: Sequence[NDArray[np.float32]], train: int) -> tuple[Floats, Floats]:
         """Return vectors of queries and of the gallery, whose clips come first."""
-        video = self.options.level == "video"
+        video = self.protocol.level == "video"
         gallery, queries = (
             np.stack([each.mean(0) for each in part]) if video else np.concatenate(part)
             for part in (clips[:train], clips[train:])
         )
         return queries, gallery
 
-    def _beside(self, study: Study, search: Search, leading: dict[str, Found]) -> Table:
-        """Let features that nobody learned look for whole videos, standardised."""
+    def _hand_made(self, study: Study, search: Search, leading: dict[str, Found]) -> Table:
+        """Look up whole videos by hand-made features, standardised."""
         test, train = (Items(part, np.arange(len(part))) for part in (study.test, study.train))
         whole = Search(test, train, search.topk)
         found = {}
         for name in get_args(Baseline):
             queries, gallery = (study.baseline(name, part) for part in (study.test, study.train))
             found[name] = whole.find(queries, gallery, standard=True)
-        return show.beside(search, leading, whole, found)
+        return show.hand_made(search, leading, whole, found)
 
     def _facts(self, search: Search, settings: Settings) -> dict[str, Any]:
-        options = self.options
+        protocol = self.protocol
         facts: dict[str, Any] = {
-            "level": options.level,
+            "level": protocol.level,
             "queries": len(search.wanted),
             "gallery": len(search.offered),
             "classes": len(set(search.offered.tolist())),
             **settings.facts,
         }
-        if options.windows == "overlap":
+        if protocol.windows == "overlap":
             del facts["clips"]
             facts |= {"windows": "overlap", "hop": settings.windows.hop}
-        if options.crops != "centre":
-            facts["crops"] = options.crops
-        if options.preset:
-            facts["preset"] = options.preset
-        if options.still:
+        if protocol.crops != "centre":
+            facts["crops"] = protocol.crops
+        if self.preset:
+            facts["preset"] = self.preset
+        if self.still:
             facts["still"] = True
         if without := int((search.wanted < 0).sum()):
             facts["unanswerable"] = without
-        if left := [f"top{k}" for k in TOPK if not options.topk and k not in search.topk]:
+        if left := [f"top{k}" for k in TOPK if not self.topk and k not in search.topk]:
             facts["dropped"] = " ".join(left)
         return facts

@@ -1,4 +1,4 @@
-"""Tables and pictures of what retrieval found."""
+"""Tables and figures of what retrieval found."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vidssl_cli.contract.reports import Curves, Neighbours, Table
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.study import Reading
-    from vidssl_plugins.evaluators.ranking import Found, Search
+    from vidssl_plugins.evaluators.retrieval_ranking import Found, Search
 
 QUERIES = 5
-"""Right and wrong answers to look at, of each."""
+"""Queries to show, of right ones and of wrong ones each."""
 
 
 def recall(lines: Mapping[str, Found]) -> Curves:
@@ -33,10 +33,10 @@ def recall(lines: Mapping[str, Found]) -> Curves:
 def layers(
     search: Search, readings: Sequence[Reading], found: Mapping[str, Sequence[Found]]
 ) -> tuple[Table, Curves]:
-    """Set out a sweep over layers.
+    """Return a table and curves of several layers.
 
     Args:
-        search: What was looked for.
+        search: Queries and gallery.
         readings: The layers.
         found: By weights, what each layer found.
     """
@@ -55,29 +55,29 @@ def layers(
     return table, Curves("retrieval by layer", f"layer: {names}", f"top{k}", lines)
 
 
-def beside(
+def hand_made(
     search: Search, rows: Mapping[str, Found], whole: Search, others: Mapping[str, Found]
 ) -> Table:
-    """Set features that nobody learned, of whole videos, beside those of networks."""
+    """Return a table of hand-made features of whole videos below those of networks."""
     names = _names(search)
     cells: list[list[str | float | None]] = [
         [name, *_percents(search, found)]
-        for name, found in {**rows, "chance": search.guessed}.items()
+        for name, found in {**rows, "chance": search.by_chance}.items()
     ]
     for name, found in others.items():
         metrics = whole.metrics(found)
         cells.insert(-1, [name, *(_percent(metrics.get(metric)) for metric in names)])
-    return Table("beside features that nobody learned, percent", ["features", *names], cells)
+    return Table("compared with hand-made features, percent", ["features", *names], cells)
 
 
 def warning(alike: Sequence[str], blind: bool) -> Table:
-    """Say that figures are a guesser's, and why.
+    """Return a table that says that the figures are those of chance, and why.
 
     Args:
-        alike: Weights by which nothing is nearer than anything else.
-        blind: Whether the network sees differences of frames, and clips had none.
+        alike: Sets of weights for which nothing is nearer than anything else.
+        blind: Whether the network sees differences of frames, and clips have none.
     """
-    why = "the network says the same of every video"
+    why = "the network gives all videos the same features"
     if blind:
         why = "the network sees differences of frames, of which still clips have none"
     text = f"{why}: nothing is nearer than anything else, and the figures are those of chance"
@@ -113,7 +113,7 @@ def _spread(numbers: Sequence[int]) -> list[int]:
 
 
 def _names(search: Search) -> list[str]:
-    return list(search.metrics(search.guessed))
+    return list(search.metrics(search.by_chance))
 
 
 def _percents(search: Search, found: Found) -> list[float | None]:

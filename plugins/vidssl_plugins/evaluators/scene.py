@@ -8,27 +8,26 @@ import numpy as np
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.metrics import confusion
-from vidssl_plugins.evaluators.classes import class_report
-from vidssl_plugins.evaluators.linear_svm import linear_svm
-from vidssl_plugins.evaluators.overlapping import overlapping, unit_means
-from vidssl_plugins.evaluators.settings import settle
+from vidssl_plugins.evaluators.shared.classes import class_report
+from vidssl_plugins.evaluators.shared.classifiers import linear_svm
+from vidssl_plugins.evaluators.shared.overlapping import overlapping, unit_means
+from vidssl_plugins.evaluators.shared.settings import reading_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.reports import Report
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.hooks_datasets import Scene
+    from vidssl_cli.contract.study import Pool, Study
 
 
 class SceneEvaluator:
-    """Asks a linear SVM about every video, after training it on all others."""
+    """Classifies every video by a linear SVM that is trained on all others."""
 
-    def __init__(self, options: Scene) -> None:
-        self.options = options
+    def __init__(self, tap: str | None, pool: Pool | None, hop: int, penalty: float) -> None:
+        self.tap, self.pool, self.hop, self.penalty = tap, pool, hop, penalty
 
     def __call__(self, study: Study) -> Report:
-        """Report ``accuracy`` and how each class fares, for each set of weights.
+        """Report ``accuracy``, also of each class, for each set of weights.
 
         Chance always names the commonest class.
 
@@ -36,7 +35,7 @@ class SceneEvaluator:
             UsageError: scikit-learn is missing, there is no such tap, or a video would have no
                 other of its class to learn from.
         """
-        svm = linear_svm(self.options.penalty)
+        svm = linear_svm(self.penalty)
         videos = [video for video in study.data if video.label is not None]
         names, classes = np.unique([str(video.label) for video in videos], return_inverse=True)
         sizes = np.bincount(classes, minlength=1)
@@ -46,8 +45,8 @@ class SceneEvaluator:
                 f"{sizes.min()} of the smallest",
                 hint="it needs two classes or more with two videos each",
             )
-        reading = settle(self.options, study).reading
-        looks = overlapping(study, videos, self.options.hop)
+        reading = reading_of(study, self.tap, self.pool)
+        looks = overlapping(study, videos, self.hop)
         counts = {}
         for weights in study.weights:
             (features,) = unit_means(study, weights, looks, [reading])
@@ -56,10 +55,10 @@ class SceneEvaluator:
         facts = {
             "videos": len(videos),
             "classes": len(names),
-            "hop": self.options.hop,
+            "hop": self.hop,
             "tap": reading.tap,
             "pool": reading.pool,
-            "C": self.options.penalty,
+            "C": self.penalty,
         }
         chance = float(sizes.max() / len(videos))
         return class_report("scene", names.tolist(), counts, chance, facts)
@@ -70,7 +69,7 @@ def leave_one_out(
 ) -> NDArray[np.int64]:
     """Return the class that each item gets from a linear model that was fitted to all others.
 
-    A linear model with an L2 penalty sees nothing but inner products of its items. So (N, D)
+    A linear model with an L2 penalty depends only on inner products of its items. So (N, D)
     features are first turned into at most N coordinates with the same inner products, which makes
     one fit for each item affordable: YUPENN's 420 take about a minute, however large D is.
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vidssl_cli.contract.metrics import standardise
 from vidssl_cli.contract.reports import Report, Table
-from vidssl_plugins.evaluators.linear_svm import linear_svm
-from vidssl_plugins.evaluators.overlapping import overlapping, unit_means
-from vidssl_plugins.evaluators.pair_table import Pairs, read_pairs
-from vidssl_plugins.evaluators.settings import reading_of
+from vidssl_plugins.evaluators.shared.classifiers import linear_svm
+from vidssl_plugins.evaluators.shared.overlapping import overlapping, unit_means
+from vidssl_plugins.evaluators.shared.settings import reading_of
+from vidssl_plugins.evaluators.similarity_pairs import Pairs, read_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.hooks_datasets import Similarity
+    from vidssl_cli.contract.study import Pool, Study
 
     Floats = NDArray[np.float64]
 
@@ -29,10 +29,12 @@ NEGATIVE = 0.01
 
 
 class SimilarityEvaluator:
-    """Tells from 12 (dis)similarities at each layer whether two videos show the same action."""
+    """Classifies by 12 (dis)similarities at each layer whether two videos show the same action."""
 
-    def __init__(self, options: Similarity) -> None:
-        self.options = options
+    def __init__(
+        self, pairs: Path, taps: Sequence[str], pool: Pool | None, hop: int, penalty: float
+    ) -> None:
+        self.pairs, self.taps, self.pool, self.hop, self.penalty = pairs, taps, pool, hop, penalty
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy`` and ``auc``, means over the folds, for each set of weights.
@@ -41,24 +43,21 @@ class SimilarityEvaluator:
             UsageError: scikit-learn is missing, there is no such tap, or the table of pairs does
                 not fit the data.
         """
-        svm = linear_svm(self.options.penalty)
-        readings = [
-            reading_of(study, tap, self.options.pool or study.evaluation.pool)
-            for tap in self.options.taps
-        ]
-        pairs = read_pairs(self.options.pairs, study.data)
+        svm = linear_svm(self.penalty)
+        readings = [reading_of(study, tap, self.pool) for tap in self.taps]
+        pairs = read_pairs(self.pairs, study.data)
         named, places = np.unique(pairs.videos, return_inverse=True)
-        looks = overlapping(study, [study.data[place] for place in named], self.options.hop)
+        looks = overlapping(study, [study.data[place] for place in named], self.hop)
         rows: list[dict[str, Any]] = []
         accuracies: list[Floats] = []
         chance = max(float(pairs.same.mean()), 1 - float(pairs.same.mean()))
         facts: dict[str, Any] = {
             "pairs": len(pairs.same),
             "videos": len(named),
-            "hop": self.options.hop,
-            "taps": " ".join(self.options.taps),
+            "hop": self.hop,
+            "taps": " ".join(self.taps),
             "pool": readings[0].pool,
-            "C": self.options.penalty,
+            "C": self.penalty,
         }
         for weights in study.weights:
             means = unit_means(study, weights, looks, readings)
@@ -126,9 +125,9 @@ def cross_validate(svm: Any, values: Floats, pairs: Pairs) -> tuple[Floats, Floa
     """Train on all folds but one and test on that, in turn.
 
     Args:
-        svm: Of scikit-learn.
+        svm: A linear SVM of scikit-learn.
         values: (P, D), standardised by the mean and deviation of each training part.
-        pairs: P of them.
+        pairs: The P pairs.
 
     Returns:
         (folds,) accuracy and (folds,) area under the ROC curve.

@@ -11,22 +11,22 @@ from vidssl_cli.contract.clips import Draw
 from vidssl_cli.contract.metrics import video_accuracy
 from vidssl_cli.contract.reports import Report, Table
 from vidssl_cli.contract.study import Look
-from vidssl_plugins.evaluators.classes import Classes
-from vidssl_plugins.evaluators.fc import train_fc
-from vidssl_plugins.evaluators.settings import settle
+from vidssl_plugins.evaluators.shared.classes import Classes
+from vidssl_plugins.evaluators.shared.fc import classify_clips
+from vidssl_plugins.evaluators.shared.settings import settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.study import Reading, Study
-    from vidssl_plugins.evaluators.hooks_motion import Still
+    from vidssl_plugins.evaluators.options.shared import Probe
 
 
 class StillEvaluator:
     """Trains the same layers on clips, and on clips in which nothing moves."""
 
-    def __init__(self, options: Still) -> None:
-        self.options = options
+    def __init__(self, options: Probe, clips: int | None) -> None:
+        self.options, self.clips = options, clips
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy`` on clips and ``still`` on still clips, for each set of weights.
@@ -37,7 +37,8 @@ class StillEvaluator:
         Raises:
             UsageError: there are too few training videos or classes, or there is no such tap.
         """
-        classes, settings = Classes.of(study, "still", least=1), settle(self.options, study)
+        classes = Classes.of(study, "still", least=1)
+        settings = settle(study, clips=self.clips, tap=self.options.tap, pool=self.options.pool)
         moving = [settings.looks(study, part) for part in (study.train, study.test)]
         still = [
             [self._one_frame(study, look, n) for n, look in enumerate(moving[0])],
@@ -47,7 +48,7 @@ class StillEvaluator:
         for weights in study.weights:
             row: dict[str, Any] = {"weights": weights}
             for metric, looks in (("accuracy", moving), ("still", still)):
-                clips = self._tell(study, weights, settings.reading, looks, classes)
+                clips = self._classify(study, weights, settings.reading, looks, classes)
                 row[metric] = video_accuracy(clips, classes.test)
             rows.append(row)
         gaps = [[r["weights"], round(100 * (r["accuracy"] - r["still"]), 1)] for r in rows]
@@ -68,7 +69,7 @@ class StillEvaluator:
         random = Draw(self.options.seed, 0, number)("still frames")
         return repeated(look, random.integers(study.count(look.video), size=len(look.frames)))
 
-    def _tell(
+    def _classify(
         self,
         study: Study,
         weights: str,
@@ -77,17 +78,17 @@ class StillEvaluator:
         classes: Classes,
     ) -> list[NDArray[np.float32]]:
         """Return (clips, K) probabilities of every test video."""
-        learned, asked = (study.features(weights, part, [reading])[0] for part in looks)
-        predict = train_fc(
-            np.concatenate(learned),
-            np.repeat(classes.train, [len(clips) for clips in learned]),
+        train, test = (study.features(weights, part, [reading])[0] for part in looks)
+        return classify_clips(
+            train,
+            classes.train,
+            test,
+            self.options.fc,
             classes=len(classes.names),
             device=study.device,
-            **self.options.fc.model_dump(),
         )
-        return [predict(clips) for clips in asked]
 
 
 def repeated(look: Look, frames: NDArray[np.int64]) -> Look:
-    """Return clips of the same number and length in which one frame stands still, (clips,)."""
+    """Return clips of the same number and length each of which repeats one frame, (clips,)."""
     return Look(look.video, np.broadcast_to(frames[:, None], look.frames.shape).copy())

@@ -8,21 +8,21 @@ import numpy as np
 
 from vidssl_cli.contract.metrics import confusion
 from vidssl_cli.contract.reports import Confusion, Report, Table
-from vidssl_plugins.evaluators.examples import TimeTask
+from vidssl_plugins.evaluators.shared.time_task import TimeTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.study import Study
-    from vidssl_plugins.evaluators.hooks_motion import Sync
+    from vidssl_plugins.evaluators.options.shared import Probe
 
 
 class SyncEvaluator:
-    """Tells the delay of one clip against another from the difference of their features."""
+    """Classifies the delay of one clip against another by the difference of their features."""
 
-    def __init__(self, options: Sync) -> None:
-        self.options = options
-        self.delays = np.arange(-options.reach, options.reach + 1)
+    def __init__(self, options: Probe, reach: int, stride: int, pairs: int) -> None:
+        self.options, self.reach, self.stride, self.pairs = options, reach, stride, pairs
+        self.delays = np.arange(-reach, reach + 1)
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy`` for each set of weights; the mean error in frames is a table.
@@ -30,15 +30,15 @@ class SyncEvaluator:
         Raises:
             UsageError: no video of a split is long enough, or there is no such tap.
         """
-        clip = self.options.stride * np.arange(study.frames)
+        clip = self.stride * np.arange(study.frames)
 
         def plan(count: int, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-            delays = random.choice(self.delays, self.options.pairs)
-            starts = paired_starts(delays * self.options.stride, count - clip[-1], random)
-            return starts.reshape(-1, 1) + clip, delays + self.options.reach
+            delays = random.choice(self.delays, self.pairs)
+            starts = paired_starts(delays * self.stride, count - clip[-1], random)
+            return starts.reshape(-1, 1) + clip, delays + self.reach
 
         classes = len(self.delays)
-        needs = clip[-1] + 1 + self.options.reach * self.options.stride
+        needs = clip[-1] + 1 + self.reach * self.stride
         task = TimeTask(study, self.options, needs, classes, plan)
         rows: list[dict[str, Any]] = []
         errors: list[list[str | float]] = []
@@ -49,8 +49,8 @@ class SyncEvaluator:
             rows.append({"weights": weights, "accuracy": accuracy})
             errors.append([weights, round(error, 4)])
             figures.append(self._confusion(weights, task.test.classes, given))
-        for guesser, error in chance_errors(self.options.reach).items():
-            errors.append([guesser, round(error, 4)])
+        for guess, error in chance_errors(self.reach).items():
+            errors.append([guess, round(error, 4)])
         table = Table("mean absolute error, in frames", ["weights", "error"], errors)
         chance = 1 / classes
         return Report(rows, chance, {"accuracy": chance}, task.facts, [table], figures)
@@ -69,7 +69,7 @@ def paired_starts(
     Args:
         delays: (P,), each of less than ``starts`` either way.
         starts: Frames at which a clip may begin, from 0.
-        random: What to draw from.
+        random: Random numbers.
 
     Returns:
         (P, 2) first frames of both clips; every place that fits is equally likely.
@@ -84,7 +84,7 @@ def sync_scores(true: NDArray[np.int64], given: NDArray[np.int64]) -> tuple[floa
 
 
 def chance_errors(reach: int) -> dict[str, float]:
-    """Return the mean absolute errors of guessers that know nothing, in frames."""
+    """Return the mean absolute errors of answers that ignore the clips, in frames."""
     delays = np.arange(-reach, reach + 1)
     return {
         "always 0": float(np.abs(delays).mean()),

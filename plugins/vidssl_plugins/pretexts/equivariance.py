@@ -1,4 +1,4 @@
-"""Contrast of what lies between the clips of a video (Jenni, Jin 2021, section 3)."""
+"""Contrast of the relations between the clips of videos (Jenni, Jin 2021, section 3)."""
 
 from __future__ import annotations
 
@@ -7,44 +7,53 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity
-from vidssl_plugins.pretexts.gather import gather
-from vidssl_plugins.pretexts.mlp import mlp
-from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
+from vidssl_plugins.pretexts.shared.gather import gather
+from vidssl_plugins.pretexts.shared.mlp import mlp
+from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.hooks import Equivariance
 
 
 class EquivariancePretext(nn.Module):
-    """A head psi on the joined clips of a video; videos of one couple belong together."""
+    """A head psi on the joined clips of a video; videos of one couple are positive pairs."""
 
-    def __init__(self, options: Equivariance, context: PretextContext) -> None:
+    def __init__(
+        self,
+        context: PretextContext,
+        *,
+        tap: str,
+        hidden: Sequence[int] | None,
+        dim: int | None,
+        norm: bool,
+        temperature: float,
+        stop_gradient: bool,
+        mask_equal_relations: bool,
+    ) -> None:
         super().__init__()
-        self.options = options
-        dim = tap_dim(options.tap, context)
-        hidden = (dim, dim) if options.hidden is None else options.hidden
-        widths = [context.views * dim, *hidden, options.dim or dim]
-        self.head = mlp(widths, norm=options.norm)
+        self.tap, self.temperature = tap, temperature
+        self.stop_gradient, self.mask_equal_relations = stop_gradient, mask_equal_relations
+        width = tap_dim(tap, context)
+        hidden = (width, width) if hidden is None else hidden
+        self.head = mlp([context.views * width, *hidden, dim or width], norm=norm)
 
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the term ``loss`` and the metric ``accuracy``, over the videos of all processes.
 
-        Accuracy is the share of videos whose most similar rival is their couple's other video.
+        Accuracy is the share of videos to which the other of their couple is the most similar.
         """
-        options = self.options
-        vectors = gather(self.head(clip_vectors(features, options.tap).flatten(1)))
+        vectors = gather(self.head(clip_vectors(features, self.tap).flatten(1)))
         couple, relation = (gather(batch.labels[name]) for name in ("couple", "relation"))
         together = couple[:, None] == couple
         positives = together & ~torch.eye(len(couple), dtype=torch.bool, device=couple.device)
-        same = relation[:, None] == relation if options.mask_equal_relations else together
-        others = vectors.detach() if options.stop_gradient else vectors
+        same = relation[:, None] == relation if self.mask_equal_relations else together
+        others = vectors.detach() if self.stop_gradient else vectors
         scores = similarity(vectors, others, normalise=True)
-        loss = contrast(scores, positives, ~same, temperature=options.temperature)
+        loss = contrast(scores, positives, ~same, temperature=self.temperature)
         return {"loss": loss}, {"accuracy": retrieved(scores, positives, ~same)}

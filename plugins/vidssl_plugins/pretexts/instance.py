@@ -8,35 +8,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidssl_plugins.pretexts.bank import Queue
-from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity, view_pairs
-from vidssl_plugins.pretexts.gather import gather
-from vidssl_plugins.pretexts.mlp import projection
-from vidssl_plugins.pretexts.momentum import MomentumCopy
-from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+from vidssl_plugins.pretexts.instance_moco import MomentumCopy, Queue
+from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
+from vidssl_plugins.pretexts.shared.gather import gather
+from vidssl_plugins.pretexts.shared.mlp import projection
+from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import Backbone, PretextContext
-    from vidssl_plugins.pretexts.options.memory import Instance
+    from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 
 
 class InstancePretext(nn.Module):
-    """Projection, and where the options say so a slow copy of everything, and a queue of keys."""
+    """Contrasts views of one visit with clips of other videos.
 
-    def __init__(self, options: Instance, context: PretextContext) -> None:
+    Args:
+        options: The tap and its projection.
+        context: Network and data.
+        temperature: Divides cosines.
+        momentum: Of the slow copy that keys come from; None for no copy.
+        queue: Keys of earlier steps; 0 for none.
+    """
+
+    def __init__(
+        self,
+        options: ProjectionOptions,
+        context: PretextContext,
+        *,
+        temperature: float,
+        momentum: float | None,
+        queue: int,
+    ) -> None:
         super().__init__()
-        self.options = options
+        self.tap, self.temperature = options.tap, temperature
         self.encode = context.encode
         dim = tap_dim(options.tap, context)
         self.projection = projection(options, dim)
         self.slow: MomentumCopy | None = None
-        if options.momentum is not None:
+        if momentum is not None:
             learning = nn.ModuleList([cast(nn.Module, context.backbone), self.projection])
-            self.slow = MomentumCopy(learning, options.momentum)
-        self.queue = Queue(options.queue, options.proj_dim or dim) if options.queue else None
+            self.slow = MomentumCopy(learning, momentum)
+        self.queue = Queue(queue, options.proj_dim or dim) if queue else None
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def forward(
@@ -47,9 +62,8 @@ class InstancePretext(nn.Module):
         Accuracy is the share of clips whose most similar key is of another view of the same visit.
         In evaluation mode clips are compared within the batch alone.
         """
-        options = self.options
         views = batch.clips.shape[1]
-        vectors = gather(self.projection(clip_vectors(features, options.tap).flatten(0, 1)))
+        vectors = gather(self.projection(clip_vectors(features, self.tap).flatten(0, 1)))
         video = gather(batch.video)
         keys = vectors if self.slow is None else self._keys(self.slow, batch)
         candidates, owners = keys, video.new_empty(0)
@@ -60,16 +74,16 @@ class InstancePretext(nn.Module):
             self._seen.append((F.normalize(keys.detach(), dim=1), of_view))
         scores = similarity(vectors, candidates, normalise=True)
         positives, negatives = view_pairs(video, views, owners)
-        total = contrast(scores, positives, negatives, temperature=options.temperature)
+        total = contrast(scores, positives, negatives, temperature=self.temperature)
         return {"loss": total / (views - 1)}, {"accuracy": retrieved(scores, positives, negatives)}
 
     @torch.no_grad()
     def _keys(self, slow: MomentumCopy, batch: Batch) -> Tensor:
-        """Return what the slow copy makes of the clips of all processes."""
+        """Return the slow copy's vectors of the clips of all processes."""
         assert self.encode is not None
         backbone, head = cast(nn.ModuleList, slow.copy)
         features = self.encode(cast("Backbone", backbone), batch.clips)
-        return gather(head(clip_vectors(features, self.options.tap).flatten(0, 1)))
+        return gather(head(clip_vectors(features, self.tap).flatten(0, 1)))
 
     def after_step(self) -> None:
         """Move the copy, and put the keys of all parts of the batch into the queue."""

@@ -1,23 +1,22 @@
-"""Telling orders of clips from pairs of features (Xu et al. 2019; Cho et al. 2020, section 3.1)."""
+"""Classification of orders by pairs of clips (Xu et al. 2019; Cho et al. 2020, section 3.1)."""
 
 from __future__ import annotations
 
 from itertools import combinations, permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_plugins.pretexts.classify import masked_cross_entropy
-from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+from vidssl_plugins.pretexts.shared.classification import LabelClassifier
+from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.hooks import Order
 
 MOST_VIEWS = 7
 """7 views have 5040 orders."""
@@ -28,49 +27,44 @@ def all_orders(views: int) -> Tensor:
     return torch.tensor(list(permutations(range(views))))
 
 
-class OrderPretext(nn.Module):
+class OrderPretext(LabelClassifier):
     """Every pair of clips, in the order shown, goes through one layer; all pairs give the order.
 
     The order is applied to the pairs: the pair of views (a, b) has the same vector wherever in an
-    order a comes before b.
+    order a comes before b. Loss and accuracy are means over videos and the orders shown.
     """
+
+    label = "permutation"
 
     orders: Tensor
     pairs: Tensor
 
-    def __init__(self, options: Order, context: PretextContext) -> None:
+    def __init__(
+        self,
+        context: PretextContext,
+        *,
+        tap: str,
+        hidden: int,
+        dropout: float,
+        shown: Literal["all", "random"],
+    ) -> None:
         super().__init__()
         if context.views > MOST_VIEWS:
             raise UsageError(
-                f"order cannot tell the orders of {context.views} views",
+                f"order cannot classify the orders of {context.views} views",
                 hint=f"let the sampler plan at most {MOST_VIEWS}",
             )
-        self.tap = options.tap
-        self.shown = options.orders
+        self.tap, self.shown = tap, shown
         orders = all_orders(context.views)
         pairs = torch.tensor(list(combinations(range(context.views), 2))).T
         self.register_buffer("orders", orders, persistent=False)
         self.register_buffer("pairs", pairs, persistent=False)
-        dim = tap_dim(options.tap, context)
-        self.pair = nn.Sequential(nn.Linear(2 * dim, options.hidden), nn.ReLU())
-        self.dropout = nn.Dropout(options.dropout)
-        self.head = nn.Linear(pairs.shape[1] * options.hidden, len(orders))
+        dim = tap_dim(tap, context)
+        self.pair = nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU())
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(pairs.shape[1] * hidden, len(orders))
 
-    def forward(
-        self, features: Mapping[str, Tensor], batch: Batch
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the term ``loss`` and the metric ``accuracy``, means over videos and orders."""
-        loss, accuracy = masked_cross_entropy(*self._told(features, batch))
-        return {"loss": loss}, {"accuracy": accuracy}
-
-    def predictions(
-        self, features: Mapping[str, Tensor], batch: Batch
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return the order that is told of each video as it is shown, and the true one."""
-        logits, ranks = self._told(features, batch)
-        return {"permutation": (logits.argmax(1), ranks)}
-
-    def _told(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+    def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (N, orders) and ranks (N,) of every order that is shown of every video."""
         vectors = clip_vectors(features, self.tap)
         videos, views = vectors.shape[:2]

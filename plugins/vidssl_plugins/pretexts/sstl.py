@@ -1,46 +1,79 @@
-"""Clips of one stretch of a video against a memory of all videos (SSTL 2021, section 3.2)."""
+"""Contrast of clips with a memory of all videos, and their rate (SSTL 2021, section 3.2)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidssl_plugins.pretexts.bank import TemporalBank
-from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity, view_pairs
-from vidssl_plugins.pretexts.gather import gather
-from vidssl_plugins.pretexts.mlp import mlp, projection
-from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
+from vidssl_plugins.pretexts.shared.gather import gather
+from vidssl_plugins.pretexts.shared.mlp import mlp, projection
+from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
+from vidssl_plugins.pretexts.sstl_bank import TemporalBank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.options.memory import SSTL
+    from vidssl_plugins.pretexts.options.shared import ProjectionOptions
+    from vidssl_plugins.pretexts.sstl_bank import CellUpdate
 
 RATE_MAP = ("conv5", (1, 4, 4))
 """What the option ``rate_input: map`` reads, and the places to which it is averaged."""
 
 
-class SSTLPretext(nn.Module):
-    """Projection, rate head and bank; losses come first, the bank learns after the step."""
+class Weights(NamedTuple):
+    """Factors on the terms of the loss; 0 leaves a term out."""
 
-    def __init__(self, options: SSTL, context: PretextContext) -> None:
+    contrast: float
+    rate: float
+    video: float
+
+
+class SSTLPretext(nn.Module):
+    """Projection, rate head and bank; the bank is updated after the step.
+
+    Args:
+        options: The tap and its projection.
+        context: Network and data.
+        temperature: Divides cosines.
+        weights: Of the terms.
+        update: How the bank learns; None for no bank.
+        bank_negatives: Cells that are drawn in each step as negatives.
+        rate_input: Predict the rate from the tap's vector or from a map, `RATE_MAP`.
+        rate_hidden: Width of the hidden layer of the rate head.
+    """
+
+    def __init__(
+        self,
+        options: ProjectionOptions,
+        context: PretextContext,
+        *,
+        temperature: float,
+        weights: Weights,
+        update: CellUpdate | None,
+        bank_negatives: int,
+        rate_input: Literal["pooled", "map"],
+        rate_hidden: int,
+    ) -> None:
         super().__init__()
-        self.options = options
+        self.tap, self.temperature, self.weights = options.tap, temperature, weights
+        self.bank_negatives, self.rate_input = bank_negatives, rate_input
         dim = tap_dim(options.tap, context)
         self.projection = projection(options, dim)
-        if options.rate_weight:
-            if options.rate_input == "map":
+        if weights.rate:
+            read = dim
+            if rate_input == "map":
                 tap, places = RATE_MAP
-                dim = tap_dim(tap, context) * torch.Size(places).numel()
-            self.rate_head = mlp([dim, options.rate_hidden, 1])
-        if options.remembers:
-            width = options.proj_dim or tap_dim(options.tap, context)
-            self.bank = TemporalBank(context.videos, width, options)
+                read = tap_dim(tap, context) * torch.Size(places).numel()
+            self.rate_head = mlp([read, rate_hidden, 1])
+        self.bank: TemporalBank | None = None
+        if update is not None:
+            self.bank = TemporalBank(context.videos, options.proj_dim or dim, update)
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(
@@ -49,23 +82,22 @@ class SSTLPretext(nn.Module):
         """Return weighted terms ``contrast``, ``rate`` and ``video``, and two metrics.
 
         ``accuracy`` is the share of clips whose other view is the most similar of all they are
-        compared with; ``rate_error`` is the mean distance of the rate that is told. In evaluation
-        mode clips are compared within the batch alone, and there is no term ``video``.
+        compared with; ``rate_error`` is the mean absolute error of the rate. In evaluation mode
+        clips are compared within the batch alone, and there is no term ``video``.
         """
-        options = self.options
         views = batch.clips.shape[1]
-        vectors = gather(self.projection(clip_vectors(features, options.tap).flatten(0, 1)))
+        vectors = gather(self.projection(clip_vectors(features, self.tap).flatten(0, 1)))
         video = gather(batch.video)
         terms, metrics = self._contrast(vectors, video, views)
-        if options.rate_weight:
+        if self.weights.rate:
             error = self._rates(features) - batch.labels["rate"]
-            terms["rate"] = options.rate_weight * error.square().mean() / 2
+            terms["rate"] = self.weights.rate * error.square().mean() / 2
             metrics["rate_error"] = error.detach().abs().mean()
-        if options.video_weight and self.training:
+        if self.bank is not None and self.weights.video and self.training:
             summary = self.bank.summary(video).repeat_interleave(views, 0)
             distance = 1 - F.cosine_similarity(vectors, summary).mean()
-            terms["video"] = options.video_weight * distance
-        if options.remembers and self.training:
+            terms["video"] = self.weights.video * distance
+        if self.bank is not None and self.training:
             # The views are cut from one base clip, so that they share a place and a cell.
             position = gather(batch.labels["position"][:, 0])
             unit = F.normalize(vectors.detach(), dim=1).view(len(video), views, -1)
@@ -76,20 +108,19 @@ class SSTLPretext(nn.Module):
         self, vectors: Tensor, video: Tensor, views: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Compare the views with one another and with cells of other videos (equation 3)."""
-        options = self.options
         cells, owners = vectors.new_empty(0, vectors.shape[1]), video.new_empty(0)
-        if options.bank_negatives and self.training:
-            cells, owners = self.bank.sample(options.bank_negatives)
+        if self.bank is not None and self.bank_negatives and self.training:
+            cells, owners = self.bank.sample(self.bank_negatives)
         scores = similarity(vectors, torch.cat([vectors, cells]), normalise=True)
         positives, negatives = view_pairs(video, views, owners)
-        loss = contrast(scores, positives, negatives, temperature=options.temperature)
+        loss = contrast(scores, positives, negatives, temperature=self.temperature)
         accuracy = retrieved(scores, positives, negatives)
-        return {"contrast": options.contrast_weight * loss}, {"accuracy": accuracy}
+        return {"contrast": self.weights.contrast * loss}, {"accuracy": accuracy}
 
     def _rates(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Tell the playback rate (B, V) of each clip."""
-        if self.options.rate_input == "pooled":
-            read = clip_vectors(features, self.options.tap)
+        """Predict the playback rate (B, V) of each clip."""
+        if self.rate_input == "pooled":
+            read = clip_vectors(features, self.tap)
         else:
             tap, places = RATE_MAP
             maps = features[tap]
@@ -98,8 +129,8 @@ class SSTLPretext(nn.Module):
         return rates
 
     def after_step(self) -> None:
-        """Let the bank learn what was seen in this step, of all processes and parts of a batch."""
-        if self._seen:
+        """Update the bank with the clips of this step, of all processes and parts of a batch."""
+        if self.bank is not None and self._seen:
             self.bank.update(*map(torch.cat, zip(*self._seen, strict=True)))
             self._seen.clear()
 

@@ -2,87 +2,112 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 
-from vidssl_plugins.pretexts.mlp import mlp
+from vidssl_plugins.pretexts.shared.mlp import mlp
+from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 from vidssl_plugins.pretexts.statistics_appearance import appearance_labels
 from vidssl_plugins.pretexts.statistics_motion import motion_labels
-from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import Tensor
 
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.options.statistics import Statistics
+    from vidssl_plugins.pretexts.statistics_partitions import Pattern
+
+Signal = Literal["motion", "appearance"]
+GROUPS: Mapping[Signal, tuple[list[str], list[str]]] = {
+    "motion": (["location", "orientation"] * 2, ["time", "time"]),
+    "appearance": (["location", "colour"] * 2, ["colour"]),
+}
+"""Groups of the labels of each pattern, and of those of the whole clip, in their order."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Which statistics of a clip are labels, and how they are computed."""
+
+    weights: Mapping[Signal, float]
+    """Of each signal; 0 leaves it out."""
+    patterns: tuple[Pattern, ...]
+    """How frames are cut into blocks, each a set of labels."""
+    whole: bool
+    """Labels of the whole clip too."""
+    soft_bins: bool
+    """Split motion between the two bins of direction that are nearest."""
+    joint: bool
+    """One histogram of eight colours instead of three of channels."""
+    bins: int
+    """Bins of the histogram of a channel."""
+
+    @property
+    def signals(self) -> list[Signal]:
+        """The signals that have a weight."""
+        return [signal for signal, weight in self.weights.items() if weight]
+
+    def groups(self, signal: Signal) -> list[str]:
+        """Name the group of each label, L names."""
+        of_pattern, of_clip = GROUPS[signal]
+        return of_pattern * len(self.patterns) + (of_clip if self.whole else [])
+
+    @torch.no_grad()
+    def labels(self, signal: Signal, batch: Batch) -> Tensor:
+        """Return the labels (B V, L) of a signal, from flow or from pixels in their own colours."""
+        if signal == "motion":
+            assert batch.flow is not None
+            flow = batch.flow.flatten(0, 1)
+            return motion_labels(flow, self.patterns, whole=self.whole, soft_bins=self.soft_bins)
+        assert batch.pixels is not None
+        pixels = batch.pixels.flatten(0, 1)
+        return appearance_labels(
+            pixels, self.patterns, whole=self.whole, bins=self.bins, joint=self.joint
+        )
 
 
 class StatisticsPretext(nn.Module):
-    """A head for each signal, motion and appearance, that tells its labels as plain numbers."""
+    """A head for each signal, which predicts its labels as plain numbers."""
 
-    def __init__(self, options: Statistics, context: PretextContext) -> None:
+    def __init__(
+        self,
+        context: PretextContext,
+        targets: Targets,
+        *,
+        loss: Literal["mse", "l2norm"],
+        tap: str,
+        hidden: Sequence[int],
+    ) -> None:
         super().__init__()
-        self.options = options
-        self.weights = {"motion": options.motion, "appearance": options.appearance}
-        self.groups = {
-            "motion": _groups(["location", "orientation"] * 2, ["time", "time"], options),
-            "appearance": _groups(["location", "colour"] * 2, ["colour"], options),
-        }
-        dim = tap_dim(options.tap, context)
+        self.targets, self.loss, self.tap = targets, loss, tap
+        dim = tap_dim(tap, context)
         self.heads = nn.ModuleDict(
-            {
-                signal: mlp([dim, *options.hidden, len(self.groups[signal])])
-                for signal, weight in self.weights.items()
-                if weight
-            }
+            {signal: mlp([dim, *hidden, len(targets.groups(signal))]) for signal in targets.signals}
         )
 
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return a weighted term for each signal, and how often a rounded answer is right."""
-        vectors = clip_vectors(features, self.options.tap).flatten(0, 1)
-        terms, metrics = {}, {}
-        for signal, head in self.heads.items():
-            answers, true = head(vectors), labels(signal, batch, self.options)
-            terms[signal] = self.weights[signal] * regression(answers, true, self.options.loss)
+        vectors = clip_vectors(features, self.tap).flatten(0, 1)
+        terms: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        for signal in self.targets.signals:
+            answers, true = self.heads[signal](vectors), self.targets.labels(signal, batch)
+            terms[signal] = self.targets.weights[signal] * regression(answers, true, self.loss)
             right = (answers.detach().round() == true).float().mean(0)
-            for group in sorted(set(self.groups[signal])):
-                members = [i for i, name in enumerate(self.groups[signal]) if name == group]
+            groups = self.targets.groups(signal)
+            for group in sorted(set(groups)):
+                members = [i for i, name in enumerate(groups) if name == group]
                 metrics[f"{signal}_{group}_accuracy"] = right[members].mean()
         return terms, metrics
 
 
-@torch.no_grad()
-def labels(signal: str, batch: Batch, options: Statistics) -> Tensor:
-    """Return the labels (B V, L) of a signal, from uncoloured pixels or from flow."""
-    if signal == "motion":
-        assert batch.flow is not None
-        flow = batch.flow.flatten(0, 1)
-        return motion_labels(
-            flow, options.patterns, whole=options.whole, soft_bins=options.soft_bins
-        )
-    assert batch.pixels is not None
-    return appearance_labels(
-        batch.pixels.flatten(0, 1),
-        options.patterns,
-        whole=options.whole,
-        bins=options.bins,
-        joint=options.iou == "joint8",
-    )
-
-
-def regression(answers: Tensor, labels: Tensor, loss: str) -> Tensor:
+def regression(answers: Tensor, labels: Tensor, loss: Literal["mse", "l2norm"]) -> Tensor:
     """Return ``mse``, over clips and labels, or ``l2norm``, the mean length of a clip's error."""
     error = answers - labels
     return error.square().mean() if loss == "mse" else error.norm(dim=1).mean()
-
-
-def _groups(of_pattern: list[str], of_clip: list[str], options: Statistics) -> list[str]:
-    """Name the group of each label."""
-    return of_pattern * len(options.patterns) + (of_clip if options.whole else [])

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vidssl_plugins.pretexts.partitions import BLOCKS, cells
+from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from vidssl_plugins.pretexts.partitions import Pattern
+    from vidssl_plugins.pretexts.statistics_partitions import Pattern
 
 OCTANTS = ("blue", "cyan", "magenta", "white", "black", "green", "red", "yellow")
 """Of the colour cube, from 0."""
@@ -26,7 +26,7 @@ def octants(pixels: Tensor) -> Tensor:
 
 
 def constancy(counts: Tensor) -> Tensor:
-    """Return what histograms (T, …, bins) have in common: (…), from 0 to 1.
+    """Return how constant histograms (T, …, bins) are over time: (…), from 0 to 1.
 
     Intersection over union: the sum of the smallest counts over time by that of the largest.
     """
@@ -52,7 +52,7 @@ def appearance_labels(
         joint: one histogram of octants instead of three of channels.
 
     Returns:
-        (N, 4 patterns + 1) float32. Of equals the lowest number wins.
+        (N, 4 patterns + 1) float32. Of equals the lowest number is taken.
     """
     return torch.stack([_of_clip(clip, patterns, whole, bins, joint) for clip in pixels])
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from vidssl_plugins.pretexts.partitions import BLOCKS, partition
+from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, partition
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidssl_plugins.pretexts.partitions import Pattern
+    from vidssl_plugins.pretexts.statistics_partitions import Pattern
 
 BINS = 8
 """Of 45 degrees, counter-clockwise from the right."""
@@ -73,7 +73,7 @@ def motion_labels(
 
     Returns:
         (N, 4 patterns + 2) float32; 0 for a component that has no boundaries at all. Of equals the
-        lowest number wins.
+        lowest number is taken.
     """
     numbers: list[list[Tensor]] = [[] for _ in patterns]
     fastest = []

@@ -1,24 +1,23 @@
-"""Recognising temporal transformations (Jenni, Meishvili, Favaro 2020, section 3.2)."""
+"""Classification of temporal transformations (Jenni, Meishvili, Favaro 2020, section 3.2)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import ABSENT
-from vidssl_plugins.pretexts.classify import masked_cross_entropy
-from vidssl_plugins.pretexts.mlp import mlp
-from vidssl_plugins.pretexts.taps import clip_vectors, tap_dim
+from vidssl_plugins.pretexts.shared.classification import masked_cross_entropy
+from vidssl_plugins.pretexts.shared.mlp import mlp
+from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import PretextContext
-    from vidssl_plugins.pretexts.hooks import TemporalTransforms
 
 
 TERMS = {"transform": "motion", "speed": "speed"}
@@ -32,26 +31,34 @@ class TemporalTransformsPretext(nn.Module):
     where the options say so; random and warped clips never have a speed.
     """
 
-    def __init__(self, options: TemporalTransforms, context: PretextContext) -> None:
+    def __init__(
+        self,
+        context: PretextContext,
+        *,
+        tap: str,
+        hidden: Sequence[int],
+        norm: bool,
+        weighting: Literal["literal", "released"],
+        speed_on: Sequence[Literal["speed", "periodic"]],
+    ) -> None:
         super().__init__()
-        self.tap = options.tap
+        self.tap, self.speed_on = tap, speed_on
         self.types, self.speeds = context.labels["transform"], context.labels["speed"]
-        self.motion_weight = float(self.types) if options.weighting == "literal" else 1.0
-        self.speed_on = options.speed_on
-        if self.types == 1 and not self.speed_on:
+        self.motion_weight = float(self.types) if weighting == "literal" else 1.0
+        if self.types == 1 and not speed_on:
             raise UsageError(
-                "temporal_transforms has nothing to tell: one type of clip, and no speed term",
+                "temporal_transforms has nothing to classify: one type of clip, and no speed term",
                 hint="add a type to the sampler, or speed to the pretext's speed_on",
             )
-        widths = [tap_dim(options.tap, context), *options.hidden, self.types + self.speeds]
-        self.head = mlp(widths, norm=options.norm)
+        widths = [tap_dim(tap, context), *hidden, self.types + self.speeds]
+        self.head = mlp(widths, norm=norm)
 
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the terms ``motion`` and ``speed`` and the accuracy of each."""
         terms, metrics = {}, {}
-        for label, (logits, true) in self._told(features, batch).items():
+        for label, (logits, true) in self._logits(features, batch).items():
             name = TERMS[label]
             loss, metrics[f"{name}_accuracy"] = masked_cross_entropy(logits, true)
             terms[name] = (self.motion_weight if label == "transform" else 1.0) * loss
@@ -60,23 +67,23 @@ class TemporalTransformsPretext(nn.Module):
     def predictions(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return the transformation and the speed that are told of each clip, and the true ones."""
-        told = self._told(features, batch)
-        return {label: (logits.argmax(1), true) for label, (logits, true) in told.items()}
+        """Return the predicted and the true transformation and speed of each clip."""
+        found = self._logits(features, batch)
+        return {label: (logits.argmax(1), true) for label, (logits, true) in found.items()}
 
-    def _told(
+    def _logits(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return logits (N, classes) and labels (N,) of each part that has something to tell."""
+        """Return logits (N, classes) and labels (N,) of each label that has several classes."""
         logits = self.head(clip_vectors(features, self.tap).flatten(0, 1))
         motion, speed = logits.split([self.types, self.speeds], dim=1)
         transform = batch.labels["transform"].flatten()
-        told = {}
+        found = {}
         if self.types > 1:
-            told["transform"] = motion, transform
+            found["transform"] = motion, transform
         if self.speed_on:
-            told["speed"] = speed, self._counted(transform, batch.labels["speed"].flatten())
-        return told
+            found["speed"] = speed, self._counted(transform, batch.labels["speed"].flatten())
+        return found
 
     def _counted(self, transform: Tensor, speed: Tensor) -> Tensor:
         """Mark the speed ABSENT on clips whose type does not count in the speed term."""

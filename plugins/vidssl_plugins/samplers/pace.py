@@ -75,10 +75,10 @@ class PaceSampler(ShortVideoSampler):
         pace, count = self.paces[rank], known_frames(video)
         span = pace_span(pace, self.frames)
         clamp = self.short_video == "clamp"
-        room = max(0, count - span) if clamp else count - span
-        if room < 0 or self.start == "anywhere":
-            room = count - 1
-        start = int(draw("start", view).integers(room + 1))
+        latest = max(0, count - span) if clamp else count - span
+        if latest < 0 or self.start == "anywhere":
+            latest = count - 1
+        start = int(draw("start", view).integers(latest + 1))
         # Planned in a video that is long enough, a clip does not loop.
         end = start + span if clamp else count
         frames = self.short.fold(pace_frames(start, pace, self.frames, end), video)

@@ -53,21 +53,21 @@ class Relation:
 
 
 def draw_shift(
-    room: int, first: int, second: int, how: Literal["natural", "balanced"], draw: Draw
+    last: int, first: int, second: int, how: Literal["natural", "balanced"], draw: Draw
 ) -> int:
-    """Draw a shift that two clips can have in a video of ``room`` + 1 frames.
+    """Draw a shift that two clips can have in a video whose last frame is ``last``.
 
     Args:
-        room: Last frame of the shorter video.
-        first: Reach of the first clip, at most ``room``.
-        second: Reach of the second clip, at most ``room``.
+        last: Last frame of the shorter video.
+        first: Reach of the first clip, at most ``last``.
+        second: Reach of the second clip, at most ``last``.
         how: ``natural`` or ``balanced``.
         draw: Random numbers.
     """
     random = draw("shift")
     if how == "natural":
-        return int(random.integers(room - second + 1) - random.integers(room - first + 1))
-    lowest, highest = first - room, room - second
+        return int(random.integers(last - second + 1) - random.integers(last - first + 1))
+    lowest, highest = first - last, last - second
     ranges = {
         BEFORE: (first + 1, highest),
         AFTER: (lowest, -second - 1),
@@ -147,7 +147,7 @@ class TimeEquivariantSampler(ShortVideoSampler):
         return int(draw("speed", view).integers(fitting)), bool(backward)
 
     def _draw_relation(self, count: int, draw: Draw) -> Relation:
-        """Draw a relation that a video of ``count`` frames has room for."""
+        """Draw a relation that fits into a video of ``count`` frames."""
         (p, back_p), (q, back_q) = (self._motion(count, draw, view) for view in (0, 1))
         reaches = self._reach(p), self._reach(q)
         shift = draw_shift(count - 1, *reaches, self.relation, draw)

@@ -28,6 +28,6 @@ class UniformSampler(Sampler):
         """Plan V windows of T frames."""
         count = known_frames(video)
         stride = fitting_stride(count, self.frames, self.stride)
-        room = max(0, count - ((self.frames - 1) * stride + 1))
-        starts = [int(draw("start", view).integers(room + 1)) for view in range(self.views)]
+        latest = max(0, count - ((self.frames - 1) * stride + 1))
+        starts = [int(draw("start", view).integers(latest + 1)) for view in range(self.views)]
         return ClipPlan(tuple(View(window(s, self.frames, stride, count)) for s in starts))

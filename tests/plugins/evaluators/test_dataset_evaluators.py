@@ -23,8 +23,8 @@ from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.evaluate import evaluate
 from vidssl_cli.evaluation.made_up import MadeUpStudy, clouds, labelled
 from vidssl_plugins.evaluators.hooks import Scene, Similarity
-from vidssl_plugins.evaluators.linear_svm import linear_svm
 from vidssl_plugins.evaluators.scene import leave_one_out
+from vidssl_plugins.evaluators.shared.classifiers import linear_svm
 from vidssl_plugins.evaluators.similarity import similarities
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_plugins.evaluators.fc import train_fc
-from vidssl_plugins.evaluators.fc_options import FC
+from vidssl_plugins.evaluators.options.shared import FC
+from vidssl_plugins.evaluators.shared.fc import train_fc
 
-QUICK = {"hidden": (32,), "epochs": 20, "lr": 1e-2}
+QUICK = FC(hidden=(32,), epochs=20, lr=1e-2)
 
 
 def rings(size, seed):
@@ -23,7 +23,7 @@ def rings(size, seed):
 def test_hidden_layers_learn_what_no_line_separates():
     accuracy = {}
     for hidden in ((), (32,)):
-        predict = train_fc(*rings(200, 0), classes=2, **QUICK | {"hidden": hidden})
+        predict = train_fc(*rings(200, 0), QUICK.model_copy(update={"hidden": hidden}), classes=2)
         points, targets = rings(200, 1)
         accuracy[hidden] = (predict(points).argmax(1) == targets).mean()
     assert accuracy[(32,)] > 0.9
@@ -31,7 +31,7 @@ def test_hidden_layers_learn_what_no_line_separates():
 
 
 def test_gives_probabilities_for_any_number_of_features():
-    predict = train_fc(*rings(49, 0), classes=3, **QUICK | {"batch": 16})
+    predict = train_fc(*rings(49, 0), QUICK.model_copy(update={"batch": 16}), classes=3)
     assert predict(rings(1, 1)[0]).shape == (1, 3)
     np.testing.assert_allclose(predict(rings(7, 1)[0]).sum(1), 1, rtol=1e-5)
 
@@ -40,7 +40,7 @@ def test_the_seed_decides_and_nothing_else():
     points = rings(5, 1)[0]
 
     def trained(seed):
-        return train_fc(*rings(40, 0), classes=2, seed=seed, **QUICK)(points)
+        return train_fc(*rings(40, 0), QUICK.model_copy(update={"seed": seed}), classes=2)(points)
 
     torch.manual_seed(1)
     first, state = trained(0), torch.get_rng_state()
@@ -53,10 +53,4 @@ def test_the_seed_decides_and_nothing_else():
 
 def test_one_feature_is_too_few():
     with pytest.raises(ValueError, match="1 features"):
-        train_fc(*rings(1, 0), classes=2)
-
-
-def test_options_are_what_it_takes():
-    predict = train_fc(*rings(9, 0), classes=2, **FC(hidden=[4], epochs=1).model_dump())
-    assert predict(rings(3, 1)[0]).shape == (3, 2)
-    assert train_fc.__kwdefaults__.items() >= FC().model_dump().items()
+        train_fc(*rings(1, 0), FC(), classes=2)

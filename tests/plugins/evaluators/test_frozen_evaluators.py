@@ -12,8 +12,8 @@ from sklearn.svm import LinearSVC
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
-from vidssl_plugins.evaluators.classifiers import nearest
 from vidssl_plugins.evaluators.hooks import KNN, SVM, Linear, Retrieval
+from vidssl_plugins.evaluators.shared.classifiers import nearest
 
 
 def overlapping(weights, look, reading):

@@ -10,7 +10,7 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.made_up import TAPS, MadeUpStudy, clouds, noise
-from vidssl_plugins.evaluators.health import (
+from vidssl_plugins.evaluators.health_measures import (
     alignment,
     effective_rank,
     neighbours,

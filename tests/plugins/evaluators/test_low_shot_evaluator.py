@@ -86,8 +86,6 @@ def test_draws_are_of_each_class_and_of_the_seed(monkeypatch):
 
 
 def test_more_labels_than_there_are():
-    with pytest.raises(
-        UsageError, match=r"asked for 10 labelled .* smallest class has 8"
-    ) as raised:
+    with pytest.raises(UsageError, match=r"needs 10 labelled .* smallest class has 8") as raised:
         low_shot()
     assert raised.value.hint == "--set shots=[1,2,5]"

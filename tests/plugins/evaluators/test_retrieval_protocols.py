@@ -17,7 +17,7 @@ from vidssl_cli.contract.study import Reading
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.made_up import TAPS, MadeUpStudy, clouds, labelled, noise
 from vidssl_plugins.evaluators.hooks import Retrieval
-from vidssl_plugins.evaluators.protocols import PROTOCOLS, Preset
+from vidssl_plugins.evaluators.options.retrieval_protocols import PROTOCOLS, Preset
 
 POOLS = {f"pool{number}": 8 for number in range(1, 6)} | {"conv5": 8, "feat": 8}
 
@@ -236,15 +236,15 @@ def test_a_handful_of_right_and_wrong_answers(level):
     assert evaluate(study, level=level).figures == report.figures
 
 
-# Features that nobody learned.
+# Hand-made features.
 
 
-def test_baselines_stand_beside_networks():
+def test_baselines_are_compared_with_networks():
     def colourful(name, video):
         return np.eye(3)[int(video.label)] if name == "colour" else noise(name, video)
 
     report = evaluate(MadeUpStudy(hand_made=colourful), baselines=True, level="clip", clips=3)
-    found = table(report, "beside features that nobody learned, percent")
+    found = table(report, "compared with hand-made features, percent")
     rows = {name: dict(zip(found.columns[1:], row, strict=True)) for name, *row in found.rows}
     assert list(rows)[:2] == ["run", "random"]
     assert list(rows)[-1] == "chance"
@@ -285,7 +285,7 @@ def test_where_everything_looks_the_same_nothing_is_ranked(standardise):
     assert run == random == report.chances
     ((who, why),) = table(report, "nothing to rank").rows
     assert who == "run, random"
-    assert "the same of every video" in why
+    assert "all videos the same features" in why
     assert not [figure for figure in report.figures if isinstance(figure, Neighbours)]
 
 

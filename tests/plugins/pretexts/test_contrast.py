@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
-from vidssl_plugins.pretexts.contrast import contrast, retrieved, similarity
 from vidssl_plugins.pretexts.hooks import SameContext, SamePace
+from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
 
 # Two clips of video A, two of video B; compared by dot product.
 PACE = torch.tensor([[1.0, 0, 1], [1, 1, 0], [0, 1, 1], [0, 0, 1]])

@@ -10,8 +10,8 @@ from torch import nn
 
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
-from vidssl_plugins.pretexts.bank import Queue
 from vidssl_plugins.pretexts.hooks import Instance, SameContext
+from vidssl_plugins.pretexts.instance_moco import Queue
 
 
 class Backbone(nn.Module):

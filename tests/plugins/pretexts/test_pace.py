@@ -202,7 +202,7 @@ def test_paces_are_written_as_they_are_read():
         ({"paces": []}, "at least 1 item"),
         ({"paces": [1, "2/2"]}, "not all different"),
         ({"paces": ["fast"]}, "fraction"),
-        ({"paces": [1, -1], "direction": "random"}, "cannot be told"),
+        ({"paces": [1, -1], "direction": "random"}, "are no classes"),
         ({"views": 3}, "1 or 2"),
     ],
 )

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
-from vidssl_plugins.pretexts.bank import TemporalBank, update_rates
 from vidssl_plugins.pretexts.hooks import SSTL as Pretext
+from vidssl_plugins.pretexts.sstl_bank import CellUpdate, TemporalBank
 from vidssl_plugins.samplers.hooks import SSTL as Sampler
 from vidssl_plugins.samplers.sstl import apart, distort_rate
 
@@ -156,10 +156,8 @@ def test_refuses(options, complaint):
 
 
 def rates(position, columns, neighbour="intended"):
-    made = update_rates(
-        torch.tensor([position]), columns, momentum=0.5, spread=0.6, neighbour=neighbour
-    )
-    return made[0].tolist()
+    update = CellUpdate(columns, momentum=0.5, spread=0.6, neighbour=neighbour)
+    return update.rates(torch.tensor([position]))[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -187,8 +185,8 @@ def test_cells_are_half_open(frame, cell):
 
 def bank(cells, **options):
     cells = torch.as_tensor(cells)
-    options = Pretext(name="sstl", columns=cells.shape[1], **options)
-    made = TemporalBank(len(cells), cells.shape[2], options)
+    options = {"momentum": 0.5, "spread": 0.6, "neighbour": "intended"} | options
+    made = TemporalBank(len(cells), cells.shape[2], CellUpdate(cells.shape[1], **options))
     made.cells.copy_(cells)
     return made
 
@@ -242,9 +240,8 @@ def test_bank_invariants(rows, neighbour, cells):
 
 @given(st.floats(0, 1, width=32), st.integers(1, 8), st.floats(0, 0.99), st.floats(0, 1))
 def test_the_own_cell_takes_in_most(position, cells, momentum, spread):
-    made = update_rates(
-        torch.tensor([position]), cells, momentum=momentum, spread=spread, neighbour="intended"
-    )[0]
+    update = CellUpdate(cells, momentum, spread, "intended")
+    made = update.rates(torch.tensor([position]))[0]
     own = min(cells - 1, int(cells * torch.tensor(position)))
     assert made[own] == made.max()
     assert made.min() >= 0

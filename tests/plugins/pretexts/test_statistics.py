@@ -17,7 +17,6 @@ from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 from vidssl_plugins.backbones.hooks import R3D, C3DLight
 from vidssl_plugins.pretexts.hooks import Statistics
-from vidssl_plugins.pretexts.statistics import labels as labels_of
 from vidssl_plugins.pretexts.statistics import regression
 from vidssl_plugins.samplers.hooks import Consecutive
 
@@ -66,7 +65,7 @@ def test_terms_are_weighted_and_right_answers_are_counted():
     one = batch(videos=1)
     built = pretext()
     motion, appearance = (
-        labels_of(signal, one, built.options)[0] for signal in ("motion", "appearance")
+        built.targets.labels(signal, one)[0] for signal in ("motion", "appearance")
     )
     assert (motion.shape, appearance.shape) == ((14,), (13,))
     features = {"feat": torch.zeros(1, 1, 6)}
@@ -83,7 +82,7 @@ def test_terms_are_weighted_and_right_answers_are_counted():
 def test_each_group_counts_its_own_labels():
     one = batch(videos=1)
     built = pretext(patterns=(1, 3))
-    wrong = labels_of("motion", one, built.options)[0]
+    wrong = built.targets.labels("motion", one)[0]
     wrong[[1, 7]] += 1  # two of four orientations
     wrong[9] += 1  # one of two moments
     answer(built, motion=wrong)
@@ -241,7 +240,7 @@ def test_where_motion_is_can_be_learned():
         optimizer.step()
         losses.append(terms["motion"].item())
         scores.append(metrics["motion_location_accuracy"].item())
-    labels = torch.cat([labels_of("motion", squares(step), head.options) for step in range(20)])
+    labels = torch.cat([head.targets.labels("motion", squares(step)) for step in range(20)])
     of_a_constant = labels.var(0).mean().item()
     assert np.mean(losses[-10:]) < 0.6 * of_a_constant
     assert np.mean(scores[-10:]) > 0.7

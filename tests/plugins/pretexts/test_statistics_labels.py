@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidssl_plugins.pretexts.partitions import BLOCKS, cells, partition
 from vidssl_plugins.pretexts.statistics_appearance import (
     appearance_labels,
     constancy,
@@ -18,6 +17,7 @@ from vidssl_plugins.pretexts.statistics_motion import (
     orientations,
     polar,
 )
+from vidssl_plugins.pretexts.statistics_partitions import BLOCKS, cells, partition
 
 ALL = (1, 2, 3)
 CPU = torch.device("cpu")

@@ -329,5 +329,5 @@ def test_parts_can_be_left_out():
     alone, metrics = loss([[0, 0, 0, 0, 1]], types=1)
     assert alone.keys() == {"speed"}
     assert metrics.keys() == {"speed_accuracy"}
-    with pytest.raises(UsageError, match="nothing to tell"):
+    with pytest.raises(UsageError, match="nothing to classify"):
         loss([[0, 0, 0, 0, 1]], types=1, speed_on=[])

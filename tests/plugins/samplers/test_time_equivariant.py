@@ -18,8 +18,8 @@ from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
-from vidssl_plugins.pretexts.contrast import contrast, similarity
 from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
+from vidssl_plugins.pretexts.shared.contrast import contrast, similarity
 from vidssl_plugins.samplers.hooks import TimeEquivariant
 from vidssl_plugins.samplers.time_equivariant import AFTER, BEFORE, OVERLAP, Relation, order
 
@@ -224,7 +224,7 @@ def test_couples_are_never_torn_apart(toy_recipe):
         "pretext": {"name": "equivariance"},
     }
     PretrainRecipe.model_validate(recipe)
-    with pytest.raises(ValidationError, match=r"batch_videos 4 in 4 parts would tear apart"):
+    with pytest.raises(ValidationError, match=r"batch_videos 4 in 4 parts would split"):
         PretrainRecipe.model_validate(recipe | {"train": recipe["train"] | {"accumulate": 4}})
     alone = {"name": "time_equivariant", "equivariance": "none"}
     with pytest.raises(ValidationError, match="equivariance needs the label couple, relation"):

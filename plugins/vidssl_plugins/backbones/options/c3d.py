@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import PositiveInt
 
+from vidssl_cli.contract.hooks import Backbone
 from vidssl_plugins.backbones.options.shared import NormalisedBackbone
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Backbone
 
 
 class C3D(NormalisedBackbone):

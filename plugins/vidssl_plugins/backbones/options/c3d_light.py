@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from vidssl_cli.contract.hooks import BackboneOptions, Options
+from vidssl_cli.contract.hooks import Backbone, BackboneOptions, Options
 from vidssl_plugins.backbones.options.shared import BatchNorm
 from vidssl_plugins.backbones.options.tgn import TGN
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Backbone
 
 
 class NoNorm(Options):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from vidssl_cli.contract.hooks import Backbone
 from vidssl_plugins.backbones.options.shared import ResidualBackbone, torchvision
-
-if TYPE_CHECKING:
-    from vidssl_cli.contract.hooks import Backbone
 
 
 class R2Plus1D(ResidualBackbone):

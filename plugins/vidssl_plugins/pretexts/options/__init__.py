@@ -1,1 +1,1 @@
-"""Options of the built-in pretexts, by topic; `vidssl_plugins.pretexts.hooks` is the whole menu."""
+"""Options of the built-in pretext tasks: a module for each, and `shared` for what some share."""

@@ -1,4 +1,4 @@
-"""Options of spatio-temporal statistics."""
+"""Options of `statistics`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
-from vidssl_cli.contract.hooks import PretextContext, PretextOptions, Stream
+from vidssl_cli.contract.hooks import Pretext, PretextContext, PretextOptions, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import Pretext
+    from vidssl_plugins.pretexts.statistics import Targets
 
 
 class Statistics(PretextOptions):
-    """Tells where, in which direction and when a clip moves most, and where its colours change.
+    """Predicts where, in which direction and when a clip moves most, and where colours change.
 
     Wang, thesis 2020, chapters 2 and 3; Wang et al. 2019, https://arxiv.org/abs/1904.03597. The
-    labels are numbers of blocks, directions, colours and frames, told by regression.
+    labels are numbers of blocks, directions, colours and frames, predicted by regression.
     """
 
     name: Literal["statistics"]
@@ -55,7 +55,7 @@ class Statistics(PretextOptions):
         return tuple(sorted(patterns))
 
     @model_validator(mode="after")
-    def _something_to_tell(self) -> Self:
+    def _some_labels(self) -> Self:
         if not (self.patterns or self.whole):
             raise ValueError("no labels are left; name a pattern or set whole")
         if not (self.motion or self.appearance):
@@ -63,18 +63,33 @@ class Statistics(PretextOptions):
         return self
 
     def streams(self) -> frozenset[Stream]:
-        """Ask for flow and for pixels, where their labels count."""
-        asked: dict[Stream, float] = {"flow": self.motion, "pixels": self.appearance}
-        return frozenset(stream for stream, weight in asked.items() if weight)
+        """Name flow and pixels, where their labels count."""
+        needed: dict[Stream, float] = {"flow": self.motion, "pixels": self.appearance}
+        return frozenset(stream for stream, weight in needed.items() if weight)
 
     def own_labels(self, batch: Batch) -> Mapping[str, Sequence[str]]:
         """Say where clips move and change colour most, by pattern."""
         from vidssl_plugins.pretexts.statistics_words import words
 
-        return words(self, batch)
+        return words(self.targets(), batch)
+
+    def targets(self) -> Targets:
+        """Return which labels there are, and how they are computed."""
+        from vidssl_plugins.pretexts.statistics import Targets
+
+        return Targets(
+            {"motion": self.motion, "appearance": self.appearance},
+            self.patterns,
+            whole=self.whole,
+            soft_bins=self.soft_bins,
+            joint=self.iou == "joint8",
+            bins=self.bins,
+        )
 
     def build(self, context: PretextContext) -> Pretext:
         """Build the heads."""
         from vidssl_plugins.pretexts.statistics import StatisticsPretext
 
-        return StatisticsPretext(self, context)
+        return StatisticsPretext(
+            context, self.targets(), loss=self.loss, tap=self.tap, hidden=self.hidden
+        )

@@ -88,7 +88,7 @@ class Pace(SamplerOptions):
     def _direction_is_free(self) -> Self:
         if self.direction == "random" and min(self.paces) < 0:
             raise ValueError(
-                "direction random hides the direction, so that negative paces cannot be told; "
+                "direction random hides the direction, so that negative paces are no classes; "
                 "drop one of the two"
             )
         return self

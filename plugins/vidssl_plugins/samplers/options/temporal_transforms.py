@@ -53,7 +53,9 @@ class TemporalTransforms(SamplerOptions):
     def _ordered_types(cls, types: tuple[TransformType, ...]) -> tuple[TransformType, ...]:
         check_distinct("types", types)
         if "speed" not in types:
-            raise ValueError("types must contain speed, the class that the others are told from")
+            raise ValueError(
+                "types must contain speed, the class that the others are compared with"
+            )
         return tuple(sorted(types, key=TRANSFORM_TYPES.index))
 
     _ascending = field_validator("warp_steps")(ascending)

@@ -1,0 +1,1 @@
+"""Options of the plugins of this package, a module for each method."""

@@ -1,0 +1,1 @@
+"""Options of the built-in evaluators: a module for each, and `shared` for what some share."""

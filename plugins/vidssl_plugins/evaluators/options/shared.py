@@ -1,0 +1,87 @@
+"""What the options of several evaluators have in common."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from vidssl_cli.contract.hooks import EvaluatorOptions
+from vidssl_cli.contract.study import Crops, Pool
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Preset = TypeVar("Preset", bound=DataclassInstance)
+
+Penalties = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+Standardise = bool | Literal["centre"]
+"""By the training videos' mean and deviation, or not; or subtract from either side its mean."""
+
+
+class FC(BaseModel):
+    """New fully connected layers and how they are trained.
+
+    Jenni, Meishvili and Favaro (2020), section 4: three layers on a frozen network, 50 epochs.
+    Optimizer, schedule and batch norm are those of their code.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    hidden: tuple[PositiveInt, ...] = (2048, 2048)
+    """Widths of the layers before the last."""
+    norm: bool = True
+    """Put batch norm before the ReLU of every hidden layer."""
+    epochs: PositiveInt = 50
+    """How often every clip is seen."""
+    batch: Annotated[int, Field(ge=2)] = 24
+    """Clips of a step, at least."""
+    lr: PositiveFloat = 5e-5
+    """Learning rate of AdamW at the beginning; falls to a thousandth along a cosine."""
+    weight_decay: NonNegativeFloat = 1e-4
+    """On weights; biases and batch norm are spared."""
+    seed: NonNegativeInt = 0
+    """Draws the first weights and the order of the clips."""
+
+
+class Probe(EvaluatorOptions):
+    """Frozen features and new fully connected layers on them."""
+
+    tap: str = "pool5"
+    """Layer that is read: what follows conv5 in the paper."""
+    pool: Pool = "flatten"
+    """How it becomes a vector."""
+    seed: NonNegativeInt = 0
+    """Addresses the random draws of clips."""
+    fc: FC = FC()
+
+
+class Frozen(EvaluatorOptions):
+    """How a network that is not trained any more describes videos."""
+
+    clips: PositiveInt | None = None
+    """Evenly spaced clips of a video; the recipe's evaluation.clips if not given."""
+    stride: PositiveInt | None = None
+    """Distance in frames between two frames of a clip; the recipe's evaluation.stride if not
+    given."""
+    crops: Crops = "centre"
+    """The middle of each clip, or ``three`` squares along its longer side."""
+    tap: str | None = None
+    """Layer that is read; the recipe's evaluation.tap if not given."""
+    pool: Pool | None = None
+    """How it becomes a vector; the recipe's evaluation.pool if not given."""
+
+
+def with_given(preset: Preset, options: EvaluatorOptions) -> Preset:
+    """Return a preset with the values of the options of the same names that are not None."""
+    values = {field.name: getattr(options, field.name, None) for field in fields(preset)}
+    return replace(preset, **{name: value for name, value in values.items() if value is not None})

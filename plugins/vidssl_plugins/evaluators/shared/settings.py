@@ -1,0 +1,110 @@
+"""How a protocol embeds videos: its options, and the run's recipe where they are None."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidssl_cli.base.errors import UsageError
+from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.study import Crops, Look, Reading
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.contract.study import Pool, Study
+    from vidssl_cli.contract.videos import Video
+    from vidssl_plugins.evaluators.options.shared import Frozen, Standardise
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How videos are embedded for a protocol."""
+
+    windows: Windows
+    reading: Reading
+    crops: Crops
+    standardise: Standardise
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The settings that a report shows."""
+        return {
+            "clips": self.windows.clips,
+            "stride": self.windows.stride,
+            "tap": self.reading.tap,
+            "pool": self.reading.pool,
+            "standardise": self.standardise,
+            "crops": self.crops,
+        }
+
+    def looks(self, study: Study, videos: Sequence[Video]) -> list[Look]:
+        """Return the clips that stand for each video."""
+        return [Look(v, self.windows.of(study.count(v), study.frames)) for v in videos]
+
+    def clips(
+        self, study: Study, weights: str, videos: Sequence[Video]
+    ) -> list[NDArray[np.float32]]:
+        """Return (clips x crops, D) features of each video."""
+        looks = self.looks(study, videos)
+        (found,) = study.features(weights, looks, [self.reading], self.crops)
+        return found
+
+    def means(self, study: Study, weights: str, videos: Sequence[Video]) -> NDArray[np.float32]:
+        """Return (N, D), the mean over the clips of every video."""
+        return np.stack([features.mean(0) for features in self.clips(study, weights, videos)])
+
+
+def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -> Reading:
+    """Return how a layer of the network is read; None leaves it to the recipe.
+
+    Raises:
+        UsageError: the backbone has no such tap.
+    """
+    tap, pool = tap or study.evaluation.tap, pool or study.evaluation.pool
+    if tap not in study.taps:
+        raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
+    return Reading(tap, pool)
+
+
+def settle(
+    study: Study,
+    *,
+    clips: int | None = None,
+    stride: int | None = None,
+    tap: str | None = None,
+    pool: Pool | None = None,
+    crops: Crops = "centre",
+    standardise: Standardise | None = None,
+) -> Settings:
+    """Return settings, with the recipe's in place of None.
+
+    Raises:
+        UsageError: the backbone has no such tap.
+    """
+    recipe = study.evaluation
+    return Settings(
+        Windows(clips=clips or recipe.clips, stride=stride or recipe.stride),
+        reading_of(study, tap, pool),
+        crops,
+        recipe.standardise if standardise is None else standardise,
+    )
+
+
+def settle_frozen(study: Study, options: Frozen) -> Settings:
+    """Return the settings of options for a frozen network, with the recipe's in place of None.
+
+    Raises:
+        UsageError: the backbone has no such tap.
+    """
+    return settle(
+        study,
+        clips=options.clips,
+        stride=options.stride,
+        tap=options.tap,
+        pool=options.pool,
+        crops=options.crops,
+    )

@@ -1,0 +1,22 @@
+"""Options of `same_context`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from vidssl_cli.contract.hooks import Pretext, PretextContext
+from vidssl_plugins.pretexts.options.shared import ContrastOptions
+
+
+class SameContext(ContrastOptions):
+    """Contrasts clips of one video with clips of other videos (Wang, thesis 2020, section 4.3)."""
+
+    needs_views: ClassVar[int] = 2
+
+    name: Literal["same_context"]
+
+    def build(self, context: PretextContext) -> Pretext:
+        """Build the projection, if there is one."""
+        from vidssl_plugins.pretexts.same_context import SameContextPretext
+
+        return SameContextPretext(self, context)

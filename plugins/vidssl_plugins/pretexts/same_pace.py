@@ -1,0 +1,20 @@
+"""Contrast of clips by their pace (Wang, thesis 2020, section 4.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vidssl_plugins.pretexts.shared.group_contrast import GroupContrast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidssl_cli.contract.clips import Batch
+
+
+class SamePacePretext(GroupContrast):
+    """Groups clips by pace."""
+
+    def groups(self, batch: Batch) -> Tensor:
+        """Return the pace label of each clip."""
+        return batch.labels["pace"]

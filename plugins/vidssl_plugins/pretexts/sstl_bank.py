@@ -1,0 +1,91 @@
+"""SSTL's memory of what earlier steps computed of every video (section 3.2), a bank of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class CellUpdate:
+    """How much of a clip's vector goes into each cell of its video (SSTL, equation 2)."""
+
+    columns: int
+    """L, cells of a video; cell l of 0..L-1 is centred on (2l + 1) / 2L."""
+    momentum: float
+    """m; the cell at the clip's place takes in 1 - m."""
+    spread: float
+    """c, what a neighbour takes in of that, before its distance is counted."""
+    neighbour: Literal["intended", "printed", "none"]
+    """``intended`` takes in c (1 - distance) (1 - m), ``printed`` 1 - c (1 - distance) m, ``none``
+    nothing."""
+
+    def rates(self, position: Tensor) -> Tensor:
+        """Return (n, L), from 0 to 1, for clips at ``position`` (n,) in their videos, 0 to 1."""
+        own = (self.columns * position).floor().long().clamp(max=self.columns - 1)
+        cells = torch.arange(self.columns, device=position.device)
+        nearness = 1 - ((2 * cells + 1) / (2 * self.columns) - position[:, None]).abs()
+        match self.neighbour:
+            case "intended":
+                rates = self.spread * nearness * (1 - self.momentum)
+            case "printed":
+                rates = 1 - self.spread * nearness * self.momentum
+            case "none":
+                rates = torch.zeros_like(nearness)
+        return rates.scatter(1, own[:, None], 1 - self.momentum)
+
+
+class TemporalBank(nn.Module):
+    """For each video L unit vectors, one for each stretch of it (SSTL, section 3.2, equation 1).
+
+    It is equal in all processes. Videos are numbered as in the training set, so that held-out
+    videos cannot be compared with it.
+    """
+
+    cells: Tensor
+    """(N, L, D), unit vectors."""
+    seed: Tensor
+    """() int64, addresses the next sample; all processes hold the same."""
+
+    def __init__(self, videos: int, dim: int, rule: CellUpdate) -> None:
+        super().__init__()
+        self.rule = rule
+        cells = F.normalize(torch.randn(videos, rule.columns, dim), dim=2)
+        self.register_buffer("cells", cells)
+        self.register_buffer("seed", torch.randint(2**62, ()))
+
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return different cells (n, D) and their videos (n,), the same until the next update.
+
+        n is ``count``, or the number of all cells if that is smaller.
+        """
+        generator = torch.Generator().manual_seed(int(self.seed))
+        columns = self.cells.shape[1]
+        total = len(self.cells) * columns
+        chosen = torch.randperm(total, generator=generator)[:count].to(self.cells.device)
+        return self.cells.flatten(0, 1)[chosen], chosen // columns
+
+    def summary(self, video: Tensor) -> Tensor:
+        """Return the mean cell (n, D) of videos (n,), which is no unit vector."""
+        return self.cells[video].mean(1)
+
+    @torch.no_grad()
+    def update(self, video: Tensor, position: Tensor, vectors: Tensor) -> None:
+        """Move the cells of videos (n,) towards clips at ``position`` (n,), ``vectors`` (n, D).
+
+        A video that occurs several times gets the mean of its updates, in whatever order they
+        come.
+        """
+        self.seed += 1
+        rates = self.rule.rates(position)[..., None]
+        moved = (1 - rates) * self.cells[video] + rates * vectors[:, None]
+        videos, which = torch.unique(video, return_inverse=True)
+        # A product instead of a sum by index, whose order, and so rounding, is random on a GPU.
+        visits = (which == torch.arange(len(videos), device=which.device)[:, None]).to(moved.dtype)
+        new = F.normalize((visits @ moved.flatten(1)).view(-1, *moved.shape[1:]), dim=2)
+        touched = (visits @ rates.flatten(1) > 0)[..., None]
+        self.cells[videos] = torch.where(touched, new, self.cells[videos])
