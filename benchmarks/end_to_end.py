@@ -28,12 +28,15 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.scan import open_data
 from vidssl_cli.data.views import PREFETCH
-from vidssl_cli.model.devices import choose_device, open_world, place
+from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.training.optimizer import build_optimizer
-from vidssl_cli.training.session import usable
+from vidssl_cli.training.processes import open_world
+from vidssl_cli.training.session import select_usable
 from vidssl_cli.training.step import Stepper, choose_precision
 
 AHEAD = PREFETCH + 1
@@ -78,21 +81,18 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     assert isinstance(recipe, PretrainRecipe), "give a recipe for `vidssl pretrain`"
     settings = recipe.train.model_copy(update=updates)
     sampler = build_sampler(recipe.sampler, recipe.input)
-    videos, _ = usable(open_data(arguments.data)[0], sampler)
+    videos, _ = select_usable(open_data(arguments.data)[0], sampler)
     needed = (arguments.steps + AHEAD) * settings.batch_videos
     with open_world(str(choose_device(arguments.device))) as world:
-        loader = Loader(
+        order = Order(
             videos,
             sampler,
-            recipe.input,
-            recipe.augment,
             seed=0,
             batch_videos=settings.batch_videos,
             repeats=-(-needed // len(videos)),
-            workers=arguments.workers,
-            device=world.device,
-            on_skip=fail,
         )
+        pipeline = Pipeline(recipe.input, recipe.augment, device=world.device)
+        loader = Loader(order, pipeline, workers=arguments.workers, on_skip=fail)
         learner = PretrainLearner(recipe, len(videos))
         place(learner, world.device)
         optimizer = build_optimizer(learner, settings.optimizer)
@@ -108,7 +108,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return summary(np.array(rounds), clips) | {
         "precision": precision,
         "clips": list(batch.clips.shape),
-        "loader_offers": round(loader.offer(), 1),
+        "loader_offers": round(loader.capacity(), 1),
     }
 
 

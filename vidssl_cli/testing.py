@@ -24,7 +24,7 @@ from vidssl_cli.contract.clips import ABSENT, Batch, ClipPlan, Course, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.made_up import MadeUpStudy as MadeUpStudy
-from vidssl_cli.training.not_finite import Buffers
+from vidssl_cli.training.not_finite import SavedBuffers
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Sampler
@@ -263,7 +263,7 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
         if update := getattr(module, "after_step", None):
             update()
     _assert_same_state(pretext, twin, "one step from one state led to two states")
-    buffers = Buffers(pretext)
+    buffers = SavedBuffers(pretext)
     pretext(features, batch)
     if discard := getattr(pretext, "discard_step", None):
         discard()

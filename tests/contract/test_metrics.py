@@ -15,6 +15,7 @@ from sklearn.metrics import (
 )
 
 from vidssl_cli.contract.metrics import (
+    Predictions,
     average_precision,
     average_precision_chance,
     class_accuracy,
@@ -55,6 +56,14 @@ def test_videos_may_have_different_numbers_of_clips():
     labels = np.array([0, 0])
     assert clip_accuracy(probabilities, labels) == 3 / 4
     assert video_accuracy(probabilities, labels) == 1 / 2
+
+
+def test_predictions_count_videos_or_clips():
+    probabilities = [np.array([[0.9, 0.1]]), np.array([[0.6, 0.4], [0.1, 0.9], [0.3, 0.7]])]
+    predictions = Predictions(probabilities, np.array([0, 0]), 2)
+    assert predictions.accuracies() == {"clip_accuracy": 0.5, "video_accuracy": 0.5}
+    assert predictions.confusion().tolist() == [[1, 1], [0, 0]]
+    assert predictions.confusion("clip").tolist() == [[2, 2], [0, 0]]
 
 
 def test_accuracy_of_each_class():

@@ -12,7 +12,9 @@ from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslEr
 from vidssl_cli.config.sections import Augment, Colour, Input
 from vidssl_cli.contract.clips import ClipPlan, View
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.loader import Loader, check_plan
+from vidssl_cli.data.loader import Loader, Throughput, check_plan
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.views import PREFETCH, decode_views
 from vidssl_cli.media.decode import read_planes
 from vidssl_plugins.samplers.hooks import Pace
@@ -21,10 +23,10 @@ SETTINGS = Input(resize=(24, 32), crop=16)
 AUGMENT = Augment(grey=0.2, colour=Colour(brightness=0.4, hue=0.1, per="frame"))
 
 
-def loader(videos, **changes):
-    arguments = {"seed": 7, "batch_videos": 4, "on_skip": fail, "workers": 0} | changes
+def loader(videos, batch_videos=4, repeats=1, **changes):
     sampler = Pace(name="pace", views=2, frames=4).build()
-    return Loader(videos, sampler, SETTINGS, AUGMENT, **arguments)
+    order = Order(videos, sampler, seed=7, batch_videos=batch_videos, repeats=repeats)
+    return Loader(order, Pipeline(SETTINGS, AUGMENT), **{"on_skip": fail, "workers": 0} | changes)
 
 
 def fail(error):
@@ -141,16 +143,23 @@ def test_few_batches_are_ahead_of_the_one_in_use(toy_videos):
     for step in range(1, 6):
         next(epoch)
         # In use are the first ones, up to step; the next is augmented, the rest is decoded.
-        assert len(started) <= (step + 1 + PREFETCH) * feed.batch_videos
+        assert len(started) <= (step + 1 + PREFETCH) * feed.order.batch_videos
     epoch.close()
 
 
-def test_the_loader_tells_what_it_offers(toy_videos):
+def test_capacity_is_measured_as_batches_are_made(toy_videos):
     feed = loader(toy_videos)
-    assert feed.offer() == 0
+    assert feed.capacity() == 0
     clips = sum(batch.clips.shape[:2].numel() for batch in feed.epoch(0))
-    assert feed._delivered == clips
-    assert feed.offer() > 0
+    assert feed.throughput.clips == clips
+    assert feed.capacity() > 0
+
+
+def test_capacity_is_that_of_the_slower_threads():
+    measured = Throughput(clips=60, decoding=6, augmenting=4)
+    assert measured.capacity(0) == 6
+    assert measured.capacity(1) == 10
+    assert measured.capacity(3) == 15
 
 
 def test_a_batch_without_any_readable_video_is_an_error(toy_videos, tmp_path):
@@ -177,10 +186,8 @@ def test_views_gather_from_one_decode(toy_videos):
 
 def test_short_side_resizing(toy_videos):
     settings = Input(resize=20, crop=20)
-    sampler = Pace(name="pace", views=1, frames=4).build()
-    feed = Loader(
-        toy_videos, sampler, settings, Augment(), seed=0, batch_videos=4, workers=0, on_skip=fail
-    )
+    order = Order(toy_videos, Pace(name="pace", frames=4).build(), seed=0, batch_videos=4)
+    feed = Loader(order, Pipeline(settings, Augment()), workers=0, on_skip=fail)
     for batch in feed.epoch(0):
         assert batch.clips.shape[-2:] == (20, 20)
 

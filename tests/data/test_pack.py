@@ -30,7 +30,9 @@ from vidssl_cli.config.sections import Augment, Input
 from vidssl_cli.data import pack_parts, pack_video
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.manifest import digest, write_manifest
+from vidssl_cli.data.order import Order
 from vidssl_cli.data.pack import pack
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.scan import open_data
 from vidssl_cli.files.locks import locked
 from vidssl_cli.media import packed
@@ -482,14 +484,9 @@ def test_training_sees_the_same_samples(toy_videos, tmp_path):
     settings = Input(resize=SIZE, crop=16)
     packed = pack(toy_videos, tmp_path / "set", resize=SIZE, form="raw").videos
     sampler = Pace(name="pace", views=2, frames=4).build()
-    one, other = (
-        next(
-            Loader(
-                videos, sampler, settings, Augment(), seed=3, batch_videos=4, on_skip=print
-            ).epoch(0)
-        )
-        for videos in (toy_videos, packed)
-    )
+    orders = (Order(data, sampler, seed=3, batch_videos=4) for data in (toy_videos, packed))
+    pipeline = Pipeline(settings, Augment())
+    one, other = (next(Loader(order, pipeline, on_skip=print).epoch(0)) for order in orders)
     assert (one.video == other.video).all()
     assert (one.frames == other.frames).all()
     assert (one.clips == other.clips).all()

@@ -12,19 +12,21 @@ from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.data.augment import centre
 from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.streams import cut_flow, cut_pixels
 from vidssl_cli.media.decode import read_planes
-from vidssl_cli.training.step import _split
+from vidssl_cli.training.step import split_batch
 from vidssl_plugins.samplers.hooks import Consecutive, Pace
 
 SETTINGS = Input(resize=(24, 32), crop=16, mode="residual")
 BOTH = frozenset({"pixels", "flow"})
 
 
-def loader(videos, augment, streams=BOTH, **changes):
+def loader(videos, augment, streams=BOTH, workers=0):
     sampler = Consecutive(name="consecutive", frames=5).build()
-    arguments = {"seed": 1, "batch_videos": 4, "workers": 0} | changes
-    return Loader(videos, sampler, SETTINGS, augment, streams=streams, **arguments)
+    order = Order(videos, sampler, seed=1, batch_videos=4)
+    return Loader(order, Pipeline(SETTINGS, augment, streams), workers=workers)
 
 
 def parameters(box=(2, 3, 8, 8), flip=False, turns=0):
@@ -120,13 +122,13 @@ def test_flow_moves_pixels_to_where_they_are_next(toy_videos, crop):
     assert np.mean(better) > 0.8
 
 
-def test_accumulation_splits_streams(toy_videos):
+def test_accumulationsplit_batchs_streams(toy_videos):
     batch = next(loader(toy_videos, Augment()).epoch(0))
-    parts = list(_split(batch, 2))
+    parts = list(split_batch(batch, 2))
     assert torch.equal(torch.cat([part.pixels for part in parts]), batch.pixels)
     assert torch.equal(torch.cat([part.flow for part in parts]), batch.flow)
     bare = Batch(batch.clips, {}, batch.video, batch.frames)
-    assert [(part.pixels, part.flow) for part in _split(bare, 2)] == [(None, None)] * 2
+    assert [(part.pixels, part.flow) for part in split_batch(bare, 2)] == [(None, None)] * 2
 
 
 def test_workers_do_not_change_streams(toy_videos):
@@ -141,9 +143,8 @@ def test_workers_do_not_change_streams(toy_videos):
 
 def test_any_sampler_may_have_flow(toy_videos):
     sampler = Pace(name="pace", views=2, frames=4).build()
-    feed = Loader(
-        toy_videos, sampler, SETTINGS, Augment(), streams=BOTH, seed=0, batch_videos=4, workers=0
-    )
+    order = Order(toy_videos, sampler, seed=0, batch_videos=4)
+    feed = Loader(order, Pipeline(SETTINGS, Augment(), BOTH), workers=0)
     assert next(feed.epoch(0)).flow.shape == (4, 2, 2, 3, 16, 16)
 
 

@@ -15,6 +15,7 @@ from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.model import run_directory
 from vidssl_cli.training import run as run_module
+from vidssl_cli.training import run_start
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
 
@@ -50,7 +51,7 @@ def test_lines_fit_a_terminal(make_run, made_up_report, tmp_path):
 
 def test_running_is_stopped_once_the_process_is_gone(make_run, tmp_path):
     folder = make_run(tmp_path / "a", state="running")
-    with run_module.occupied(folder, "pretrain"):
+    with run_start.lock_run(folder, "pretrain"):
         assert Record.read(folder).state == "running"
     assert Record.read(folder).state == "stopped"
     (folder / ".lock").unlink()
@@ -141,7 +142,7 @@ def test_a_loss_that_is_not_finite_is_none_in_a_document(make_run, tmp_path):
 def test_a_report_of_another_run_is_refused(make_run, made_up_report, tmp_path):
     one, other = (make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1))
     for folder in (one, other):
-        report = made_up_report(0.2) | {"run": run_directory.identity(one)}
+        report = made_up_report(0.2) | {"run": run_directory.identify(one)}
         place = folder / "evaluations" / "retrieval-1" / "report.json"
         place.parent.mkdir(parents=True)
         place.write_bytes(sealed_json.render(report))
@@ -162,17 +163,17 @@ def test_files_of_a_run_are_checked_before_they_are_read(make_run, tmp_path, nam
         (folder / name).write_text((folder / name).read_text().replace("4", "5", 1))
     assert [*find_runs([tmp_path])] == [folder] or name == "run.json"
     with pytest.raises(DamagedFileError):
-        run_directory.intact(folder, "recipe.yaml")
+        run_directory.verify_file(folder, "recipe.yaml")
 
 
 def test_a_checkpoint_that_is_gone_is_damage_not_a_fresh_start(make_run, tmp_path):
     folder = make_run(tmp_path / "run")
     (folder / "checkpoints").mkdir()
     with pytest.raises(UsageError, match="has no checkpoint"):
-        run_directory.checkpoint_of(folder, "last")
+        run_directory.find_checkpoint(folder, "last")
     (folder / "checkpoints" / "last").symlink_to("epoch-0001-step-00000009")
     with pytest.raises(DamagedFileError):
-        verify(run_directory.checkpoint_of(folder, "last"))
+        verify(run_directory.find_checkpoint(folder, "last"))
 
 
 def test_a_finetuning_has_its_own_figures(make_run, tmp_path):

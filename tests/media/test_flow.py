@@ -13,7 +13,9 @@ from vidssl_cli.cli.failures import run
 from vidssl_cli.config.sections import Augment, Input
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.manifest import digest, read_manifest
+from vidssl_cli.data.order import Order
 from vidssl_cli.data.pack import pack
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.scan import open_data
 from vidssl_cli.data.views import decode_views
 from vidssl_cli.media import packed
@@ -148,11 +150,10 @@ def test_another_method_is_refused(sources, tmp_path):
     with pytest.raises(UsageError, match="packed with flow by dis, and the recipe asks for tvl1"):
         check_flow(made.videos, "tvl1")
     sampler = Consecutive(name="consecutive", frames=4).build()
-    arguments = {"seed": 0, "batch_videos": 1, "streams": frozenset({"flow"})}
+    order = Order(made.videos, sampler, seed=0, batch_videos=1)
+    settings = Input(resize=SIZE, crop=32)
     with pytest.raises(UsageError, match="flow by dis") as caught:
-        Loader(
-            made.videos, sampler, Input(resize=SIZE, crop=32), Augment(), **arguments, flow="tvl1"
-        )
+        Loader(order, Pipeline(settings, Augment(), frozenset({"flow"}), "tvl1"))
     assert caught.value.where == made.videos[0].path
     assert caught.value.hint == "set flow=dis, or pack with --flow tvl1"
 

@@ -177,7 +177,7 @@ def spoiling(steps: Sequence[int], what: str) -> Iterator[None]:
         except NotFiniteError:
             after = _state(stepper)
             changed = [name for name in before if not torch.equal(before[name], after[name])]
-            if stepper.undoes and changed:
+            if stepper.reversible and changed:
                 raise Broken(f"step {number + 1} was skipped, yet it changed {changed}") from None
             raise
         if number in steps:

@@ -22,6 +22,8 @@ from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.media.probe import probe
 
 GROWTH = 32 << 20
@@ -59,9 +61,8 @@ def clips(case: Case, count: int) -> Facts:
     videos = [probe(str(case.shared / f"{name}{kind.suffix}")) for name, kind in KINDS.items()]
     recipe = PretrainRecipe.model_validate(RECIPE)
     sampler = build_sampler(recipe.sampler, recipe.input)
-    loader = Loader(
-        videos, sampler, recipe.input, recipe.augment, seed=case.seed, batch_videos=4, workers=2
-    )
+    order = Order(videos, sampler, seed=case.seed, batch_videos=4)
+    loader = Loader(order, Pipeline(recipe.input, recipe.augment), workers=2)
     per_batch = 4 * 2
     with closing(loader.batches(0, count // per_batch)) as batches:
         return _watch("clips", batches, count // per_batch, per_batch)

@@ -13,7 +13,7 @@ from vidssl_cli.base.errors import DamagedFileError, NoRoomError
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import point
 from vidssl_cli.files.sealed_folder import publish
-from vidssl_cli.model.weights import Room, load_weights, read_newest, read_tensors
+from vidssl_cli.model.weights import SizeLimit, load_weights, read_newest, read_tensors
 from vidssl_cli.training.checkpoint import Progress, require_room_for, restore, save, tidy
 
 
@@ -73,11 +73,11 @@ def test_a_pickle_with_the_right_digest_is_refused(name, tmp_path):
 
 def test_a_network_is_not_much_larger_than_its_weights(tmp_path):
     model, _ = trained()
-    with Room(model.state_dict(), tmp_path):
+    with SizeLimit(model.state_dict(), tmp_path):
         nn.Conv3d(3, 4, 3)
     with (
         pytest.raises(DamagedFileError, match="much larger than its weights"),
-        Room(model.state_dict(), tmp_path),
+        SizeLimit(model.state_dict(), tmp_path),
     ):
         nn.Linear(10**8, 10**8)
 

@@ -18,11 +18,11 @@ from torch import distributed, nn
 
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.registry import offered
-from vidssl_cli.model.devices import World, join
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.testing import noise_batch
 from vidssl_cli.training.optimizer import build_optimizer
-from vidssl_cli.training.step import Stepper, _split
+from vidssl_cli.training.processes import World, join
+from vidssl_cli.training.step import Stepper, split_batch
 
 PACE = {"name": "pace", "views": 2}
 UNIFORM = {"name": "uniform", "views": 2}
@@ -69,7 +69,7 @@ def make_batch(recipe, step, rank, size):
     batch = noise_batch(recipe.sampler, SHARED, side=16, streams=recipe.streams())
     batch.clips = 4 * batch.clips - 2
     batch.video = torch.tensor([step, 5, 7, 7])
-    return list(_split(batch, size))[rank]
+    return list(split_batch(batch, size))[rank]
 
 
 def learn(name, rank, size):
@@ -157,7 +157,7 @@ def test_memories_have_moved(together):
 
 ALONE = """
 import os, sys, torch
-from vidssl_cli.model.devices import World, join
+from vidssl_cli.training.processes import World, join
 rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 join("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
 world = World(rank, size, torch.device("cpu"))
@@ -182,7 +182,7 @@ def test_a_process_that_is_gone_is_told_as_what_it_is(in_processes):
 ENDED = """
 import sys, weakref
 from torch import distributed, nn
-from vidssl_cli.model.devices import join
+from vidssl_cli.training.processes import join
 rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 join("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
 nn.parallel.DistributedDataParallel(nn.Linear(1, 1))

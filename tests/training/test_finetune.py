@@ -54,7 +54,7 @@ def test_a_classifier_learns_what_moves(source, toy_recipe, toy_videos, tmp_path
     assert sum(late) / len(late) > 0.6  # chance is a third
     assert {row["checkpoint"] for row in report["rows"]} == {"last", "best"}
     assert sealed_json.read(out / "report.json", "") == report | {
-        "run": run_directory.identity(out)
+        "run": run_directory.identify(out)
     }
     best = max(row["epoch.video_accuracy"] for row in epochs)
     assert report["rows"][1]["video_accuracy"] == pytest.approx(best)
@@ -112,7 +112,7 @@ def test_a_signal_cuts_a_measurement_short_and_it_is_made_again(
         pytest.fail("it went on measuring")
 
     with monkeypatch.context() as patch:
-        patch.setattr("vidssl_cli.training.finetune._read", interrupted)
+        patch.setattr("vidssl_cli.model.classifier.Classifier.read", interrupted)
         with pytest.raises(Preempted, match="after step 2"):
             finetune(chosen, toy_videos, source, Session(cut, device="cpu"))
     last = cut / "checkpoints" / "last"

@@ -12,7 +12,7 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from vidssl_cli.contract.clips import Batch
-from vidssl_cli.model.devices import join
+from vidssl_cli.training.processes import join
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
 

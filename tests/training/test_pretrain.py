@@ -26,11 +26,11 @@ from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.training import checkpoint, session
+from vidssl_cli.training import checkpoint, run_start, session
 from vidssl_cli.training import run as run_module
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
-from vidssl_cli.training.step import _split
+from vidssl_cli.training.step import split_batch
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_a_signal_during_a_save_does_not_save_the_same_again(
 def test_a_signal_before_the_first_step_says_how_the_run_ended(
     whole, recipe, toy_videos, tmp_path, monkeypatch
 ):
-    open_run = run_module.open_run
+    open_run = run_start.open_run
 
     def interrupted(*arguments, **more):
         run = open_run(*arguments, **more)
@@ -264,10 +264,10 @@ def test_a_signal_before_the_first_step_says_how_the_run_ended(
 def test_a_large_memory_is_told(remembering, toy_videos, tmp_path, capsys, monkeypatch):
     session = Session(tmp_path / "run", device="cpu", dry_run=True)
     pretrain(remembering, toy_videos, session)
-    assert "remembers" not in capsys.readouterr().err
+    assert " GiB, on every" not in capsys.readouterr().err
     monkeypatch.setattr("vidssl_cli.training.pretrain.LARGE", 512)
     pretrain(remembering, toy_videos, session)
-    assert "sstl remembers 0.0 GiB, on every device" in capsys.readouterr().err
+    assert "sstl keeps 0.0 GiB, on every device" in capsys.readouterr().err
 
 
 def test_resuming_a_finished_run_changes_nothing(recipe, toy_videos, tmp_path):
@@ -315,9 +315,11 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
     """With the norms at rest, parts add up to the whole."""
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
-    from vidssl_cli.model.devices import World
+    from vidssl_cli.data.order import Order
+    from vidssl_cli.data.samples import Pipeline
     from vidssl_cli.model.learner import PretrainLearner
     from vidssl_cli.training.optimizer import build_optimizer
+    from vidssl_cli.training.processes import World
     from vidssl_cli.training.step import Stepper
 
     # Contrast lives off the whole batch, so only the pace task can be taken in parts.
@@ -331,17 +333,18 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
         world = World(0, 1, torch.device("cpu"))
         step = Stepper(learner, optimizer, settings, 1, world, "fp32")
         learner.backbone.eval()
-        feed = Loader(
-            toy_videos, recipe.sampler.build(), recipe.input, recipe.augment, seed=0,
-            batch_videos=4, workers=0, on_skip=pytest.fail,
-        )  # fmt: skip
+        order = Order(toy_videos, recipe.sampler.build(), seed=0, batch_videos=4)
+        pipeline = Pipeline(recipe.input, recipe.augment)
+        feed = Loader(order, pipeline, workers=0, on_skip=pytest.fail)
         step(next(feed.epoch(0)), 0)
         gradients.append([p.grad.clone() for p in learner.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_a_rehearsal_says_what_a_run_takes_and_leaves_nothing_behind(recipe, toy_videos, tmp_path):
+def test_a_dry_run_estimates_what_a_run_takes_and_leaves_nothing_behind(
+    recipe, toy_videos, tmp_path
+):
     out = tmp_path / "run"
     cost = pretrain(recipe, toy_videos, Session(out, device="cpu", dry_run=True)).cost
     assert not out.exists()
@@ -419,9 +422,9 @@ def test_what_makes_a_folder_a_run_is_removed_last(whole, tmp_path, monkeypatch)
         if path.parent == out:
             removed.append(path.name)
 
-    monkeypatch.setattr(run_module.Path, "unlink", remove)
-    monkeypatch.setattr(run_module.shutil, "rmtree", remove)
-    run_module._discard(out)
+    monkeypatch.setattr(run_start.Path, "unlink", remove)
+    monkeypatch.setattr(run_start.shutil, "rmtree", remove)
+    run_start.discard_run(out)
     assert removed[-1] == "run.json"
 
 
@@ -474,7 +477,9 @@ def test_a_run_names_what_it_skipped_once_and_forgets_why_it_stopped(recipe, toy
     broken = [MediaError("is empty", where="empty.mp4")]
     for _ in range(2):
         pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
-        run_module.Run(out, run_directory.read_facts(out)).state("failed", reason="of this session")
+        run_module.Run(out, run_directory.read_facts(out)).record_state(
+            "failed", reason="of this session"
+        )
     lines = (out / "bad_media.jsonl").read_text().splitlines()
     assert [json.loads(line)["path"] for line in lines] == ["empty.mp4", lost.path]
     outcome = pretrain(recipe, data, Session(out, device="cpu", resume=True), broken)
@@ -487,7 +492,7 @@ def test_a_run_names_what_it_skipped_once_and_forgets_why_it_stopped(recipe, toy
 def test_a_batch_with_gaps_is_cut_into_as_many_parts_as_ever():
     def parts(videos, wanted):
         batch = Batch(torch.zeros(videos, 1), {}, torch.arange(videos), torch.zeros(videos, 1))
-        return [part.video.tolist() for part in _split(batch, wanted)]
+        return [part.video.tolist() for part in split_batch(batch, wanted)]
 
     assert parts(8, 4) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert parts(5, 4) == [[0, 1], [2], [3], [4]]
@@ -554,9 +559,9 @@ def test_two_processes_see_the_batches_of_one(whole, on_disk, tmp_path):
         "skipped": 0,
         "skipped_steps": 0,
     }
-    assert done.stderr.count("learning from 8 of 8 videos") == 1
+    assert done.stderr.count("pre-training on 8 of 8 videos") == 1
     alone, together = rows(whole), rows(out)
-    # Which videos each process sees is tested in test_batches.py; here, that steps are the same.
+    # Which videos each process sees is tested in test_loader.py; here, that steps are the same.
     for one, other in zip(together, alone, strict=True):
         assert one.keys() == other.keys()
         assert one["step"] == other["step"]

@@ -1,11 +1,11 @@
-"""Progress says how fast both sides are, and which one holds the run back."""
+"""Progress says how fast data loading and the model are, and which is the bottleneck."""
 
-from vidssl_cli.training.progress import TrainingProgress, who_holds_back
+from vidssl_cli.training.progress import ProgressDisplay, name_bottleneck
 
 
 def test_the_slower_one_is_named():
-    assert who_holds_back(20, 50) == "the data, 2.5 times slower than the model"
-    assert who_holds_back(50, 20) == "the model, 2.5 times slower than the data"
+    assert name_bottleneck(20, 50) == "data loading, 2.5 times slower than the model"
+    assert name_bottleneck(50, 20) == "the model, 2.5 times slower than data loading"
 
 
 def test_waiting_is_told_apart_from_training(monkeypatch, capsys):
@@ -18,7 +18,7 @@ def test_waiting_is_told_apart_from_training(monkeypatch, capsys):
             now += 1
             yield number
 
-    with TrainingProgress(2, 0, offer=lambda: 8.0, shown=True) as progress:
+    with ProgressDisplay(2, 0, capacity=lambda: 8.0, shown=True) as progress:
         for _ in progress.timed(batches()):
             now += 4
             progress.advance(8, {"loss": 0.5, "lr": 0.1})
@@ -26,4 +26,4 @@ def test_waiting_is_told_apart_from_training(monkeypatch, capsys):
     assert told[-2] == (
         "step 2/2  loss 0.500  1.6 clips/s (data 8, model 2), 20% waiting for data, 0:00 left"
     )
-    assert told[-1].endswith("held back by the model, 4.0 times slower than the data")
+    assert told[-1].endswith("bottleneck: the model, 4.0 times slower than data loading")

@@ -24,7 +24,7 @@ def is_finished(run: Path, recipe: PretrainRecipe) -> bool:
     """
     if not (run / run_directory.FACTS).is_file():
         return False
-    if load(run_directory.intact(run, run_directory.RECIPE)) != recipe:
+    if load(run_directory.verify_file(run, run_directory.RECIPE)) != recipe:
         raise UsageError(
             f"{run} was made by another recipe, or with other settings",
             where=str(run / run_directory.RECIPE),
@@ -41,7 +41,7 @@ def is_measured(
     videos: Callable[[str], Sequence[Video]],
 ) -> bool:
     """Tell whether a run has a report of its last checkpoint by a protocol on these data."""
-    last = run_directory.trained(run, "last")
+    last = run_directory.checkpoint_name(run, "last")
     for path in evaluation_files(run):
         with suppress(DamagedFileError):  # it is made again
             found = read_evaluation(path)

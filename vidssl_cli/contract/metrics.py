@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np  # noqa: TID253 - plans and metrics are arrays
 
@@ -76,6 +77,32 @@ def class_accuracy(counts: Ints) -> Floats:
 def mean_class_accuracy(counts: Ints) -> float:
     """Return the mean recall of the classes of a `confusion` that have examples."""
     return float(np.nanmean(class_accuracy(counts)))
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a classifier predicts of N labelled videos, and how often it is right."""
+
+    probabilities: Sequence[Floats]
+    """(clips, K) of each video."""
+    labels: Ints
+    """(N,) true classes."""
+    classes: int
+    """K."""
+
+    def accuracies(self) -> dict[str, float]:
+        """Return ``clip_accuracy`` and ``video_accuracy``: the shares of both that are right."""
+        return {
+            "clip_accuracy": clip_accuracy(self.probabilities, self.labels),
+            "video_accuracy": video_accuracy(self.probabilities, self.labels),
+        }
+
+    def confusion(self, level: Literal["clip", "video"] = "video") -> Ints:
+        """Return the (K, K) `confusion` of videos, or of all their clips."""
+        if level == "video":
+            return confusion(self.labels, video_classes(self.probabilities), self.classes)
+        truth = np.repeat(self.labels, [len(clips) for clips in self.probabilities])
+        return confusion(truth, clip_classes(self.probabilities), self.classes)
 
 
 def standardise(features: Floats, gallery: Floats) -> Floats:

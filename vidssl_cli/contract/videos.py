@@ -55,6 +55,9 @@ def _rising(times: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ..
 Times = Annotated[tuple[tuple[Number, Seconds], ...], AfterValidator(_rising)]
 
 
+Moment = tuple[float, float]
+"""Start and end of a part of a video, in seconds."""
+
 Damaged = Literal["use", "leave-out"]
 """What becomes of videos with problems: used for the frames that decode, or left out."""
 

@@ -1,4 +1,4 @@
-"""Training batches, epoch by epoch: plans, decoding in threads, augmentation one batch ahead.
+"""Training batches, step by step: plans, decoding in threads, augmentation one batch ahead.
 
 Which videos make which step, and what every sample is, depends on the seed alone: not on the number
 of threads or processes, and not on where a run was interrupted.
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,8 +20,6 @@ import torch
 
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.contract.clips import ClipPlan, known_frames
-from vidssl_cli.data.order import Order
-from vidssl_cli.data.samples import Maker
 from vidssl_cli.data.views import PREFETCH
 from vidssl_cli.media.flow import check_flow
 
@@ -28,110 +27,104 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vidssl_cli.config.sections import Augment, Input
-    from vidssl_cli.contract.clips import Batch, Draw, Sampler
-    from vidssl_cli.contract.hooks import Stream
-    from vidssl_cli.contract.videos import FlowMethod, Video
-    from vidssl_cli.data.samples import Sample
+    from vidssl_cli.contract.clips import Batch, Draw
+    from vidssl_cli.contract.videos import Video
+    from vidssl_cli.data.order import Order
+    from vidssl_cli.data.samples import Pipeline, Sample
+
+    Planned = tuple[int, Draw, ClipPlan]
+    """A visit to a video: its index, the draw of the visit, and the clips."""
+
+
+@dataclass
+class Throughput:
+    """What a loader has delivered, and how long its threads worked on it."""
+
+    clips: int = 0
+    decoding: float = 0.0
+    """Seconds of all workers together."""
+    augmenting: float = 0.0
+    """Seconds of the thread that makes batches of samples."""
+
+    def capacity(self, workers: int) -> float:
+        """Return the clips per second of so many workers that never wait; 0 before any clip.
+
+        Without workers one thread does both.
+        """
+        both = (self.decoding / max(1, workers), self.augmenting)
+        seconds = max(both) if workers else sum(both)
+        return self.clips / seconds if seconds else 0.0
 
 
 class Loader:
-    """The training batches of a run, epoch by epoch.
+    """The training batches of a run, step by step.
 
     Every process of a distributed run plans the same global batch and keeps its part of it.
     """
 
     def __init__(
         self,
-        videos: Sequence[Video],
-        sampler: Sampler,
-        settings: Input,
-        augmentation: Augment,
+        order: Order,
+        pipeline: Pipeline,
         *,
-        seed: int,
-        batch_videos: int,
-        repeats: int = 1,
-        epochs: int | None = None,
-        streams: frozenset[Stream] = frozenset(),
-        flow: FlowMethod = "dis",
         labels: NDArray[np.int64] | None = None,
         rank: int = 0,
         processes: int = 1,
         workers: int | None = None,
-        device: torch.device | None = None,
         on_skip: Callable[[MediaError], None] | None = None,
     ) -> None:
-        """Check that the videos fill a batch.
+        """Check that the processes can share a batch.
 
         Args:
-            videos: the data set; a video's index in it addresses its random draws.
-            sampler: plans the clips.
-            settings: the network's input.
-            augmentation: how clips vary.
-            seed: addresses every random draw.
-            batch_videos: videos per step over all processes.
-            repeats: visits to every video in an epoch.
-            epochs: of the run, for samplers that change with its progress; with None batches draw
-                on everything.
-            streams: what batches shall hold beside clips.
-            flow: how optical flow is computed where the data hold none.
+            order: which videos make which step; a video's index in it addresses its random draws.
+            pipeline: from a planned video to clips.
             labels: (N,) class of every video, which becomes the batch's label ``class``.
             rank: number of this process.
             processes: how many share the batch.
             workers: decoding threads; 0 decodes in the training thread; None takes one per core.
-            device: where batches are made.
             on_skip: told of every video that cannot be read, whose place in the batch stays empty;
                 with None such a video is an error.
 
         Raises:
-            UsageError: the batch cannot be filled, or not be shared by the processes; or there is
-                no optical flow of that method and no way to compute it.
+            UsageError: the processes cannot share the batch; or there is no optical flow of the
+                method that the pipeline asks for, and no way to compute it.
         """
-        if batch_videos % processes:
-            raise UsageError(
-                f"train.batch_videos is {batch_videos}, which {processes} processes cannot share",
-                hint=f"choose a multiple of {processes}",
-            )
-        if batch_videos // processes % sampler.together:
-            raise UsageError(
-                f"train.batch_videos is {batch_videos}, of which each of {processes} processes "
-                f"gets {batch_videos // processes}; the sampler plans {sampler.together} together",
-                hint=f"choose a multiple of {processes * sampler.together}",
-            )
-        if "flow" in streams:
-            check_flow(videos, flow)
-        self.order = Order(
-            videos, sampler, seed=seed, batch_videos=batch_videos, repeats=repeats, epochs=epochs
-        )
-        self.steps = self.order.steps
-        self.videos = videos
-        self.sampler = sampler
-        self.settings = settings
-        self.maker = Maker(
-            settings, augmentation, streams, flow, device=device or torch.device("cpu")
-        )
-        self.batch_videos = batch_videos
+        self.order = order
+        self.pipeline = pipeline
         self.labels = labels
-        share = batch_videos // processes
-        self.part = slice(rank * share, (rank + 1) * share)
         self.workers = (os.cpu_count() or 1) if workers is None else workers
         self.on_skip = on_skip
-        self._delivered = 0
-        self._working = 0.0
-        self._collating = 0.0
+        self.throughput = Throughput()
+        part = _part_of_a_process(order, processes)
+        self._part = slice(rank * part, (rank + 1) * part)
+        if "flow" in pipeline.streams:
+            check_flow(order.videos, pipeline.flow)
 
-    def offer(self) -> float:
+    @property
+    def videos(self) -> Sequence[Video]:
+        """The data set."""
+        return self.order.videos
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch; the same in every epoch."""
+        return self.order.steps
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of a clip."""
+        side = self.pipeline.settings.crop
+        return (3, self.order.sampler.frames, side, side)
+
+    def capacity(self) -> float:
         """Return how many clips per second this process could have delivered so far.
 
-        All workers are taken to be busy all the time, beside whatever else the machine does.
+        All workers are taken to be busy all the time, whatever else the machine does meanwhile.
         """
-        decoding = self._working / max(1, self.workers)
-        both = (decoding, self._collating)
-        seconds = max(both) if self.workers else sum(both)
-        return self._delivered / seconds if seconds else 0.0
+        return self.throughput.capacity(self.workers)
 
-    def plan(self, epoch: int, step: int) -> list[tuple[int, Draw, ClipPlan]]:
-        """Plan the global batch of one step: video index, its draw and its clips.
+    def plan(self, epoch: int, step: int) -> list[Planned]:
+        """Plan the global batch of one step.
 
         Raises:
             PluginError: a plan is impossible.
@@ -139,7 +132,7 @@ class Loader:
         numbers, draws = self.order.visits(epoch * self.steps + step)
         videos = [self.videos[n] for n in numbers]
         with noted(lambda: f"step {step + 1} of epoch {epoch + 1}"):
-            plans = self.sampler.plan_batch(videos, draws)
+            plans = self.order.sampler.plan_batch(videos, draws)
         for video, plan in zip(videos, plans, strict=True):
             check_plan(plan, video)
         return list(zip(numbers, draws, plans, strict=True))
@@ -151,37 +144,23 @@ class Loader:
     def batches(self, first: int, last: int) -> Generator[Batch, None, None]:
         """Yield this process's part of the batches of steps, counted from the run's beginning.
 
-        What comes next is got ready beyond the end of an epoch, up to the step before ``last``.
+        Batches are prepared beyond the end of an epoch, up to the step before ``last``.
 
         Raises:
-            MediaError: no video of a batch can be read, or nobody wants to be told of one.
+            MediaError: no video of a batch can be read, or there is no `on_skip` to tell of one.
             VidsslError: a worker failed for another reason.
         """
         if not self.workers:
-            yield from map(self._collate, self._decoded(first, last, None))
+            yield from map(self._collate, self._decode(first, last, None))
             return
         pool = ThreadPoolExecutor(self.workers, "decode")
         augmenting = ThreadPoolExecutor(1, "augment")
         try:
-            decoded = self._decoded(first, last, pool)
+            decoded = self._decode(first, last, pool)
             yield from _one_ahead(augmenting, self._collate, decoded)
-        finally:  # whoever stops does not wait for a file that is slow to decode
+        finally:  # stopping does not wait for a file that is slow to decode
             pool.shutdown(wait=False, cancel_futures=True)
             augmenting.shutdown(wait=False, cancel_futures=True)
-
-    def _decoded(
-        self, first: int, last: int, pool: ThreadPoolExecutor | None
-    ) -> Iterator[list[Sample]]:
-        """Yield the samples of step after step, while those of later steps are being decoded."""
-        steps = iter(range(first, last))
-        ahead: deque[list[Callable[[], Sample]]] = deque()
-        for step in islice(steps, PREFETCH):
-            ahead.append(self._start(self.plan(*divmod(step, self.steps)), pool))
-        while ahead:
-            samples = self._finish(ahead.popleft())
-            for step in islice(steps, 1):
-                ahead.append(self._start(self.plan(*divmod(step, self.steps)), pool))
-            yield samples
 
     def peek(self, epoch: int, step: int, videos: int) -> tuple[list[Sample], Batch]:
         """Load only the first videos of a step, with all that was decided about each.
@@ -197,26 +176,37 @@ class Loader:
                 f"there is no step {step}: an epoch has {self.steps}",
                 hint="steps are counted from 0",
             )
-        planned = self.plan(epoch, step)[:videos]
-        samples = self._finish([partial(self._load, *item) for item in planned])
+        samples = self._finish(self._start(self.plan(epoch, step)[:videos], None))
         return samples, self._collate(samples)
 
+    def _decode(
+        self, first: int, last: int, pool: ThreadPoolExecutor | None
+    ) -> Iterator[list[Sample]]:
+        """Yield the samples of step after step, while those of later steps are being decoded."""
+        steps = iter(range(first, last))
+        ahead: deque[list[Callable[[], Sample]]] = deque()
+
+        def start_next(count: int) -> None:
+            for step in islice(steps, count):
+                ahead.append(self._start(self.plan(*divmod(step, self.steps))[self._part], pool))
+
+        start_next(PREFETCH)
+        while ahead:
+            samples = self._finish(ahead.popleft())
+            start_next(1)
+            yield samples
+
     def _start(
-        self, planned: list[tuple[int, Draw, ClipPlan]], pool: ThreadPoolExecutor | None
+        self, planned: Sequence[Planned], pool: ThreadPoolExecutor | None
     ) -> list[Callable[[], Sample]]:
-        """Begin to load this process's part; each result is had by calling it."""
-
-        def begin(number: int, draw: Draw, plan: ClipPlan) -> Callable[[], Sample]:
-            if pool is None:
-                return lambda: self._load(number, draw, plan)
-            future: Future[Sample] = pool.submit(self._load, number, draw, plan)
-            return future.result
-
-        return [begin(*item) for item in planned[self.part]]
+        """Begin to load samples, if there is a pool; each is returned by calling its function."""
+        if pool is None:
+            return [partial(self._load, *visit) for visit in planned]
+        return [pool.submit(self._load, *visit).result for visit in planned]
 
     def _load(self, number: int, draw: Draw, plan: ClipPlan) -> Sample:
         try:
-            return self.maker.sample(number, self.videos[number], draw, plan)
+            return self.pipeline.load(number, self.videos[number], draw, plan)
         except VidsslError:
             raise
         except Exception as error:
@@ -228,6 +218,7 @@ class Loader:
             ) from error
 
     def _finish(self, loading: Sequence[Callable[[], Sample]]) -> list[Sample]:
+        """Return the samples of the videos that can be read."""
         samples = []
         for result in loading:
             try:
@@ -247,14 +238,35 @@ class Loader:
 
     def _collate(self, samples: list[Sample]) -> Batch:
         begun = time.monotonic()
-        batch = self.maker.batch(samples)
-        self._delivered += batch.clips.shape[:2].numel()
-        self._working += sum(sample.seconds for sample in samples)
-        self._collating += time.monotonic() - begun
+        batch = self.pipeline.collate(samples)
+        self.throughput.clips += batch.clips.shape[:2].numel()
+        self.throughput.decoding += sum(sample.seconds for sample in samples)
+        self.throughput.augmenting += time.monotonic() - begun
         if self.labels is not None:
             classes = self.labels[[sample.video for sample in samples]]
             batch.labels["class"] = torch.from_numpy(classes).to(batch.video.device)
         return batch
+
+
+def _part_of_a_process(order: Order, processes: int) -> int:
+    """Return how many videos of a batch each process gets.
+
+    Raises:
+        UsageError: the batch cannot be cut so.
+    """
+    part, rest = divmod(order.batch_videos, processes)
+    if rest:
+        raise UsageError(
+            f"train.batch_videos is {order.batch_videos}, which {processes} processes cannot share",
+            hint=f"choose a multiple of {processes}",
+        )
+    if part % order.sampler.together:
+        raise UsageError(
+            f"train.batch_videos is {order.batch_videos}, of which each of {processes} processes "
+            f"gets {part}; the sampler plans {order.sampler.together} together",
+            hint=f"choose a multiple of {processes * order.sampler.together}",
+        )
+    return part
 
 
 def check_plan(plan: object, video: Video) -> None:

@@ -53,34 +53,45 @@ class Order:
         Raises:
             UsageError: the visits, or those of a stage, do not fill a batch.
         """
+        self.videos = videos
+        self.sampler = sampler
         self.seed = seed
         self.batch_videos = batch_videos
         self.repeats = repeats
         self._counts = np.array([sampler.visits(video) for video in videos], np.int64)
-        video = np.repeat(np.arange(len(videos)), self._counts)
-        number = np.arange(len(video)) - (self._counts.cumsum() - self._counts)[video]
-        first_to_last = np.lexsort((video, number))
-        self._video, self._number = video[first_to_last], number[first_to_last]
-        self.steps = len(video) * repeats // batch_videos
+        self._video, self._number = self._visits_to_all()
+        self.steps = len(self._video) * repeats // batch_videos
         if self.steps == 0:
             raise UsageError(
-                f"{len(video)} videos visited {repeats} times do not fill one batch of "
+                f"{len(self._video)} videos visited {repeats} times do not fill one batch of "
                 f"{batch_videos}",
                 hint="lower train.batch_videos or raise train.repeats",
             )
-        self._stages = [Stage(0, np.arange(len(video)))]
-        if epochs is not None:
-            course = Course(videos, self._video, self._number, self.steps, epochs, seed)
-            self._stages = [*sampler.stages(course)]
-        for stage in self._stages:
+        self._stages = self._stages_of(epochs)
+        self._passes_before = self._count_passes()
+        self._shuffled: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
+
+    def _visits_to_all(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the video of each visit and which visit to it that is, all first visits first."""
+        video = np.repeat(np.arange(len(self.videos)), self._counts)
+        number = np.arange(len(video)) - (self._counts.cumsum() - self._counts)[video]
+        first_to_last = np.lexsort((video, number))
+        return video[first_to_last], number[first_to_last]
+
+    def _stages_of(self, epochs: int | None) -> list[Stage]:
+        """Return the stages of a run, each of which fills a batch at least."""
+        if epochs is None:
+            return [Stage(0, np.arange(len(self._video)))]
+        course = Course(self.videos, self._video, self._number, self.steps, epochs, self.seed)
+        stages = [*self.sampler.stages(course)]
+        for stage in stages:
             if self._steps_of_a_pass(stage) == 0:
                 raise UsageError(
                     f"the {len(stage.visits)} clips that training draws on from step "
-                    f"{stage.first_step} on do not fill one batch of {batch_videos}",
+                    f"{stage.first_step} on do not fill one batch of {self.batch_videos}",
                     hint="lower train.batch_videos, or let the sampler begin with more",
                 )
-        self._passes_before = self._count_passes()
-        self._shuffled: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
+        return stages
 
     def visits(self, step: int) -> tuple[list[int], list[Draw]]:
         """Return the videos of a step, counted from the beginning of the run, and their draws.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import Stream
     from vidssl_cli.contract.videos import FlowMethod, Video
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -36,24 +38,24 @@ class Sample:
     seconds: float
     """How long a worker took to make it."""
     flow: Tensor | None = None
-    """(V, T - 1, 2, H, W) float32, if it was asked for."""
+    """(V, T - 1, 2, H, W) float32, if a pretext task asks for flow."""
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes samples, in any thread, and batches of them."""
+class Pipeline:
+    """How plans become samples, in any thread, and samples become batches."""
 
     settings: Input
     augmentation: Augment
-    streams: frozenset[Stream]
-    """What batches hold beside clips."""
-    flow: FlowMethod
+    streams: frozenset[Stream] = frozenset()
+    """What batches hold in addition to clips."""
+    flow: FlowMethod = "dis"
     """How optical flow is computed where the data hold none."""
-    device: torch.device
+    device: torch.device = CPU
     """Where batches are made."""
 
-    def sample(self, number: int, video: Video, draw: Draw, plan: ClipPlan) -> Sample:
-        """Decode what is planned of the video of that number, and draw how it is varied.
+    def load(self, number: int, video: Video, draw: Draw, plan: ClipPlan) -> Sample:
+        """Decode what is planned of the video of that number, and draw its augmentation.
 
         Raises:
             MediaError: the video cannot be read.
@@ -71,8 +73,8 @@ class Maker:
             flow = torch.from_numpy(flow_of_views(video, frames, pictures.numpy(), self.flow))
         return Sample(number, plan, pictures, parameters, time.monotonic() - begun, flow)
 
-    def batch(self, samples: Sequence[Sample]) -> Batch:
-        """Vary the pictures of samples, and put them and their labels together."""
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Augment the pictures of samples, and put them and their labels together."""
         arrived = [sample.pictures.to(self.device, non_blocking=True) for sample in samples]
         parameters = augment.Parameters.stack([sample.parameters for sample in samples])
         pictures = [picture for views in arrived for picture in views]
@@ -85,7 +87,7 @@ class Maker:
         if "pixels" in self.streams:
             pixels = by_video(cut_pixels(pictures, parameters, side))
         if "flow" in self.streams:
-            flow = by_video(cut_flow(self._fields(samples), parameters, side))
+            flow = by_video(cut_flow(self._flow_of_clips(samples), parameters, side))
         labels = {
             name: torch.from_numpy(np.stack([s.plan.labels[name] for s in samples]))
             for name in samples[0].plan.labels
@@ -100,11 +102,11 @@ class Maker:
             flow=flow,
         )
 
-    def _fields(self, samples: Sequence[Sample]) -> list[Tensor]:
-        """Return the flow of every clip, on the device."""
+    def _flow_of_clips(self, samples: Sequence[Sample]) -> list[Tensor]:
+        """Return (T - 1, 2, H, W) of every clip, on the device."""
         return [
-            field.to(self.device, non_blocking=True)
+            flow.to(self.device, non_blocking=True)
             for sample in samples
             if sample.flow is not None
-            for field in sample.flow
+            for flow in sample.flow
         ]

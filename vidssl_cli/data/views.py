@@ -1,4 +1,7 @@
-"""Decoded views: the frames of several clips of a video, each frame decoded once."""
+"""Decoded views: the frames of several clips of a video, each frame decoded once.
+
+Videos that cannot be read are left out, or an error where all of them are needed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vidssl_cli.base.errors import MediaError
+from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.media.decode import read_planes
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
 
 PREFETCH = 3
-"""Batches that are decoded ahead of the one that is augmented, which is ahead of the one in use."""
+"""Batches that are decoded ahead of the one that is being augmented."""
 
 
 def decode_views(
@@ -55,7 +58,13 @@ def decode_ahead(
     resize: tuple[int, int] | int,
     skipped: list[MediaError],
 ) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
-    """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network."""
+    """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network.
+
+    Args:
+        views: videos, each with (clips, T) frame numbers.
+        resize: size at which frames are decoded, as in `read_planes`.
+        skipped: an error for every video that cannot be read is appended to it, in order.
+    """
     pool = ThreadPoolExecutor(thread_name_prefix="decode")
     try:
         ahead: deque[Any] = deque()
@@ -74,5 +83,19 @@ def decode_ahead(
                 yield from first()
         while ahead:
             yield from first()
-    finally:  # whoever stops does not wait for a file that is slow to decode
+    finally:  # stopping does not wait for a file that is slow to decode
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def require_readable(unreadable: Sequence[MediaError]) -> None:
+    """Make videos that cannot be read an error, where fewer videos would give another figure.
+
+    Raises:
+        VidsslError: there are any.
+    """
+    if unreadable:
+        raise VidsslError(
+            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
+            where=unreadable[0].where,
+            hint="make the manifest again with `vidssl data scan`, which leaves them out",
+        )

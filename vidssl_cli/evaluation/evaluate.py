@@ -18,7 +18,7 @@ from vidssl_cli.data.manifest import digest
 from vidssl_cli.evaluation.study import EncoderStudy, Splits
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
-from vidssl_cli.model.run_directory import REPORT, identity
+from vidssl_cli.model.run_directory import REPORT, identify
 
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Corpus
@@ -66,7 +66,7 @@ def evaluate(
         document = as_json(options, report) | {
             "network": encoder.card.model_dump(mode="json"),
             "data": digest(data),
-            "run": run and identity(run),
+            "run": run and identify(run),
             "checkpoint": checkpoint,
             "trained": encoder.trained,  # the run may have gone on since
             "argv": sys.argv,

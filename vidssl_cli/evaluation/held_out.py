@@ -16,6 +16,8 @@ from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.contract.reports import Confusion, OwnTask
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.learner import PretrainLearner
@@ -50,7 +52,7 @@ def own_task(
         MediaError: a video cannot be read.
     """
     facts = run_directory.read_facts(run)
-    recipe = load(run_directory.intact(run, run_directory.RECIPE))
+    recipe = load(run_directory.verify_file(run, run_directory.RECIPE))
     if not isinstance(recipe, PretrainRecipe):
         raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
     sampler = build_sampler(recipe.sampler, recipe.input)
@@ -65,18 +67,15 @@ def own_task(
     chosen = choose_device(device)
     size = min(recipe.train.batch_videos, len(usable))
     place(learner, chosen)
-    loader = Loader(
+    order = Order(
         usable,
         sampler,
-        recipe.input,
-        recipe.augment,
         seed=recipe.train.seed,
         batch_videos=size - size % sampler.together or sampler.together,
         repeats=VISITS,
-        streams=recipe.streams(),
-        flow=recipe.flow,
-        device=chosen,
     )
+    pipeline = Pipeline(recipe.input, recipe.augment, recipe.streams(), recipe.flow, chosen)
+    loader = Loader(order, pipeline)
     values, counts = _measure(learner, loader, DTYPES[inference_precision(chosen)])
     names = recipe.sampler.classes()
     confusions = [

@@ -59,7 +59,7 @@ class Record:
         if _is_model(os.listdir(folder)):
             return cls._of_model(folder)
         facts = run_directory.read_facts(folder)
-        path = run_directory.intact(folder, run_directory.RECIPE)
+        path = run_directory.verify_file(folder, run_directory.RECIPE)
         data = yaml_source.read(path).data
         if not isinstance(data, dict) or not isinstance(data.get("train"), dict):
             raise DamagedFileError("is not what vidssl writes", where=str(path), hint=_HINT)
@@ -137,7 +137,7 @@ class Record:
             DamagedFileError: A report is damaged, or is something else, and there is no
                 ``damaged``.
         """
-        found, own = [], run_directory.identity(self.folder)
+        found, own = [], run_directory.identify(self.folder)
         for path in (self.folder / run_directory.REPORT, *evaluation_files(self.folder)):
             read = self._tuned if path.parent == self.folder else read_evaluation
             try:
@@ -172,7 +172,7 @@ class Record:
         """Tell whether the run was trained further after it."""
         return evaluation.trained not in (
             None,
-            run_directory.trained(self.folder, evaluation.checkpoint),
+            run_directory.checkpoint_name(self.folder, evaluation.checkpoint),
         )
 
 

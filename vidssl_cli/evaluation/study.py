@@ -19,13 +19,15 @@ from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.study import Classified, Look, Reading
 from vidssl_cli.data.frame_rate import stored_frames
 from vidssl_cli.data.manifest import training_part
+from vidssl_cli.data.views import require_readable
 from vidssl_cli.evaluation.baselines import BASELINES, describe
 from vidssl_cli.evaluation.feature_cache import Shelf, content_digest, row_name
 from vidssl_cli.evaluation.held_out import own_task
 from vidssl_cli.evaluation.transfer import Source, finetuned
-from vidssl_cli.model.embedding import refuse
+from vidssl_cli.model.classifier import Classifier
+from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.precision import inference_precision
-from vidssl_cli.model.run_directory import FACTS
+from vidssl_cli.model.run_directory import FACTS, read_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.reports import OwnTask
     from vidssl_cli.contract.study import Baseline, Crops, Embedding
     from vidssl_cli.contract.videos import Video
-    from vidssl_cli.model.encoder import Encoder
 
 CALIBRATION_VIDEOS = 64
 """Training videos that set the norm statistics of the network with random weights."""
@@ -170,7 +171,7 @@ class EncoderStudy:
         views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
         unreadable: list[MediaError] = []
         names = [row_name(self._digest(video, unreadable), frames) for video, frames in views]
-        refuse(unreadable)
+        require_readable(unreadable)
         new = {
             name: view
             for name, view in zip(names, views, strict=True)
@@ -179,7 +180,7 @@ class EncoderStudy:
         shown = iter(track(new.items(), f"{weights} weights", len(new)))
         while part := list(islice(shown, VIDEOS_A_PART)):
             read = list(encoder.read((view for _, view in part), readings, crops, unreadable))
-            refuse(unreadable)
+            require_readable(unreadable)
             for number, shelf in enumerate(shelves):
                 found = [features[number] for *_, features in read]
                 shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
@@ -198,7 +199,7 @@ class EncoderStudy:
             row_name(self._digest(video, unreadable), frames)
             for video, frames in zip(videos, every, strict=True)
         ]
-        refuse(unreadable)
+        require_readable(unreadable)
         new = {
             row: video
             for row, video in zip(names, videos, strict=True)
@@ -208,7 +209,7 @@ class EncoderStudy:
             try:
                 made = describe(list(new.values()), BASELINE_SIDE)
             except MediaError as error:
-                refuse([error])
+                require_readable([error])
             for each, shelf in shelves.items():
                 rows = made[each].astype(np.float32)[:, None]
                 shelf.add(dict(zip(new, rows, strict=True)))
@@ -230,13 +231,16 @@ class EncoderStudy:
             )
         digest = self._encoders["run"].digest
         source = Source(self.run, self.checkpoint, digest, scratch=weights == "random")
-        classifier = finetuned(self.folder, chosen, self.data, source, self.device)
-        tuned = EncoderStudy(classifier.encoder, self.data, store=self._store)
+        run = finetuned(self.folder, chosen, self.data, source, self.device)
+        encoder = Encoder.load(run, self.device)
+        classifier = Classifier.load(run, encoder)
+        assert classifier is not None
+        tuned = EncoderStudy(encoder, self.data, store=self._store)
         tuned._digests = self._digests
         looks = [Look(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
         (features,) = tuned.features("run", looks, [Reading("feat")], crops)
-        probabilities = classifier.learner.judge(features)
-        return Classified(classifier.classes, probabilities, classifier.left_out)
+        probabilities = classifier.learner.classify(features)
+        return Classified(classifier.classes, probabilities, read_facts(run)["skipped"])
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
         """Return what identifies the content of a video; its file is read once."""
@@ -275,6 +279,6 @@ class EncoderStudy:
             train = training_part(self.data) or self.data
             unreadable: list[MediaError] = []
             random.calibrate(train[:: max(len(train) // CALIBRATION_VIDEOS, 1)], unreadable)
-            refuse(unreadable)
+            require_readable(unreadable)
             self._encoders[weights] = random
         return self._encoders[weights]

@@ -1,4 +1,4 @@
-"""The card of a model: everything about it but its weights."""
+"""The card of a model: everything about it but its weights, as `model.json` holds it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from vidssl_cli.config.sections import Corpus, Evaluation, Input, Section
 from vidssl_cli.contract.hooks import BackboneOptions
 from vidssl_cli.contract.registry import Offered
 
-Moment = tuple[float, float]
-"""Start and end of a part of a video, in seconds."""
-
 
 class Card(Section):
-    """Everything about a model but its weights: the content of `model.json`."""
+    """Everything about a model but its weights."""
 
     backbone: Annotated[BackboneOptions, Offered("backbone")]
     input: Input
@@ -32,6 +29,10 @@ class Card(Section):
     """What it was pre-trained on, if that is known; ``none`` for random weights."""
     origin: str = ""
     """Whose weights they are, if they were imported."""
+
+    def as_text(self) -> str:
+        """Return the content of `model.json`."""
+        return self.model_dump_json(indent=2) + "\n"
 
 
 def read_card(path: Path) -> Card:

@@ -1,10 +1,10 @@
-"""What a CPU needs: right convolutions in bf16, and memory that is kept.
+"""What training on a CPU needs: correct bf16 convolutions, and memory that is not given back.
 
-oneDNN's bf16 weight gradient is garbage, and writes past its buffers, when a clip has fewer frames,
+oneDNN's bf16 weight gradient is wrong, and writes past its buffers, when a clip has fewer frames,
 rows or columns than the kernel and the missing ones come from padding: seen with torch 2.13 on
 AVX512-BF16, for kernel 3 over 2 frames, which is the last stage of every 18-layer network on
 16-frame clips, and for kernel 3 with stride 2 over one row, the last stage on very small pictures.
-Padding the clip beforehand is the same convolution and takes a path that is right.
+Padding the clip beforehand is the same convolution, by code that is correct.
 tests/model/test_devices_cpu.py compares every such case with double precision.
 """
 
@@ -49,11 +49,11 @@ def pad_short_clips(network: nn.Module) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process reuse what it frees, where the C library is glibc.
+    """Let this process reuse the memory that it frees, where the C library is glibc.
 
-    Every batch asks for the same large blocks. By default glibc fetches each from the system and
-    gives it back, and then touching fresh pages takes longer than the arithmetic on them. The
-    process does not grow: it keeps at its peak.
+    Every batch takes the same large blocks. By default glibc gets each from the system and gives it
+    back, and touching new pages takes longer than the arithmetic on them. The process stays at its
+    peak size.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

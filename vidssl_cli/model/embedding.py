@@ -1,4 +1,4 @@
-"""Embeddings: what a trained network says of videos."""
+"""Embeddings: the features of whole videos, with the seconds that each clip spans."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.base.console import track
-from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Reading
 from vidssl_cli.data.frame_rate import seconds_at
-from vidssl_cli.model.card import Moment
 from vidssl_cli.model.encoder import Encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.contract.videos import Video
+    from vidssl_cli.contract.videos import Moment, Video
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a network says of one video."""
+    """The features of one video."""
 
     video: Video
     features: NDArray[np.float32]
-    """(clips, D), as the network gives them: not normalised."""
+    """(clips, D), not normalised."""
     spans: NDArray[np.float32]
     """(clips, 2) start and end of each clip in seconds."""
 
@@ -43,15 +42,15 @@ def embed(
     skipped: list[MediaError],
     label: str = "embedding",
 ) -> Iterator[Embedded]:
-    """Embed videos one after another, each on its own, so that none affects another.
+    """Embed videos one after another; none affects another.
 
     Args:
         encoder: the network.
         videos: with their facts.
         evaluation: clips, stride, tap and pooling; None takes the encoder's.
-        moments: the part of each video to look at; None takes all of all.
-        skipped: receives an error for every video that cannot be read, in order.
-        label: what the progress shown on stderr is called.
+        moments: the part of each video to embed; None takes whole videos.
+        skipped: an error for every video that cannot be read is appended to it, in order.
+        label: of the progress on stderr.
 
     Yields:
         Embedded: in the order of the videos, without those that were skipped.
@@ -66,20 +65,6 @@ def embed(
     readings = [Reading(chosen.tap, chosen.pool)]
     for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
         yield Embedded(video, features, _spans(video, frames))
-
-
-def refuse(unreadable: Sequence[MediaError]) -> None:
-    """Make videos that cannot be read an error, where fewer videos would give another figure.
-
-    Raises:
-        VidsslError: there are any.
-    """
-    if unreadable:
-        raise VidsslError(
-            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
-            where=unreadable[0].where,
-            hint="make the manifest again with `vidssl data scan`, which leaves them out",
-        )
 
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Embeddings: a trained backbone, and what it says of a video."""
+"""The encoder: a backbone with its input and pooling, from videos to features."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from vidssl_cli.data.frame_rate import at_rate, position_at, stored_frames
 from vidssl_cli.data.views import decode_ahead
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.media.geometry import centre_box, three_boxes
-from vidssl_cli.model import run_directory
-from vidssl_cli.model.card import Card, Moment, read_card
+from vidssl_cli.model.card import Card, read_card
 from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.pooling import check_tap, pool_tap
 from vidssl_cli.model.precision import DTYPES, inference_precision
-from vidssl_cli.model.run_directory import CARD
+from vidssl_cli.model.run_directory import CARD, verify_file
 from vidssl_cli.model.weights import (
     MODEL,
-    Room,
-    backbone_tensors,
+    SizeLimit,
     load_weights,
+    read_backbone,
     read_newest,
     read_tensors,
     write_tensors,
@@ -43,11 +42,11 @@ if TYPE_CHECKING:
 
     from vidssl_cli.contract.hooks import Backbone
     from vidssl_cli.contract.study import Crops
-    from vidssl_cli.contract.videos import Video
+    from vidssl_cli.contract.videos import Moment, Video
 
 
 class Encoder:
-    """A backbone with its input, ready for videos."""
+    """A backbone and its card, ready for videos."""
 
     def __init__(self, card: Card, backbone: Backbone, device: torch.device) -> None:
         self.card = card
@@ -55,13 +54,13 @@ class Encoder:
         self.taps = backbone.taps
         self.device = device
         self.trained: str | None = None
-        """Name of the checkpoint that it was loaded from, if it was."""
+        """Name of the checkpoint that it was loaded from; None if it was not."""
         place(self.backbone, device)
         self.backbone.eval()
 
     @property
     def evaluation(self) -> Evaluation:
-        """How it embeds a video unless told otherwise."""
+        """How it embeds a video by default."""
         return self.card.evaluation
 
     @property
@@ -91,9 +90,9 @@ class Encoder:
             source, tensors = folder, read_tensors(folder, CARD)
             card = read_card(folder / CARD)
         else:
-            card = read_card(run_directory.intact(folder, CARD))
-            source, tensors = read_newest(folder, checkpoint, backbone_tensors)
-        with Room(tensors, folder / CARD):
+            card = read_card(verify_file(folder, CARD))
+            source, tensors = read_newest(folder, checkpoint, read_backbone)
+        with SizeLimit(tensors, folder / CARD):
             backbone = card.backbone.build()
         load_weights(cast(nn.Module, backbone), tensors, source)
         encoder = cls(card, backbone, chosen)
@@ -101,16 +100,16 @@ class Encoder:
         return encoder
 
     def export(self, folder: Path) -> None:
-        """Write a folder that holds the model and nothing else: weights, card, manifest."""
+        """Write a model folder: weights, card and manifest."""
 
         def write(draft: Path) -> None:
             write_tensors(draft / MODEL, self.backbone.state_dict())
-            (draft / CARD).write_text(self.card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            (draft / CARD).write_text(self.card.as_text(), encoding="utf-8")
 
         publish(folder, write)
 
     def randomised(self) -> Encoder:
-        """Return the same network with random weights, the anchor every result is shown beside."""
+        """Return the same network with random weights, with which every result is compared."""
         torch.manual_seed(self.card.seed)
         return Encoder(self.card, self.card.backbone.build(), self.device)
 
@@ -136,7 +135,8 @@ class Encoder:
     def calibrate(self, videos: Sequence[Video], skipped: list[MediaError], clips: int = 1) -> None:
         """Set the running statistics of the norms from so many clips of each video.
 
-        A random network with the statistics of noise would be an opponent of straw.
+        A network with random weights needs it: with the initial statistics its features would be
+        worse than random weights have to be.
         """
         for module in self.backbone.modules():
             if reset := getattr(module, "reset_running_stats", None):
@@ -152,7 +152,7 @@ class Encoder:
         self.backbone.eval()
 
     def count(self, video: Video) -> int:
-        """Return how many frames a video has at the rate that the network sees it at."""
+        """Return how many frames a video has at the network's rate (``input.fps``)."""
         return known_frames(at_rate(video, self.card.input.fps))
 
     def views(
@@ -160,8 +160,8 @@ class Encoder:
     ) -> NDArray[np.int64]:
         """Return (clips, T) stored frame numbers of clips of the video or of a moment of it.
 
-        A moment shorter than a clip is widened around its middle, for playing it slower would
-        make another motion of it.
+        A moment shorter than a clip is widened around its middle: slowed down to fill the clip it
+        would show another motion.
         """
         fps = self.card.input.fps
         first, count = 0, self.count(video)
@@ -181,13 +181,13 @@ class Encoder:
         crops: Crops,
         skipped: list[MediaError],
     ) -> Iterator[tuple[Video, NDArray[np.int64], list[NDArray[np.float32]]]]:
-        """Show the network clips of videos, each on its own, so that none affects another.
+        """Yield the features of clips, video after video; none affects another.
 
         Args:
             views: videos with (clips, T) stored frame numbers.
-            readings: what to take from the network.
+            readings: layers to read, and how they are pooled.
             crops: squares to cut from every clip.
-            skipped: receives an error for every video that cannot be read, in order.
+            skipped: an error for every video that cannot be read is appended to it, in order.
 
         Yields:
             The video, its frame numbers, and for each reading (clips x crops, D).

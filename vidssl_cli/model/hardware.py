@@ -1,4 +1,4 @@
-"""What the machine can do, without importing torch."""
+"""What the processor can do, without importing torch."""
 
 from __future__ import annotations
 

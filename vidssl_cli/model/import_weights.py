@@ -1,4 +1,4 @@
-"""`vidssl import`: weights that others publish become a model that every command takes."""
+"""`vidssl import`: published weights become a model folder that every command takes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from vidssl_cli.model.weights import load_weights
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a file of weights."""
+    """What was taken from a file of weights."""
 
     source: str
-    """Who publishes them, under which name."""
+    """Who published them, under which name."""
     matched: int
     """Tensors that the backbone took over: all that it has."""
     left: tuple[str, ...]
-    """Names of those that it has no place for."""
+    """Names of the tensors that it has no place for."""
 
 
 def import_weights(file: Path, options: BackboneOptions, out: Path) -> Imported:
@@ -104,7 +104,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         ) from error
     if not (isinstance(tensors, Mapping) and all(isinstance(t, Tensor) for t in tensors.values())):
         raise DamagedFileError(
-            f"{file} holds something else than a state dict, which maps names to tensors",
+            f"{file} is not a state dict, which maps names to tensors",
             where=str(file),
             hint="save the network's state_dict() alone",
         )

@@ -1,25 +1,20 @@
-"""What is trained: a backbone with pretext heads, or a backbone with a classifier."""
+"""What is trained: a backbone with the heads of pretext tasks; `classifier` has the other one."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vidssl_cli.base.errors import PluginError
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.model.pooling import check_tap
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
+    from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import Backbone
 
@@ -64,7 +59,7 @@ def encode(network: Backbone, clips: Tensor, precision: torch.dtype) -> Features
 
 
 class Learner(nn.Module):
-    """A backbone and what is learned with it; a batch goes in, one loss comes out."""
+    """A backbone and what is trained with it: from a batch to one loss."""
 
     backbone: nn.Module
 
@@ -73,10 +68,10 @@ class Learner(nn.Module):
         return encode(cast("Backbone", self.backbone), clips, precision)
 
     def after_step(self) -> None:
-        """Update what moves after each optimizer step, such as banks and momentum copies."""
+        """Update what follows each optimizer step, such as banks and momentum copies."""
 
     def discard_step(self) -> None:
-        """Forget what `after_step` would have learned of a step that is not taken."""
+        """Forget what `after_step` would have used of a step that is not taken."""
 
 
 class PretrainLearner(Learner):
@@ -87,7 +82,7 @@ class PretrainLearner(Learner):
         self.precision = torch.float32
         backbone = recipe.backbone.build()
         self.backbone = cast(nn.Module, backbone)
-        # Now, not when the trained network is asked for it.
+        # Refused now, and not after training.
         check_tap(recipe.backbone.name, backbone.taps, recipe.evaluation.tap)
         context = PretextContext(
             feature_dim=backbone.feature_dim,
@@ -101,11 +96,11 @@ class PretrainLearner(Learner):
         self.pretexts = nn.ModuleList(
             cast(nn.Module, options.build(context)) for options in recipe.pretext
         )
-        self.names = distinct([options.title() for options in recipe.pretext])
+        self.names = number_duplicates([options.title() for options in recipe.pretext])
         self.weights = [options.weight for options in recipe.pretext]
 
     def encode(self, clips: Tensor, precision: torch.dtype) -> Features:
-        """Run the backbone, and let copies of it run in the same precision."""
+        """Run the backbone; copies of it in the pretexts then run in the same precision."""
         self.precision = precision
         return super().encode(clips, precision)
 
@@ -114,11 +109,11 @@ class PretrainLearner(Learner):
         return self.losses(self.encode(batch.clips, precision), batch)
 
     def losses(self, features: Features, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what `forward` does, of taps that are there already."""
+        """Return what `forward` does, given the taps."""
         total = batch.clips.new_zeros(())
         values: dict[str, Tensor] = {}
         for name, weight, pretext in zip(self.names, self.weights, self.pretexts, strict=True):
-            terms, metrics = _checked(name, pretext(features, batch))
+            terms, metrics = _require_terms(name, pretext(features, batch))
             for term in terms.values():
                 total = total + weight * term
             values |= {f"{name}.{key}": value.detach() for key, value in (terms | metrics).items()}
@@ -127,7 +122,7 @@ class PretrainLearner(Learner):
     def predictions(
         self, features: Features, batch: Batch
     ) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
-        """Return, by name and label, (N,) what the pretexts that classify tell and what is true."""
+        """Return (N,) predicted and true classes, by name and label of pretexts that classify."""
         return {
             (name, label): answers
             for name, pretext in zip(self.names, self.pretexts, strict=True)
@@ -136,7 +131,7 @@ class PretrainLearner(Learner):
         }
 
     def after_step(self) -> None:
-        """Let every pretext that owns moving state update it."""
+        """Let every pretext that keeps state between steps update it."""
         for pretext in self.pretexts:
             if update := getattr(pretext, "after_step", None):
                 update()
@@ -148,11 +143,11 @@ class PretrainLearner(Learner):
                 discard()
 
 
-def _checked(name: str, returned: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return loss terms and metrics, if that is what a pretext returned.
+def _require_terms(name: str, returned: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the loss terms and metrics that a pretext returned.
 
     Raises:
-        PluginError: it is something else.
+        PluginError: it returned something else.
     """
     match returned:
         case (dict() as terms, dict() as metrics) if all(
@@ -166,57 +161,11 @@ def _checked(name: str, returned: Any) -> tuple[dict[str, Tensor], dict[str, Ten
     )
 
 
-def distinct(titles: Sequence[str]) -> list[str]:
-    """Number the titles that come again: a, b, a.2."""
+def number_duplicates(titles: Sequence[str]) -> list[str]:
+    """Make titles distinct by numbering those that come again: a, b, a.2."""
     seen: Counter[str] = Counter()
     names = []
     for title in titles:
         seen[title] += 1
         names.append(title if seen[title] == 1 else f"{title}.{seen[title]}")
     return names
-
-
-class FinetuneLearner(Learner):
-    """A backbone with a fresh classifier on its pooled representation."""
-
-    def __init__(self, backbone: Backbone, classes: int, recipe: FinetuneRecipe) -> None:
-        super().__init__()
-        self.backbone = cast(nn.Module, backbone)
-        self.freeze = recipe.freeze
-        widths = [backbone.feature_dim, *recipe.hidden]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        if recipe.dropout:
-            layers.append(nn.Dropout(recipe.dropout))
-        self.classifier = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
-        if self.freeze:
-            self.backbone.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> FinetuneLearner:
-        """Set training mode; a frozen backbone keeps its statistics."""
-        super().train(mode)
-        if self.freeze:
-            self.backbone.eval()
-        return self
-
-    def logits(self, clips: Tensor, precision: torch.dtype) -> Tensor:
-        """Return (B, V, classes) for clips (B, V, C, T, H, W)."""
-        scores: Tensor = self.classifier(self.encode(clips, precision)["feat"])
-        return scores
-
-    @torch.inference_mode()
-    def judge(self, features: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Return (clips, classes) probabilities for the pooled features (clips, D) of videos."""
-        device = next(self.classifier.parameters()).device
-        scores = self.classifier(torch.from_numpy(np.concatenate(features)).to(device))
-        ends = np.cumsum([len(clips) for clips in features])[:-1]
-        return np.split(scores.softmax(-1).cpu().numpy(), ends)
-
-    def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the cross entropy over all clips, and the clip accuracy."""
-        logits = self.logits(batch.clips, precision)
-        target = batch.labels["class"][:, None].expand(logits.shape[:2])
-        loss = F.cross_entropy(logits.flatten(0, 1), target.flatten())
-        accuracy = (logits.argmax(-1) == target).float().mean()
-        return loss, {"class.ce": loss.detach(), "class.accuracy": accuracy}

@@ -23,7 +23,7 @@ def check_tap(backbone: str, taps: Collection[str], tap: str) -> None:
     """Refuse a tap that a backbone does not have.
 
     Raises:
-        UsageError: naming those it has.
+        UsageError: it does not; the hint lists those that it has.
     """
     if tap not in taps:
         raise UsageError(
@@ -42,7 +42,7 @@ def pool_tap(tap: Tensor, pool: Pool) -> Tensor:
     ``adaptive_max233`` keeps 2 x 3 x 3 maxima of each channel, whatever the size of the input.
 
     Raises:
-        UsageError: if the tap is too small for the blocks, or has no time and space left.
+        UsageError: the tap is too small for the blocks, or a vector.
     """
     if tap.ndim == 2:
         if pool not in ("gap", "gmp", "flatten"):

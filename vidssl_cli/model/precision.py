@@ -18,21 +18,24 @@ Precision = Literal["fp32", "bf16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 WORTH = 1.2
-"""How many times faster bf16 must be to be worth its rounding."""
+"""How many times faster than float32 bf16 must be to be chosen, in spite of its rounding."""
 _CLIPS = (2, 16)
 """Fewest and most clips of a measured step; what bf16 gains shows in steps that are not tiny."""
 _STEP_SECONDS = 0.2
 """A step that takes less in float32 gets more clips."""
 _ROUNDS = 3
-"""At least so many, the first of which warms up."""
+"""Timed steps in each precision, at least; the first of them warms up."""
 _SECONDS = 2.0
-"""As long as it takes less, small networks take more rounds, for their steps are soon disturbed."""
+"""Further rounds are timed until so many have passed: short steps are easily disturbed."""
 
 _measured: dict[str, Precision] = {}
 
 
 def inference_precision(device: torch.device) -> Precision:
-    """Return what embeddings are computed in: by the hardware, for features must not be timed."""
+    """Return what embeddings are computed in.
+
+    It depends on the hardware alone: timing would give other features from one time to the next.
+    """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     return "bf16" if cpu_computes_bf16() else "fp32"
@@ -43,11 +46,11 @@ def training_precision(
 ) -> Precision:
     """Return what training is fastest in.
 
-    On a CPU without AMX this depends on the network, so that a training step is measured, once for
-    a network and a clip in the life of a process.
+    On a CPU without AMX this depends on the network: a training step is timed, once in a process
+    for each network and shape of clips.
 
     Args:
-        backbone: in its place; it is not changed.
+        backbone: on that device; it is not changed.
         clip: (C, T, H, W).
         device: where it trains.
     """
@@ -55,12 +58,12 @@ def training_precision(
         return inference_precision(device)
     key = f"{backbone} {clip}"
     if key not in _measured:
-        _measured[key] = _faster(backbone, clip)
+        _measured[key] = _time_both(backbone, clip)
     return _measured[key]
 
 
-def _faster(backbone: nn.Module, clip: tuple[int, ...]) -> Precision:
-    """Time training steps on a copy of the network, in turns."""
+def _time_both(backbone: nn.Module, clip: tuple[int, ...]) -> Precision:
+    """Time training steps on a copy of the network, in turns; return what is faster."""
     network = copy.deepcopy(backbone).train()
     seconds: dict[str, list[float]] = {name: [] for name in DTYPES}
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,7 @@
-"""Reading a run directory: its facts, its rows, its checkpoints."""
+"""Reading a run directory: its facts, its rows and its checkpoints.
+
+`vidssl_cli.training.run` writes it, and says what it holds.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.files.untrusted_text import parse_json, read_lines, understood
 
 CARD = "model.json"
-"""What the network is; lies in a run directory as in an exported model folder."""
+"""What the network is; run directories and exported model folders have it."""
 FACTS, RECIPE, REPORT, CHECKPOINTS = "run.json", "recipe.yaml", "report.json", "checkpoints"
 _RESTORE = "restore it from a copy of the run"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a file of rows, if it is there; the last row of a killed run may be cut off.
+    """Read a file of rows, if it is there, but for a last row that a killed run did not finish.
 
     Raises:
         DamagedFileError: another row cannot be read.
@@ -38,7 +41,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def state_of(folder: Path, facts: dict[str, Any]) -> str:
-    """Return how a run stands: what run.json says, or ``stopped`` if its process is gone."""
+    """Return the state of a run: what run.json says, or ``stopped`` if its process is gone."""
     state = str(facts["state"])
     return "stopped" if state == "running" and not is_locked(folder) else state
 
@@ -63,8 +66,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def intact(folder: Path, name: str) -> Path:
-    """Return the path of a run's recipe or card, after checking it.
+def verify_file(folder: Path, name: str) -> Path:
+    """Return the path of a run's recipe or card, after checking its digest.
 
     Raises:
         UsageError: the folder is not a run directory.
@@ -82,8 +85,8 @@ def intact(folder: Path, name: str) -> Path:
     return path
 
 
-def identity(folder: Path) -> str:
-    """Return what a report says it is of: the SHA-256 of a run's recipe, or of a model's card."""
+def identify(folder: Path) -> str:
+    """Return what names a run in reports: the SHA-256 of its recipe, or of a model's card."""
     if (folder / FACTS).is_file():
         with understood(folder / FACTS):
             recipe: str = read_facts(folder)["files"][RECIPE]
@@ -91,7 +94,7 @@ def identity(folder: Path) -> str:
     return sha256(folder / CARD)
 
 
-def checkpoint_of(folder: Path, name: str) -> Path:
+def find_checkpoint(folder: Path, name: str) -> Path:
     """Return the folder of a run's checkpoint ``last`` or ``best``.
 
     Raises:
@@ -108,10 +111,10 @@ def checkpoint_of(folder: Path, name: str) -> Path:
     return Path(os.path.realpath(link))  # also where links go round in circles
 
 
-def trained(folder: Path, name: str) -> str | None:
-    """Say how far the checkpoint ``last`` or ``best`` of a run was trained; None if there is none.
+def checkpoint_name(folder: Path, name: str) -> str | None:
+    """Return the name of the checkpoint ``last`` or ``best``, which has its epoch and step.
 
-    An exported model has none.
+    It is None where there is none, as in an exported model.
     """
     link = folder / CHECKPOINTS / name
     return link.resolve().name if link.exists() else None

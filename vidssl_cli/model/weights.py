@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from vidssl_cli.base.errors import DamagedFileError, VidsslError
 from vidssl_cli.files.sealed_folder import held, verify
 from vidssl_cli.files.untrusted_text import understood
-from vidssl_cli.model.run_directory import checkpoint_of
+from vidssl_cli.model.run_directory import find_checkpoint
 
 T = TypeVar("T")
 MODEL = "model.safetensors"
@@ -35,12 +35,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_newest(run: Path, name: str, read: Callable[[Path], T]) -> tuple[Path, T]:
-    """Read a run's checkpoint ``last`` or ``best``, also while it is trained.
+    """Read a run's checkpoint ``last`` or ``best``, even while training replaces it.
 
     Args:
         run: its directory.
         name: of the checkpoint.
-        read: reads its folder; once more where another checkpoint has taken its place meanwhile.
+        read: reads its folder; called again if another checkpoint has taken its place meanwhile.
 
     Returns:
         The folder, and what was read.
@@ -50,12 +50,12 @@ def read_newest(run: Path, name: str, read: Callable[[Path], T]) -> tuple[Path, 
         DamagedFileError: a file is damaged.
     """
     while True:
-        folder = checkpoint_of(run, name)
+        folder = find_checkpoint(run, name)
         try:
             with held(folder):
                 return folder, read(folder)
         except (DamagedFileError, FileNotFoundError):
-            if checkpoint_of(run, name) == folder:
+            if find_checkpoint(run, name) == folder:
                 raise
 
 
@@ -64,7 +64,7 @@ def read_tensors(folder: Path, *also: str) -> dict[str, Tensor]:
 
     Args:
         folder: either.
-        also: names of other files of it that will be read.
+        also: other files of the folder that the caller reads, to be checked as well.
 
     Raises:
         DamagedFileError: any file of the folder is damaged.
@@ -74,7 +74,7 @@ def read_tensors(folder: Path, *also: str) -> dict[str, Tensor]:
         return load_file(folder / MODEL)
 
 
-def backbone_tensors(folder: Path) -> dict[str, Tensor]:
+def read_backbone(folder: Path) -> dict[str, Tensor]:
     """Read the backbone's tensors from a checkpoint.
 
     Raises:
@@ -113,18 +113,18 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) 
     model.load_state_dict(tensors)
 
 
-class Room(TorchFunctionMode):
-    """Lets a network be built that is about as large as its weights, and none larger.
+class SizeLimit(TorchFunctionMode):
+    """While entered, refuses to build a network that is much larger than its weights.
 
-    A file that describes a network can ask for more than all memory; weights are as large as they
-    are. What is built inside may take four times as much.
+    A damaged or malicious description can ask for more than all memory; the weights that come with
+    it say how much is honest. What is built inside may take four times as much.
 
     Raises:
-        DamagedFileError: A network asks for more.
+        DamagedFileError: a network asks for more.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], source: Path) -> None:
-        """Measure the weights of what `source` describes."""
+        """Take the limit from the weights of what `source` describes."""
         super().__init__()
         self._left = 4 * sum(tensor.numel() for tensor in tensors.values()) + (1 << 24)
         self._source = source
@@ -144,7 +144,7 @@ class Room(TorchFunctionMode):
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors into the plain layout that safetensors stores, each with its own memory."""
+    """Copy tensors to the CPU in the layout that safetensors stores, each with its own memory."""
     return {
         name: tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
         for name, tensor in tensors.items()

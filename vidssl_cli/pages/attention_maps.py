@@ -9,20 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.config.load import load
-from vidssl_cli.config.recipe import FinetuneRecipe
-from vidssl_cli.model import run_directory
-from vidssl_cli.model.devices import place
+from vidssl_cli.model.classifier import Classifier
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.model.learner import FinetuneLearner
 from vidssl_cli.model.pooling import pool_tap
-from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 from vidssl_cli.pages import saliency
 
 if TYPE_CHECKING:
@@ -60,16 +55,12 @@ class Settings:
 class Explainer:
     """Makes maps of a network, with its classifier if it has one."""
 
-    def __init__(
-        self, encoder: Encoder, learner: FinetuneLearner | None, names: Sequence[str]
-    ) -> None:
+    def __init__(self, encoder: Encoder, classifier: Classifier | None) -> None:
         self.encoder = encoder
-        self.learner = learner
-        self.names = names
+        self.classifier = classifier
         encoder.backbone.requires_grad_(False)
-        if learner:
-            place(learner, encoder.device)
-            learner.eval()
+        if classifier:
+            classifier.learner.eval()
 
     def explain(self, clip: Tensor, settings: Settings) -> tuple[Tensor, str]:
         """Return a map (T, S, S) of a clip (1, 3, T, ., .), from 0 to 1, and its title.
@@ -111,10 +102,10 @@ class Explainer:
         and else the length of the representation: pooled as the run's recipe says if it is the
         recipe's tap, averaged over time and space if it is another.
         """
-        if self.learner and settings.tap is None:
-            logits = self.learner.logits(clip[None], torch.float32)[0, 0]
+        if self.classifier and settings.tap is None:
+            logits = self.classifier.learner.logits(clip[None], torch.float32)[0, 0]
             best = int(logits.argmax())
-            return logits[best], f"logit of {self.names[best]}"
+            return logits[best], f"logit of {self.classifier.classes[best]}"
         evaluation = self.encoder.evaluation
         tap = settings.tap or evaluation.tap
         pool = evaluation.pool if tap == evaluation.tap else "gap"
@@ -136,29 +127,6 @@ def open_explainers(
     random = encoder.randomised()
     seen = videos[:CALIBRATION_CLIPS]
     random.calibrate(seen, [], clips=ceil(CALIBRATION_CLIPS / len(seen)))
-    learner, names = _classifier(run, encoder, checkpoint)
-    untrained = None
-    if learner:
-        recipe = load(run_directory.intact(run, run_directory.RECIPE))
-        assert isinstance(recipe, FinetuneRecipe)
-        untrained = FinetuneLearner(cast(Any, random.backbone), len(names), recipe)
-    return {
-        "run": Explainer(encoder, learner, names),
-        "random": Explainer(random, untrained, names),
-    }
-
-
-def _classifier(
-    run: Path, encoder: Encoder, checkpoint: str
-) -> tuple[FinetuneLearner | None, Sequence[str]]:
-    """Return the classifier of a fine-tuned run, on the encoder's backbone, and its classes."""
-    if not (run / run_directory.FACTS).is_file():
-        return None, ()
-    recipe = load(run_directory.intact(run, run_directory.RECIPE))
-    if not isinstance(recipe, FinetuneRecipe):
-        return None, ()
-    names = run_directory.read_facts(run)["classes"]
-    learner = FinetuneLearner(cast(Any, encoder.backbone), len(names), recipe)
-    source, tensors = read_newest(run, checkpoint, read_tensors)
-    load_weights(learner, tensors, source)
-    return learner, names
+    classifier = Classifier.load(run, encoder, checkpoint)
+    untrained = classifier and Classifier.build(random, classifier.classes, classifier.recipe)
+    return {"run": Explainer(encoder, classifier), "random": Explainer(random, untrained)}

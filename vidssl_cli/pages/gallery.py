@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
-from vidssl_cli.contract.videos import Video
-from vidssl_cli.model.card import Moment
+from vidssl_cli.contract.videos import Moment, Video
 from vidssl_cli.pages.html import write_page
 from vidssl_cli.pages.moving_pictures import Picture, moving_frames, moving_picture, shown_ratio
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidssl_cli.contract.videos import FASTEST, Video
+from vidssl_cli.contract.videos import FASTEST, Moment, Video
 from vidssl_cli.data.frame_rate import position_at, seconds_at
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import encode_webp
-from vidssl_cli.model.card import Moment
 from vidssl_cli.pages.html import data_url
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.data.augment import prepare
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.media.encode import encode_png
-from vidssl_cli.model.devices import World
 from vidssl_cli.pages.clip_strip import (
     GAIN,
     describe,
@@ -36,7 +35,8 @@ from vidssl_cli.pages.clip_strip import (
     wheel,
 )
 from vidssl_cli.pages.html import data_url, write_page
-from vidssl_cli.training.session import Session, build_loader, usable
+from vidssl_cli.training.processes import World
+from vidssl_cli.training.session import Session, build_loader, select_usable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +102,7 @@ def preview(
         MediaError: No video of a batch can be read.
     """
     sampler = build_sampler(recipe.sampler, recipe.input)
-    used, rejected = usable(recipe.taken(data), sampler)
+    used, rejected = select_usable(recipe.taken(data), sampler)
     world = World(0, 1, torch.device("cpu"))
     loader = build_loader(recipe, recipe.input, sampler, used, Session(out, workers=0), world)
     left_out = [*broken, *rejected]
@@ -131,7 +131,7 @@ def _visits(
 ) -> Iterator[Visit]:
     """Yield what can be read of the next videos in the epoch."""
     steps = range(step, max(step + 1, loader.steps))  # the first one even where there is none
-    for number, drawn in zip(steps, range(0, videos, loader.batch_videos), strict=False):
+    for number, drawn in zip(steps, range(0, videos, loader.order.batch_videos), strict=False):
         samples, batch = loader.peek(epoch, number, videos - drawn)
         made = [pair for task in recipe.pretext for pair in task.own_labels(batch).items()]
         for place, sample in enumerate(samples):

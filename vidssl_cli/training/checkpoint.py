@@ -11,6 +11,7 @@ A checkpoint appears whole or not at all, and no byte of it is parsed before its
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,10 +28,12 @@ from vidssl_cli.files.disk_space import require_room
 from vidssl_cli.files.sealed_folder import discard, publish
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.model.weights import MODEL, load_weights, read_tensors, write_tensors
-from vidssl_cli.training.not_finite import few, not_finite
+from vidssl_cli.training.not_finite import find_not_finite, first_few
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
+
+    from vidssl_cli.training.processes import World
 
 
 OPTIMIZER = "optimizer.safetensors"
@@ -39,24 +42,51 @@ STATE = "state.json"
 
 @dataclass
 class Progress:
-    """How far a run has come: everything that is neither weights nor optimizer."""
+    """How far a run has come: what a checkpoint holds besides weights and optimizer."""
 
     epoch: int = 0
     """Epochs that are complete."""
     epoch_step: int = 0
-    """Steps of the epoch under way that are complete."""
+    """Steps of the current epoch that are complete."""
     step: int = 0
     """Steps that are complete, over all epochs."""
     sums: dict[str, float] = field(default_factory=dict)
-    """Sums of loss and metrics over the steps of the epoch under way."""
+    """Sums of loss and metrics over the steps of the current epoch."""
     best: float | None = None
     """Highest score so far."""
     best_checkpoint: str | None = None
     """Name of the checkpoint that has it."""
     skipped: int = 0
-    """Steps that were not taken for want of a finite loss, over all epochs."""
+    """Steps that were not taken, since the loss or gradient was not finite, over all epochs."""
     epoch_skipped: int = 0
-    """Those of the epoch under way."""
+    """Those of the current epoch."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and step: no two checkpoints of a run have both in common."""
+        return self.epoch, self.step
+
+    def count_step(self, values: Mapping[str, float]) -> None:
+        """Count a step, and add up what it measured; a step that was skipped measured nothing."""
+        self.step += 1
+        self.epoch_step += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Return the means of loss and metrics over the steps that the current epoch has taken."""
+        taken = self.epoch_step - self.epoch_skipped
+        return {name: total / taken for name, total in self.sums.items()}
+
+    def end_epoch(self, score: float) -> bool:
+        """Count the epoch; return whether its score is the best so far."""
+        best = self.best is None or score > self.best
+        if best:
+            self.best = score
+        self.epoch += 1
+        self.epoch_step = self.epoch_skipped = 0
+        self.sums = {}
+        return best
 
 
 def save(
@@ -64,16 +94,16 @@ def save(
 ) -> Path:
     """Write a checkpoint, make it the last (and the best), and delete those that are neither.
 
-    The link ``last`` decides; `tidy` makes up for whatever a process that is killed leaves undone.
+    The link ``last`` decides; `tidy` completes what a process that was killed did not do.
 
     Raises:
         VidsslError: a number in it is not finite; earlier checkpoints are untouched.
         NoRoomError, OSError: it could not be written; earlier checkpoints are untouched.
     """
     weights, slots = model.state_dict(), _optimizer_tensors(model, optimizer)
-    if broken := not_finite([*weights.items(), *slots.items()]):
+    if broken := find_not_finite([*weights.items(), *slots.items()]):
         raise VidsslError(
-            f"step {progress.step} left numbers that are not finite in {few(broken)}",
+            f"step {progress.step} left numbers that are not finite in {first_few(broken)}",
             where=str(checkpoints),
             hint="earlier checkpoints stand; lower train.optimizer.lr, or set train.clip_gradient",
         )
@@ -109,8 +139,56 @@ def tidy(checkpoints: Path, progress: Progress) -> None:
             discard(folder)
 
 
+class CheckpointSaver:
+    """Saves the checkpoints of a run; every process calls it, and the first one writes."""
+
+    def __init__(
+        self,
+        checkpoints: Path,
+        model: nn.Module,
+        optimizer: Optimizer,
+        progress: Progress,
+        world: World,
+        minutes: float,
+    ) -> None:
+        """Prepare to save.
+
+        Args:
+            checkpoints: the folder of checkpoints.
+            model: what is trained, and
+            optimizer: its optimizer, both as the last checkpoint says.
+            progress: how far training has come, whenever a checkpoint is saved.
+            world: the processes that train.
+            minutes: between two checkpoints of an epoch.
+        """
+        self._checkpoints = checkpoints
+        self._model = model
+        self._optimizer = optimizer
+        self._progress = progress
+        self._world = world
+        self._seconds = 60 * minutes
+        self._saved_at = time.monotonic()
+        self._saved = progress.place if (checkpoints / "last").exists() else None
+
+    def save(self, *, best: bool = False) -> None:
+        """Write a checkpoint; see `save`."""
+        if self._world.leads:
+            save(self._checkpoints, self._model, self._optimizer, self._progress, best=best)
+        self._saved_at, self._saved = time.monotonic(), self._progress.place
+
+    def save_if_due(self) -> None:
+        """Save if the last checkpoint is too old, as any process finds."""
+        if self._world.max(time.monotonic() - self._saved_at >= self._seconds):
+            self.save()
+
+    def save_if_new(self) -> None:
+        """Save unless the last checkpoint is of this very step."""
+        if self._saved != self._progress.place:
+            self.save()
+
+
 def require_room_for(checkpoints: Path, model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse to train what could not be saved: the last checkpoint, the best, and a new one.
+    """Refuse to train without room for three checkpoints: the last, the best, and a new one.
 
     Raises:
         NoRoomError: the disk has less room than what is missing of the three.

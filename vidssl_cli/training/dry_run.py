@@ -1,4 +1,4 @@
-"""`--dry-run`: take a few steps, keep nothing, and tell what the whole run would cost."""
+"""`--dry-run`: take a few steps, keep nothing, and estimate what the whole run would cost."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import torch
 from vidssl_cli.base.console import emit_table
 from vidssl_cli.model.devices import place
 from vidssl_cli.training.optimizer import build_optimizer
-from vidssl_cli.training.progress import who_holds_back
+from vidssl_cli.training.progress import name_bottleneck
 from vidssl_cli.training.step import Stepper, choose_precision
 
 if TYPE_CHECKING:
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
-    from vidssl_cli.model.devices import World
     from vidssl_cli.model.learner import Learner
     from vidssl_cli.model.precision import Precision
+    from vidssl_cli.training.processes import World
 
 STEPS = 3
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run would take."""
+    """What a run would take; its fields are the keys of the JSON document."""
 
     videos: int
     """That can be used."""
@@ -39,20 +39,20 @@ class Cost:
     steps: int
     """Of the whole run."""
     clips_per_second: float
-    """What the slower of loader and model does."""
+    """The lower of the next two."""
     offered: float
     """Clips per second that the loaders of all processes can deliver."""
     asked: float
-    """Clips per second that the model takes in all processes."""
+    """Clips per second that the model can take in all processes."""
     seconds: float
     """Of the whole run."""
     memory: int
-    """Most bytes that were taken on the device."""
+    """Peak memory on the device, in bytes."""
     device: str
 
 
-def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) -> Cost:
-    """Decode batches, train on them, and estimate the time and the memory that a run would take.
+def estimate_cost(learner: Learner, loader: Loader, settings: Train, world: World) -> Cost:
+    """Train on a few batches, and estimate the time and the memory that a run would take.
 
     Raises:
         MediaError: a video of the first batches cannot be read.
@@ -69,20 +69,20 @@ def rehearse(learner: Learner, loader: Loader, settings: Train, world: World) ->
         if number or loader.steps == 1:  # the first one warms up
             training += time.monotonic() - begun
             clips += batch.clips.shape[:2].numel()
-    offers, asks = loader.offer() * world.size, clips * world.size / training
+    offered, asked = loader.capacity() * world.size, clips * world.size / training
     total = loader.steps * settings.epochs
-    of_a_step = batch.clips.shape[:2].numel() * world.size
+    clips_of_a_step = batch.clips.shape[:2].numel() * world.size
     return Cost(
         videos=len(loader.videos),
         batch=tuple(batch.clips.shape),
         parameters=sum(p.numel() for p in learner.parameters()),
         precision=precision,
         steps=total,
-        clips_per_second=min(offers, asks),
-        offered=offers,
-        asked=asks,
-        seconds=total * of_a_step / min(offers, asks),
-        memory=_memory(world.device),
+        clips_per_second=min(offered, asked),
+        offered=offered,
+        asked=asked,
+        seconds=total * clips_of_a_step / min(offered, asked),
+        memory=_peak_memory(world.device),
         device=str(world.device),
     )
 
@@ -95,17 +95,17 @@ def show(cost: Cost) -> None:
         ["parameters", cost.parameters],
         ["precision", cost.precision],
         ["steps", cost.steps],
-        ["clips/s the loader offers", round(cost.offered, 1)],
-        ["clips/s the model asks for", round(cost.asked, 1)],
-        ["held back by", who_holds_back(cost.offered, cost.asked)],
+        ["clips/s of data loading", round(cost.offered, 1)],
+        ["clips/s of the model", round(cost.asked, 1)],
+        ["bottleneck", name_bottleneck(cost.offered, cost.asked)],
         ["time", f"{cost.seconds / 60:.1f} minutes"],
         ["memory", f"{cost.memory / 2**30:.1f} GiB on {cost.device}"],
     ]
-    emit_table("A rehearsal; nothing was kept", ["what", "found"], rows)
+    emit_table("estimate of a dry run; nothing was kept", ["what", "estimate"], rows)
 
 
-def _memory(device: torch.device) -> int:
-    """Return the most memory that was taken so far, in bytes."""
+def _peak_memory(device: torch.device) -> int:
+    """Return the most memory that was in use so far, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from vidssl_cli.base.errors import noted
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
-from vidssl_cli.contract.clips import Batch
 from vidssl_cli.model.devices import place
 from vidssl_cli.training import checkpoint
-from vidssl_cli.training.checkpoint import Progress
-from vidssl_cli.training.not_finite import Leaving, NotFiniteError, OnNaN, few
+from vidssl_cli.training.checkpoint import CheckpointSaver, Progress
+from vidssl_cli.training.not_finite import NotFiniteError, OnNaN, StepSkipper, first_few
 from vidssl_cli.training.optimizer import build_optimizer
-from vidssl_cli.training.progress import TrainingProgress
+from vidssl_cli.training.progress import ProgressDisplay
 from vidssl_cli.training.step import Stepper, choose_precision
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
     from vidssl_cli.config.sections import Train
+    from vidssl_cli.contract.clips import Batch
     from vidssl_cli.data.loader import Loader
-    from vidssl_cli.model.devices import World
     from vidssl_cli.model.learner import Learner
+    from vidssl_cli.training.processes import World
     from vidssl_cli.training.run import Run
 
 Validate = Callable[[], dict[str, float]]
@@ -44,7 +46,7 @@ def fit(
     """Train until the last epoch, from the run's last checkpoint if it has one.
 
     Without ``validate`` the best checkpoint is that of the epoch with the lowest mean loss. A step
-    whose loss or gradient is not finite ends the run, or is left out if ``on_nan`` says so.
+    whose loss or gradient is not finite ends the run, or is skipped if ``on_nan`` says so.
 
     Raises:
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
@@ -54,107 +56,125 @@ def fit(
     """
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
+    progress = _resume(run, learner, optimizer, world)
+    precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
+    run.facts |= {"on_nan": on_nan, "skipped_steps": progress.skipped}
+    if world.leads:
+        run.record_state("running", precision=precision)
+    if settings.compile:
+        learner.backbone.compile()
+    reversible = on_nan == "skip"
+    loop = _Loop(
+        Stepper(
+            learner, optimizer, settings, loader.steps, world, precision, reversible=reversible
+        ),
+        loader,
+        run,
+        world,
+        progress,
+        StepSkipper(on_nan, run, progress, loader.steps, world.leads),
+        CheckpointSaver(
+            run.checkpoints, learner, optimizer, progress, world, settings.checkpoint_minutes
+        ),
+        ProgressDisplay(
+            loader.steps * settings.epochs,
+            progress.step,
+            capacity=lambda: loader.capacity() * world.size,
+            shown=world.leads,
+        ),
+        validate,
+    )
+    loop.train(settings.epochs)
+
+
+def _resume(run: Run, learner: Learner, optimizer: Optimizer, world: World) -> Progress:
+    """Load the last checkpoint, if there is one, and bring the run directory to its state."""
     progress = Progress()
     if os.path.lexists(last := run.checkpoints / "last"):  # if it leads nowhere, that is an error
         progress = checkpoint.restore(last.resolve(), learner, optimizer)
     if world.leads:
         checkpoint.tidy(run.checkpoints, progress)
-        run.rewind(progress.epoch, progress.step)
+        run.rewind(*progress.place)
         checkpoint.require_room_for(run.checkpoints, learner, optimizer)
-    precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
-    run.facts |= {"on_nan": on_nan, "skipped_steps": progress.skipped}
-    if world.leads:
-        run.state("running", precision=precision)
-    if settings.compile:
-        learner.backbone.compile()
-    step = Stepper(
-        learner, optimizer, settings, loader.steps, world, precision, undoes=on_nan == "skip"
-    )
-    leaving = Leaving(on_nan, run, progress, loader.steps, tell=world.leads)
-    saved = time.monotonic()
-    on_disk = (progress.epoch, progress.step) if last.exists() else None
+    return progress
 
-    def save(best: bool = False) -> None:
-        nonlocal saved, on_disk
-        if world.leads:
-            checkpoint.save(run.checkpoints, learner, optimizer, progress, best=best)
-        saved, on_disk = time.monotonic(), (progress.epoch, progress.step)
 
-    def take(batch: Batch) -> dict[str, float]:
-        """Take a step; one that is left out measures nothing."""
+@dataclass
+class _Loop:
+    """Trains epoch after epoch; the fields are what it works with."""
 
-        def videos() -> list[str]:
-            # Of all processes, each of which has a part of the batch.
-            visits = loader.order.visits(progress.step)[0]
-            return sorted({loader.videos[number].path for number in visits} - run.skipped)
+    step: Stepper
+    loader: Loader
+    run: Run
+    world: World
+    progress: Progress
+    skipper: StepSkipper
+    saver: CheckpointSaver
+    display: ProgressDisplay
+    validate: Validate | None
+    signals: StopSignals = field(default_factory=StopSignals)
 
+    def train(self, epochs: int) -> None:
+        """Train until so many epochs are complete."""
+        progress = self.progress
+        batches = self.loader.batches(progress.step, self.loader.steps * epochs)
+        with self.signals, self.world.explain_lost_process(), self.display, closing(batches):
+            while progress.epoch < epochs:
+                self._train_epoch(batches)
+                measured = self._measure()
+                self._stop_if_told(f"after step {progress.step}")
+                self._end_epoch(measured)
+            self._stop_if_told(f"after epoch {progress.epoch}")
+
+    def _train_epoch(self, batches: Iterator[Batch]) -> None:
+        """Take the steps that the current epoch has left, or those until a signal arrives."""
+        progress, steps = self.progress, self.loader.steps
+        left = islice(batches, steps - progress.epoch_step)
+        for batch in self.signals.until(self.display.timed(left)):
+            self._stop_if_told(f"after step {progress.step}")
+            values = self._take_step(batch)
+            progress.count_step(values)
+            if self.world.leads:
+                if values:
+                    self.run.log({"step": progress.step, "epoch": progress.epoch, **values})
+                clips = batch.clips.shape[:2].numel() * self.world.size
+                self.display.advance(clips, values)
+            if progress.epoch_step < steps:
+                self.saver.save_if_due()
+
+    def _take_step(self, batch: Batch) -> dict[str, float]:
+        """Take a step; return loss, metrics and learning rate, or nothing if it is skipped."""
+        step = self.progress.step
         try:
-            with noted(lambda: f"at step {progress.step + 1}, with the videos {few(videos())}"):
-                return step(batch, progress.step)
+            with noted(lambda: f"at step {step + 1}, with the videos {first_few(self._videos())}"):
+                return self.step(batch, step)
         except NotFiniteError as error:
-            leaving.leave_out(error, videos())
+            self.skipper.skip(error, self._videos())
             return {}
 
-    display = TrainingProgress(
-        loader.steps * settings.epochs,
-        progress.step,
-        offer=lambda: loader.offer() * world.size,
-        shown=world.leads,
-    )
-    batches = loader.batches(progress.step, loader.steps * settings.epochs)
-    with StopSignals() as signals, world.unbroken(), display, closing(batches):
+    def _videos(self) -> list[str]:
+        """Return the videos of the current step, of all processes, that can be read."""
+        visits = self.loader.order.visits(self.progress.step)[0]
+        return sorted({self.loader.videos[number].path for number in visits} - self.run.skipped)
 
-        def stop_if_told(where: str) -> None:
-            # All processes ask at the same places, so that they stop together.
-            if number := world.any(signals.received):
-                if on_disk != (progress.epoch, progress.step):
-                    save()
-                world.wait()  # or the launcher would kill the one that saves after the others
-                raise stopped(number, where)
+    def _measure(self) -> dict[str, float]:
+        """Measure the model, unless a signal arrives: that may take long, and changes nothing."""
+        with suppress(Stopped), self.signals.at_once():
+            return self.validate() if self.validate else {}
+        return {}
 
-        for epoch in range(progress.epoch, settings.epochs):
-            left = loader.steps - progress.epoch_step
-            for batch in signals.until(display.timed(islice(batches, left))):
-                stop_if_told(f"after step {progress.step}")
-                values = take(batch)
-                progress.step += 1
-                progress.epoch_step += 1
-                for name, value in values.items():
-                    progress.sums[name] = progress.sums.get(name, 0.0) + value
-                if world.leads:
-                    if values:
-                        run.log({"step": progress.step, "epoch": epoch, **values})
-                    display.advance(batch.clips.shape[:2].numel() * world.size, values)
-                due = time.monotonic() - saved >= 60 * settings.checkpoint_minutes
-                if progress.epoch_step < loader.steps and world.any(due):
-                    save()
-            measured: dict[str, float] = {}
-            with suppress(Stopped), signals.at_once():  # it changes nothing, and may take long
-                measured = validate() if validate else {}
-            stop_if_told(f"after step {progress.step}")
-            _end_epoch(progress, loader.steps, run, world, measured, save)
-        stop_if_told(f"after epoch {progress.epoch}")
+    def _stop_if_told(self, where: str) -> None:
+        """Save and stop after a signal; all processes ask at the same places and stop together."""
+        if number := self.world.max(self.signals.received):
+            self.saver.save_if_new()
+            self.world.wait()  # or the launcher would kill the one that saves after the others
+            raise stopped(number, where)
 
-
-def _end_epoch(
-    progress: Progress,
-    steps: int,
-    run: Run,
-    world: World,
-    measured: dict[str, float],
-    save: Callable[[bool], None],
-) -> None:
-    """Close the books of an epoch in which the model was measured, and keep it."""
-    taken = steps - progress.epoch_skipped
-    means = {name: total / taken for name, total in progress.sums.items()}
-    score = measured.get("score", -means["loss"])
-    best = progress.best is None or score > progress.best
-    if best:
-        progress.best = score
-    progress.epoch += 1
-    progress.epoch_step = progress.epoch_skipped = 0
-    progress.sums = {}
-    if world.leads:
-        row = {f"epoch.{name}": value for name, value in (means | measured).items()}
-        run.log({"step": progress.step, "epoch": progress.epoch - 1, **row})
-    save(best)
+    def _end_epoch(self, measured: dict[str, float]) -> None:
+        """Log the means and measurements of the epoch, and save a checkpoint."""
+        progress, means = self.progress, self.progress.means()
+        best = progress.end_epoch(measured.get("score", -means["loss"]))
+        if self.world.leads:
+            row = {f"epoch.{name}": value for name, value in (means | measured).items()}
+            self.run.log({"step": progress.step, "epoch": progress.epoch - 1, **row})
+        self.saver.save(best=best)

@@ -1,4 +1,4 @@
-"""NaN and infinity: what is to be done about them in losses, gradients and weights."""
+"""NaN and infinity in losses, gradients and weights: what they are found in, and what follows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from vidssl_cli.training.run import Run
 
 OnNaN = Literal["stop", "skip"]
-"""Whether a step whose loss or gradient is not finite ends the run, or is left out."""
+"""Whether a step whose loss or gradient is not finite ends the run, or is skipped."""
 
 FEW = 3
-"""Names that a line has room for."""
+"""Names that an error message lists."""
 
 
 class NotFiniteError(VidsslError):
@@ -29,78 +29,82 @@ class NotFiniteError(VidsslError):
     code = "not_finite"
 
 
-class Leaving:
-    """Leaves out steps, as long as they are few."""
+class StepSkipper:
+    """Skips steps whose loss or gradient is not finite, as long as they are few."""
 
-    def __init__(self, on_nan: OnNaN, run: Run, progress: Progress, steps: int, tell: bool) -> None:
+    def __init__(
+        self, on_nan: OnNaN, run: Run, progress: Progress, epoch_steps: int, leads: bool
+    ) -> None:
         """Prepare for a run.
 
         Args:
-            on_nan: what to do.
-            run: where steps are told of that are not taken.
+            on_nan: whether such steps are skipped at all.
+            run: in whose metrics.jsonl they are recorded.
             progress: counts them.
-            steps: of an epoch.
-            tell: whether this process writes the run directory.
+            epoch_steps: steps of an epoch; more than a tenth of them are too many.
+            leads: whether this process writes the run directory.
         """
         self.on_nan = on_nan
         self.run = run
         self.progress = progress
-        self.steps = steps
-        self.tell = tell
+        self.epoch_steps = epoch_steps
+        self.leads = leads
 
-    def leave_out(self, error: NotFiniteError, videos: Sequence[str]) -> None:
-        """Name the step under way that was not taken, its videos, and go on if that is wanted.
+    def skip(self, error: NotFiniteError, videos: Sequence[str]) -> None:
+        """Record that the current step was not taken, with its videos, and count it.
 
         Raises:
-            NotFiniteError: the run is to stop; its last checkpoint stands.
+            NotFiniteError: the run stops here; its last checkpoint stands.
         """
         progress = self.progress
         number = progress.step + 1
         row = {"step": number, "epoch": progress.epoch, "not_finite": str(error)}
-        if self.tell:
+        if self.leads:
             self.run.log({**row, "videos": list(videos)})
-        where = f"step {number}: {error}; its videos: {few(videos)}"
-        last = self.run.checkpoints / "last"
-        stands = f"the checkpoint {last.resolve().name} stands" if last.exists() else "start again"
+        found = f"step {number}: {error}; its videos: {first_few(videos)}"
         if self.on_nan == "stop":
-            raise NotFiniteError(
-                where,
-                where=str(self.run.folder),
-                hint=f"{stands}; lower train.optimizer.lr, set train.clip_gradient, or go on "
-                "without such steps: --resume --on-nan skip",
+            raise self._stop(
+                found,
+                "lower train.optimizer.lr, set train.clip_gradient, or go on without such steps: "
+                "--resume --on-nan skip",
             ) from error
         progress.skipped += 1
         progress.epoch_skipped += 1
         self.run.facts["skipped_steps"] = progress.skipped
-        most = min(max(1, self.steps // 10), self.steps - 1)
-        if progress.epoch_skipped > most:
-            raise NotFiniteError(
-                f"{progress.epoch_skipped} of the {self.steps} steps of epoch "
-                f"{progress.epoch + 1} could not be taken, which is too many; {where}",
-                where=str(self.run.folder),
-                hint=f"{stands}; training has diverged: lower train.optimizer.lr, or set "
-                "train.clip_gradient, in a new run",
+        if progress.epoch_skipped > min(max(1, self.epoch_steps // 10), self.epoch_steps - 1):
+            raise self._stop(
+                f"{progress.epoch_skipped} of the {self.epoch_steps} steps of epoch "
+                f"{progress.epoch + 1} could not be taken, which is too many; {found}",
+                "training has diverged: lower train.optimizer.lr, or set train.clip_gradient, in a "
+                "new run",
             ) from error
-        if self.tell:
-            warn(f"skipped {where}")
+        if self.leads:
+            warn(f"skipped {found}")
+
+    def _stop(self, found: str, hint: str) -> NotFiniteError:
+        last = self.run.checkpoints / "last"
+        stands = f"the checkpoint {last.resolve().name} stands" if last.exists() else "start again"
+        return NotFiniteError(found, where=str(self.run.folder), hint=f"{stands}; {hint}")
 
 
-class Buffers:
-    """What a forward pass may change, such as running statistics, to be taken back."""
+class SavedBuffers:
+    """A copy of a module's buffers, such as running statistics, which a forward pass changes."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         """Copy the buffers of a module."""
-        self._kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
+        self._saved = [(buffer, buffer.clone()) for buffer in module.buffers()]
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Make them what they were."""
-        for buffer, was in self._kept:
-            buffer.copy_(was)
+        """Give the buffers the values that they had."""
+        for buffer, saved in self._saved:
+            buffer.copy_(saved)
 
 
-def problem(values: Mapping[str, float], gradients: Mapping[str, Tensor], norm: float) -> str:
-    """Say what is not finite.
+def describe_problem(
+    values: Mapping[str, float], gradients: Mapping[str, Tensor], norm: float
+) -> str:
+    """Say which terms of the loss, or which gradients, are not finite.
 
     Args:
         values: the loss, and its terms and metrics by name.
@@ -111,24 +115,24 @@ def problem(values: Mapping[str, float], gradients: Mapping[str, Tensor], norm: 
         terms = {name: value for name, value in values.items() if name != "loss"}
         found = {name: value for name, value in terms.items() if not math.isfinite(value)}
         found = found or {"the loss": values["loss"]}
-        return few([f"{name} is {value:g}" for name, value in found.items()])
-    broken = not_finite(gradients.items())
-    names = few([f"of {name}" for name in broken])
+        return first_few([f"{name} is {value:g}" for name, value in found.items()])
+    broken = find_not_finite(gradients.items())
+    names = first_few([f"of {name}" for name in broken])
     return f"the gradient {names} is not finite" if broken else f"the gradient's norm is {norm:g}"
 
 
-def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Return the names of those in which a number is not finite."""
-    return [name for name, tensor in tensors if not _finite(tensor)]
+def find_not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Return the names of the tensors in which a number is not finite."""
+    return [name for name, tensor in tensors if not _is_finite(tensor)]
 
 
-def _finite(tensor: Tensor) -> bool:
+def _is_finite(tensor: Tensor) -> bool:
     if not (tensor.is_floating_point() and tensor.numel()):
         return True
     return bool(torch.stack(tensor.aminmax()).isfinite().all())  # no copy, however large it is
 
 
-def few(names: Sequence[str]) -> str:
-    """Name the first few, and how many more there are."""
+def first_few(names: Sequence[str]) -> str:
+    """List the first names, and say how many more there are."""
     rest = [f"and {len(names) - FEW} more"] if len(names) > FEW else []
     return ", ".join([*names[:FEW], *rest])

@@ -14,29 +14,29 @@ from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.model.card import Card
-from vidssl_cli.model.devices import open_world
 from vidssl_cli.model.learner import PretrainLearner
-from vidssl_cli.training.dry_run import Cost, rehearse
+from vidssl_cli.training.dry_run import Cost, estimate_cost
 from vidssl_cli.training.loop import fit
-from vidssl_cli.training.session import Session, build_loader, recorded, usable
+from vidssl_cli.training.processes import open_world
+from vidssl_cli.training.session import Session, build_loader, record_run, select_usable
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
 
 LARGE = 2**28
-"""Bytes of a pretext's memory that are worth telling."""
+"""Bytes of a pretext's memory from which on its size is reported."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a session."""
+    """How a session ended."""
 
     skipped: int = 0
     """Videos that could not be used."""
     skipped_steps: int = 0
     """Steps whose loss or gradient was not finite."""
     cost: Cost | None = None
-    """What the whole run would take, after a dry run."""
+    """What the whole run would cost, after a dry run."""
 
 
 def pretrain(
@@ -54,21 +54,21 @@ def pretrain(
         broken: files of the data that a scan could not read.
 
     Returns:
-        Outcome: what was skipped, or what the run would take if the session is a dry run.
+        Outcome: what was skipped, or what the run would cost if the session is a dry run.
 
     Raises:
         UsageError: the data or the directory do not fit.
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
     """
     sampler = build_sampler(recipe.sampler, recipe.input)
-    used, rejected = usable(recipe.taken(data), sampler)
+    used, rejected = select_usable(recipe.taken(data), sampler)
     with open_world(session.device) as world:
         torch.manual_seed(recipe.train.seed)
         learner = PretrainLearner(recipe, len(used))
-        _tell_memories(learner)
+        _report_memories(learner)
         loader = build_loader(recipe, recipe.input, sampler, used, session, world)
         if session.dry_run:
-            return Outcome(cost=rehearse(learner, loader, recipe.train, world))
+            return Outcome(cost=estimate_cost(learner, loader, recipe.train, world))
         card = Card(
             backbone=recipe.backbone,
             input=recipe.input,
@@ -79,16 +79,15 @@ def pretrain(
             pretraining=identify_dataset(used, session.dataset),
         )
         unusable = (*broken, *rejected)
-        with recorded(recipe, loader, unusable, card, session, world) as run:
-            loader.on_skip = run.skip
+        with record_run(recipe, loader, unusable, card, session, world) as run:
             fit(learner, loader, recipe.train, run, world, on_nan=session.on_nan)
             return Outcome(len(run.skipped), run.facts["skipped_steps"])
 
 
-def _tell_memories(learner: PretrainLearner) -> None:
-    """Say how much the pretexts remember, such as a bank of all videos, where it is much."""
+def _report_memories(learner: PretrainLearner) -> None:
+    """Say how much memory each pretext keeps, such as a bank of all videos, where it is much."""
     for name, pretext in zip(learner.names, learner.pretexts, strict=True):
         tensors = (*pretext.parameters(), *pretext.buffers())
         size = sum(tensor.nbytes for tensor in tensors if not tensor.requires_grad)
         if size >= LARGE:
-            say(f"{name} remembers {size / 2**30:.1f} GiB, on every device and in every checkpoint")
+            say(f"{name} keeps {size / 2**30:.1f} GiB, on every device and in every checkpoint")

@@ -1,4 +1,4 @@
-"""How training is going: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""How training proceeds, on stderr: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TrainingProgress:
-    """Shows step, loss terms, clips/s, time left, and what holds the run back."""
+class ProgressDisplay:
+    """Shows the step, loss terms, clips/s, the time left, and at the end the bottleneck."""
 
-    def __init__(self, steps: int, done: int, *, offer: Callable[[], float], shown: bool) -> None:
+    def __init__(
+        self, steps: int, done: int, *, capacity: Callable[[], float], shown: bool
+    ) -> None:
         """Prepare to show.
 
         Args:
             steps: of the whole run.
             done: steps that an earlier session took.
-            offer: tells how many clips per second the loader can deliver.
-            shown: False stays silent.
+            capacity: returns how many clips per second the loader can deliver.
+            shown: whether anything is shown at all.
         """
         self.steps = steps
         self.done = self.first = done
-        self.offer = offer
+        self.capacity = capacity
         self.shown = shown
         self.clips = 0
         self.waited = 0.0
@@ -57,11 +59,11 @@ class TrainingProgress:
             with suppress(BrokenPipeError):  # the terminal may be gone
                 self._bar.stop()
         if self.shown and self.done > self.first:
-            held = who_holds_back(self.offer(), self._asked())
-            say(f"trained {self.done - self.first} steps: {self._rates()}; held back by {held}")
+            slower = name_bottleneck(self.capacity(), self._model_rate())
+            say(f"trained {self.done - self.first} steps: {self._rates()}; bottleneck: {slower}")
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
-        """Yield batches and note how long each took to come."""
+        """Yield batches, and add up the time spent waiting for them."""
         iterator = iter(batches)
         while True:
             asked = time.monotonic()
@@ -73,7 +75,7 @@ class TrainingProgress:
             yield batch
 
     def advance(self, clips: int, values: dict[str, float]) -> None:
-        """Count a step of that many clips."""
+        """Count a step of that many clips, and show its values."""
         self.done += 1
         self.clips += clips
         now = time.monotonic()
@@ -90,24 +92,24 @@ class TrainingProgress:
     def _rates(self) -> str:
         taken = max(time.monotonic() - self.start, 1e-9)
         return (
-            f"{self.clips / taken:.1f} clips/s (data {self.offer():.0f}, "
-            f"model {self._asked():.0f}), {self.waited / taken:.0%} waiting for data"
+            f"{self.clips / taken:.1f} clips/s (data {self.capacity():.0f}, "
+            f"model {self._model_rate():.0f}), {self.waited / taken:.0%} waiting for data"
         )
 
-    def _asked(self) -> float:
+    def _model_rate(self) -> float:
         """Return the clips per second of the time in which the model had data."""
         return self.clips / max(time.monotonic() - self.start - self.waited, 1e-9)
 
 
-def who_holds_back(offered: float, asked: float) -> str:
-    """Say which of the two is slower, both in clips per second."""
-    if offered < asked:
-        return f"the data, {asked / offered:.1f} times slower than the model"
-    return f"the model, {offered / asked:.1f} times slower than the data"
+def name_bottleneck(loader: float, model: float) -> str:
+    """Say which is slower, data loading or the model, given the clips per second of both."""
+    if loader < model:
+        return f"data loading, {model / loader:.1f} times slower than the model"
+    return f"the model, {loader / model:.1f} times slower than data loading"
 
 
 def _short(values: dict[str, float]) -> dict[str, float]:
-    """Leave out what a line has no room for: the rate, and prefixes where names differ anyway."""
+    """Leave out the learning rate, and prefixes of names that differ without them."""
     kept = {name: value for name, value in values.items() if name != "lr"}
     short = {name.rpartition(".")[2]: value for name, value in kept.items()}
     return short if len(short) == len(kept) else kept

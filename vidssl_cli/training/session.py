@@ -1,10 +1,10 @@
-"""What pre-training and fine-tuning share: the session, the videos used, the record of the run."""
+"""What pre-training and fine-tuning share: the session, usable videos, the record of the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,12 @@ from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data import manifest
 from vidssl_cli.data.loader import Loader
-from vidssl_cli.model import run_directory
-from vidssl_cli.model.card import Card
-from vidssl_cli.model.devices import World
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
+from vidssl_cli.model.run_directory import read_facts
 from vidssl_cli.training.not_finite import OnNaN
-from vidssl_cli.training.run import Run, occupied, open_run
+from vidssl_cli.training.run import BAD_MEDIA, METRICS, Run
+from vidssl_cli.training.run_start import RunSpec, lock_run, open_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,31 +32,34 @@ if TYPE_CHECKING:
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import Sampler
     from vidssl_cli.contract.videos import Video
+    from vidssl_cli.model.card import Card
+    from vidssl_cli.training.processes import World
 
 
 @dataclass(frozen=True)
 class Session:
-    """How a run is carried out; none of it changes what is learned."""
+    """Where and how a command trains; but for `on_nan` none of it changes what is learned."""
 
     out: Path
+    """The run directory."""
     resume: bool = False
     overwrite: bool = False
     device: str = "auto"
     workers: int | None = None
     """Decoding threads; None takes one per core."""
     dry_run: bool = False
-    """Take a few steps, tell what a run would cost, and leave nothing behind."""
+    """Take a few steps, estimate what a run would cost, and leave nothing behind."""
     dataset: str | None = None
-    """What DATA is, where its classes do not tell."""
+    """The name of the data set, where its classes do not tell."""
     split: int = 1
     """Official split of it."""
     on_nan: OnNaN = "stop"
-    """Whether a step without a finite loss ends the run. This does change what is learned, but
-    never that of a run which got to its end without: so run.json has it, and no recipe."""
+    """What to do about a step without a finite loss. A run in which there is none learns the same
+    either way, so that this is in run.json and not in the recipe."""
 
 
-def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
-    """Split the videos into those that a sampler can use and those it rejects, with the reason.
+def select_usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
+    """Return the videos that a sampler can use, and why it rejects each of the others.
 
     Raises:
         UsageError: it rejects all of them, or there is none.
@@ -76,7 +80,7 @@ def usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[M
         raise UsageError(
             f"the sampler can use none of the {len(data)} videos; the first: {rejected[0]}",
             where=rejected[0].where,
-            hint="`vidssl data check` lists what stands in the way",
+            hint="`vidssl data check` lists the reasons",
         )
     if rejected:
         warn(
@@ -97,76 +101,92 @@ def build_loader(
     labels: NDArray[np.int64] | None = None,
 ) -> Loader:
     """Build the training batches of a recipe; see `vidssl_cli.data.loader.Loader`."""
-    return Loader(
+    train = recipe.train
+    order = Order(
         data,
         sampler,
-        settings,
-        recipe.augment,
-        seed=recipe.train.seed,
-        batch_videos=recipe.train.batch_videos,
-        repeats=recipe.train.repeats,
-        epochs=recipe.train.epochs,
-        streams=recipe.streams() if isinstance(recipe, PretrainRecipe) else frozenset(),
-        flow=recipe.flow if isinstance(recipe, PretrainRecipe) else "dis",
+        seed=train.seed,
+        batch_videos=train.batch_videos,
+        repeats=train.repeats,
+        epochs=train.epochs,
+    )
+    pipeline = Pipeline(settings, recipe.augment, device=world.device)
+    if isinstance(recipe, PretrainRecipe):
+        pipeline = replace(pipeline, streams=recipe.streams(), flow=recipe.flow)
+    return Loader(
+        order,
+        pipeline,
         labels=labels,
         rank=world.rank,
         processes=world.size,
         workers=session.workers,
-        device=world.device,
     )
 
 
 @contextmanager
-def recorded(
+def record_run(
     recipe: PretrainRecipe | FinetuneRecipe,
     loader: Loader,
     unusable: Sequence[MediaError],
     card: Card,
     session: Session,
     world: World,
-    origin: dict[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Iterator[Run]:
-    """Open the run directory, and record in run.json how the run ends."""
+    """Open the run directory, and record in run.json how the run ends.
+
+    Args:
+        recipe: what is trained.
+        loader: its batches; of videos that cannot be read it tells the run.
+        unusable: videos that are left out from the beginning.
+        card: what the network is.
+        session: where and how.
+        world: the processes that train; the first one writes.
+        origin: what fine-tuning starts from.
+    """
     if not world.leads:
-        world.wait()  # until the leader has made the directory
-        yield Run(session.out, run_directory.read_facts(session.out))
+        world.wait()  # until the first process has made the directory
+        run = Run(session.out, read_facts(session.out))
+        loader.on_skip = run.skip
+        yield run
         return
-    with occupied(session.out, recipe.task):
-        with StopSignals() as signals:  # once it is there, it is to tell how it ended
-            run = open_run(
-                session.out,
-                recipe,
-                card.model_dump_json(indent=2) + "\n",
-                data_digest=manifest.digest(loader.videos),
-                order_digest=loader.order.digest(),
-                resume=session.resume,
-                overwrite=session.overwrite,
-                origin=origin,
-            )
-        try:
+    with lock_run(session.out, recipe.task):
+        with StopSignals() as signals:  # from its creation on, run.json says how the run ended
+            data, order = manifest.digest(loader.videos), loader.order.digest()
+            spec = RunSpec(recipe, card, data, order, origin or {})
+            run = open_run(session.out, spec, resume=session.resume, overwrite=session.overwrite)
+        with _record_end(run):
             if signals.received:
                 raise Stopped(signals.received)
             for error in unusable:
                 run.skip(error)
-            corpus = identify_dataset(loader.videos, session.dataset)
-            known = corpus and corpus.model_dump(mode="json")
-            run.state("running", videos=len(loader.videos), dataset=known)
+            dataset = identify_dataset(loader.videos, session.dataset)
+            known = dataset and dataset.model_dump(mode="json")
+            run.record_state("running", videos=len(loader.videos), dataset=known)
             world.wait()
+            loader.on_skip = run.skip
             yield run
-            run.state("finished", skipped=len(run.skipped))
-        except BaseException as error:
-            if isinstance(error, Stopped):
-                error = stopped(error.number, "between two checkpoints")
-            elif isinstance(error, KeyboardInterrupt):
-                error = Interrupted("interrupted between two checkpoints")
-            error = plugin_error(error) or error
-            state = error.code if isinstance(error, Preempted | Interrupted) else "failed"
-            with suppress(NoRoomError):  # run.json then says "running", which no lock confirms
-                run.state(state, reason=str(error), skipped=len(run.skipped))
-            raise error
-        finally:
-            run.close()
         if skipped := len(run.skipped):
-            warn(f"{skipped} videos were skipped; see {session.out / 'bad_media.jsonl'}")
+            warn(f"{skipped} videos were skipped; see {session.out / BAD_MEDIA}")
         if steps := run.facts["skipped_steps"]:
-            warn(f"{steps} steps were skipped; see not_finite in {session.out / 'metrics.jsonl'}")
+            warn(f"{steps} steps were skipped; see not_finite in {session.out / METRICS}")
+
+
+@contextmanager
+def _record_end(run: Run) -> Iterator[None]:
+    """Record whether the body finished, was stopped or failed, and why."""
+    try:
+        yield
+        run.record_state("finished", skipped=len(run.skipped))
+    except BaseException as error:
+        if isinstance(error, Stopped):
+            error = stopped(error.number, "between two checkpoints")
+        elif isinstance(error, KeyboardInterrupt):
+            error = Interrupted("interrupted between two checkpoints")
+        error = plugin_error(error) or error
+        state = error.code if isinstance(error, Preempted | Interrupted) else "failed"
+        with suppress(NoRoomError):  # run.json then says "running", which no lock confirms
+            run.record_state(state, reason=str(error), skipped=len(run.skipped))
+        raise error
+    finally:
+        run.close()

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.model.precision import DTYPES, training_precision
-from vidssl_cli.training.not_finite import Buffers, NotFiniteError, problem
+from vidssl_cli.training.not_finite import NotFiniteError, SavedBuffers, describe_problem
 from vidssl_cli.training.optimizer import lr_factor
 
 if TYPE_CHECKING:
@@ -22,27 +22,25 @@ if TYPE_CHECKING:
 
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
-    from vidssl_cli.model.devices import World
     from vidssl_cli.model.learner import Learner
     from vidssl_cli.model.precision import Precision
+    from vidssl_cli.training.processes import World
 
 
 def choose_precision(learner: Learner, loader: Loader, settings: Train, world: World) -> Precision:
     """Return what the backbone computes in, the same in every process."""
     if settings.precision != "auto":
         return settings.precision
-    side = loader.settings.crop
-    clip = (3, loader.sampler.frames, side, side)
-    chosen = training_precision(learner.backbone, clip, world.device)
-    return "bf16" if world.any(chosen == "bf16") else "fp32"
+    chosen = training_precision(learner.backbone, loader.clip_shape, world.device)
+    return "bf16" if world.max(chosen == "bf16") else "fp32"
 
 
 NORM = "norm of the gradient"
-"""What it is called among the values that processes agree on."""
+"""Its name among the values that are averaged over processes."""
 
 
 class Stepper:
-    """One optimizer step after another."""
+    """Takes optimizer steps."""
 
     def __init__(
         self,
@@ -53,17 +51,27 @@ class Stepper:
         world: World,
         precision: Precision,
         *,
-        undoes: bool = False,
+        reversible: bool = False,
     ) -> None:
+        """Prepare the learner for training.
+
+        Args:
+            learner: in its place on the device.
+            optimizer: over its parameters.
+            settings: learning rate, accumulation and clipping.
+            steps_per_epoch: for the schedule of the learning rate.
+            world: the processes that share each step.
+            precision: what the backbone computes in.
+            reversible: whether a step that is not taken leaves everything as it was, at the price
+                of a copy of all buffers at every step.
+        """
         self.learner = learner
         self.optimizer = optimizer
         self.settings = settings
         self.steps_per_epoch = steps_per_epoch
         self.world = world
         self.precision = DTYPES[precision]
-        self.undoes = undoes
-        """Whether a step that is not taken leaves everything as it was, at the price of a copy of
-        all buffers at every step."""
+        self.reversible = reversible
         self.module: nn.Module = learner
         if world.size > 1:
             # A pretext on an early tap leaves later layers without a gradient. A static graph
@@ -85,9 +93,10 @@ class Stepper:
 
         Raises:
             NotFiniteError: the loss or the gradient is not finite, in any process; weights and
-                memories are still those of the step before, and with ``undoes`` buffers are too.
+                memories are still those of the step before, and those of buffers too if the
+                stepper is ``reversible``.
         """
-        buffers = Buffers(self.learner) if self.undoes else None
+        buffers = SavedBuffers(self.learner) if self.reversible else None
         _seed_torch(self.settings.seed, step, self.world.rank)
         lr = self._set_lr(step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -98,10 +107,10 @@ class Stepper:
             if parameter.grad is not None
         }
         norm = nn.utils.get_total_norm(gradients.values())
-        values = self.world.mean(values | {NORM: float(norm)})  # so that all processes judge alike
+        values = self.world.mean(values | {NORM: float(norm)})  # so that all decide alike
         size = values.pop(NORM)
         if not (math.isfinite(values["loss"]) and math.isfinite(size)):
-            found = problem(values, gradients, size)
+            found = describe_problem(values, gradients, size)
             self.learner.discard_step()
             if buffers:
                 buffers.restore()
@@ -124,7 +133,7 @@ class Stepper:
         """Accumulate the gradient of the mean loss; return loss and metrics of the batch."""
         videos = len(batch.video)
         values: dict[str, float] = {}
-        parts = list(_split(batch, self.settings.accumulate))
+        parts = list(split_batch(batch, self.settings.accumulate))
         for number, part in enumerate(parts):
             share = len(part.video) / videos
             with nullcontext() if number + 1 == len(parts) else self._local_gradients():
@@ -142,8 +151,8 @@ class Stepper:
         return nullcontext()
 
 
-def _split(batch: Batch, parts: int) -> Iterator[Batch]:
-    """Cut a batch into parts, none of them empty: processes must take the same number of parts."""
+def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
+    """Cut a batch into parts of almost equal size, as many as asked unless it has fewer videos."""
     videos = len(batch.video)
     for rows in torch.arange(videos).tensor_split(min(parts, videos)):
         cut = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -158,6 +167,6 @@ def _split(batch: Batch, parts: int) -> Iterator[Batch]:
 
 
 def _seed_torch(seed: int, step: int, rank: int) -> None:
-    """Address what torch draws inside the network (dropout) by the step, so that it resumes."""
+    """Seed torch's own draws (dropout) by the step, so that a resumed run draws the same."""
     digest = hashlib.blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()
     torch.manual_seed(int.from_bytes(digest, "little") >> 1)

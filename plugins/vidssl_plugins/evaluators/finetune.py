@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.metrics import (
-    clip_accuracy,
-    clip_classes,
-    confusion,
-    mean_class_accuracy,
-    video_accuracy,
-    video_classes,
-)
+from vidssl_cli.contract.metrics import Predictions, mean_class_accuracy
 from vidssl_cli.contract.reports import Report, Table
 from vidssl_cli.contract.study import Classified, Study
 from vidssl_plugins.evaluators.options.finetune_protocols import Protocol
@@ -116,24 +109,22 @@ class FinetuneEvaluator:
 
 
 def _score(
-    classified: Classified, labels: Sequence[str], names: Sequence[str], level: str
+    classified: Classified,
+    labels: Sequence[str],
+    names: Sequence[str],
+    level: Literal["clip", "video"],
 ) -> tuple[NDArray[np.int64], dict[str, float]]:
     """Return the confusion among all names, and accuracies."""
     places = {name: place for place, name in enumerate(names)}
     truth = np.array([places[label] for label in labels], dtype=np.int64)
     own = np.array([places[name] for name in classified.classes], dtype=np.int64)
     answers = [_placed(clips, own, len(names)) for clips in classified.probabilities]
-    if level == "clip":
-        clips = np.repeat(truth, [len(each) for each in answers])
-        counts = confusion(clips, clip_classes(answers), len(names))
-    else:
-        counts = confusion(truth, video_classes(answers), len(names))
-    clip, video = clip_accuracy(answers, truth), video_accuracy(answers, truth)
+    predictions = Predictions(answers, truth, len(names))
+    counts, accuracies = predictions.confusion(level), predictions.accuracies()
     return counts, {
-        "accuracy": clip if level == "clip" else video,
+        "accuracy": accuracies[f"{level}_accuracy"],
         "mean_class_accuracy": mean_class_accuracy(counts),
-        "clip_accuracy": clip,
-        "video_accuracy": video,
+        **accuracies,
     }
 
 

@@ -175,7 +175,7 @@ SCRIPT = """
 import json, sys
 import torch
 from torch import distributed
-from vidssl_cli.model.devices import join
+from vidssl_cli.training.processes import join
 from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
 

@@ -18,6 +18,7 @@ from vidssl_cli.contract.clips import Course
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.motion_scores import Scoring
 from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.training.optimizer import lr_factor
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
@@ -132,8 +133,9 @@ def test_random_subsets_are_as_large_and_depend_on_the_seed(toy_videos):
 
 def loader(videos, path, **changes):
     options = curriculum(path, {"name": "consecutive", "start": "pieces"})
-    arguments = {"seed": 1, "batch_videos": 4, "epochs": 4, "workers": 0} | changes
-    return Loader(videos, options.build(), Input(resize=(24, 32), crop=16), Augment(), **arguments)
+    order = Order(videos, options.build(), seed=1, batch_videos=4, epochs=4)
+    pipeline = Pipeline(Input(resize=(24, 32), crop=16), Augment())
+    return Loader(order, pipeline, workers=0, **changes)
 
 
 def test_training_goes_from_easy_to_all(toy_videos, scored):

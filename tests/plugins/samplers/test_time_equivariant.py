@@ -16,6 +16,8 @@ from vidssl_cli.contract.clips import Batch, Draw
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.loader import Loader
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_plugins.pretexts.hooks import Equivariance, SameContext
 from vidssl_plugins.pretexts.shared.contrast import contrast, similarity
 from vidssl_plugins.samplers.hooks import TimeEquivariant
@@ -210,12 +212,13 @@ def test_short_videos():
 
 def test_couples_are_never_torn_apart(toy_recipe):
     videos = [Video(path="v", frames=100)] * 6
-    arguments = {"seed": 0, "batch_videos": 6}
-    Loader(videos, sampler(), Input(), Augment(), **arguments)
+    order = Order(videos, sampler(), seed=0, batch_videos=6)
+    pipeline = Pipeline(Input(), Augment())
+    Loader(order, pipeline)
     with pytest.raises(
         UsageError, match="each of 2 processes gets 3; the sampler plans 2 together"
     ):
-        Loader(videos, sampler(), Input(), Augment(), processes=2, **arguments)
+        Loader(order, pipeline, processes=2)
     recipe = toy_recipe() | {
         "sampler": {"name": "time_equivariant"},
         "pretext": {"name": "equivariance"},
