@@ -110,7 +110,7 @@ def index(
         emit_json(asdict(summary))
     else:
         _show_summary(summary)
-    SkippedMediaError.judge(strict, len(summary.broken))
+    SkippedMediaError.raise_if(strict, len(summary.broken))
 
 
 def retrieve(
@@ -188,7 +188,7 @@ def retrieve(
     else:
         for answer in answers:
             _show_answer(answer)
-    SkippedMediaError.judge(strict, len(broken), "queries")
+    SkippedMediaError.raise_if(strict, len(broken), "queries")
 
 
 def _show_summary(summary: Summary) -> None:

@@ -1,15 +1,15 @@
-"""Where the files of DATA may lie: names that others wrote, and links, lead nowhere else."""
+"""Confines the files of DATA to a folder, whatever paths and links say."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-HINT = "if that is meant, give a folder that holds both as --data-root"
+HINT = "if this is intended, give a folder that contains both as --data-root"
 
 
 class Root:
-    """A folder, and all that is below it once links are followed."""
+    """A folder, and all that is in it once links are followed."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = os.path.realpath(folder)
@@ -19,7 +19,7 @@ class Root:
         return self.folder
 
     def holds(self, path: str) -> bool:
-        """Tell whether a path, absolute and without ``..``, leads to something in the folder."""
+        """Tell whether a path, absolute and without ``..``, leads into the folder."""
         folder, name = os.path.split(path)
         if folder not in self._links:
             self._links[folder] = _links(folder) if self._reaches(folder) else frozenset({name})
@@ -31,9 +31,9 @@ class Root:
 
 
 def _links(folder: str) -> frozenset[str]:
-    """Return which names in a folder are links; looking once is faster than at every file."""
+    """Return which entries of a folder are links; one listing is faster than a check per file."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_symlink())
-    except OSError:  # what is not there leads nowhere
+    except OSError:  # it does not exist
         return frozenset()
