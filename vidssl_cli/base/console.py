@@ -1,6 +1,6 @@
-"""What people see: results on stdout, everything else on stderr, no colour or bars when piped.
+"""Prints results on stdout and everything else on stderr, without colour or bars when piped.
 
-Of the processes that torchrun starts only the first one talks; of errors they all do.
+Of the processes that torchrun starts, only the first prints; errors are printed by all.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ T = TypeVar("T")
 Left = TypeVar("Left", bound=VidsslError)
 
 SECONDS_BETWEEN_LINES = 5.0
-"""How often progress is told in a plain line when stderr is not a terminal."""
+"""Time between lines of progress when stderr is not a terminal."""
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise  # rich would end the process with status 1; `vidssl_cli.cli` knows better
+        raise  # rich would end the process with status 1; `cli.failures` handles it
 
 
 stdout = _Console(highlight=False, emoji=False)
@@ -38,16 +38,15 @@ stderr = _Console(stderr=True, highlight=False, emoji=False)
 
 
 documents = 0
-"""JSON documents printed so far: a command prints one, or else its failure does."""
-
+"""JSON documents printed so far: a command prints one, or else its error does."""
 
 _results: TextIO | None = None
-"""Where results go while anything else that is printed goes to stderr."""
+"""Where `emit` writes while stdout is sent to stderr."""
 
 
 @contextmanager
 def only_results() -> Iterator[None]:
-    """Send to stderr what is printed on stdout by anything but `emit`, such as a plugin."""
+    """Send what is printed on stdout to stderr, except by `emit`: a plugin may print."""
     global _results
     _results = sys.stdout
     try:
@@ -57,21 +56,21 @@ def only_results() -> Iterator[None]:
         _results = None
 
 
-def _talks() -> bool:
-    """Whether this process talks."""
+def _prints() -> bool:
+    """Tell whether this process prints."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def say(message: str) -> None:
-    """Tell how things are going, on stderr; if nobody listens any more, they go on."""
-    if _talks():
-        with suppress(OSError):  # a reader that is gone, or a log on a full disk
+    """Print progress on stderr; a closed or full stderr is no error."""
+    if _prints():
+        with suppress(OSError):  # a closed pipe, or a log on a full disk
             stderr.print(Text(visible(message)), soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """Tell what went wrong without ending the command, on stderr."""
-    if _talks():
+    """Print a warning on stderr; the command continues."""
+    if _prints():
         with suppress(OSError):
             stderr.print("[yellow]warning:[/]", Text(visible(message)), soft_wrap=True)
 
@@ -87,16 +86,16 @@ def emit_json(document: Any) -> None:
     """Print a command's one JSON document on stdout."""
     global documents
     text = json_text(document, indent=2)
-    encoding = (_results or sys.stdout).encoding or "utf-8"  # what writes into a string has none
+    encoding = (_results or sys.stdout).encoding or "utf-8"  # a StringIO has none
     if encoding.lower().replace("-", "") != "utf8":
-        text = json.dumps(document, indent=2, allow_nan=False)  # all of it ASCII
+        text = json.dumps(document, indent=2, allow_nan=False)  # in ASCII
     emit(text, lines=True)
     documents += 1
 
 
 def emit(text: str, *, lines: bool = False) -> None:
     """Print a line of a command's result, or several, on stdout."""
-    if _talks():
+    if _prints():
         (_results or sys.stdout).write(visible(text, keep="\n" if lines else "") + "\n")
 
 
@@ -112,7 +111,7 @@ def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         table.add_column(Text(visible(name)), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*("–" if cell is None else Text(visible(str(cell))) for cell in row))
-    if _talks():
+    if _prints():
         stdout.print(table)
 
 
@@ -120,18 +119,18 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
     """Yield the items while showing progress on stderr: a bar, or a line every few seconds."""
     if total is None and isinstance(items, Sequence):
         total = len(items)
-    if stderr.is_terminal and _talks():
+    if stderr.is_terminal and _prints():
         from rich.progress import track as track_bar
 
         yield from track_bar(
             items, label, total=total, console=stderr, transient=True, disable=total == 0
         )
         return
-    start = told = time.monotonic()
+    start = printed = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - told >= SECONDS_BETWEEN_LINES:
-            told = now
+        if now - printed >= SECONDS_BETWEEN_LINES:
+            printed = now
             left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
             say(f"{label}: {done}{f' of {total}' if total else ''}{left}")

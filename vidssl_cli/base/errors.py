@@ -1,6 +1,6 @@
-"""What can go wrong, one class per exit status.
+"""Errors, one class for each exit status.
 
-Each error's message says what was found and where; ``hint`` says what to do about it.
+The message says what was found and where, ``hint`` what to do about it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class VidsslError(Exception):
         self, message: str | Sequence[str], *, where: str | None = None, hint: str | None = None
     ) -> None:
         self.problems = (message,) if isinstance(message, str) else tuple(message)
-        """What was found: a line each, whatever is in the names that they mention."""
+        """What was found, one line each, in which names may have any characters."""
         super().__init__("\n".join(self.problems))
         self.where = where
         """The file, key or plugin that the message is about."""
@@ -29,13 +29,13 @@ class VidsslError(Exception):
 
 
 class NoRoomError(VidsslError):
-    """A file that does not fit on its disk; what was there before is as it was: exit status 1."""
+    """A file does not fit on its disk; what was there is unchanged: exit status 1."""
 
     code = "no_room"
 
 
 class UsageError(VidsslError):
-    """A command line that cannot be carried out: exit status 2."""
+    """A command line that cannot be run: exit status 2."""
 
     status = 2
     code = "usage"
@@ -71,7 +71,7 @@ class MediaError(VidsslError):
 
     @property
     def row(self) -> dict[str, str]:
-        """How a file or a document names the video: its path and the reason."""
+        """The path of the video and the reason, for files and JSON documents."""
         return {"path": self.where or "", "reason": str(self)}
 
 
@@ -82,21 +82,21 @@ class SkippedMediaError(VidsslError):
     code = "skipped"
 
     @classmethod
-    def judge(cls, strict: bool, skipped: int, what: str = "videos", hint: str = "") -> None:
-        """Make skipped media an error where the user wants that, after the result was told."""
+    def raise_if(cls, strict: bool, skipped: int, what: str = "videos", hint: str = "") -> None:
+        """Raise if media were skipped under ``--strict``; to be called after printing results."""
         if strict and skipped:
             raise cls(f"{skipped} {what} were left out", hint=hint)
 
 
 class Preempted(VidsslError):
-    """SIGTERM, SIGUSR1 or SIGHUP arrived; what was done is on disk: exit status 75."""
+    """SIGTERM, SIGUSR1 or SIGHUP arrived; the state is on disk: exit status 75."""
 
     status = 75
     code = "preempted"
 
 
 class Interrupted(VidsslError):
-    """Ctrl-C arrived; what was done is on disk: exit status 130."""
+    """Ctrl-C arrived; the state is on disk: exit status 130."""
 
     status = 130
     code = "interrupted"
@@ -104,7 +104,7 @@ class Interrupted(VidsslError):
 
 @contextmanager
 def noted(note: Callable[[], str]) -> Iterator[None]:
-    """Add to whatever is raised what was being done; people are told where a plugin fails."""
+    """Add to any exception what was being done, for the message about a plugin that fails."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -113,5 +113,5 @@ def noted(note: Callable[[], str]) -> Iterator[None]:
 
 
 def notes(error: BaseException) -> list[str]:
-    """Return what was being done, as far as somebody noted it."""
+    """Return what `noted` added to an exception."""
     return getattr(error, "__notes__", [])

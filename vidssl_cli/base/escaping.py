@@ -1,8 +1,8 @@
-r"""Names cannot act on whoever reads them.
+r"""Makes text safe to show on a terminal, in HTML and in JSON.
 
-Names of files, classes and runs are written by others and may hold anything: markup, orders to a
-terminal, characters that turn the direction of text or begin a line, bytes that are no text. What
-acts is shown as the escape that Python and JSON have for it, such as ``\x1b``.
+Names of files, classes and runs come from others and may contain anything: markup, control
+sequences, characters that change the direction of text or begin a line, bytes that are no text.
+Such characters are shown as the escapes of Python and JSON, such as ``\x1b``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import reprlib
 from typing import Any
 
 _ACTIVE = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # controls: orders to terminals begin with one; ends of lines
+    "[\x00-\x1f\x7f-\x9f"  # control characters, ends of lines among them
     "\u2028\u2029"  # ends of lines and paragraphs
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of text
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what changes the direction of text
     "\ud800-\udfff]"  # bytes of a file's name that are not UTF-8
 )
 
@@ -24,11 +24,11 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """Return text for a terminal, without any character that acts.
+    """Return text for a terminal, with active characters escaped.
 
     Args:
         text: Anything.
-        keep: Characters that may act: the end of a line, where there are several.
+        keep: Characters that are not escaped: the end of a line, where there are several.
     """
 
     def escaped(match: re.Match[str]) -> str:
@@ -39,15 +39,15 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 def shown(value: object) -> str:
-    """Return the value that was found, for a message; cut short where it is large."""
+    """Return a value for a message, cut short where it is long."""
     return _SHORT.repr(value)
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON that people can read, on any terminal; its strings stay exact.
+    """Return a value as JSON that is safe to show on a terminal; strings are preserved.
 
     Raises:
-        ValueError: A number is not finite, which JSON has no word for.
+        ValueError: A number is not finite, for which JSON has no notation.
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
     return _ACTIVE.sub(lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text)

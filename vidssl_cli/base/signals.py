@@ -1,7 +1,7 @@
-"""Turns SIGTERM, SIGUSR1, SIGHUP and Ctrl-C into a wish to stop, and acts on it where that is safe.
+"""Stops a command on SIGTERM, SIGUSR1, SIGHUP and Ctrl-C where that is safe.
 
-A command stops at once, by `Stopped`, since files appear whole or not at all; training notes the
-signal and stops between two steps, with a checkpoint.
+Most commands stop at once, by the exception `Stopped`, since files appear whole or not at all;
+training stops between two steps, with a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ T = TypeVar("T")
 WATCHED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
 
 AGAIN = 1.0
-"""Seconds after which Ctrl-C is a wish of its own: launchers may pass on the first one twice."""
+"""Seconds until another Ctrl-C counts: launchers may pass on the first one twice."""
 
 PARENT = "VIDSSL_PARENT"
-"""In the environment of a command: the process that it is not to outlive."""
+"""Environment variable of a command: the process with which it ends."""
 
 
 def watch(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
-    """Have a handler called for the signals that mean to stop; return what they did before."""
+    """Install a handler for the signals that stop a command; return the previous handlers."""
     return {
         number: signal.signal(number, handler)
         for number in WATCHED
-        # What nohup ignores stays ignored.
+        # nohup ignores SIGHUP.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
     }
 
 
 class Stopped(BaseException):
-    """A signal arrived. Like Ctrl-C, no `Exception`: nobody goes on from it by mistake."""
+    """A signal arrived; like KeyboardInterrupt, no `Exception`, so that nothing catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-        """Of the signal."""
+        """Number of the signal."""
 
 
 class StopSignals:
-    """While entered, notes the first signal instead of dying; a second Ctrl-C ends at once."""
+    """While entered, records the first signal; a second Ctrl-C raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -56,24 +56,24 @@ class StopSignals:
         self._at_once = False
 
     def __enter__(self) -> Self:
-        self._before = watch(self._note)
+        self._before = watch(self._record)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        # Once stopped, the state is safe, and the exit status must live to say so.
+        # Once stopped, another signal must not change the exit status.
         stopped = self.received and any(raised)
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if stopped else handler)
 
     def ignore(self) -> None:
-        """Let no signal change anything any more: the command is done, and its exit status too."""
+        """Ignore signals from now on: the command is done, and its exit status is known."""
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
         self._before = dict.fromkeys(self._before, signal.SIG_IGN)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """While entered, end the body by `Stopped`; also for a signal that was noted before."""
+        """While entered, raise `Stopped` on a signal, also on one that was recorded before."""
         self._at_once = True
         try:
             if self.received:
@@ -83,7 +83,7 @@ class StopSignals:
             self._at_once = False
 
     def until(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield items until a signal arrives, which also ends the wait for the next one."""
+        """Yield items until a signal arrives; it also interrupts the wait for the next item."""
         iterator = iter(items)
         with suppress(StopIteration, Stopped):
             while True:
@@ -91,14 +91,14 @@ class StopSignals:
                     item = next(iterator)
                 yield item
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.received and number == signal.SIGINT and now - self._since >= AGAIN:
             raise KeyboardInterrupt
         if not self.received:
             self.received, self._since = number, now
         if self._at_once:
-            self._at_once = False  # what ends is not to be disturbed by the next one
+            self._at_once = False  # the next signal does not interrupt the cleaning up
             raise Stopped(self.received)
 
 
@@ -111,9 +111,9 @@ def stopped(
 
 
 def follow_parent() -> None:
-    """Have this process told to stop when the one that started it for its own sake dies.
+    """Have the system send SIGTERM to this process when its parent dies.
 
-    That is the agent of torchrun, or a sweep; without them their processes would go on unseen.
+    That is for processes of torchrun and of a sweep, which would else go on alone.
     """
     parent = os.environ.get(PARENT)
     if parent != str(os.getppid()) and "TORCHELASTIC_RUN_ID" not in os.environ:

@@ -58,7 +58,7 @@ def scan(
         emit_json({"manifest": str(out), "videos": len(videos), "broken": reasons})
     else:
         _summarise(f"{out}: {len(videos)} videos, {len(broken)} left out", videos)
-    SkippedMediaError.judge(strict, len(broken))
+    SkippedMediaError.raise_if(strict, len(broken))
 
 
 def _summarise(title: str, videos: Sequence[Video]) -> None:
@@ -131,7 +131,7 @@ def pack(
         share = made.bytes / made.source_bytes
         say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
         _summarise(f"{out}: {len(made.videos)} videos, {len(broken)} left out", made.videos)
-    SkippedMediaError.judge(strict, len(broken))
+    SkippedMediaError.raise_if(strict, len(broken))
 
 
 @data.command()
@@ -184,7 +184,7 @@ def scores(
         emit_json({"scores": str(out), "videos": len(rows), "clips": clips, "broken": reasons})
     else:
         emit(f"{out}: {clips} clips of {len(rows)} videos, {len(broken)} videos left out")
-    SkippedMediaError.judge(strict, len(broken))
+    SkippedMediaError.raise_if(strict, len(broken))
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -131,4 +131,4 @@ def preview(
         emit_json({"page": str(out), "videos": drawn, **place, "broken": reasons})
     else:
         emit(str(out))
-    SkippedMediaError.judge(strict, len(left_out))
+    SkippedMediaError.raise_if(strict, len(left_out))

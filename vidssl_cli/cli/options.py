@@ -40,7 +40,7 @@ Data = Annotated[str, typer.Option("--data", metavar="DATA", help=DATA_HELP, sho
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")]
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")]
-Checkpoint = Annotated[str, typer.Option(help="Of a run: last or best.")]
+Checkpoint = Annotated[str, typer.Option(help="Checkpoint of a run: last or best.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 5 if media were skipped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 DataRoot = Annotated[

@@ -69,7 +69,7 @@ def visualize(
         typer.Option(help="How maps are interpolated from a layer's frames to those of the clip."),
     ] = Time.LINEAR,
     clips: Annotated[
-        int, typer.Option(min=1, help="Clips of each video; one is in its middle.")
+        int, typer.Option(min=1, help="Clips of each video; a single one is in its middle.")
     ] = 1,
     side: Annotated[
         int, typer.Option(min=16, metavar="PIXELS", help="Side of the pictures.")
@@ -86,7 +86,7 @@ def visualize(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw attention maps of a network.
+    """Draw attention or saliency maps of a network.
 
     For every clip a sheet (.png) and a video (.mp4) show its frames, the maps of the run, and those
     of the same network with random weights. DIR/index.html shows all of them.
@@ -118,7 +118,7 @@ def visualize(
         for drawing in drawings:
             emit(drawing.sheet)
         emit(str(page))
-    SkippedMediaError.judge(strict, len(broken))
+    SkippedMediaError.raise_if(strict, len(broken))
 
 
 def map_(
@@ -159,4 +159,4 @@ def map_(
         emit_json(asdict(summary))
     else:
         emit(summary.page)
-    SkippedMediaError.judge(strict, len(summary.broken))
+    SkippedMediaError.raise_if(strict, len(summary.broken))

@@ -110,7 +110,7 @@ def index(
         emit_json(asdict(summary))
     else:
         _show_summary(summary)
-    SkippedMediaError.judge(strict, len(summary.broken))
+    SkippedMediaError.raise_if(strict, len(summary.broken))
 
 
 def retrieve(
@@ -188,7 +188,7 @@ def retrieve(
     else:
         for answer in answers:
             _show_answer(answer)
-    SkippedMediaError.judge(strict, len(broken), "queries")
+    SkippedMediaError.raise_if(strict, len(broken), "queries")
 
 
 def _show_summary(summary: Summary) -> None:
@@ -214,9 +214,9 @@ def _show_answer(answer: Answer) -> None:
         rows.append([hit.rank, f"{hit.score:.3f}", moment, *label, f"#{hit.item}", hit.path])
     columns = ["", "score", "moment", *(["label"] if labelled else []), "item", "video"]
     widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
-    room = stdout.width - sum(width + 3 for width in widths[:-1]) - 4
+    left = stdout.width - sum(width + 3 for width in widths[:-1]) - 4
     for row in rows:
-        row[-1] = _shortened(str(row[-1]), max(room, 16))
+        row[-1] = _shortened(str(row[-1]), max(left, 16))
     emit_table(_shortened(answer.query.text, stdout.width), columns, rows)
 
 

@@ -1,4 +1,4 @@
-"""Runs what is left of a sweep, and tells how it goes."""
+"""Runs what is left of a sweep, with progress on stderr."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_jobs(
     Args:
         runs: Of a plan.
         at_once: How many run at a time; they share the cores.
-        program: What ``vidssl`` stands for.
+        program: The command ``vidssl``.
 
     Returns:
         The exit status of every run that was not done.

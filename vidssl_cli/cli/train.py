@@ -149,7 +149,7 @@ def finetune(
 def _judge(strict: bool, skipped: int) -> None:
     from vidssl_cli.base.errors import SkippedMediaError
 
-    SkippedMediaError.judge(strict, skipped, hint="bad_media.jsonl in the run names them")
+    SkippedMediaError.raise_if(strict, skipped, hint="bad_media.jsonl in the run names them")
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Recipes: models, reading, problems told by line, and what is known of data sets and papers."""
+"""Recipes, known data sets, published figures."""

@@ -13,8 +13,8 @@ OWN_MODULES = {"vidssl_cli", "vidssl_plugins"}
 def plugin_error(error: BaseException) -> PluginError | None:
     """Attribute an exception to a plugin; return None if vidssl itself raised it.
 
-    The last frame of a plugin or of vidssl counts; what torch or numpy raises is raised by whoever
-    called it.
+    The last frame of a plugin or of vidssl counts; an exception inside torch or numpy is
+    attributed to their caller.
     """
     if isinstance(error, VidsslError):
         if not isinstance(error, PluginError):

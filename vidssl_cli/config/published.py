@@ -81,7 +81,7 @@ class PaperTable(Setting):
     units: Mapping[str, str] = {}
     """Of metrics that are no percentages."""
     classes: str | None = None
-    """CSV file beside this one: accuracy by class, in a column for each row of the table."""
+    """CSV file in the same folder: accuracy by class, in a column for each row of the table."""
     dataset: str | None = None
     """What those classes are of."""
     rows: Mapping[str, Entry]

@@ -1,1 +1,1 @@
-"""What plugins and the program agree on: values, interfaces, and how plugins are found."""
+"""What plugins and the program share: values, interfaces, and how plugins are found."""

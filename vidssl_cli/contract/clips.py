@@ -1,6 +1,6 @@
-"""Plans: which frames of which video become which clips, and the randomness behind them.
+"""Samplers plan clips: which frames of which videos, with random numbers that can be repeated.
 
-Letters used everywhere: B videos, V views of a video, T frames of a clip, C channels, H W pixels.
+Letters: B videos, V views of a video, T frames of a clip, C channels, H W pixels.
 Nothing here sees a pixel, and nothing imports torch.
 """
 
@@ -30,15 +30,15 @@ ABSENT = -100
 
 @dataclass(frozen=True)
 class Draw:
-    """Random numbers with an address: the same address always gives the same numbers.
+    """Random numbers by address: the same address always gives the same numbers.
 
-    A draw belongs to one visit to one video. Every decision asks for its own generator by purpose
-    (and view), so that neither workers, resuming, process count nor batch order change a sample.
+    A draw belongs to one visit to one video. Every random choice has its own generator, by purpose
+    and view; so workers, resuming, processes and the order of batches do not change a sample.
     """
 
     seed: int
     epoch: int
-    """How often the video was visited before, in the whole run."""
+    """How often the run has visited the video before."""
     video: int
     """Index of the video in its data set."""
 
@@ -53,34 +53,34 @@ class Draw:
 class View:
     """One clip of a plan.
 
-    Views of a video that carry an equal key share the parameters of that augmentation; a key of
-    None stands for the view alone.
+    Views of a video with an equal key share the parameters of that augmentation; with the key None
+    a view has its own.
     """
 
     frames: NDArray[np.int64]
-    """(T,) frame numbers from 0, in playing order; repeats and descending order are legal."""
+    """(T,) frame numbers from 0, in playing order; they may repeat and descend."""
     crop: Key | None = None
     flip: Key | None = None
     colour: Key | None = None
     turns: int = 0
-    """Quarter turns counter-clockwise of the cropped and mirrored clip."""
+    """Quarter turns, counter-clockwise, of the cropped and mirrored clip."""
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What to cut from one video in one visit."""
+    """The clips of one video in one visit."""
 
     views: tuple[View, ...]
     labels: Mapping[str, NDArray[np.int64] | NDArray[np.float32]] = field(default_factory=dict)
     """Free labels by name: (V,) per view, or () for the video; ABSENT where one does not apply."""
     geometry: Draw | None = None
-    """Whose random numbers crop and flip the views: None for the video's own, or those of another
-    video of the batch, so that equal keys give equal boxes in both."""
+    """Random numbers that crop and flip the views: None for the video's own, or those of another
+    video of the batch, with which it then shares boxes of equal keys."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What a sampler may know of a run when it lays out its stages."""
+    """What a sampler knows of a run when it plans its stages."""
 
     videos: Sequence[Video]
     """The data set."""
@@ -93,45 +93,45 @@ class Course:
     epochs: int
     """Epochs of the run."""
     seed: int = 0
-    """Addresses the random draws of the run."""
+    """Of the random draws of the run."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training and the visits that it draws on, in shuffled passes."""
+    """A part of training, and the visits that it goes over, in shuffled passes."""
 
     first_step: int
-    """Where it begins, in optimizer steps from the beginning of the run."""
+    """Optimizer steps of the run before it."""
     visits: NDArray[np.int64]
     """(m,) positions among the visits of the `Course`, each once."""
 
 
 class Sampler(abc.ABC):
-    """Plans clips from the facts of a video and keyed randomness."""
+    """Plans clips from the facts of a video and a `Draw`."""
 
     views: int
     """V, clips per video."""
     frames: int
     """T, frames per clip."""
     together: int = 1
-    """Consecutive videos of a batch that depend on one another: each process, and each part of an
-    accumulated batch, gets whole groups of so many."""
+    """How many consecutive videos of a batch depend on each other; processes and parts of an
+    accumulated batch get whole groups of them."""
 
     def rejects(self, video: Video) -> str | None:
-        """Say why the video cannot be used, or None if it can."""
+        """Return why the video cannot be used, or None if it can."""
         return None
 
     def visits(self, video: Video) -> int:
-        """Return in how many visits an epoch goes over the video, for each of its ``repeats``.
+        """Return how many visits the video has in an epoch, for each of ``repeats``.
 
         The n visits of a round have draws whose ``epoch`` modulo n is 0 to n - 1.
         """
         return 1
 
     def stages(self, course: Course) -> Sequence[Stage]:
-        """Say what training draws on at first and later; override it for a curriculum.
+        """Return the stages of training, which begin at ascending steps from 0.
 
-        The first stage begins at step 0, and each later one after the one before.
+        By default there is one, over all visits; a curriculum overrides this.
         """
         return [Stage(0, np.arange(len(course.video)))]
 
@@ -140,7 +140,7 @@ class Sampler(abc.ABC):
         """Plan the views of one video."""
 
     def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
-        """Plan a batch; override it where videos depend on one another."""
+        """Plan a batch; override it where videos depend on each other."""
         plans = []
         for video, draw in zip(videos, draws, strict=True):
             with noted(lambda path=video.path: f"planning {path}"):  # type: ignore[misc]
@@ -162,14 +162,14 @@ class Batch:
     """(B, V, T) frame numbers of the clips."""
     pixels: Tensor | None = None
     """(B, V, 3, T, S, S) uint8, cropped and mirrored like ``clips`` but with colours as they were;
-    None where no pretext task asks for this stream."""
+    None where no pretext task needs it."""
     flow: Tensor | None = None
     """(B, V, 2, T - 1, S, S) float32, optical flow from each frame to the next in pixels of the
-    network's square, right and down positive; None where no pretext task asks for it."""
+    network's square, right and down positive; None where no pretext task needs it."""
 
 
 def known_frames(video: Video) -> int:
-    """Return how many frames of the video decode.
+    """Return the number of frames of a video.
 
     Raises:
         ValueError: if the video was never scanned.
@@ -193,23 +193,23 @@ def uniform_starts(count: int, span: int, clips: int) -> NDArray[np.int64]:
     """Spread windows of ``span`` frames evenly over a video of ``count`` frames.
 
     The first window starts with the video and the last one ends with it, rounded down (VCOP's
-    convention). A single window lies in the middle.
+    convention). A single window is in the middle.
     """
-    room = max(0, count - span)
+    last = max(0, count - span)
     if clips == 1:
-        return np.array([room // 2], dtype=np.int64)
-    return np.arange(clips, dtype=np.int64) * room // (clips - 1)
+        return np.array([last // 2], dtype=np.int64)
+    return np.arange(clips, dtype=np.int64) * last // (clips - 1)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the clips lie that stand for a video when it is embedded."""
+    """Which clips of a video are embedded."""
 
     place: Literal["uniform", "dense", "overlap"] = "uniform"
-    """``uniform``: so many clips, evenly spaced, the first at the beginning and the last at the end
-    (Xu et al. 2019, VCOP's code). ``dense``: from every n-th start, with n such that they are about
-    so many (temporal transformations' released code, with 32). ``overlap``: from every start that
-    is a multiple of ``hop`` (thesis, YUPENN and ASLAN)."""
+    """``uniform``: ``clips`` clips, evenly spaced, the first at the beginning and the last at the
+    end (Xu et al. 2019, VCOP's code). ``dense``: every n-th start, with n for about ``clips`` clips
+    (temporal transformations' released code, with 32). ``overlap``: every start that is a multiple
+    of ``hop`` (thesis, YUPENN and ASLAN)."""
     clips: int = 10
     """How many, for ``uniform``; about how many, for ``dense``."""
     hop: int = 8
@@ -220,17 +220,17 @@ class Windows:
     def of(self, count: int, frames: int) -> NDArray[np.int64]:
         """Return (clips, T) frame numbers for a video of ``count`` frames and clips of T frames.
 
-        A video shorter than a clip is played at the largest stride that fits; if even 1 is too
-        much, its last frame is repeated.
+        If the video is shorter than a clip, the stride is the largest that fits; if 1 does not fit,
+        the last frame is repeated.
         """
         stride = fitting_stride(count, frames, self.stride)
         span = (frames - 1) * stride + 1
-        room = max(0, count - span)
+        last = max(0, count - span)
         match self.place:
             case "uniform":
                 starts = uniform_starts(count, span, self.clips)
             case "dense":
-                starts = np.arange(0, room + 1, max((room + 1) // self.clips, 1))
+                starts = np.arange(0, last + 1, max((last + 1) // self.clips, 1))
             case "overlap":
-                starts = np.arange(0, room + 1, self.hop)
+                starts = np.arange(0, last + 1, self.hop)
         return np.stack([window(int(start), frames, stride, count) for start in starts])

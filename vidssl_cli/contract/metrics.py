@@ -1,4 +1,4 @@
-"""What evaluation counts: accuracies, and hits among the nearest neighbours.
+"""Metrics of evaluation: accuracies, hits among the nearest neighbours, average precision.
 
 Letters: N videos or gallery items, Q queries, K classes or neighbours, D features.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _QUERIES_AT_ONCE = 256
-"""Bounds the (queries, N) table of similarities that is held at a time."""
+"""Rows of the table of similarities (queries, N) that is in memory at a time."""
 
 
 def clip_classes(probabilities: Sequence[Floats]) -> Ints:
@@ -46,7 +46,7 @@ def clip_accuracy(probabilities: Sequence[Floats], labels: Ints) -> float:
 
 
 def video_accuracy(probabilities: Sequence[Floats], labels: Ints) -> float:
-    """Return the share of videos that are right after averaging over their clips.
+    """Return the share of videos whose mean over clips is most probable for their class.
 
     Args:
         probabilities: (clips, K) of each of N videos.
@@ -56,11 +56,11 @@ def video_accuracy(probabilities: Sequence[Floats], labels: Ints) -> float:
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
-    """Return (K, K): how often each class, a row, was taken for each class, a column.
+    """Return (K, K): how often each class, a row, was predicted as each class, a column.
 
     Args:
         truth: (N,) classes from 0.
-        predicted: (N,) what they were taken for.
+        predicted: (N,) predicted classes.
         classes: K.
     """
     counts = np.bincount(truth * classes + predicted, minlength=classes**2)
@@ -135,8 +135,8 @@ def scale(features: Floats, scaling: Doubles) -> Doubles:
 def cosine_ranking(queries: Floats, gallery: Floats, top: int) -> Ints:
     """Return the ``top`` most similar gallery items of each query, best first, as (Q, top).
 
-    Equally similar items stay in gallery order. Similarities are computed in double and compared
-    in single precision, so that equal items tie in whatever order the machine adds.
+    Equally similar items keep the order of the gallery. Similarities are computed in double and
+    compared in single precision, so that equal items tie whatever the order of additions.
     """
     parts = list(cosine_rankings(queries, gallery, top))
     return np.concatenate([np.empty((0, min(top, len(gallery))), dtype=np.int64), *parts])
@@ -163,14 +163,14 @@ def topk_hits(ranking: Ints, queries: Ints, gallery: Ints, topk: Iterable[int]) 
         ranking: (Q, K) gallery items, best first.
         queries: (Q,) classes.
         gallery: (N,) classes.
-        topk: The numbers of neighbours to look at; more than K count as K.
+        topk: Numbers of neighbours; those above K count as K.
     """
     right = gallery[ranking] == queries[:, None]
     return {f"top{k}": float(right[:, :k].any(1).mean()) for k in topk}
 
 
 def topk_chance(queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, float]:
-    """Return the hits to expect from a random ranking of this gallery for these queries.
+    """Return the expected hits of a random ranking of this gallery for these queries.
 
     A query whose class has m of the N gallery items misses with all of k neighbours in
     C(N - m, k) of C(N, k) cases.
@@ -189,9 +189,9 @@ def topk_chance(queries: Ints, gallery: Ints, topk: Iterable[int]) -> dict[str, 
 def average_precision(right: NDArray[np.bool_]) -> Floats:
     """Return (Q,) the mean, over the items of a query's class, of the precision at their ranks.
 
-    The precision at rank r is the share of right items among the first r. The ranking is over the
-    whole gallery, and ties are in it as they are (scikit-learn puts equal scores at one rank
-    instead). A query whose class the gallery does not have counts 0. Its mean over queries is mAP.
+    The precision at rank r is the share of right items among the first r. Ties count as ranked
+    (scikit-learn gives equal scores one rank). A query whose class is not in the gallery counts 0.
+    The mean over queries is mAP.
 
     Args:
         right: (Q, N) whether the item at each rank has the query's class.
@@ -203,7 +203,7 @@ def average_precision(right: NDArray[np.bool_]) -> Floats:
 
 
 def average_precision_chance(queries: Ints, gallery: Ints) -> float:
-    """Return the mean average precision to expect from a random ranking of this gallery.
+    """Return the expected mean average precision of a random ranking of this gallery.
 
     For R of N items, the one at rank n is right in R / N of all rankings, and then each of the
     n - 1 before it is in (R - 1) / (N - 1).

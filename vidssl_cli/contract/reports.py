@@ -23,25 +23,25 @@ class Table:
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines to draw: how figures depend on a quantity."""
+    """A plot of lines."""
 
     title: str
     x: str
-    """What the horizontal axis says."""
+    """Label of the horizontal axis."""
     y: str
-    """What the vertical axis says."""
+    """Label of the vertical axis."""
     lines: Mapping[str, Sequence[tuple[float, float]]]
     """(x, y) of each line by its name, with x ascending."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for each other."""
+    """A confusion matrix."""
 
     title: str
     classes: Sequence[str]
     counts: Sequence[Sequence[int]]
-    """(K, K): rows are the classes, columns what they were taken for."""
+    """(K, K): rows are true classes, columns predicted ones."""
 
     def __post_init__(self) -> None:
         """Refuse counts that are not of these classes."""
@@ -52,7 +52,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What a few queries found."""
+    """The nearest neighbours of a few queries."""
 
     title: str
     queries: Sequence[tuple[str, str]]
@@ -103,29 +103,29 @@ class PublishedRow:
 
 @dataclass
 class Report:
-    """What an evaluator found."""
+    """The result of an evaluator."""
 
     rows: list[dict[str, Any]]
     """One per set of weights: ``{"weights": "run" | "random", metric: value from 0 to 1, …}``."""
     chance: float
-    """The leading metric of a guesser that knows nothing."""
+    """Chance level of the leading metric."""
     chances: dict[str, float] = field(default_factory=dict)
-    """The same for every metric that has a chance level."""
+    """Chance level of every metric that has one."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the protocol was: counts, tap, pooling, level."""
+    """Facts of the protocol: counts, tap, pooling, level."""
     tables: list[Table] = field(default_factory=list)
     figures: list[Curves | Confusion | Neighbours] = field(default_factory=list)
     """What `vidssl report` draws."""
     published: Sequence[PublishedRow] = ()
-    """What papers report of the same protocol and data set, the closest first; not the
-    evaluator's to fill in."""
+    """Published figures of the same protocol and data set, the closest first; evaluators leave it
+    empty."""
 
 
 @dataclass(frozen=True)
 class OwnTask:
-    """How well a network does the pretext tasks of its run."""
+    """Losses and metrics of a network on the pretext tasks of its run."""
 
     values: Mapping[str, float]
     """Losses and metrics, by ``pretext.name``."""
     confusions: Sequence[Confusion] = ()
-    """Of tasks that classify: see `Pretext`. Titled ``pretext.label``."""
+    """Of tasks that classify (see `Pretext`), titled ``pretext.label``."""

@@ -1,7 +1,7 @@
-"""Scores of clips, by which a curriculum sorts them: files that `vidssl data scores` makes.
+"""Files of scores, by which a curriculum sorts clips; made by `vidssl data scores`.
 
-A file of scores has one JSON object per line. The first one says how they were made, each other
-one belongs to a video:
+There is one JSON object per line. The first says how scores were computed, each other one has those
+of a video:
 
     {"settings": {"score": "motion", "frames": 16, …}}
     {"path": "swim/a.mp4", "sha256": …, "bytes": …, "mtime_ns": …, "scores": [0.21, 0.35]}
@@ -41,7 +41,7 @@ class Scored:
     """One for each clip."""
 
     def is_of(self, video: Video) -> bool:
-        """Tell whether the video has the bytes that were scored."""
+        """Tell whether the video is the file that was scored."""
         if video.packed:
             return video.packed.source_sha256 == self.sha256
         try:
@@ -54,7 +54,7 @@ class Scored:
 
 
 def identify(video: Video) -> Scored:
-    """Return the row of a video without scores.
+    """Return the row of a video, without scores.
 
     Raises:
         OSError: Its file cannot be read.
@@ -82,7 +82,7 @@ def read_scores(path: Path) -> tuple[dict[str, Any], dict[str, Scored]]:
 
     Raises:
         UsageError: There is no such file.
-        DamagedFileError: It is not what its note says, or not what `write_scores` writes.
+        DamagedFileError: It was changed, or is not what `write_scores` writes.
     """
     folder = os.path.abspath(path.parent)
     try:

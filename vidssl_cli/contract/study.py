@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 Pool = Literal["gap", "gmp", "flatten", "maxpool122", "maxpool222", "adaptive_max233"]
 """How a tap (N, C, T, H, W) becomes a vector (N, D): methods.md 9.4."""
 Crops = Literal["centre", "three"]
-"""Squares that are cut from each clip of a test: its middle, or three along the longer side."""
+"""Squares that are cut from each clip: the middle, or three along the longer side."""
 Baseline = Literal["colour", "one_frame", "motion_energy", "frame_difference"]
-"""Features that nobody learned: shades of colour of the middle frame; that frame, made 8 x 8; how
-much frames differ from one to the next, over time; and where they do, 8 x 8."""
+"""Hand-made features: histograms of colour of the middle frame; that frame at 8 x 8; quantiles of
+the difference between neighbouring frames; and its mean at 8 x 8."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Clips of a video that the network is shown."""
+    """Clips of a video to embed."""
 
     video: Video
     frames: NDArray[np.int64]
-    """(clips, T) frame numbers, at the rate that the network sees videos at (``input.fps``)."""
+    """(clips, T) frame numbers, at the frame rate of the network (``input.fps``)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Classified:
-    """What a classifier says of test videos."""
+    """A classifier's answers for test videos."""
 
     classes: Sequence[str]
     """K names."""
@@ -85,11 +85,11 @@ class Study(Protocol):
     weights: Sequence[str]
     """The sets of weights to compare, ``run`` and ``random``."""
     folder: Path | None
-    """Where an evaluator may leave files."""
+    """Where an evaluator may write files."""
     taps: Mapping[str, int]
     """Taps of the backbone with their channels."""
     evaluation: Embedding
-    """What an evaluator's options leave open."""
+    """Defaults of what an evaluator's options do not set."""
 
     @property
     def device(self) -> str:
@@ -97,11 +97,11 @@ class Study(Protocol):
 
     @property
     def data(self) -> Sequence[Video]:
-        """All videos, of every split or none, with labels or without."""
+        """All videos, with and without splits and labels."""
 
     @property
     def residual(self) -> bool:
-        """Whether the network sees differences of frames, so that a still clip is all zeros."""
+        """Whether the network sees differences of frames; a still clip is then all zeros."""
 
     @property
     def frames(self) -> int:
@@ -120,7 +120,7 @@ class Study(Protocol):
         ...
 
     def count(self, video: Video) -> int:
-        """Return how many frames a video has at the rate that the network sees it at."""
+        """Return how many frames a video has at the frame rate of the network."""
         ...
 
     def features(
@@ -132,13 +132,13 @@ class Study(Protocol):
     ) -> list[list[NDArray[np.float32]]]:
         """Return, for each reading and look, (clips, D) features, not normalised.
 
-        With three crops the rows of a clip follow one another, (3 x clips, D). All readings come
-        from one pass over the videos, and what was computed before is not computed again.
+        With three crops, those of a clip are consecutive rows, (3 x clips, D). One pass over the
+        videos computes all of them, without those that were computed before.
         """
         ...
 
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
-        """Return (N, D) hand-made features of whole videos, kept like those of networks."""
+        """Return (N, D) hand-made features of whole videos, stored like those of networks."""
         ...
 
     def finetune(
@@ -149,16 +149,16 @@ class Study(Protocol):
         windows: Windows,
         crops: Crops = "centre",
     ) -> Classified:
-        """Train all of the network on the training videos, and return what it says of the others.
+        """Fine-tune the network on the training videos, and return its answers for the test videos.
+
+        A network that was fine-tuned before, in the study's folder, is not trained again.
 
         Args:
-            weights: To begin with; ``random`` is training from scratch.
+            weights: To start from; ``random`` trains from scratch.
             recipe: Name or path of a recipe for `vidssl finetune`.
-            overrides: What is different from it, ``key=value``.
+            overrides: Changes to it, ``key=value``.
             windows: Clips of each test video.
             crops: Squares of each clip.
-
-        A network that was trained before, into the study's folder, is not trained again.
         """
         ...
 

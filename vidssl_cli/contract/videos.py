@@ -1,6 +1,6 @@
-"""A video as a row: where it is, its label and split, and the facts that a scan found.
+"""A video as a row of a manifest: path, label, split, and the facts that a scan found.
 
-Nothing here opens a file. `vidssl_cli.data.manifest` reads and writes rows.
+No file is opened here; `vidssl_cli.data.manifest` reads and writes manifests.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pydantic import (
 
 
 def _name(value: object) -> str:
-    """Accept a name that is not empty, or a number that stands for one.
+    """Accept a name that is not empty, or a number as a name.
 
-    Unlike pydantic's own check, this lets names of files through that are not UTF-8.
+    Unlike pydantic's check of strings, this accepts names of files that are not UTF-8.
     """
     if isinstance(value, int):
         return str(value)
@@ -34,14 +34,14 @@ def _name(value: object) -> str:
 
 Name = Annotated[str, PlainValidator(_name)]
 Number = Annotated[int, Field(ge=0, lt=2**63)]
-"""Of bytes, or of what an array counts."""
+"""Number of bytes, or of items of an array."""
 Timestamp = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
-"""Frames, or pixels along a side; no file has as many."""
+"""Number of frames, or of pixels of a side."""
 
 SLOWEST, FASTEST = 1e-6, 1e6
 Rate = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
-"""Per second; from a picture in eleven days on, so that no moment of a video is beyond counting."""
+"""Frames per second, from one in eleven days to a million."""
 
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 

@@ -68,7 +68,7 @@ def evaluate(
             "data": digest(data),
             "run": run and identify(run),
             "checkpoint": checkpoint,
-            "trained": encoder.trained,  # the run may have gone on since
+            "trained": encoder.trained,  # the run may be trained further
             "argv": sys.argv,
         }
         atomic_write(folder / REPORT, sealed_json.render(document))

@@ -1,7 +1,7 @@
-"""Files and links that appear whole or not at all, also where a process is killed.
+"""Writes files, links and folders whole or not at all, also if the process is killed.
 
-Whatever is written begins in a *draft*: a hidden neighbour of its place, whose lock is held as long
-as its process lives. So any process can tell what a dead one left, whatever their process ids are.
+They are first written into a *draft*: a hidden folder in the same parent folder, locked as long as
+its process lives. So any process can tell which drafts a killed one left.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vidssl_cli.files.disk_space import no_room, require_room, why_full
 from vidssl_cli.files.locks import LOCK, flock, make_folder
 
 _OLD = "old"
-"""Folder of a draft for what is about to be replaced."""
+"""Folder of a draft for what is being replaced."""
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -38,11 +38,11 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def replacing(path: Path, *, size: int = 0) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` in one step, once all of it is on the disk.
+    """Open a file that replaces ``path`` in one step, once all of it is on the disk.
 
     Args:
         path: The file.
-        size: Bytes that will be written, about, if that is known.
+        size: About how many bytes will be written, if known.
 
     Raises:
         NoRoomError: It does not fit; the old file is as it was.
@@ -65,14 +65,14 @@ def point(link: Path, target: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Clear away what processes of this machine that were killed left half done in a folder.
+    """Remove the drafts that killed processes of this machine left in a folder.
 
-    A folder that was about to be replaced is put back.
+    A folder that was being replaced is restored.
     """
     for draft in folder.glob(f"{_prefix()}*"):
-        if draft.is_symlink():  # the folder may come from elsewhere, and nothing here makes links
+        if draft.is_symlink():  # not ours: drafts are folders, and a link may lead anywhere
             continue
-        # A lock rather than a process id: ids are used again, and containers have their own.
+        # Not a process id: ids are reused, and containers have their own.
         with suppress(OSError), open(draft / LOCK, "a", opener=_open_no_link) as file:
             if flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, or_else=False):
                 _clear(draft)
@@ -80,10 +80,10 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def draft(target: Path, size: int = 0) -> Iterator[Path]:
-    """Make a hidden folder in which to write what shall be at ``target``; it is gone afterwards.
+    """Make a hidden folder for what will be at ``target``; it is removed afterwards.
 
     Raises:
-        NoRoomError: There is no room, now or while it is written.
+        NoRoomError: The disk is too full, now or while it is written.
     """
     require_room(target, size)
     try:
@@ -94,7 +94,7 @@ def draft(target: Path, size: int = 0) -> Iterator[Path]:
                 written = sum(path.lstat().st_size for path in hidden.rglob("*") if path.is_file())
                 size = max(size, written)
                 raise
-    except Exception as error:  # only now that the draft is gone is it known what is free
+    except Exception as error:  # after the draft is removed, since it took space
         if reason := why_full(error):
             raise no_room(target, size, reason) from error
         raise
@@ -102,12 +102,12 @@ def draft(target: Path, size: int = 0) -> Iterator[Path]:
 
 @contextmanager
 def hidden_folder(target: Path) -> Iterator[Path]:
-    """Make a hidden folder beside ``target``, and hold its lock."""
+    """Make a hidden folder in the parent folder of ``target``, and hold its lock."""
     try:
         make_folder(target.parent)
         sweep(target.parent)
         draft, lock = _claim(target.parent)
-    except OSError as error:  # about a name that nobody has ever seen
+    except OSError as error:  # the name in it means nothing to the user
         raise OSError(error.errno, error.strerror, str(target)) from None
     try:
         yield draft
@@ -117,7 +117,7 @@ def hidden_folder(target: Path) -> Iterator[Path]:
 
 
 def replace_folder(fresh: Path, folder: Path, draft: Path) -> None:
-    """Rename a folder; the last of several processes that do so at a time wins."""
+    """Replace a folder by renaming; of several processes at a time, the last one wins."""
     for number in count():
         old = draft / _OLD / str(number)
         old.mkdir(parents=True)
@@ -134,20 +134,20 @@ def replace_folder(fresh: Path, folder: Path, draft: Path) -> None:
 
 
 def _open_no_link(path: str, flags: int) -> int:
-    """Open what is at this place itself, without waiting for anybody at the other end of a pipe."""
+    """Open a file, but no link, and without waiting for the other end of a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def _prefix() -> str:
-    """Return what the names of this machine's drafts begin with."""
+    """Return the prefix of the names of this machine's drafts."""
     return f".tmp-{socket.gethostname()}-"
 
 
 def _clear(draft: Path) -> None:
-    """Remove a draft that is locked; what was about to be replaced, and was not, is put back."""
+    """Remove a locked draft; restore a folder that was moved into it and not replaced."""
     for old in draft.glob(f"{_OLD}/*/*"):
         if old.parent.resolve() != draft.resolve() / _OLD / old.parent.name:
-            continue  # a link leads there, and to what is somebody else's
+            continue  # a link that leads elsewhere
         if not (draft.parent / old.name).exists():
             with suppress(OSError):  # another process may have put something there since
                 os.rename(old, draft.parent / old.name)
@@ -165,11 +165,11 @@ def _claim(parent: Path) -> tuple[Path, IO[str]]:
             if os.path.samestat(os.fstat(lock.fileno()), (draft / LOCK).stat()):
                 opened.pop_all()
                 return draft, lock
-        # It was swept before it was locked: once more.
+        # Another process swept it before it was locked: try again.
 
 
 def sync_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk."""
+    """Flush the entries of a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidssl_cli.base.errors import DamagedFileError
 
-HINT = "if that is meant, give a folder that holds both as --data-root"
+HINT = "if this is intended, give a folder that contains both as --data-root"
 
 
 class Root:
@@ -48,9 +48,9 @@ def out_of_bounds(path: str, bounds: Root) -> DamagedFileError:
 
 
 def _links(folder: str) -> frozenset[str]:
-    """Return which names in a folder are links; looking once is faster than at every file."""
+    """Return which entries of a folder are links; one listing is faster than a check per file."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_symlink())
-    except OSError:  # what is not there leads nowhere
+    except OSError:  # it does not exist
         return frozenset()

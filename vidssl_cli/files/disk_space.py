@@ -1,4 +1,4 @@
-"""Whether there is room on a disk, and how to tell that there is none."""
+"""Checks for disk space, and explains errors for want of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def require_room(path: Path, size: int, what: str = "this") -> None:
-    """Refuse to begin what cannot be finished.
+    """Refuse to begin writing what does not fit.
 
     Args:
         path: What will be written.
@@ -31,7 +31,7 @@ def require_room(path: Path, size: int, what: str = "this") -> None:
 
 @contextmanager
 def room_for(path: Path, size: int) -> Iterator[None]:
-    """Tell which file did not fit, and how large it is, where the system only says "no space".
+    """Add the file and its size to errors in which the system says only "no space".
 
     Raises:
         NoRoomError: The disk, a quota or a limit on the size of files is exhausted.
@@ -45,7 +45,7 @@ def room_for(path: Path, size: int) -> Iterator[None]:
 
 
 def require_writable(path: Path) -> None:
-    """Refuse to begin what could not be kept, as on a read-only disk or below a file.
+    """Refuse a place that cannot be written, such as one on a read-only disk or below a file.
 
     Raises:
         OSError: Nothing can be written there.
@@ -61,10 +61,9 @@ def require_writable(path: Path) -> None:
 
 
 def why_full(error: Exception) -> str | None:
-    """Return the system's words for a lack of room, if that is what an error is about.
+    """Return the system's message for a full disk, if that is what an error is about.
 
-    Libraries that write by themselves pass on the words, not the number; numpy says only how much
-    was written.
+    Libraries may pass on the message without the number; numpy says only how much was written.
     """
     if isinstance(error, NoRoomError):
         return str(error).partition(":")[0]
@@ -80,12 +79,12 @@ def no_room(path: Path, size: int, reason: str) -> NoRoomError:
     return NoRoomError(
         f"{reason}: at least {size:,} bytes are needed, and {_free(path):,} are free",
         where=str(path),
-        hint="make room and give the command again; a training goes on with --resume",
+        hint="free some space and give the command again; training continues with --resume",
     )
 
 
 def _free(path: Path) -> int:
-    """Return the bytes that are left where a file or folder is or will be."""
+    """Return the free bytes at the place of a file or folder."""
     while True:
         place = _existing(path)
         with suppress(FileNotFoundError):  # another process may be replacing it just now
@@ -93,5 +92,5 @@ def _free(path: Path) -> int:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that is there."""
+    """Return the path, or its nearest parent that exists."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())

@@ -1,7 +1,6 @@
-"""One writer at a time; whoever comes second is told who the first one is.
+"""Locks folders for one writer at a time; the error for a second one names the first.
 
-Locks go with the process that has them, however it ends. Where a file system knows no locks, nobody
-is kept away.
+A lock ends with its process, however that ends. Where a file system has no locks, it has no effect.
 """
 
 from __future__ import annotations
@@ -27,15 +26,14 @@ LOCK = ".lock"
 """File in a folder that its writer locks."""
 
 _PATIENCE = 10
-"""Tries to learn who has a lock, a tenth of a second apart."""
+"""Attempts to read who has a lock, a tenth of a second apart."""
 
 
 @contextmanager
 def locked(folder: Path, maker: str) -> Iterator[None]:
-    """Keep other writers away from a folder, which is made if need be; readers need no lock.
+    """Lock a folder for writing, and make it if it does not exist; readers need no lock.
 
-    The lock goes with the process, however that ends. Other machines see it where the file system
-    shares locks, as NFS does; where there are none, nobody is kept away.
+    Other machines see the lock where the file system shares locks, as NFS does.
 
     Args:
         folder: What is written.
@@ -77,7 +75,7 @@ def flock(file: IO[Any], operation: int, *, or_else: bool = True) -> bool:
     Args:
         file: What to lock.
         operation: As for `fcntl.flock`.
-        or_else: What to return where the file system knows no locks.
+        or_else: What to return where the file system has no locks.
     """
     try:
         fcntl.flock(file, operation)
@@ -91,7 +89,7 @@ def flock(file: IO[Any], operation: int, *, or_else: bool = True) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder if need be."""
+    """Make a folder if it does not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -100,7 +98,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _take(file: IO[bytes]) -> str | None:
-    """Lock a file for writing; return who has the lock if that cannot be had."""
+    """Lock a file for writing; return who has the lock if it cannot be locked, else None."""
     holder = ""
     for _ in range(_PATIENCE):
         if flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -108,12 +106,12 @@ def _take(file: IO[bytes]) -> str | None:
         file.seek(0)
         if holder := _holder(file.read()):
             break
-        time.sleep(0.1)  # it may not have written its name yet, or have looked only
+        time.sleep(0.1)  # it may not have written its name yet, or only be testing the lock
     return holder
 
 
 def _holder(content: bytes) -> str:
-    """Put what a lock says of its holder into words; nothing if that process is gone."""
+    """Describe the holder of a lock from its content; nothing if that process is gone."""
     try:
         told = json.loads(content)
         pid, host, since = int(told["pid"]), str(told["host"]), str(told["since"])
@@ -134,6 +132,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # of another user
         return True
     return True

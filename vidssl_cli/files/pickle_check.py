@@ -1,8 +1,8 @@
-"""Looks through what ``torch.save`` made, before torch loads it.
+"""Checks a file of ``torch.save`` before torch loads it.
 
-torch's own restricted unpickler (``weights_only``) calls nothing but what tensors are made of. Some
-of that still takes as much memory as a file asks for, and archives may unpack to a thousand times
-their size, so a file of weights is held to what a state dict needs.
+The restricted unpickler of torch (``weights_only``) calls only what builds tensors. Some of that
+can still take any amount of memory, and an archive may unpack to a thousand times its size; so only
+what a state dict needs is accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 LARGEST = 1 << 26
-"""Bytes of the pickles of a file, which name its tensors; the numbers lie beside them."""
+"""Most bytes of the pickles of a file; they name the tensors, whose numbers are stored apart."""
 
 _NEEDED = re.compile(
     r"collections OrderedDict|torch\._(utils|tensor) _rebuild_\w+|torch(\.storage)? \w+Storage"
@@ -27,10 +27,10 @@ _OF_OLD = 5
 
 
 def check_weights(file: Path) -> None:
-    """Check a file that ``torch.load`` shall read with ``weights_only``.
+    """Check a file before ``torch.load`` reads it with ``weights_only``.
 
     Raises:
-        ValueError: It asks for something else than tensors, or for more memory than it has bytes.
+        ValueError: It holds something else than tensors, or needs more memory than it has bytes.
     """
     if not zipfile.is_zipfile(file):
         with file.open("rb") as content:
@@ -51,7 +51,7 @@ def check_weights(file: Path) -> None:
 
 
 def _check_pickle(content: io.BytesIO) -> None:
-    """Check one pickle in memory: of a file, `pickletools` would read lines that have no end."""
+    """Check one pickle in memory: from a file, `pickletools` would read lines of any length."""
     for opcode, argument, place in pickletools.genops(content):
         if (place or 0) > LARGEST:
             raise ValueError(f"holds more than {LARGEST} bytes of pickles")

@@ -1,11 +1,11 @@
 """Files that others rely on: they appear whole or not at all, and are checked before they are read.
 
 A *published folder* holds ``manifest.json`` beside its files: the SHA-256 and the size of each.
-Parsers of weights and indexes accept damaged bytes without a word, so nothing is parsed before
-`verify` has seen that every byte is the one that was written.
+Parsers of weights and indexes accept damaged bytes silently, so `verify` checks every byte before
+anything is parsed.
 
-A *noted file* is one that people may change too. Its SHA-256 lies beside it, in the form that
-``sha256sum --check`` takes; whoever changes the file on purpose deletes the note.
+A *noted file* is one that people may change too. Its SHA-256 is in a file next to it, in the form
+of ``sha256sum --check``; who changes the file on purpose deletes that note.
 """
 
 from __future__ import annotations
@@ -29,20 +29,19 @@ _HINT = "restore the folder from a copy, or make it again"
 
 
 def publish(folder: Path, write: Callable[[Path], None], *, size: int = 0) -> None:
-    """Make a folder appear whole: let ``write`` fill a temporary one, seal it, rename it.
+    """Publish a folder whole: ``write`` fills a temporary one, which is sealed and renamed.
 
-    After a crash at any moment there is the folder as it was before, or the new one, never a part.
-    A folder that is there already is replaced; between the two renames of that there is none (after
-    a crash until `sweep`), so readers that must never meet the gap go through `point` or a pointer
-    file instead.
+    After a crash there is the folder as it was, or the new one, never a part. A folder that exists
+    is replaced by two renames, between which there is none (after a crash, until `sweep`); readers
+    that must not see that use `point` or a pointer file.
 
     Args:
-        folder: Where the files shall be; its parent is made if need be.
+        folder: What to publish; its parent is made if it does not exist.
         write: Receives an empty folder to write into; may make subfolders.
-        size: Bytes that will be written, about, if that is known.
+        size: About how many bytes will be written, if known.
 
     Raises:
-        NoRoomError: It does not fit; what was there is as it was.
+        NoRoomError: It does not fit; what was there is unchanged.
     """
     with draft(folder, size) as hidden:
         fresh = hidden / "fresh"
@@ -55,18 +54,18 @@ def publish(folder: Path, write: Callable[[Path], None], *, size: int = 0) -> No
 def verify(folder: Path, *needed: str) -> dict[str, str]:
     """Check every file of a published folder against its manifest.
 
-    Files that the manifest does not name are ignored: nobody may read them.
+    Files that the manifest does not name are ignored, and must not be read.
 
     Args:
         folder: A folder made by `publish`.
-        needed: Names of files that are going to be read.
+        needed: Names of files that will be read.
 
     Returns:
         SHA-256 of each file by its name, which is relative to the folder, with forward slashes.
 
     Raises:
-        DamagedFileError: A file is missing or is not the one that was written, or the manifest
-            does not name one that is needed.
+        DamagedFileError: A file is missing or has changed, or the manifest does not name one that
+            is needed.
     """
     files = _read_manifest(folder, needed)
     return {name: _check(folder / name, size, digest) for name, (size, digest) in files.items()}
@@ -76,7 +75,7 @@ def intact(folder: Path, name: str) -> Path:
     """Return the path of one file of a published folder, after checking it and no other.
 
     Raises:
-        DamagedFileError: It is missing or is not the one that was written.
+        DamagedFileError: It is missing or has changed.
     """
     size, digest = _read_manifest(folder, [name])[name]
     _check(folder / name, size, digest)
@@ -84,9 +83,9 @@ def intact(folder: Path, name: str) -> Path:
 
 
 def write_noted(path: Path, content: bytes) -> None:
-    """Replace a file in one step, and note its SHA-256 beside it.
+    """Replace a file in one step, and write its SHA-256 next to it.
 
-    After a crash the file may lack its note, but never has that of another one.
+    After a crash the file may have no note, but never a wrong one.
     """
     note = note_of(path)
     note.unlink(missing_ok=True)
@@ -98,12 +97,12 @@ def check_note(path: Path) -> None:
     """Compare a file with the note of its SHA-256, if there is one.
 
     Raises:
-        DamagedFileError: The file is not the one that was noted.
+        DamagedFileError: They differ.
     """
     note = _read_note(path)
     while note is not None:
         found = sha256(path)
-        if (now := _read_note(path)) != note:  # it was written anew meanwhile
+        if (now := _read_note(path)) != note:  # it was replaced meanwhile
             note = now
         elif note == _note(path, found):
             return
@@ -117,29 +116,29 @@ def check_note(path: Path) -> None:
 
 
 def note_of(path: Path) -> Path:
-    """Return where the SHA-256 of a file is noted."""
+    """Return the path of the note of a file's SHA-256."""
     return path.with_name(f"{path.name}.sha256")
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep `discard` from a published folder while it is read; needs no write access."""
+    """Prevent `discard` of a published folder while it is read; needs no write access."""
     require_regular(folder / MANIFEST)
     with ExitStack() as opened:
-        with suppress(FileNotFoundError):  # `verify` tells that best
+        with suppress(FileNotFoundError):  # `verify` reports it
             flock(opened.enter_context((folder / MANIFEST).open("rb")), fcntl.LOCK_SH)
         yield
 
 
 def discard(folder: Path) -> None:
-    """Delete a published folder in one step, unless somebody holds it: a later call does then.
+    """Delete a published folder in one step, unless it is held; a later call deletes it then.
 
-    Nobody meets the half of it, also after a crash.
+    Readers never see a part of it, also after a crash.
     """
     try:
         with (folder / MANIFEST).open("r+b") as file:
             if flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                _remove(folder)  # whoever waits for the lock finds nothing to read
+                _remove(folder)  # who waits for the lock finds nothing
     except FileNotFoundError:  # it was never published
         _remove(folder)
 
@@ -148,7 +147,7 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal.
 
     Raises:
-        OSError: it cannot be read, or is a pipe or the like, which could keep us waiting for ever.
+        OSError: It cannot be read, or is a pipe or the like, which might never end.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
@@ -157,7 +156,7 @@ def sha256(path: Path) -> str:
 
 
 def _seal(folder: Path) -> None:
-    """Write the manifest of a folder and bring everything to disk."""
+    """Write the manifest of a folder and flush all of it to the disk."""
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -166,7 +165,7 @@ def _seal(folder: Path) -> None:
     (folder / MANIFEST).write_bytes(sealed_json.render({"files": files}))
     mode = (folder / MANIFEST).stat().st_mode
     for name in files:
-        (folder / name).chmod(mode)  # safetensors hides its files from everybody else
+        (folder / name).chmod(mode)  # safetensors makes files that only their owner can read
     for path in [*folder.rglob("*"), folder]:
         sync_folder(path) if path.is_dir() else _sync_file(path)
 
@@ -175,7 +174,7 @@ def _read_note(path: Path) -> bytes | None:
     require_regular(note_of(path))
     try:
         with note_of(path).open("rb") as file:
-            return file.read(len(_note(path, "0" * 64)) + 1)  # more is no note, however long it is
+            return file.read(len(_note(path, "0" * 64)) + 1)  # a longer file is no note
     except FileNotFoundError:
         return None
 
@@ -190,7 +189,7 @@ def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, tuple[int, 
     path = folder / MANIFEST
     if not path.is_file():
         raise DamagedFileError(
-            f"there is no {MANIFEST}, so nothing says what belongs here",
+            f"there is no {MANIFEST}, which lists the files of the folder",
             where=str(folder),
             hint=_HINT,
         )
@@ -201,7 +200,7 @@ def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, tuple[int, 
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DamagedFileError(
                 f"the manifest names {name!r}, which is outside of the folder", where=str(path),
-                hint="do not use this folder: somebody tampered with it",
+                hint="do not use this folder: its manifest was tampered with",
             )  # fmt: skip
     if missing := [name for name in needed if name not in files]:
         raise DamagedFileError(

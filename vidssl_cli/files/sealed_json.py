@@ -1,4 +1,4 @@
-"""JSON documents that end in the SHA-256 of what stands before it.
+"""JSON documents that end in the SHA-256 of the text before it.
 
     {
       "state": "finished",
@@ -6,9 +6,9 @@
       "sha256": "9f86d081…"
     }
 
-The digest is compared before anything is parsed, and every byte of the file counts: all but the
-end is digested, and the end can be written in one way only. So a document that can be read is the
-one that was written, to the byte, and remains plain JSON for everybody else.
+The digest is compared before anything is parsed, and covers every byte: all but the end is
+digested, and the end has one form only. So a document that can be read is the one that was written,
+and for other programs it is plain JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def render(document: Mapping[str, Any]) -> bytes:
     """Return a document as JSON, a line for each key, with its digest.
 
     Args:
-        document: What to write; it is not empty and has no key ``sha256``.
+        document: What to write; not empty, and without a key ``sha256``.
     """
     rows = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
     body = ("{\n" + ",\n".join(rows)).encode()
@@ -42,7 +42,7 @@ def read(path: Path, hint: str) -> dict[str, Any]:
         hint: What to do if it is damaged.
 
     Raises:
-        DamagedFileError: It is missing, or not the one that was written.
+        DamagedFileError: It is missing or has changed.
     """
     try:
         with understood(path):
@@ -53,11 +53,11 @@ def read(path: Path, hint: str) -> dict[str, Any]:
     if end != _end(body):
         raise DamagedFileError(
             f"the file is damaged: the SHA-256 of its content is {hashlib.sha256(body).hexdigest()}"
-            ", which is not what it ends in",
+            ", which is not the one at its end",
             where=str(path),
             hint=hint,
         )
-    with understood(path):  # anybody can make a digest
+    with understood(path):  # a digest is no signature
         document: dict[str, Any] = parse_json(content)
         del document["sha256"]
     return document

@@ -1,4 +1,4 @@
-"""Text that others wrote: what is ambiguous, bottomless or too large is refused."""
+"""Reads text from others; refuses what is ambiguous, too deeply nested or too large."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 from vidssl_cli.base.errors import DamagedFileError, VidsslError
 
 LARGEST = 1 << 24
-"""Bytes of a JSON document; parsed they may take twenty times the room."""
+"""Most bytes of a JSON document; parsed, it may take twenty times as many."""
 LONGEST = 1 << 22
-"""Characters of a line: a manifest's row of a long video in which every picture is a keyframe."""
+"""Most characters of a line; the longest is the row of a long video of keyframes only."""
 
 
 def require_regular(path: Path) -> None:
-    """Refuse what could keep a reader waiting for ever.
+    """Refuse a pipe or the like, which might never end.
 
     Raises:
-        DamagedFileError: The path is that of a pipe or the like.
+        DamagedFileError: The path is no regular file.
     """
     if path.exists() and not path.is_file():
         raise DamagedFileError("is not a regular file", where=str(path))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON in which every key stands once.
+    """Parse JSON in which every key occurs once.
 
     Raises:
-        ValueError: It is no such text; a `json.JSONDecodeError` knows the place.
+        ValueError: It is something else; a `json.JSONDecodeError` has the place.
     """
     try:
         return json.loads(text, object_pairs_hook=_mapping)
@@ -70,7 +70,7 @@ def read_bounded(path: Path, most: int = LARGEST) -> bytes:
 def read_lines(path: Path, newline: str | None = None) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, from 1.
 
-    Names of files need not be UTF-8; surrogateescape carries them through.
+    Names of files need not be UTF-8; surrogateescape preserves them.
 
     Args:
         path: The file.
@@ -95,9 +95,9 @@ def read_lines(path: Path, newline: str | None = None) -> Iterator[tuple[int, st
 
 @contextmanager
 def understood(path: Path) -> Iterator[None]:
-    """Refuse what has the right digest and yet cannot be taken for what vidssl writes.
+    """Turn any error of a parser into the error of a file that vidssl did not write.
 
-    Whoever makes a file can make its digest too, so that parsers may meet anything.
+    A digest is no signature: a file with the right one may still contain anything.
 
     Raises:
         DamagedFileError: Anything but a `VidsslError` or `OSError` was raised inside.
