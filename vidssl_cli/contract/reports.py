@@ -119,6 +119,9 @@ class Report:
     published: Sequence[PublishedRow] = ()
     """What papers report of the same protocol and data set, the closest first; not the
     evaluator's to fill in."""
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By split, ``used`` labelled videos and how many DATA has ``of`` them, where some are left
+    out; likewise not the evaluator's."""
 
 
 @dataclass(frozen=True)
