@@ -11,8 +11,9 @@ import pytest
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
-from vidssl_cli.data.layouts import find_videos
+from vidssl_cli.data.layouts import LeftOut, find_videos
 from vidssl_cli.data.lists import Lists
+from vidssl_cli.data.scan import open_data
 from vidssl_cli.files.confine import Root
 
 
@@ -143,9 +144,9 @@ def locked(monkeypatch):
 def test_a_folder_that_cannot_be_read_is_named(make, locked, capsys):
     folder = make("walk/a.mp4", "run/b.mp4")
     locked(folder / "run")
-    broken = []
-    assert [row[0] for row in rows(folder, find_videos(folder, broken=broken))] == ["walk/a.mp4"]
-    assert [error.where for error in broken] == [str(folder / "run")]
+    gone = LeftOut()
+    assert [row[0] for row in rows(folder, find_videos(folder, left_out=gone))] == ["walk/a.mp4"]
+    assert [error.where for error in gone.folders] == [str(folder / "run")]
     assert f"{folder / 'run'}: cannot be read: Permission denied" in capsys.readouterr().err
 
 
@@ -170,9 +171,9 @@ def test_nothing_but_folders_that_cannot_be_read(make, locked):
 def test_a_link_that_leads_nowhere_is_named(make, target):
     folder = make("walk/a.mp4")
     (folder / "loop").symlink_to(target)
-    broken = []
-    find_videos(folder, broken=broken)
-    assert [error.where for error in broken] == [str(folder / "loop")]
+    gone = LeftOut()
+    find_videos(folder, left_out=gone)
+    assert [error.where for error in gone.folders] == [str(folder / "loop")]
 
 
 @pytest.fixture
@@ -196,13 +197,15 @@ def ucf101(make):
 
 
 def test_ucf101_finds_its_lists(ucf101, capsys):
-    videos = find_videos(ucf101)
+    gone = LeftOut()
+    videos = find_videos(ucf101, left_out=gone)
     assert rows(ucf101, videos) == [
         ("Punch/v_Punch_g08_c01.avi", "Punch", "train"),
         ("Punch/v_Punch_g01_c01.avi", "Punch", "test"),
         ("PushUps/v_PushUps_g01_c02.avi", "PushUps", "test"),
     ]
     assert [video.group for video in videos] == ["Punch_g08", "Punch_g01", "PushUps_g01"]
+    assert rows(ucf101, gone.absent) == [("Punch/v_Punch_g09_c01.avi", "Punch", "train")]
     assert "1 of the 4 videos" in capsys.readouterr().err
 
 
@@ -543,6 +546,20 @@ def test_a_list_of_something_something_is_no_data(something):
     with pytest.raises(UsageError) as caught:
         find_videos(something.parent / "labels" / "train.json")
     assert "--lists" in caught.value.hint
+
+
+def test_what_is_left_out_keeps_its_label_and_split(make, make_video):
+    folder = make("run/b.mp4")
+    make_video(folder / "run" / "a.mp4")
+    (folder / "test.txt").write_text("run/a.mp4\nrun/b.mp4\nrun/c.mp4\n")
+    left_out = []
+    videos, broken = open_data(folder, test_list=folder / "test.txt", left_out=left_out)
+    assert rows(folder, videos) == [("run/a.mp4", "run", "test")]
+    assert [error.where for error in broken] == [str(folder / "run" / "b.mp4")]
+    assert sorted(rows(folder, left_out)) == [
+        ("run/b.mp4", "run", "test"),
+        ("run/c.mp4", "run", "test"),
+    ]
 
 
 def test_lists_of_ones_own(make):

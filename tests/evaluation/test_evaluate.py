@@ -13,6 +13,7 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Corpus
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.reports import Curves, Report
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation import baselines
 from vidssl_cli.evaluation.evaluate import as_json, evaluate, show
 from vidssl_cli.evaluation.feature_cache import Shelf
@@ -93,6 +94,40 @@ def test_published_rows_stand_beside_ours_with_what_differs(encoder, toy_videos,
     (first, *_) = json.loads((tmp_path / "report.json").read_text())["published"]
     assert first["figures"]["top1"] < 1
     assert first["differs"]
+
+
+@pytest.fixture
+def lost():
+    """Videos that cannot be used: two of the test split, one of them without a label."""
+    return [Video("/a.mp4", "class 1", "test"), Video("/b.mp4", None, "test"), Video("/c.mp4")]
+
+
+def test_figures_say_of_how_many_videos_they_are(encoder, toy_videos, tmp_path, capsys, lost):
+    options = Retrieval(name="retrieval")
+    known = Corpus(name="UCF101", classes=3, of=101)
+    report = evaluate(encoder, toy_videos, options, tmp_path, dataset=known, left_out=lost)
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["left_out"] == {"test": {"used": 4, "of": 5}}
+    assert document["facts"]["test videos"] == "4 of 5"
+    assert all("all test videos, not 4 of 5" in row["differs"] for row in document["published"])
+    show(options, report)
+    assert "test videos 4 of 5" in " ".join(capsys.readouterr().out.split())
+
+
+def test_figures_of_all_videos_say_nothing(encoder, toy_videos, tmp_path):
+    report = evaluate(encoder, toy_videos, Retrieval(name="retrieval"), tmp_path)
+    assert as_json(Retrieval(name="retrieval"), report)["left_out"] == {}
+
+
+def test_what_is_left_out_of_each_split_counts(encoder, toy_videos, lost):
+    study = EncoderStudy(
+        encoder, toy_videos, splits=lambda number: (toy_videos, lost if number == 2 else lost[1:])
+    )
+    assert study.coverage == {}
+    study.of_split(1)
+    assert study.coverage == {}
+    study.of_split(2)
+    assert study.coverage == {"test": {"used": 8, "of": 9}}
 
 
 def test_a_run_remembers_what_it_was_trained_on(run, encoder):
@@ -238,7 +273,7 @@ def test_features_that_another_network_made_are_refused(tmp_path):
 def test_other_splits_are_opened_by_number(encoder, toy_videos):
     def splits(number):
         assert number == 2
-        return toy_videos[::-1]
+        return toy_videos[::-1], ()
 
     study = EncoderStudy(encoder, toy_videos, splits=splits)
     assert study.of_split(2).data == toy_videos[::-1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from vidssl_cli.cli.options import (
     Run,
     expand,
 )
+
+if TYPE_CHECKING:
+    from vidssl_cli.contract.videos import Video
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +81,14 @@ def evaluate(
         store = None
     rows()  # fails now, not at the end, where a file cannot be read
     encoder = Encoder.load(run, device, checkpoint)
-    videos, _ = reading.open(data)
+    left_out: list[Video] = []
+    videos, _ = reading.open(data, left_out=left_out)
+
+    def of_split(number: int) -> tuple[Sequence[Video], Sequence[Video]]:
+        """Open the data with another official split."""
+        lost: list[Video] = []
+        return replace(reading, split=number).open(data, known=known, left_out=lost)[0], lost
+
     known = {video.path: video for video in videos}
     folder = out or folder_of(run, options, videos, checkpoint)
     report = measure(
@@ -87,10 +98,11 @@ def evaluate(
         folder,
         run,
         checkpoint,
-        splits=lambda number: replace(reading, split=number).open(data, known=known)[0],
+        splits=of_split,
         store=store,
         dataset=identify_dataset(videos, dataset),
         split=reading.split,
+        left_out=left_out,
     )
     for picture in draw_all(folder, report.figures):
         say(f"picture: {picture}")

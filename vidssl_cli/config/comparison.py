@@ -6,7 +6,7 @@ A published row says in which settings it differs from the measurement, as far a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +40,8 @@ class Measured:
     """Of those that `Setting` names; what is not there is not compared."""
     own: Sequence[str] = ()
     """Keys of the rows that the recipe reproduces: they come first among equals."""
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """As in `vidssl_cli.contract.reports.Report`."""
 
 
 class Difference(NamedTuple):
@@ -186,6 +188,8 @@ def _of_data(row: PublishedRow, measured: Measured) -> Iterator[Difference]:
     dataset = measured.dataset
     if dataset is not None and not dataset.whole:
         yield Difference(f"all classes, not {dataset.classes} of {dataset.of}", SETTING)
+    for split, share in measured.left_out.items():
+        yield Difference(f"all {split} videos, not {share['used']} of {share['of']}", SETTING)
 
 
 _TEMPLATES = {

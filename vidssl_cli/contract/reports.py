@@ -119,6 +119,9 @@ class Report:
     published: Sequence[PublishedRow] = ()
     """Published figures of the same protocol and data set, the closest first; evaluators leave it
     empty."""
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By split, ``used`` labelled videos and how many DATA has ``of`` them, where some are left
+    out; evaluators leave it empty."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from vidssl_cli.data.lists import (
     SPLITS,
     label_by_number,
     misfit,
-    only_present,
     read_json_list,
     read_names,
 )
@@ -86,7 +85,7 @@ def find_lists(source: Path) -> Path | None:
 
 
 def read_official(walk: Walk, lists: Path, split: int) -> list[Video]:
-    """Return the videos that official lists name and a folder has.
+    """Return the videos that official lists name, there or not.
 
     Args:
         walk: The folder.
@@ -94,7 +93,7 @@ def read_official(walk: Walk, lists: Path, split: int) -> list[Video]:
         split: Which official split.
 
     Raises:
-        UsageError: There are no such lists, or none of the videos.
+        UsageError: There are no such lists.
         DamagedFileError: A list cannot be understood.
     """
     source = walk.folder
@@ -127,7 +126,7 @@ def ucf101(source: Path, lists: Path, split: int) -> list[Video]:
                 raise misfit(file, line, f"{text!r} is no `Class/file.avi`", "delete the line")
             path = source / match[1]
             named.append(Video(str(path), match[2], part, recording_of(path)))
-    return only_present(named, lists)
+    return named
 
 
 def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
@@ -146,7 +145,7 @@ def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
                 recording = match[1].split(f"_{label}_")[0]
                 part = "train" if match[2] == "1" else "test"
                 named.append(Video(path, label, part, f"{label}/{recording}"))
-    return only_present(named, lists)
+    return named
 
 
 def diving48(source: Path, lists: Path, name: str) -> list[Video]:
@@ -174,4 +173,4 @@ def diving48(source: Path, lists: Path, name: str) -> list[Video]:
                     f"{file}: a row has a vid_name and a label, not {row!r}", where=str(file)
                 ) from None
             named.append(label_by_number(Video(path, split=part), number, classes))
-    return only_present(named, lists)
+    return named

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.lists import SPLITS, misfit, only_present, stand_in
+from vidssl_cli.data.lists import SPLITS, misfit
 from vidssl_cli.data.table import Table, open_table
 from vidssl_cli.data.walk import Walk
 
@@ -39,11 +39,10 @@ def find_lists(folder: Path) -> list[Path]:
 
 
 def read_kinetics(files: list[Path], walk: Walk) -> list[Video]:
-    """Return the clips that the lists name and the folder has.
+    """Return the clips that the lists name, there or not.
 
     Raises:
         DamagedFileError: A row does not fit the others.
-        UsageError: None of the clips is there.
     """
     rows = [row for file in files for row in _rows(open_table(file))]
     found = walk.by_name()
@@ -53,7 +52,7 @@ def read_kinetics(files: list[Path], walk: Walk) -> list[Video]:
         whole = found.get(video) if clips[video] == 1 else None
         path = found.get(clip) or whole or str(walk.folder / f"{clip}.mp4")
         videos.setdefault(path, Video(path, label, split, video))
-    return stand_in(only_present(videos.values(), " and ".join(map(str, files))))
+    return list(videos.values())
 
 
 def _rows(table: Table) -> Iterator[tuple[str, str, str | None, str | None]]:

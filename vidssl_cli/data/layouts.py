@@ -7,10 +7,10 @@ describes every layout.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.datasets import find_lists, meant, read_official, recording_of
@@ -31,11 +31,21 @@ from vidssl_cli.data.walk import Walk
 from vidssl_cli.files.confine import Root, out_of_bounds
 
 
+@dataclass
+class LeftOut:
+    """What DATA names and `find_videos` does not return; both are told on stderr."""
+
+    folders: list[MediaError] = field(default_factory=list)
+    """Why they cannot be read."""
+    absent: list[Video] = field(default_factory=list)
+    """Rows of official lists, or of lists that go with a folder, whose files are not there."""
+
+
 def find_videos(
     source: str | Path,
     lists: Lists = Lists(),
     root: Root | None = None,
-    broken: list[MediaError] | None = None,
+    left_out: LeftOut | None = None,
 ) -> list[Video]:
     """Find the videos of any DATA, in an order that depends on names only.
 
@@ -45,7 +55,7 @@ def find_videos(
         root: What all files must lie in, apart from what ``source`` itself names. Without it,
             relative paths in lists and manifests must not lead out of the folder that they are in;
             absolute ones, and links in a folder that is ``source``, lead anywhere.
-        broken: Receives an error for every folder that cannot be read, which is told on stderr.
+        left_out: Receives what DATA names and cannot be had.
 
     Raises:
         UsageError: DATA or a list is not there, or nothing in it is a video.
@@ -58,30 +68,30 @@ def find_videos(
         raise UsageError(f"DATA {source} does not exist")
     if not place.is_dir() and not place.is_file():
         raise UsageError(f"DATA {source} is neither a file nor a folder, but a pipe or the like")
-    unread: list[MediaError] = []
+    gone = LeftOut() if left_out is None else left_out
     suffix = place.suffix.lower()
     if place.is_dir() and is_packed_set(place):
         _refuse_all(f"the packed set {place}", lists)
         videos = read_set(place, root and root.widened(place))
     elif place.is_dir():
         bounds = root and root.widened(place)
-        videos = _in_folder(_from_folder(place, lists, bounds, unread), place, bounds)
+        videos = _in_folder(_from_folder(place, lists, bounds, gone), place, bounds)
     elif suffix == ".jsonl":
         _refuse_all(str(place), lists)
         videos = read_manifest(place, root)
     elif suffix in (".csv", ".txt"):
-        videos = _in_list(_from_file(place, lists, root, unread), place.parent, root)
+        videos = _in_list(_from_file(place, lists, root, gone), place.parent, root)
     else:
         videos = _one_video(place, lists)
-    for error in unread:
-        warn(f"{error.where}: {error}; it is left out")
+    for error in gone.folders:
+        leave_out(error)
     if not videos:
         raise UsageError(
-            f"DATA {source} holds no video" + (" that can be read" if unread else ""),
-            hint="the warnings above say why" if unread else "docs/data.md says what DATA may be",
+            f"DATA {source} holds no video" + (" that can be read" if gone.folders else ""),
+            hint="the warnings above say why"
+            if gone.folders
+            else "docs/data.md says what DATA may be",
         )
-    if broken is not None:
-        broken.extend(unread)
     return hold_out(videos, lists.hold_out) if lists.hold_out else videos
 
 
@@ -127,30 +137,28 @@ def _one_video(source: Path, lists: Lists) -> list[Video]:
     return [Video(str(source))]
 
 
-def _from_file(
-    source: Path, lists: Lists, root: Root | None, unread: list[MediaError]
-) -> list[Video]:
+def _from_file(source: Path, lists: Lists, root: Root | None, gone: LeftOut) -> list[Video]:
     _refuse_all(str(source), replace(lists, classes=None))
     if source.suffix.lower() == ".txt":
         return label_entries(read_entries(source, source.parent), lists, folders=False)
     table = open_table(source)
     if is_kinetics(table):
         refuse_options(source, classes=lists.classes)
-        return read_kinetics([source], Walk(source.parent, root or Root(source.parent), unread))
+        walk = Walk(source.parent, root or Root(source.parent), gone.folders)
+        return only_present(read_kinetics([source], walk), source, gone.absent)
     return read_table(table, lists)
 
 
-def _from_folder(
-    source: Path, lists: Lists, bounds: Root | None, unread: list[MediaError]
-) -> list[Video]:
+def _from_folder(source: Path, lists: Lists, bounds: Root | None, gone: LeftOut) -> list[Video]:
     if lists.train or lists.test:
         refuse_options("lists of your own", split=lists.split != 1, lists=lists.folder)
-        return _from_split_lists(source, lists)
+        return _from_split_lists(source, lists, gone)
     refuse_options(f"the folder {source}", classes=lists.classes)
-    walk = Walk(source, bounds, unread)
+    walk = Walk(source, bounds, gone.folders)
     if official := lists.folder or find_lists(source):
         try:
-            return read_official(walk, official, lists.split)
+            named = read_official(walk, official, lists.split)
+            return only_present(named, official, gone.absent)
         except UsageError as error:
             if question := meant(source):
                 raise UsageError(str(error), hint=question) from None
@@ -193,7 +201,7 @@ def _from_tree(walk: Walk) -> list[Video]:
     return videos
 
 
-def _from_split_lists(source: Path, lists: Lists) -> list[Video]:
+def _from_split_lists(source: Path, lists: Lists, gone: LeftOut) -> list[Video]:
     entries = [
         (replace(video, split=part), number)
         for part, file in (("train", lists.train), ("test", lists.test))
@@ -201,4 +209,4 @@ def _from_split_lists(source: Path, lists: Lists) -> list[Video]:
         for video, number in read_entries(file, source)
     ]
     given = " and ".join(str(file) for file in (lists.train, lists.test) if file)
-    return only_present(label_entries(entries, lists, folders=True), given)
+    return only_present(label_entries(entries, lists, folders=True), given, gone.absent)

@@ -159,26 +159,40 @@ def read_names(file: Path) -> Iterator[tuple[int, str]]:
             yield number, stripped
 
 
-def only_present(videos: Iterable[Video], lists: object) -> list[Video]:
-    """Leave out, and count, what official lists name and the folder does not have."""
-    videos = list(videos)
-    there = [video for video in videos if _is_there(video.path)]
+def only_present(
+    named: Iterable[Video], lists: object, absent: list[Video] | None = None
+) -> list[Video]:
+    """Leave out, and count, what official lists name and the folder does not have.
+
+    The split ``val`` stands in for ``test`` where no test video that is there has a label.
+
+    Args:
+        named: What the lists name.
+        lists: What they are called.
+        absent: Receives the videos that are not there.
+
+    Raises:
+        UsageError: None is there.
+    """
+    named = list(named)
+    there = {id(video) for video in named if _is_there(video.path)}
     if not there:
-        first = f", for example {videos[0].path}" if videos else ""
+        first = f", for example {named[0].path}" if named else ""
         raise UsageError(
-            f"none of the {len(videos)} videos that {lists} names is there{first}",
+            f"none of the {len(named)} videos that {lists} names is there{first}",
             hint="DATA must be the folder that the paths in the lists start from",
         )
-    if missing := len(videos) - len(there):
-        say(f"{missing} of the {len(videos)} videos that {lists} names are not there")
-    return there
-
-
-def stand_in(videos: Sequence[Video]) -> list[Video]:
-    """Let the split ``val`` stand in for ``test`` where no test video has a label."""
-    if any(video.split == "test" and video.label is not None for video in videos):
-        return list(videos)
-    return [replace(video, split="test") if video.split == "val" else video for video in videos]
+    if missing := len(named) - len(there):
+        say(f"{missing} of the {len(named)} videos that {lists} names are not there")
+    tested = any(v.split == "test" and v.label is not None for v in named if id(v) in there)
+    present = []
+    for video in named:
+        settled = replace(video, split="test") if video.split == "val" and not tested else video
+        if id(video) in there:
+            present.append(settled)
+        elif absent is not None:
+            absent.append(settled)
+    return present
 
 
 def _is_there(path: str) -> bool:

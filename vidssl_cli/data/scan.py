@@ -12,7 +12,7 @@ from pathlib import Path
 from vidssl_cli.base.console import leave_out, say, track, warn
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Damaged, Video, kind_of
-from vidssl_cli.data.layouts import find_videos
+from vidssl_cli.data.layouts import LeftOut, find_videos
 from vidssl_cli.data.lists import Lists
 from vidssl_cli.data.packed_set import is_changed
 from vidssl_cli.files.confine import Root
@@ -31,6 +31,8 @@ def open_data(
     known: Mapping[str, Video] | None = None,
     damaged: Damaged = "use",
     workers: int | None = None,
+    hold_out: float | None = None,
+    left_out: list[Video] | None = None,
 ) -> tuple[list[Video], list[MediaError]]:
     """Find the videos of DATA, and their facts where no manifest holds them.
 
@@ -45,6 +47,9 @@ def open_data(
         known: Facts by path, from an earlier scan of files that have not changed since.
         damaged: What to do with videos that have problems.
         workers: Files decoded at a time; one per core if None.
+        hold_out: Share of every class to test with, where DATA has no splits; see `hold_out`.
+        left_out: Receives the rows that DATA has of videos that are not returned: those that cannot
+            be used, and those that lists name and that are not there.
 
     Returns:
         The videos that are used, in an order that depends on names only, and one error for each
@@ -54,9 +59,10 @@ def open_data(
         UsageError: DATA cannot be used, or nothing in it can.
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
-    given = Lists(split, lists, train_list, test_list, classes)
-    broken: list[MediaError] = []
-    found = find_videos(source, given, Root(root) if root else None, broken)
+    given = Lists(split, lists, train_list, test_list, classes, hold_out)
+    gone = LeftOut()
+    found = find_videos(source, given, Root(root) if root else None, gone)
+    broken, unusable = gone.folders, gone.absent
     found = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
     results = _probed(found, workers or os.cpu_count() or 1)
@@ -69,8 +75,11 @@ def open_data(
                 warn(f"{result.path}: {problems}; the {result.frames} frames that decode are used")
         if isinstance(result, MediaError):
             leave_out(result, broken)
+            unusable.append(before)
         else:
             videos.append(result)
+    if left_out is not None:
+        left_out.extend(unusable)
     if not videos:
         raise UsageError(
             f"none of the {len(found)} videos of {source} can be read",

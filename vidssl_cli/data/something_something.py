@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.lists import misfit, only_present, read_json_list, read_names, stand_in
+from vidssl_cli.data.lists import misfit, read_json_list, read_names
 from vidssl_cli.data.walk import Walk
 
 _PARTS = {"train": "train", "validation": "val", "test": "test"}
@@ -31,11 +31,10 @@ def has_lists(folder: Path) -> bool:
 
 
 def read_something(lists: Path, walk: Walk) -> list[Video]:
-    """Return the videos that the lists name and the folder has.
+    """Return the videos that the lists name, there or not.
 
     Raises:
         DamagedFileError: A row is not what it should be.
-        UsageError: None of the videos is there.
     """
     answers = dict(_answers(_named(lists, "test-answers.csv")))
     found = walk.by_name()
@@ -55,7 +54,7 @@ def read_something(lists: Path, walk: Walk) -> list[Video]:
                 ) from None
             path = found.get(number, str(walk.folder / f"{number}.webm"))
             videos.append(Video(path, label, split))
-    return stand_in(only_present(videos, lists))
+    return videos
 
 
 def _named(folder: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ from vidssl_cli.base.console import emit_table
 from vidssl_cli.config.comparison import Measured, closest_published, seen, splits
 from vidssl_cli.config.comparison import show as show_published
 from vidssl_cli.config.published import Setting
+from vidssl_cli.data.coverage import describe
 from vidssl_cli.data.manifest import digest
 from vidssl_cli.evaluation.study import EncoderStudy, Splits
 from vidssl_cli.files import sealed_json
@@ -40,6 +41,7 @@ def evaluate(
     store: Path | None = None,
     dataset: Corpus | None = None,
     split: int = 1,
+    left_out: Sequence[Video] = (),
 ) -> Report:
     """Measure a network by a protocol; leave ``report.json`` in the folder if one is given.
 
@@ -54,13 +56,16 @@ def evaluate(
         store: folder in which features are kept for later.
         dataset: what the data are; published rows are of the same.
         split: which official split of it.
+        left_out: videos that the data name and that cannot be used.
 
     Raises:
         UsageError: the data lack labels or splits, or the protocol does not fit the network.
         VidsslError: a video cannot be read.
     """
-    study = EncoderStudy(encoder, data, folder, run, checkpoint, splits, store)
+    study = EncoderStudy(encoder, data, folder, run, checkpoint, splits, store, left_out)
     report = options.build()(study)
+    report.left_out = study.coverage
+    report.facts |= describe(study.coverage)
     report.published = closest_published(_measured(options, report, encoder.card, dataset, split))
     if folder is not None:
         document = as_json(options, report) | {
@@ -90,6 +95,7 @@ def _measured(
         settings=seen(card.input, card.frames)
         | {name: said[name] for name in Setting.model_fields if name in said},
         own=card.published,
+        left_out=report.left_out,
     )
 
 
@@ -114,6 +120,7 @@ def as_json(options: EvaluatorOptions, report: Report) -> dict[str, Any]:
         "chances": report.chances,
         "rows": report.rows,
         "facts": report.facts,
+        "left_out": report.left_out,
         "tables": [asdict(table) for table in report.tables],
         "figures": [
             {"kind": type(figure).__name__.lower(), **asdict(figure)} for figure in report.figures

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.config.load import load_as
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.study import Classified, Look, Reading
+from vidssl_cli.data.coverage import coverage
 from vidssl_cli.data.frame_rate import stored_frames
 from vidssl_cli.data.manifest import training_part
 from vidssl_cli.data.views import require_readable
@@ -46,7 +47,7 @@ BASELINE_SIDE = 64
 VIDEOS_A_PART = 256
 """Videos that are embedded before their features are written: an interruption loses no more."""
 
-Splits = Callable[[int], Sequence["Video"]]
+Splits = Callable[[int], tuple[Sequence["Video"], Sequence["Video"]]]
 """Opens the data with another official split."""
 
 
@@ -64,6 +65,7 @@ class EncoderStudy:
         checkpoint: str = "last",
         splits: Splits | None = None,
         store: Path | None = None,
+        left_out: Sequence[Video] = (),
     ) -> None:
         """Take what evaluators work on; nothing is computed yet.
 
@@ -75,6 +77,7 @@ class EncoderStudy:
             checkpoint: Of the run.
             splits: Opens the data with another official split.
             store: Folder in which features are kept for later.
+            left_out: Videos that the data name and that cannot be used.
         """
         self.data = data
         self.folder = folder
@@ -85,6 +88,8 @@ class EncoderStudy:
         self.device = str(encoder.device)
         self.residual = encoder.card.input.mode == "residual"
         self._splits, self._store = splits, store
+        self._left_out = left_out
+        self._opened: list[EncoderStudy] = []
         self._encoders = {"run": encoder}
         self._digests: dict[str, str] = {}
         self._shelves: dict[str, Shelf] = {}
@@ -104,9 +109,18 @@ class EncoderStudy:
         if not part:
             raise UsageError(
                 f"none of the {len(self.data)} videos has a label and the split {split!r}",
-                hint="make a manifest with labels and splits: `vidssl data scan --help`",
+                hint="`vidssl data scan --hold-out 0.2` makes a manifest with splits",
             )
         return part
+
+    @property
+    def coverage(self) -> dict[str, dict[str, int]]:
+        """How many labelled videos are used, of all official splits that were opened."""
+        parts = self._opened or [self]
+        return coverage(
+            chain.from_iterable(part.data for part in parts),
+            chain.from_iterable(part._left_out for part in parts),
+        )
 
     def own_task(self, weights: str) -> OwnTask:
         """Return how well the run does its pretext tasks on the videos of the test split."""
@@ -136,15 +150,18 @@ class EncoderStudy:
                 "these data have one split",
                 hint="give a folder of UCF101, HMDB51 or Diving48 with the official lists",
             )
+        data, left_out = self._splits(number)
         other = EncoderStudy(
             self._encoders["run"],
-            self._splits(number),
+            data,
             self.folder,
             self.run,
             self.checkpoint,
             self._splits,
             self._store,
+            left_out,
         )
+        self._opened.append(other)
         other._encoders, other._digests = self._encoders, self._digests
         other._shelves = self._shelves
         return other
