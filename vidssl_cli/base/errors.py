@@ -76,16 +76,27 @@ class MediaError(VidsslError):
 
 
 class SkippedMediaError(VidsslError):
-    """The command finished, but ``--strict`` was given and media were skipped: exit status 5."""
+    """``--strict`` was given, and media were skipped or are not whole: exit status 5."""
 
     status = 5
     code = "skipped"
 
     @classmethod
-    def judge(cls, strict: bool, skipped: int, what: str = "videos", hint: str = "") -> None:
-        """Make skipped media an error where the user wants that, after the result was told."""
-        if strict and skipped:
-            raise cls(f"{skipped} {what} were left out", hint=hint)
+    def judge(
+        cls, strict: bool, skipped: int, what: str = "videos", hint: str = "", partial: int = 0
+    ) -> None:
+        """Make it an error, after the result was told, that not all media were used as a whole.
+
+        Args:
+            strict: Whether the user wants that.
+            skipped: How many were left out.
+            what: They are called.
+            hint: What to do about it.
+            partial: How many were used for what decodes of them.
+        """
+        if strict and (skipped or partial):
+            used = f", {partial} have problems and were used for what decodes" if partial else ""
+            raise cls(f"{skipped} {what} were left out{used}", hint=hint)
 
 
 class Preempted(VidsslError):
