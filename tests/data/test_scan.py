@@ -74,7 +74,7 @@ def test_the_command_writes_a_manifest_that_works_as_data(tree, tmp_path, capfd)
     broken = {"path": str(tree / "train/jump/broken.mp4")}
     document = json.loads(text)
     broken["reason"] = document["broken"][0]["reason"]
-    assert document == {"manifest": str(out), "videos": 3, "broken": [broken]}
+    assert document == {"manifest": str(out), "videos": 3, "broken": [broken], "problems": []}
     assert status == 0
     assert open_data(out) == (open_data(tree)[0], [])
     assert read_manifest(out)[0].path == str(tree / "test/run/c d.mp4")
@@ -98,6 +98,43 @@ def test_people_get_a_summary(tree, tmp_path, capfd):
         ["train", "2"],
         ["test", "1"],
     ]
+
+
+@pytest.fixture
+def cut_short(tree, make_video):
+    """Cut the end off one of the videos."""
+    path = make_video(tree / "train" / "jump" / "cut.avi", codec="mpeg4", options={"g": "8"})
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"00dc", 0, content.index(b"idx1")) + 20])
+    (tree / "train" / "jump" / "broken.mp4").unlink()
+    return path
+
+
+def test_a_video_with_problems_is_used_and_named(tree, cut_short, tmp_path, capfd):
+    out = tmp_path / "m.jsonl"
+    status, text, told = vidssl(capfd, "data", "scan", tree, "--out", out, "--json", "--strict")
+    assert status == 5
+    document = json.loads(text)
+    assert (document["videos"], document["broken"]) == (4, [])
+    (problem,) = document["problems"]
+    assert problem["path"] == str(cut_short)
+    assert "cut short: has" in problem["problems"][0]
+    assert f"warning: {cut_short}: cut short" in told
+    assert "1 of 4 videos have problems (cut short 1" in told
+    (row,) = [video for video in read_manifest(out) if video.problems]
+    assert row.frames < 24
+    status, text, _ = vidssl(capfd, "data", "scan", out, "--out", tmp_path / "n.jsonl")
+    assert status == 0
+    assert "4 videos, 1 of them with problems, 0 left out" in " ".join(text.split())
+
+
+def test_a_video_with_problems_is_left_out_where_that_is_wanted(tree, cut_short, tmp_path, capfd):
+    out = tmp_path / "m.jsonl"
+    options = ("--damaged", "leave-out", "--json")
+    _, text, _ = vidssl(capfd, "data", "scan", tree, "--out", out, *options)
+    document = json.loads(text)
+    assert (document["videos"], document["problems"]) == (3, [])
+    assert document["broken"][0]["path"] == str(cut_short)
 
 
 def test_strict_exits_with_5_and_one_document(tree, tmp_path, capfd):
@@ -144,12 +181,6 @@ def test_every_odd_file_is_read_or_named(real_data, capfd):
     assert all(f"{name}: {problems}" in told for name, problems in ODD.items())
     assert "2 of 29 videos have problems (damaged frames 2, undecodable packets 1)" in told
     assert "2 of 29 files have several video streams" in told
-
-
-def test_videos_with_problems_may_be_left_out(real_data):
-    videos, broken = open_data(real_data / "odd", damaged="leave-out")
-    assert not any(video.problems for video in videos)
-    assert len(broken) == len(ODD) + len(NO_VIDEOS)
 
 
 PACKED_BITSTREAMS = {"packed_bitstream_a.avi": 121, "packed_bitstream_b.avi": 169}

@@ -76,16 +76,29 @@ class MediaError(VidsslError):
 
 
 class SkippedMediaError(VidsslError):
-    """The command finished, but ``--strict`` was given and media were skipped: exit status 5."""
+    """``--strict`` was given, and media were skipped or are not whole: exit status 5."""
 
     status = 5
     code = "skipped"
 
     @classmethod
-    def raise_if(cls, strict: bool, skipped: int, what: str = "videos", hint: str = "") -> None:
-        """Raise if media were skipped under ``--strict``; to be called after printing results."""
-        if strict and skipped:
-            raise cls(f"{skipped} {what} were left out", hint=hint)
+    def raise_if(
+        cls, strict: bool, skipped: int, what: str = "videos", hint: str = "", partial: int = 0
+    ) -> None:
+        """Raise if ``--strict`` was given and not all media were used as a whole.
+
+        Called after the result is printed.
+
+        Args:
+            strict: Whether ``--strict`` was given.
+            skipped: How many were left out.
+            what: What they are.
+            hint: What to do about it.
+            partial: How many were used for the frames that decode.
+        """
+        if strict and (skipped or partial):
+            used = f", {partial} have problems and were used for what decodes" if partial else ""
+            raise cls(f"{skipped} {what} were left out{used}", hint=hint)
 
 
 class Preempted(VidsslError):

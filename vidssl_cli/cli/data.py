@@ -13,6 +13,7 @@ import typer
 from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
 
 if TYPE_CHECKING:
+    from vidssl_cli.base.errors import MediaError
     from vidssl_cli.contract.videos import Video
 
 data = typer.Typer(no_args_is_help=True, help="Scan, check, preview, pack and make videos.")
@@ -35,7 +36,10 @@ def scan(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decode every video once and write a manifest."""
+    """Decode every video once and write a manifest.
+
+    Run again, it decodes only what is new or has changed, also after an interruption.
+    """
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
@@ -47,18 +51,29 @@ def scan(
             hint="choose another name",
         )
 
+    from vidssl_cli.contract.videos import problem_rows
     from vidssl_cli.data.manifest import write_manifest
+    from vidssl_cli.data.rescan import remembered
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = reading.open(source)
-    write_manifest(out, videos)
+    with remembered(out) as (known, keep):
+        videos, broken = reading.open(source, known=known, keep=keep)
+        write_manifest(out, videos)
+    problems = problem_rows(videos)
     if as_json:
         reasons = [error.row for error in broken]
-        emit_json({"manifest": str(out), "videos": len(videos), "broken": reasons})
+        found = {"videos": len(videos), "broken": reasons, "problems": problems}
+        emit_json({"manifest": str(out), **found})
     else:
-        _summarise(f"{out}: {len(videos)} videos, {len(broken)} left out", videos)
-    SkippedMediaError.raise_if(strict, len(broken))
+        _summarise(_counted(out, videos, broken), videos)
+    SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
+
+
+def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:
+    partial = sum(bool(video.problems) for video in videos)
+    used = f", {partial} of them with problems" if partial else ""
+    return f"{out}: {len(videos)} videos{used}, {len(broken)} left out"
 
 
 def _summarise(title: str, videos: Sequence[Video]) -> None:
@@ -116,6 +131,7 @@ def pack(
 
     resize = short_side or _parse_size(size)
 
+    from vidssl_cli.contract.videos import problem_rows
     from vidssl_cli.data.pack import pack as make
     from vidssl_cli.files.disk_space import require_writable
 
@@ -123,15 +139,17 @@ def pack(
     videos, broken = reading.open(source)
     made = make(videos, out, resize=resize, form=form, flow=flow, workers=reading.workers)
     broken = [*broken, *made.broken]
+    problems = problem_rows(made.videos)
     if as_json:
         reasons = [error.row for error in broken]
         sizes = {"bytes": made.bytes, "source_bytes": made.source_bytes}
-        emit_json({"set": str(out), "videos": len(made.videos), "broken": reasons, **sizes})
+        found = {"videos": len(made.videos), "broken": reasons, "problems": problems}
+        emit_json({"set": str(out), **found, **sizes})
     else:
         share = made.bytes / made.source_bytes
         say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
-        _summarise(f"{out}: {len(made.videos)} videos, {len(broken)} left out", made.videos)
-    SkippedMediaError.raise_if(strict, len(broken))
+        _summarise(_counted(out, made.videos, broken), made.videos)
+    SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
 
 
 @data.command()

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -41,7 +41,10 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, sho
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")]
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")]
 Checkpoint = Annotated[str, typer.Option(help="Checkpoint of a run: last or best.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 5 if media were skipped.")]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit with status 5 if media were skipped or are not whole."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 DataRoot = Annotated[
     Path | None,
@@ -70,6 +73,10 @@ class DataOptions:
         int, typer.Option(min=1, help="Official split, for data that have several.")
     ] = 1
     data_root: DataRoot = None
+    damaged: Annotated[
+        Literal["use", "leave-out"],
+        typer.Option(help="Videos with problems: use the frames that decode, or leave them out."),
+    ] = "use"
 
     def open(self, source: str, **more: Any) -> tuple[list[Video], list[MediaError]]:
         """Call `open_data` with these options, and more."""

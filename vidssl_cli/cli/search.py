@@ -110,7 +110,8 @@ def index(
         emit_json(asdict(summary))
     else:
         _show_summary(summary)
-    SkippedMediaError.raise_if(strict, len(summary.broken))
+    partial = sum(bool(video.problems) for video in videos)
+    SkippedMediaError.raise_if(strict, len(summary.broken), partial=partial)
 
 
 def retrieve(

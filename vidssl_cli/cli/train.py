@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +19,9 @@ from vidssl_cli.cli.options import (
     Strict,
     expand,
 )
+
+if TYPE_CHECKING:
+    from vidssl_cli.contract.videos import Video
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="Run directory to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run if there is one.")]
@@ -97,7 +101,7 @@ def pretrain(
         emit_json({"run": str(out), "videos": len(training), **counts})
     else:
         emit(str(out))
-    _judge(strict, outcome.skipped)
+    _judge(strict, outcome.skipped, training)
 
 
 def finetune(
@@ -143,13 +147,15 @@ def finetune(
         emit_json({"run": str(out), **report})
     else:
         _show(report)
-    _judge(strict, report["skipped"])
+    _judge(strict, report["skipped"], videos)
 
 
-def _judge(strict: bool, skipped: int) -> None:
+def _judge(strict: bool, skipped: int, videos: Sequence[Video]) -> None:
     from vidssl_cli.base.errors import SkippedMediaError
 
-    SkippedMediaError.raise_if(strict, skipped, hint="bad_media.jsonl in the run names them")
+    hint = "bad_media.jsonl in the run names those that were left out" if skipped else ""
+    partial = sum(bool(video.problems) for video in videos)
+    SkippedMediaError.raise_if(strict, skipped, hint=hint, partial=partial)
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -5,10 +5,11 @@ No file is opened here; `vidssl_cli.data.manifest` reads and writes manifests.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -141,6 +142,10 @@ class Video:
     """Frames that the header declares."""
     bytes: Number | None = None
     """Size of the file when it was scanned; one of another size is another file."""
+    mtime_ns: Timestamp | None = None
+    """When it was changed last before that, in nanoseconds since 1970."""
+    ends_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """Of its first and last bytes, by which a later scan knows it again."""
     timing: str | None = None
     """``steady``, ``variable``, ``jumps``, ``out of order`` or ``missing``: what the timestamps are
     like."""
@@ -156,6 +161,11 @@ class Video:
     used. Empty for a file that is whole."""
     packed: Packed | None = None
     """Where pictures of it are that need no decoding of the file at ``path``."""
+
+
+def problem_rows(videos: Iterable[Video]) -> list[dict[str, Any]]:
+    """Return path and problems of those that have any, as documents name them."""
+    return [{"path": v.path, "problems": list(v.problems)} for v in videos if v.problems]
 
 
 def kind_of(problem: str) -> str:

@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,17 @@ def write_manifest(path: Path, videos: Sequence[Video]) -> None:
     that.
     """
     place = _Place(os.path.abspath(path.parent), None)
-    rows = "".join(json_text(_row(video, place)) + "\n" for video in videos)
-    write_noted(path, rows.encode())
+    write_noted(path, "".join(_line(video, place) for video in videos).encode())
+
+
+def row_writer(path: Path) -> Callable[[Video], str]:
+    """Return what makes the line of a video in a manifest at ``path``."""
+    place = _Place(os.path.abspath(path.parent), None)
+    return lambda video: _line(video, place)
+
+
+def _line(video: Video, place: _Place) -> str:
+    return json_text(_row(video, place)) + "\n"
 
 
 def training_part(videos: Sequence[Video]) -> list[Video]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ def open_data(
     classes: Path | None = None,
     root: Path | None = None,
     known: Mapping[str, Video] | None = None,
+    keep: Callable[[Video], None] = lambda video: None,
     damaged: Damaged = "use",
     workers: int | None = None,
     hold_out: float | None = None,
@@ -45,6 +46,7 @@ def open_data(
         classes: Class names for lists that number their classes.
         root: Folder that all files must lie in; see `find_videos`.
         known: Facts by path, from an earlier scan of files that have not changed since.
+        keep: Is given the row of every file that was decoded, as soon as it is known.
         damaged: What to do with videos that have problems.
         workers: Files decoded at a time; one per core if None.
         hold_out: Share of every class to test with, where DATA has no splits; see `hold_out`.
@@ -67,6 +69,8 @@ def open_data(
     videos: list[Video] = []
     results = _probed(found, workers or os.cpu_count() or 1)
     for before, result in zip(found, results, strict=True):
+        if isinstance(result, Video) and not _has_facts(before):
+            keep(result)
         if isinstance(result, Video) and result.problems:
             problems = "; ".join(result.problems)
             if damaged == "leave-out":

@@ -18,6 +18,7 @@ doing so can deadlock with a decoder's own threads.
 from __future__ import annotations
 
 import bisect
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -228,6 +229,17 @@ def stamp(path: str) -> tuple[int, int]:
             raise MediaError(f"is {name}, not a regular file", where=path)
     return status.st_size, status.st_mtime_ns
 
+
+def ends_digest(path: str) -> str:
+    """Return the SHA-256 of a file's first and last 4 KiB."""
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(_END)
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
+        return hashlib.sha256(head + file.read(_END)).hexdigest()
+
+
+_END = 1 << 12
+"""Bytes at either end of a file by which it is known again."""
 
 _SPECIAL: dict[Callable[[int], bool], str] = {
     stat.S_ISDIR: "a folder",

@@ -30,6 +30,7 @@ from vidssl_cli.media.decode import (
     WORTH_A_SEEK,
     LeaveOut,
     decode_from,
+    ends_digest,
     good_frames,
     ignore,
     opened,
@@ -72,7 +73,13 @@ def probe(path: str) -> Video:
     """
     before = stamp(path)
     facts, trace = _read(path)
-    facts = replace(facts, bytes=before[0], keyframes=_seek_points(facts, trace))
+    facts = replace(
+        facts,
+        bytes=before[0],
+        mtime_ns=before[1],
+        ends_sha256=ends_digest(path),
+        keyframes=_seek_points(facts, trace),
+    )
     if stamp(path) != before:
         raise MediaError("changed while it was scanned", where=path)
     _check(facts)

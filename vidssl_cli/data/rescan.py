@@ -1,0 +1,66 @@
+"""What earlier scans found, so that scanning again decodes only what is new or has changed.
+
+A file is the one that was scanned if it has the same size, time of change, and SHA-256 of its first
+and last bytes. Rows of a scan that was interrupted lie in a journal beside the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vidssl_cli.base.console import say, warn
+from vidssl_cli.base.errors import DamagedFileError, MediaError
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import read_manifest, row_writer
+from vidssl_cli.media.decode import ends_digest, stamp
+
+
+@contextmanager
+def remembered(out: Path) -> Iterator[tuple[dict[str, Video], Callable[[Video], None]]]:
+    """Return the rows by path of files that have not changed, and what keeps the row of another.
+
+    Args:
+        out: The manifest, which may be there or not. What is kept is deleted once the block ends,
+            which is when the manifest has been written.
+    """
+    journal = out.with_name(f"{out.name}.part")
+    rows = [*_rows(out), *_rows(_without_half_line(journal))]
+    known = {row.path: row for row in rows if _is_unchanged(row)}
+    if known:
+        say(f"{len(known)} files have not changed since they were scanned")
+    line = row_writer(out)
+    with journal.open("a", buffering=1, encoding="utf-8", errors="surrogateescape") as file:
+        yield known, lambda video: print(line(video), end="", file=file)
+    journal.unlink()
+
+
+def _rows(path: Path) -> list[Video]:
+    if not path.is_file():
+        return []
+    try:
+        return read_manifest(path)
+    except DamagedFileError as error:
+        warn(f"{path}: {error}; its videos are scanned anew")
+        return []
+
+
+def _without_half_line(journal: Path) -> Path:
+    """Cut off what a process that was killed left of its last row."""
+    if journal.is_file():
+        content = journal.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            journal.write_bytes(whole)
+    return journal
+
+
+def _is_unchanged(row: Video) -> bool:
+    if row.ends_sha256 is None or row.packed:
+        return False
+    try:
+        same = stamp(row.path) == (row.bytes, row.mtime_ns)
+        return same and ends_digest(row.path) == row.ends_sha256
+    except (MediaError, OSError):
+        return False
