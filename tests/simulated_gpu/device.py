@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils import _foreach_utils, backend_registration
-from torch.utils._pytree import tree_leaves, tree_map
 
 from simulated_gpu.counts import Counts, calling_line
 
@@ -103,6 +102,26 @@ class GpuTensor(torch.Tensor):
         return _compute(func, args, kwargs or {})
 
 
+def _map(change: Callable[[Any], Any], x: Any) -> Any:
+    """Change every leaf of arguments or results, as torch's pytrees do at several times the cost."""
+    if isinstance(x, (tuple, list)):
+        return type(x)([_map(change, part) for part in x])
+    if isinstance(x, dict):
+        return {key: _map(change, part) for key, part in x.items()}
+    return change(x)
+
+
+def _tensors(x: Any) -> Iterator[Tensor]:
+    """Yield the tensors among arguments."""
+    if isinstance(x, Tensor):
+        yield x
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from _tensors(part)
+    elif isinstance(x, dict):
+        yield from _tensors([*x.values()])
+
+
 def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Carry out an operation on the CPU: check devices, count, unwrap, compute, wrap."""
     assert _active is not None, "a tensor of the simulated GPU outlived it"
@@ -123,11 +142,11 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return x
 
     kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
-    result = _on_cpu(func, name, *tree_map(unwrapped, (args, kwargs)))
+    result = _on_cpu(func, name, *_map(unwrapped, (args, kwargs)))
     on_cpu = kwargs.get("device") == torch.device("cpu") or (
         name == "copy_" and not isinstance(args[0], GpuTensor)
     )
-    return result if on_cpu else tree_map(wrapped, result)
+    return result if on_cpu else _map(wrapped, result)
 
 
 def _on_cpu(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -138,7 +157,7 @@ def _on_cpu(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     def cast(dtype: torch.dtype) -> Callable[[Any], Any]:
         return lambda x: x.to(dtype) if isinstance(x, Tensor) else x
 
-    return tree_map(cast(torch.bfloat16), func(*tree_map(cast(torch.float32), args), **kwargs))
+    return _map(cast(torch.bfloat16), func(*_map(cast(torch.float32), args), **kwargs))
 
 
 COPIES = {"copy_", "_to_copy"}
@@ -153,7 +172,7 @@ def _check_devices(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str
     Raises:
         RuntimeError: in the words of torch.
     """
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    tensors = [*_tensors((args, kwargs))]
     there = [x for x in tensors if not isinstance(x, GpuTensor)]
     if not there or len(there) == len(tensors) or name in COPIES:
         return
@@ -230,7 +249,7 @@ def _cast_and_call(operation: Any) -> Callable[..., Any]:
             return x.to(dtype) if floating else x
 
         with torch._C._ExcludeDispatchKeyGuard(key):
-            return operation(*tree_map(cast, args))
+            return operation(*_map(cast, args))
 
     return call
 
@@ -272,7 +291,8 @@ class _AsCuda(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.device:
             return func(*args, **kwargs)
-        args, kwargs = tree_map(_translated, (args, kwargs))
+        args = [*map(_translated, args)]
+        kwargs = {key: _translated(value) for key, value in kwargs.items()}
         if func in FROM_DATA and kwargs.get("device") == DEVICE:
             return func(*args, **{**kwargs, "device": "cpu"}).to(DEVICE)
         if args and isinstance(args[0], GpuTensor):
