@@ -1,0 +1,193 @@
+"""Whatever runs on a GPU runs on a simulated one: the same losses, and no more waits than today."""
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from simulated_gpu.costs import BUDGETS, make_videos, measure, train, vidssl
+from simulated_gpu.counts import KINDS
+from simulated_gpu.device import simulate
+from simulated_gpu.nccl import two_processes
+from vidssl_cli.config.load import load, names
+from vidssl_cli.config.recipe import PretrainRecipe
+
+RECIPES = sorted(names())
+BOUNDS = json.loads(BUDGETS.read_text())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_videos(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture(scope="module")
+def source(data):
+    """A run to start from."""
+    out = data.parent / "source"
+    train("demo", data, out, "--device", "cpu")
+    return out
+
+
+def start(name, request):
+    """Return the options that a recipe for fine-tuning needs."""
+    if isinstance(load(name), PretrainRecipe):
+        return ()
+    return "--from", request.getfixturevalue("source")
+
+
+def losses(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+def weights(run):
+    return load_file(run / "checkpoints" / "last" / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_learns_what_it_learns_on_the_cpu_and_waits_no_more_than_it_may(
+    name, data, tmp_path, request
+):
+    options = start(name, request)
+    cost = measure(name, data, tmp_path / "gpu", *options)
+    train(name, data, tmp_path / "cpu", "--device", "cpu", *options)
+    assert losses(tmp_path / "gpu") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-4)
+    for kind in KINDS:
+        found = getattr(cost, kind)
+        assert found <= BOUNDS[name][kind], getattr(cost.lines, kind).most_common(5)
+
+
+def test_bounds_are_for_what_ships():
+    assert sorted(BOUNDS) == RECIPES
+
+
+def test_a_wait_that_comes_in_is_found(data, tmp_path, monkeypatch):
+    cross_entropy = F.cross_entropy
+
+    def waits(*arguments, **options):
+        loss = cross_entropy(*arguments, **options)
+        assert loss.item() > 0
+        return loss
+
+    monkeypatch.setattr(F, "cross_entropy", waits)
+    cost = measure("small/rotation", data, tmp_path / "run")
+    assert cost.waits > BOUNDS["small/rotation"]["waits"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (lambda answers, labels: (answers, labels.cpu()), "at least two devices"),
+        (lambda answers, labels: (answers + torch.ones(1), labels), "at least two devices"),
+        (lambda answers, labels: (answers, torch.from_numpy(labels.numpy())), "to numpy"),
+    ],
+)
+def test_a_fault_of_a_loss_ends_the_run(fault, told, data, tmp_path, monkeypatch, capfd):
+    cross_entropy = F.cross_entropy
+
+    def faulty(answers, labels, **options):
+        return cross_entropy(*fault(answers, labels), **options)
+
+    monkeypatch.setattr(F, "cross_entropy", faulty)
+    train("small/rotation", data, tmp_path / "cpu", "--device", "cpu")
+    with simulate(), pytest.raises(AssertionError):
+        train("small/rotation", data, tmp_path / "gpu", "--device", "cuda")
+    assert told in capfd.readouterr().err
+
+
+def test_threads_and_bf16(data, tmp_path):
+    with simulate(bf16=True):
+        options = "--set=train.precision=auto", "--workers", 2
+        train("default", data, tmp_path / "run", "--device", "cuda", *options)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["precision"] == "bf16"
+    train("default", data, tmp_path / "cpu", "--device", "cpu")
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "cpu"), rel=0.05)
+
+
+def test_a_run_that_is_stopped_goes_on_where_it_was_and_on_a_cpu(data, tmp_path):
+    def stop(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    whole, stopped, moved = (tmp_path / name for name in ("whole", "stopped", "moved"))
+    with simulate():
+        train("small/moco", data, whole, "--device", "cuda")
+        hook = register_optimizer_step_post_hook(stop)
+        try:
+            with pytest.raises(AssertionError):
+                train("small/moco", data, stopped, "--device", "cuda")
+        finally:
+            hook.remove()
+        assert len(losses(stopped)) < len(losses(whole))
+        shutil.copytree(stopped, moved, symlinks=True)
+        train("small/moco", data, stopped, "--device", "cuda", "--resume")
+    expected, found = weights(whole), weights(stopped)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    train("small/moco", data, moved, "--device", "cpu", "--resume")
+    assert losses(moved) == pytest.approx(losses(whole), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["default", "demo", "small/moco", "small/sstl"])
+def test_two_processes(name, data, tmp_path):
+    with simulate(), two_processes():
+        train(name, data, tmp_path / "run", "--device", "cuda")
+    assert np.isfinite(losses(tmp_path / "run")).all()
+
+
+EVALUATORS = {
+    "retrieval": (),
+    "health": (),
+    "pretext": (),
+    "linear": (),
+    "svm": (),
+    "knn": (),
+    "low_shot": ("shots=[1,2]",),
+    "sync": ("pairs=2", "reach=1", "fc.epochs=1"),
+    "before_after": ("pairs=1", "fc.epochs=1"),
+    "still": ("fc.epochs=1",),
+}
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_an_evaluator(evaluator, source, data, tmp_path):
+    run = shutil.copytree(source, tmp_path / "run", symlinks=True)  # it keeps features in there
+    options = [f"--set={value}" for value in EVALUATORS[evaluator]]
+    with simulate() as counts:
+        vidssl(
+            "evaluate", run, "--data", data, "--evaluator", evaluator, *options, "--device", "cuda"
+        )
+    assert counts.launches
+
+
+def answers(index, query, device, capfd):
+    capfd.readouterr()
+    vidssl("retrieve", index, query, "--json", "--device", device)
+    (answer,) = json.loads(capfd.readouterr().out)["queries"]
+    return {hit["path"]: hit["score"] for hit in answer["hits"]}
+
+
+def test_an_index_answers_as_one_of_a_cpu(source, data, tmp_path, capfd):
+    query = data.parent / "3.mp4"
+    vidssl("index", source, "--data", data, "--out", tmp_path / "cpu", "--device", "cpu")
+    expected = answers(tmp_path / "cpu", query, "cpu", capfd)
+    with simulate() as counts:
+        vidssl("index", source, "--data", data, "--out", tmp_path / "gpu", "--device", "cuda")
+        assert counts.launches
+        found = answers(tmp_path / "gpu", query, "cuda", capfd)
+    assert found == pytest.approx(expected, abs=0.02)  # a CPU may embed in bf16
+
+
+@pytest.mark.parametrize("method", ["attention", "guided_backprop"])
+def test_pictures_of_where_it_looks(method, source, data, tmp_path):
+    video, out = data.parent / "0.mp4", tmp_path / "out"
+    with simulate() as counts:
+        vidssl("visualize", source, video, "--out", out, "--method", method, "--device", "cuda")
+    assert counts.launches
