@@ -34,7 +34,8 @@ _measured: dict[str, Precision] = {}
 def inference_precision(device: torch.device) -> Precision:
     """Return what embeddings are computed in: by the hardware, for features must not be timed."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native else "fp32"
     return "bf16" if cpu_computes_bf16() else "fp32"
 
 
