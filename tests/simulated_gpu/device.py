@@ -103,7 +103,7 @@ class GpuTensor(torch.Tensor):
 
 
 def _map(change: Callable[[Any], Any], x: Any) -> Any:
-    """Change every leaf of arguments or results; torch's pytrees take several times as long."""
+    """Change every leaf of arguments or results, several times faster than torch's pytrees."""
     if isinstance(x, (tuple, list)):
         return type(x)([_map(change, part) for part in x])
     if isinstance(x, dict):
