@@ -103,7 +103,7 @@ class GpuTensor(torch.Tensor):
 
 
 def _map(change: Callable[[Any], Any], x: Any) -> Any:
-    """Change every leaf of arguments or results, several times faster than torch's pytrees."""
+    """Change every leaf of arguments or results, faster than torch's pytrees do."""
     if isinstance(x, (tuple, list)):
         return type(x)([_map(change, part) for part in x])
     if isinstance(x, dict):
@@ -347,7 +347,7 @@ def simulate(*, bf16: bool = False) -> Iterator[Counts]:
     """Let torch have one GPU; yield what is counted on it.
 
     Args:
-        bf16: whether it has bf16 in hardware; every GPU emulates it.
+        bf16: whether it has bf16 in hardware.
     """
     global _active
     assert _active is None, "a GPU is simulated already"
@@ -373,7 +373,7 @@ def simulate(*, bf16: bool = False) -> Iterator[Counts]:
         "set_device": lambda device: None,
         "synchronize": synchronize,
         "max_memory_allocated": lambda *_: 0,
-        "is_bf16_supported": lambda including_emulation=True: bf16 or including_emulation,
+        "is_bf16_supported": lambda *_, **__: bf16,
     }
     patches = [mock.patch.object(torch.cuda, name, value) for name, value in cuda.items()]
     patches += [
