@@ -66,6 +66,8 @@ def test_nothing_is_found_where_nothing_is_wrong(recipe, fine):
         (2, {"timing": "out of order"}, "timestamps"),
         (2, {"timing": "missing"}, "timestamps"),
         (2, {"timing": "variable"}, "variable frame rate"),
+        (2, {"timing": "jumps"}, "time jumps"),
+        (2, {"problems": ("damaged frames: 2 of 62",)}, "problems"),
         (7, {"label": "c"}, "unknown class"),
     ],
 )
@@ -246,6 +248,13 @@ def test_the_command_reports_to_machines(on_disk, fine, capfd):
     assert finding["items"] == [
         {"item": fine[2].path, "detail": "25.00 frames per second on average"}
     ]
+
+
+def test_the_command_looks_at_pictures_unless_told_otherwise(on_disk, capfd):
+    assert run(app, ["data", "check", *on_disk]) == 0
+    assert "are not there" in capfd.readouterr().err
+    assert run(app, ["data", "check", *on_disk, "--no-pictures"]) == 0
+    assert "are not there" not in capfd.readouterr().err
 
 
 def test_the_command_reports_to_people(on_disk, capfd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.cli import app
+from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.hold_out import hold_out
 from vidssl_cli.data.layouts import find_videos
@@ -110,3 +113,17 @@ def test_cuts_of_a_recording_in_a_folder_stay_together(tmp_path):
     videos = find_videos(tmp_path, Lists(hold_out=0.2))
     assert Counter(video.split for video in videos) == {"train": 16, "test": 4}
     assert len({video.group for video in videos if video.split == "test"}) == 2
+
+
+@pytest.mark.parametrize("command", ["scan", "pack"])
+def test_manifests_and_packed_sets_keep_what_is_held_out(tmp_path, make_video, capfd, command):
+    for number in range(5):
+        make_video(tmp_path / "data" / "run" / f"{number}.mp4", frames=4)
+    out = tmp_path / ("m.jsonl" if command == "scan" else "set")
+    given = ["data", command, str(tmp_path / "data"), "--out", str(out), "--hold-out", "0.4"]
+    assert run(app, [*given, "--json"]) == 0
+    output = capfd.readouterr()
+    assert "held out: 2 of 5 videos" in output.err
+    if command == "scan":
+        assert json.loads(output.out)["splits"] == {"train": 3, "test": 2}
+    assert Counter(video.split for video in find_videos(out)) == {"train": 3, "test": 2}

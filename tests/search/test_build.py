@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import standardise
 from vidssl_cli.data.manifest import read_manifest
@@ -73,6 +74,22 @@ def test_an_index_holds_what_was_embedded(encoder, videos, tmp_path):
     np.testing.assert_allclose(index.level("video").vectors(np.arange(12)), expected, atol=1e-6)
     assert index.settings.encoder == encoder.digest
     assert Encoder.load(index.folder / "encoder", "cpu").digest == encoder.digest
+
+
+@pytest.mark.parametrize("factory", ["IVF4096,Flat", "PQ", "IDMap,Flat", "IVF0,Flat"])
+def test_a_factory_that_does_not_fit_is_refused_before_a_video_is_read(
+    encoder, videos, tmp_path, monkeypatch, factory
+):
+    monkeypatch.setattr("vidssl_cli.search.build.embed", None)
+    with pytest.raises(UsageError, match="FAISS cannot build"):
+        build_index(encoder, videos, tmp_path / "index", factory=factory)
+
+
+def test_a_misspelt_factory_is_refused_before_data_is_opened(encoder, videos, tmp_path, capfd):
+    encoder.export(tmp_path / "model")
+    command = ["index", str(tmp_path / "model"), "--data", "nowhere", "--out", str(tmp_path / "i")]
+    assert run(app, [*command, "--factory", "IVF4096"]) == 2
+    assert "FAISS cannot build IVF4096" in capfd.readouterr().err
 
 
 def test_standardised_vectors_agree_with_the_metric(encoder, videos, tmp_path):

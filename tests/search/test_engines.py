@@ -130,6 +130,49 @@ def test_an_unknown_factory_is_refused():
         engines.build_faiss(random_vectors(50), "Nonsense")
 
 
+@pytest.mark.parametrize(
+    ("factory", "size", "reason"),
+    [
+        ("Nonsense", None, "could not parse index string Nonsense"),
+        ("PQ7", None, "multiple of the number of subquantizers"),
+        ("IVF4096", None, "could not parse"),
+        ("IVF0,Flat", None, "0 lists do not suit"),
+        ("IDMap,Flat", None, "without IDMap"),
+        ("PCA8,IDMap2,Flat", None, "without IDMap"),
+        ("IVF4096,Flat", 1000, "4096 lists do not suit"),
+        ("IVF1000000000,Flat", 1000, "1000000000 lists do not suit"),
+        ("PQ", 255, "its training needs 256"),
+        ("OPQ4,PQ4", 255, "its training needs 256"),
+        ("HNSW32_PQ4", 255, "its training needs 256"),
+        ("IVF1,PQ4x10", 1023, "its training needs 1024"),
+        ("IVF1,PQ4,RFlat", 255, "its training needs 256"),
+    ],
+)
+def test_what_faiss_would_refuse_is_known_before(factory, size, reason):
+    with pytest.raises(UsageError, match=reason):
+        engines.check_factory(factory, 16, size)
+    if size:
+        with pytest.raises(UsageError):
+            engines.build_faiss(random_vectors(size), factory)
+    with pytest.raises(UsageError):
+        engines.build_faiss(random_vectors(10), factory)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    ["Flat", "HNSW", "IVF", "SQ", "PQ", "IVF16,SQ8", "OPQ4,PQ4", "PCA8,Flat", "HNSW32_SQ8"],
+)
+def test_what_faiss_builds_is_let_through(factory, capfd):
+    engines.check_factory(factory, 16)
+    engines.check_factory(factory, 16, 300)
+    assert capfd.readouterr().err == ""
+    engines.build_faiss(random_vectors(300), factory)
+
+
+def test_a_factory_of_very_many_lists_is_judged_when_the_gallery_is_known():
+    engines.check_factory("IVF100000000,Flat", 16)
+
+
 def test_faiss_searches_batches_by_matrix_products():
     faiss = engines.load_faiss()
     assert faiss.cvar.distance_compute_blas_threshold == 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -64,7 +65,8 @@ def scan(
     if as_json:
         reasons = [error.row for error in broken]
         found = {"videos": len(videos), "broken": reasons, "problems": problems}
-        emit_json({"manifest": str(out), **found})
+        splits = Counter(video.split or "none" for video in videos)
+        emit_json({"manifest": str(out), "splits": splits, **found})
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))

@@ -36,6 +36,13 @@ def check(
     source: Data,
     *,
     overrides: Overrides = None,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Decode three frames of each video to find copies and videos of one colour.",
+        ),
+    ] = True,
     reading: ListOptions,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +59,7 @@ def check(
     from vidssl_cli.data.check import check as examine
 
     videos, broken = reading.open(source)
-    usable, findings = examine(chosen, videos, broken)
+    usable, findings = examine(chosen, videos, broken, pictures=pictures, workers=reading.workers)
     if as_json:
         emit_json(
             {

@@ -51,8 +51,8 @@ DataRoot = Annotated[
     typer.Option(
         metavar="DIR",
         envvar="VIDSSL_DATA_ROOT",
-        help="All files of DATA must be in it. By default neither links nor relative paths may "
-        "lead out of DATA's own folder.",
+        help="All files of DATA must be in it. By default relative paths in a list or a manifest "
+        "may not lead out of its own folder.",
     ),
 ]
 DataSetName = Annotated[
@@ -107,6 +107,15 @@ class ListOptions(DataOptions):
         Path | None,
         typer.Option(
             metavar="FILE", help="Class names, one per line, for lists with class numbers."
+        ),
+    ] = None
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=0.99,
+            metavar="SHARE",
+            help="Test on this share of each class, whole recordings, if DATA has no splits.",
         ),
     ] = None
     workers: Annotated[

@@ -152,6 +152,11 @@ def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
         ),
     )
     yield Finding(
+        "problems",
+        "used for the frames that decode",
+        tuple((video.path, "; ".join(video.problems)) for video in videos if video.problems),
+    )
+    yield Finding(
         "timestamps",
         "out of order or missing: harmless here, but other readers may return other frames",
         tuple(
@@ -170,6 +175,15 @@ def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
         ),
     )
 
+    yield Finding(
+        "time jumps",
+        "as in joined recordings: a clip across a jump shows two moments",
+        tuple(
+            (video.path, f"timestamps jump within {video.duration:.0f} s")
+            for video in videos
+            if video.timing == "jumps"
+        ),
+    )
     yield Finding(
         "orientation",
         "upright videos are among wide ones, or wide among upright; a square is cut from each",

@@ -133,7 +133,7 @@ class EncoderStudy:
         if not held_out:
             raise UsageError(
                 f"none of the {len(self.data)} videos has the split 'test'",
-                hint="make a manifest with splits: `vidssl data scan --help`",
+                hint="`vidssl data scan --hold-out 0.2` makes a manifest with splits",
             )
         return pretext_scores(
             self.run,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vidssl_cli.base.console import leave_out
@@ -16,6 +17,8 @@ from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.pooling import pool_tap
+from vidssl_cli.search import engines
 from vidssl_cli.search.generations import is_foreign, is_index, tidy
 from vidssl_cli.search.publish import publish_generation, require_room_for
 from vidssl_cli.search.store import Gallery, IndexSettings, open_index
@@ -79,7 +82,8 @@ def build_index(
         broken: Videos that a scan left out, for the summary.
 
     Raises:
-        UsageError: ``out`` holds something else, or an index by another network.
+        UsageError: ``out`` holds something else, or an index by another network, or FAISS cannot
+            build such an index over so many videos.
         DamagedFileError: The index is damaged.
         VidsslError: No video could be embedded.
     """
@@ -91,6 +95,7 @@ def build_index(
             tidy(out)
         settings = _settings(encoder, old.settings if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}
+        check_factory(settings.factory, encoder, len(known.keys() | {v.path for v in data}))
         entries = _update(encoder, known, data, out, skipped)
         for error in skipped:
             leave_out(error)
@@ -119,6 +124,26 @@ def build_index(
         standardise=settings.standardise,
         broken=[error.row for error in (*broken, *skipped)],
     )
+
+
+def check_factory(factory: str | None, encoder: Encoder, videos: int | None = None) -> None:
+    """Refuse a factory string before any video is read; see `engines.check_factory`.
+
+    Args:
+        factory: None stands for that of an index, which is good.
+        encoder: The network that embeds.
+        videos: How many there will be at most; None if it is not known yet.
+
+    Raises:
+        UsageError: FAISS cannot build such an index.
+        VidsslError: FAISS is not installed.
+    """
+    if factory in (None, engines.EXACT):
+        return
+    assert factory
+    clip = torch.zeros(1, 3, encoder.card.frames, *2 * (encoder.card.input.crop,))
+    tap = encoder.taps_of(clip.to(encoder.device))[encoder.evaluation.tap]
+    engines.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
 
 
 def unchanged_videos(out: Path) -> dict[str, Video]:

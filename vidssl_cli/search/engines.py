@@ -29,6 +29,8 @@ INSTALL = "install it by `pip install 'vidssl[cpu]'`, or 'vidssl[gpu]' for a GPU
 
 _TRAINING_POINTS = 39
 """Vectors for each centroid, below which FAISS warns about k-means."""
+MANY = 1_000_000
+"""Vectors that are reckoned with where their number is not known yet."""
 _SIMILARITIES_AT_ONCE = 1 << 26
 _GPU_NEIGHBOURS = 2048
 """Most neighbours that FAISS finds on a GPU."""
@@ -80,27 +82,85 @@ def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
     faiss = require_faiss(factory)
     size, dimension = vectors.shape
     full = expand_factory(factory, size, dimension)
-    if len(full) > LONGEST:
-        raise UsageError(f"--factory has more than {LONGEST} letters", where="--factory")
-    lists = re.search(r"IVF(\d+)", full)
-    if lists and size < _TRAINING_POINTS * int(lists[1]):
+    lists = _lists(full)
+    if size < _TRAINING_POINTS * lists:
         warn(
-            f"{full}: {size} vectors are few to train {lists[1]} lists; "
-            f"have {_TRAINING_POINTS * int(lists[1])}, or let --factory IVF choose their number"
+            f"{full}: {size} vectors are few to train {lists} lists; "
+            f"have {_TRAINING_POINTS * lists}, or let --factory IVF choose their number"
         )
     try:
-        index = faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
+        index = _empty(faiss, full, dimension, size)
         _prepare(faiss, index)
         index.train(vectors)
-    except RuntimeError as error:
-        reason = re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", str(error))
-        raise UsageError(
-            f"FAISS cannot build {full} over {size} vectors of {dimension} dimensions: {reason}",
-            where="--factory",
-            hint="use Flat, which is exact and as fast below 100,000 vectors",
-        ) from None
-    index.add(vectors)
+        index.add(vectors)
+    except (RuntimeError, MemoryError) as error:
+        raise _unfit(full, size, dimension, error) from None
     return index
+
+
+def check_factory(factory: str, dimension: int, size: int | None = None) -> None:
+    """Refuse a factory string before vectors are computed, by making an empty index of it.
+
+    Args:
+        factory: As for `expand_factory`.
+        dimension: D.
+        size: N, or None if it is not known yet.
+
+    Raises:
+        UsageError: `build_faiss` would refuse it.
+        VidsslError: FAISS is not installed.
+    """
+    if factory == EXACT:
+        return
+    faiss = require_faiss(factory)
+    count = MANY if size is None else size
+    full = expand_factory(factory, count, dimension)
+    if size is None and _lists(full) > MANY:  # empty lists take memory too
+        return
+    try:
+        needed = _training_vectors(faiss, _empty(faiss, full, dimension, count))
+        if needed > count:
+            raise RuntimeError(f"its training needs {needed} vectors")
+    except (RuntimeError, MemoryError) as error:
+        raise _unfit(full, size, dimension, error) from None
+
+
+def _training_vectors(faiss: Any, owner: Any) -> int:
+    """Return how many vectors an index needs at least to be trained."""
+    index = faiss.downcast_index(owner)  # lives no longer than what it was made of
+    if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
+        raise RuntimeError("vidssl numbers vectors itself, without IDMap")
+    trains_alone = getattr(index, "quantizer_trains_alone", 0) == 1
+    needed = [0 if trains_alone else getattr(index, "nlist", 0)]
+    needed += [index.pq.ksub] if hasattr(index, "pq") else []
+    parts = (getattr(index, name, None) for name in ("index", "base_index", "storage", "quantizer"))
+    return max(needed + [_training_vectors(faiss, part) for part in parts if part is not None])
+
+
+def _empty(faiss: Any, full: str, dimension: int, size: int) -> Any:
+    """Make an index of nothing, for so many vectors."""
+    if len(full) > LONGEST:
+        raise UsageError(f"--factory has more than {LONGEST} letters", where="--factory")
+    if "IVF" in full and not 1 <= _lists(full) <= size:
+        raise RuntimeError(f"{_lists(full)} lists do not suit so many vectors")
+    return faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
+
+
+def _lists(full: str) -> int:
+    """Return how many lists an inverted file has, 0 for other indexes."""
+    lists = re.search(r"IVF(\d+)", full)
+    return int(lists[1]) if lists else 0
+
+
+def _unfit(full: str, size: int | None, dimension: int, error: Exception) -> UsageError:
+    """Return the error for an index that cannot be built."""
+    reason = re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", str(error))
+    return UsageError(
+        f"FAISS cannot build {full} over {'' if size is None else f'{size} '}vectors of "
+        f"{dimension} dimensions: {reason}",
+        where="--factory",
+        hint="use Flat, which is exact and as fast below 100,000 vectors",
+    )
 
 
 def require_faiss(factory: str) -> Any:
