@@ -40,7 +40,7 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.clips import Windows
-    from vidssl_cli.contract.study import Look, Reading
+    from vidssl_cli.contract.study import ClipSet, Layer
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.evaluation.study import EncoderStudy
@@ -63,13 +63,13 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     study, card = EncoderStudy(encoder, videos, run=folder, store=store), encoder.evaluation
     windows = Windows(clips=card.clips, stride=card.stride)
     looks = [
-        Look(video, windows.of(study.count(video), study.frames))
+        ClipSet(video, windows.of(study.count(video), study.frames))
         for video in (*study.train, *study.test)
     ]
     for weights in study.weights:  # all taps in one pass
-        study.features(weights, looks, [Reading(tap) for tap in TAPS])
+        study.features(weights, looks, [Layer(tap) for tap in TAPS])
     found: dict[str, Any] = {"recipe": recipe, "seed": seed, "seconds": round(seconds)}
-    found |= {weights: dict(study.own_task(weights).values) for weights in study.weights}
+    found |= {weights: dict(study.pretext_scores(weights).values) for weights in study.weights}
     for tap in TAPS:
         options = {
             "retrieval": Retrieval(name="retrieval", tap=tap, standardise=True, topk=[1]),

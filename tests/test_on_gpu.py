@@ -103,12 +103,13 @@ def test_a_fault_of_a_loss_ends_the_run(fault, told, data, tmp_path, monkeypatch
     assert told in capfd.readouterr().err
 
 
-def test_threads_and_bf16(data, tmp_path):
-    with simulate(bf16=True):
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_threads_and_the_precision_of_the_hardware(native, precision, data, tmp_path):
+    with simulate(bf16=native):
         options = "--set=train.precision=auto", "--workers", 2
         train("default", data, tmp_path / "run", "--device", "cuda", *options)
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert facts["precision"] == "bf16"
+    assert facts["precision"] == precision
     train("default", data, tmp_path / "cpu", "--device", "cpu")
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "cpu"), rel=0.05)
 

@@ -14,12 +14,12 @@ from vidssl_cli.config.comparison import (
 )
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.config.published import select
-from vidssl_cli.config.sections import Corpus, Input
+from vidssl_cli.config.sections import DataSet, Input
 from vidssl_cli.contract.videos import Video
 from vidssl_plugins.backbones.hooks import C3D, R3D, R2Plus1D
 from vidssl_plugins.backbones.options.tgn import TGN
 
-UCF101 = Corpus(name="UCF101", classes=101, of=101)
+UCF101 = DataSet(name="UCF101", classes=101, of=101)
 TOPK = ("top1", "top5", "top10", "top20", "top50")
 LIKE_THEIRS = {
     **seen(Input(), 16),
@@ -69,8 +69,8 @@ def test_every_difference_is_told():
     other = measured(
         R3D(name="r3d", depth=10),
         settings,
-        dataset=Corpus(name="UCF101", classes=4, of=101),
-        pretraining=Corpus(name="HMDB51", classes=51, of=51),
+        dataset=DataSet(name="UCF101", classes=4, of=101),
+        pretraining=DataSet(name="HMDB51", classes=51, of=51),
     )
     assert differs("wang-2020/layers/pace-c3d-pool4", other) == [
         "network C3D, not r3d-10",
@@ -105,7 +105,7 @@ def test_a_network_of_the_same_name_is_compared_option_by_option(backbone, told)
         (None, "pre-trained on UCF101, not on an unknown set"),
         (NOTHING, "pre-trained on UCF101, not random weights"),
         (
-            Corpus(name="UCF101", classes=5, of=101),
+            DataSet(name="UCF101", classes=5, of=101),
             "pre-trained on UCF101, not on 5 of its 101 classes",
         ),
     ],
@@ -124,7 +124,7 @@ def test_random_weights_are_compared_with_random_weights():
 
 def test_what_a_paper_does_not_say_of_network_and_data_is_marked():
     scene = measured(
-        evaluator="scene", metrics=("accuracy",), dataset=Corpus(name="YUPENN"), settings={}
+        evaluator="scene", metrics=("accuracy",), dataset=DataSet(name="YUPENN"), settings={}
     )
     told = ["network not stated", "pre-training not stated"]
     assert differs("wang-2020/scenes-2/object-patch", scene) == told
@@ -153,7 +153,7 @@ def test_other_protocols_and_metrics_stay_away():
 
 
 def test_a_share_of_the_pre_training_set_is_told():
-    kinetics = Corpus(name="Kinetics-400")
+    kinetics = DataSet(name="Kinetics-400")
     ours = measured(evaluator="finetune", metrics=("video_accuracy",), pretraining=kinetics)
     half = differs("wang-2020/shares/c3d-1-of-2", ours)
     assert half == ["pre-trained on 1/2 of Kinetics-400, not on Kinetics-400"]
@@ -187,7 +187,7 @@ def videos(*labels):
 
 def test_data_sets_are_known_by_their_classes():
     ours = videos("YoYo", "Punch", "PushUps", "YoYo")
-    assert identify_dataset(ours) == Corpus(name="UCF101", classes=3, of=101)
+    assert identify_dataset(ours) == DataSet(name="UCF101", classes=3, of=101)
     assert not identify_dataset(ours).whole
     assert identify_dataset(videos("brush_hair", "run")).name == "HMDB51"
     assert identify_dataset(videos("YoYo", "run")) is None
@@ -196,9 +196,9 @@ def test_data_sets_are_known_by_their_classes():
 
 
 def test_data_sets_are_known_by_name():
-    assert identify_dataset(videos("0", "1"), "diving48 v2") == Corpus(name="Diving48 V2")
+    assert identify_dataset(videos("0", "1"), "diving48 v2") == DataSet(name="Diving48 V2")
     assert identify_dataset(videos("0"), "Kinetics-400").whole
-    assert identify_dataset(videos("Swing"), "ucf101") == Corpus(name="UCF101", classes=1, of=101)
+    assert identify_dataset(videos("Swing"), "ucf101") == DataSet(name="UCF101", classes=1, of=101)
     with pytest.raises(UsageError, match="'UCF100'; did you mean 'UCF101'"):
         identify_dataset(videos("a"), "UCF100")
 

@@ -13,7 +13,7 @@ from vidssl_cli.data import scan as module
 from vidssl_cli.data.manifest import read_manifest, write_manifest
 from vidssl_cli.data.rescan import remembered
 from vidssl_cli.data.scan import open_data
-from vidssl_cli.media.decode import ends_digest, stamp
+from vidssl_cli.media.open_file import ends_digest, stamp
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.config.recipe import PretrainRecipe
-from vidssl_cli.config.sections import Corpus
+from vidssl_cli.config.sections import DataSet
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.reports import Curves, Report
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation import baselines
 from vidssl_cli.evaluation.evaluate import as_json, evaluate, show
 from vidssl_cli.evaluation.feature_cache import Shelf
-from vidssl_cli.evaluation.held_out import own_task
+from vidssl_cli.evaluation.held_out import pretext_scores
 from vidssl_cli.evaluation.study import EncoderStudy
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
@@ -74,7 +74,7 @@ def test_figures_lie_beside_the_report(encoder, toy_videos, tmp_path):
 
 def test_published_rows_stand_beside_ours_with_what_differs(encoder, toy_videos, tmp_path, capsys):
     options = Retrieval(name="retrieval")
-    known = Corpus(name="UCF101", classes=3, of=101)
+    known = DataSet(name="UCF101", classes=3, of=101)
     report = evaluate(encoder, toy_videos, options, tmp_path, dataset=known, split=2)
     show(options, report)
     printed = capsys.readouterr().out
@@ -104,7 +104,7 @@ def lost():
 
 def test_figures_say_of_how_many_videos_they_are(encoder, toy_videos, tmp_path, capsys, lost):
     options = Retrieval(name="retrieval")
-    known = Corpus(name="UCF101", classes=3, of=101)
+    known = DataSet(name="UCF101", classes=3, of=101)
     report = evaluate(encoder, toy_videos, options, tmp_path, dataset=known, left_out=lost)
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["left_out"] == {"test": {"used": 4, "of": 5}}
@@ -176,9 +176,9 @@ def test_own_task_on_videos_that_do_not_fill_couples(toy_videos, toy_recipe, tmp
     changes = {"sampler": sampler, "pretext": {"name": "equivariance"}}
     recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1) | changes)
     pretrain(recipe, toy_videos, Session(tmp_path / "run", device="cpu"))
-    found = own_task(tmp_path / "run", toy_videos[:3], trained=True, device="cpu")
+    found = pretext_scores(tmp_path / "run", toy_videos[:3], trained=True, device="cpu")
     assert found.values["equivariance.loss"] >= 0
-    alone = own_task(tmp_path / "run", toy_videos[:1], trained=True, device="cpu")
+    alone = pretext_scores(tmp_path / "run", toy_videos[:1], trained=True, device="cpu")
     assert alone.values["equivariance.loss"] == 0  # one couple has no rival
 
 

@@ -223,3 +223,33 @@ def test_a_file_that_is_still_being_written_is_refused(make_video, tmp_path, mon
     monkeypatch.setattr(module, "_seek_points", slowly)
     with pytest.raises(MediaError, match="changed while it was scanned"):
         probe(str(path))
+
+
+def test_a_file_of_which_too_little_decodes_is_unreadable(make_video, tmp_path, monkeypatch):
+    options = {"color_range": "pc", "strict": "unofficial"}
+    source = make_video(frames=40, suffix=".avi", codec="mjpeg", options=options)
+
+    def spoil(content):
+        place, end = content.index(b"movi") + 4, content.index(b"idx1")
+        for number in range(40):
+            place = content.index(b"00dc", place)
+            (size,) = struct.unpack_from("<I", content, place + 4)
+            if number >= 2:
+                content[place + 8 : place + 8 + size] = bytes(size)
+            place += 8 + size
+        assert place <= end
+
+    path = damaged(tmp_path, source, spoil)
+    with pytest.raises(MediaError, match="2 of its 40 frames decode, less than 10 %, which VIDSSL"):
+        probe(path)
+    monkeypatch.setenv("VIDSSL_MIN_DECODED", "5")
+    video = probe(path)
+    assert video.frames == 2
+    assert video.problems[0] == "undecodable packets: 38 of 40"
+
+
+def test_facts_that_no_manifest_may_hold_are_an_error_of_the_file(make_video, monkeypatch):
+    honest = module.read_timeline
+    monkeypatch.setattr(module, "read_timeline", lambda *a: replace(honest(*a), fps=1e7))
+    with pytest.raises(MediaError, match="fps: Input should be less than or equal to 1000000"):
+        probe(str(make_video()))

@@ -8,6 +8,7 @@ import torch
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.config.sections import Evaluation, Input
+from vidssl_cli.contract.clips import Windows
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.card import Card
 from vidssl_cli.model.embedding import embed
@@ -109,3 +110,16 @@ def test_calibration_takes_videos_of_any_shape_and_number(encoder, make_video):
     random.calibrate(videos, [])
     after = dict(random.backbone.named_buffers())
     assert not any(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_moments_and_spans_are_seconds_where_the_rate_varies(encoder, make_video):
+    """Ten seconds at 2 frames a second, then two at 30."""
+    times = [*range(0, 300, 15), *range(300, 360)]
+    video = probe(str(make_video(frames=80, fps=30, times=times)))
+    (clip,) = encoder.views(video, Windows(clips=1, stride=1), (3.0, 7.0))
+    assert clip.tolist() == [*range(6, 14)]
+    (late,) = encoder.views(video, Windows(clips=1, stride=1), (11.0, 11.2))
+    assert 48 <= late[0] <= late[-1] <= 59
+    (item,) = embed(encoder, [video], moments=[(3.0, 7.0)], skipped=[])
+    assert item.spans.min() >= 0
+    np.testing.assert_allclose([item.spans.min(), item.spans.max()], [1.5, 8.5], atol=1.1)

@@ -232,7 +232,7 @@ def test_the_command(tmp_path, capfd):
     assert failures.run(app, [*line, "--out", str(tmp_path / "a")]) == 0
     out, said = capfd.readouterr()
     assert out == f"{tmp_path / 'a'}\n"
-    assert "torchvision r3d_18: all 120 tensors of r3d were found" in said
+    assert "torchvision r3d_18: all 120 tensors of r3d are there" in said
     assert "left out: fc.bias, fc.weight" in said
     assert failures.run(app, [*line, "--out", str(tmp_path / "b"), "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == {

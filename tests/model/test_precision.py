@@ -61,7 +61,7 @@ def test_a_network_is_measured_once(network, stopwatch):
 def test_amx_needs_no_measurement(network, monkeypatch):
     monkeypatch.setattr(precision, "cpu_multiplies_bf16_matrices", lambda: True)
     monkeypatch.setattr(precision, "cpu_computes_bf16", lambda: True)
-    monkeypatch.setattr(precision, "_faster", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr(precision, "_time_both", lambda *_: pytest.fail("it measured"))
     assert precision.training_precision(network, CLIP, CPU) == "bf16"
 
 

@@ -127,7 +127,7 @@ def test_a_foreign_network_is_guided_to_what_it_looks_at():
     network = Functional()
     card = SimpleNamespace(tap="feat", pool="gap")
     encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network)
-    explainer = Explainer(encoder, None, ())
+    explainer = Explainer(encoder, None)
     clip = torch.rand(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.2
     values, said = explainer.explain(clip, Settings("guided_backprop", side=8))
     assert said == "length of feat"
@@ -144,7 +144,7 @@ def test_attention_is_of_conv5_even_if_a_map_comes_after_it():
     network = options.build().eval()
     clip = torch.zeros(1, 3, 8, 32, 32)
     assert network(clip)["pool5"].ndim == 5
-    explainer = Explainer(SimpleNamespace(backbone=network, taps_of=network), None, ())
+    explainer = Explainer(SimpleNamespace(backbone=network, taps_of=network), None)
     assert explainer.explain(clip, Settings())[1] == "attention of conv5"
 
 

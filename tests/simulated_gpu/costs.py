@@ -32,7 +32,10 @@ from vidssl_cli.media.probe import probe
 BUDGETS = Path(__file__).with_name("budgets.json")
 """The most waits, launches and copies that a step of each shipped recipe may have."""
 
-BATCH, STEPS, CROP, CLIP, FRAMES = 4, 3, 18, 16, 96
+BATCH, STEPS = 4, 3
+"""Videos of a step, and steps of an epoch."""
+CROP, CLIP, FRAMES = 18, 16, 96
+"""Pixels of a clip's side, the most frames of a clip, and frames of a video."""
 
 
 def vidssl(*words: object) -> None:
@@ -45,14 +48,14 @@ def vidssl(*words: object) -> None:
     assert run(app, [*line, "--debug"]) == 0, line
 
 
-def make_videos(folder: Path, size: tuple[int, int] = (32, 48)) -> Path:
+def make_videos(folder: Path) -> Path:
     """Write moving noise of three classes, for an epoch of training and a test, and its manifest.
 
     Beside it lies ``scores.jsonl``, for recipes with a curriculum.
     """
     videos = []
     for number in range(BATCH * STEPS + 6):
-        texture = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        texture = np.random.default_rng(number).integers(0, 256, (32, 48, 3), dtype=np.uint8)
         frames = [np.roll(texture, step * (1 + number % 3), axis=1) for step in range(FRAMES)]
         path = folder / f"{number}.mp4"
         write_mp4(path, np.stack(frames), 25)

@@ -18,7 +18,8 @@ from torture._memory import bytes_of, forget_peak
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import Video, kind_of
-from vidssl_cli.media.decode import good_frames, ignore, opened, packets, read_planes
+from vidssl_cli.media.decode import good_frames, ignore, packets, read_planes
+from vidssl_cli.media.open_file import opened
 from vidssl_cli.media.probe import probe
 
 SECONDS = 10

@@ -165,8 +165,8 @@ world.wait()
 if rank:
     os._exit(0)
 try:
-    with world.unbroken():
-        world.any(0)
+    with world.explain_lost_process():
+        world.max(0)
 except Exception as error:
     print(type(error).__name__, error, flush=True)
 os._exit(0)
@@ -175,7 +175,10 @@ os._exit(0)
 
 def test_a_process_that_is_gone_is_told_as_what_it_is(in_processes):
     assert in_processes(ALONE, 2) == "VidsslError another process of this run is gone\n"
-    with pytest.raises(RuntimeError, match="out of memory"), World(0, 1, None).unbroken():
+    with (
+        pytest.raises(RuntimeError, match="out of memory"),
+        World(0, 1, None).explain_lost_process(),
+    ):
         raise RuntimeError("CUDA out of memory")
 
 

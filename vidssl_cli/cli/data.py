@@ -219,7 +219,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 @data.command()
 def synth(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the videos.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other videos.")] = 0,
     per_class_train: Annotated[int, typer.Option(min=1, help="Training videos of a class.")] = 40,
     per_class_test: Annotated[int, typer.Option(min=0, help="Test videos of a class.")] = 25,
     classes: Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vidssl_cli.base.console import emit, emit_table
 from vidssl_cli.config.known_datasets import NOTHING
 from vidssl_cli.config.published import rows, trained_on, under
-from vidssl_cli.config.sections import Corpus
+from vidssl_cli.config.sections import DataSet
 from vidssl_cli.contract.hooks import BackboneOptions
 from vidssl_cli.contract.reports import PublishedRow
 
@@ -32,10 +32,10 @@ class Measured:
     """How a measurement was made."""
 
     evaluator: str
-    dataset: Corpus | None
+    dataset: DataSet | None
     metrics: Sequence[str]
     backbone: BackboneOptions
-    pretraining: Corpus | None
+    pretraining: DataSet | None
     settings: Mapping[str, Any]
     """Of those that `Setting` names; what is not there is not compared."""
     own: Sequence[str] = ()

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.load import read_model, tolerated
 from vidssl_cli.config.problems import nearest
-from vidssl_cli.config.sections import Corpus, Section
+from vidssl_cli.config.sections import DataSet, Section
 from vidssl_cli.contract.registry import registry
 from vidssl_cli.contract.videos import Video
 
 DATASETS = "datasets.yaml"
 """The file that lists data sets and their classes."""
-NOTHING = Corpus(name="none")
+NOTHING = DataSet(name="none")
 """The pre-training set of random weights."""
 
 
@@ -43,7 +43,7 @@ def datasets() -> Mapping[str, KnownDataSet]:
     return known
 
 
-def identify_dataset(videos: Iterable[Video], name: str | None = None) -> Corpus | None:
+def identify_dataset(videos: Iterable[Video], name: str | None = None) -> DataSet | None:
     """Return the data set that videos are of, with how many of its classes they have.
 
     Args:
@@ -69,4 +69,4 @@ def identify_dataset(videos: Iterable[Video], name: str | None = None) -> Corpus
         )
     name = names[name.casefold()]
     classes = known[name].classes
-    return Corpus(name=name, classes=len(labels) if classes else None, of=len(classes) or None)
+    return DataSet(name=name, classes=len(labels) if classes else None, of=len(classes) or None)

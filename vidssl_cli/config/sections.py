@@ -261,7 +261,7 @@ class ClassifierEvaluation(Evaluation):
     """The middle of each clip, or ``three`` squares along its longer side."""
 
 
-class Corpus(Section):
+class DataSet(Section):
     """A data set, or the part of it that is there."""
 
     name: str

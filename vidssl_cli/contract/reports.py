@@ -125,7 +125,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class OwnTask:
+class PretextScores:
     """Losses and metrics of a network on the pretext tasks of its run."""
 
     values: Mapping[str, float]

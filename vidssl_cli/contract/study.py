@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from vidssl_cli.contract.reports import OwnTask
+from vidssl_cli.contract.reports import PretextScores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ the difference between neighbouring frames; and its mean at 8 x 8."""
 
 
 @dataclass(frozen=True)
-class Reading:
+class Layer:
     """A layer of the network, and how its output becomes a vector."""
 
     tap: str
@@ -35,7 +35,7 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ClipSet:
     """Clips of a video to embed."""
 
     video: Video
@@ -126,11 +126,11 @@ class Study(Protocol):
     def features(
         self,
         weights: str,
-        looks: Sequence[Look],
-        readings: Sequence[Reading],
+        clip_sets: Sequence[ClipSet],
+        layers: Sequence[Layer],
         crops: Crops = "centre",
     ) -> list[list[NDArray[np.float32]]]:
-        """Return, for each reading and look, (clips, D) features, not normalised.
+        """Return, for each layer and set of clips, (clips, D) features, not normalised.
 
         With three crops, those of a clip are consecutive rows, (3 x clips, D). One pass over the
         videos computes all of them, without those that were computed before.
@@ -162,6 +162,6 @@ class Study(Protocol):
         """
         ...
 
-    def own_task(self, weights: str) -> OwnTask:
+    def pretext_scores(self, weights: str) -> PretextScores:
         """Return how well the run does its pretext tasks on the videos of the test split."""
         ...

@@ -36,7 +36,7 @@ def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
     Args:
         path: The manifest.
         root: What all files must lie in. Without it, relative paths must not lead out of the
-            manifest's folder; absolute ones are as whoever wrote them wanted them.
+            manifest's folder; absolute ones are taken as they are.
 
     Raises:
         DamagedFileError: it is not what its note says, or cannot be understood: the problems, one
@@ -52,7 +52,7 @@ def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
         try:
             videos.append(_parse(line, place))
         except ValueError as error:
-            problems.extend(f"{path}:{number}: {problem}" for problem in _told(error))
+            problems.extend(f"{path}:{number}: {problem}" for problem in _messages(error))
             if len(problems) >= MOST:
                 break
     if problems:
@@ -150,16 +150,16 @@ def _parse(line: str, place: _Place) -> Video:
     return dataclasses.replace(video, path=place.absolute("path", video.path), packed=packed)
 
 
-def _told(error: ValueError) -> list[str]:
-    """Put what is wrong with a row into people's words."""
+def _messages(error: ValueError) -> list[str]:
+    """Return what is wrong with a row, a message for each problem."""
     if isinstance(error, json.JSONDecodeError):
         return [f"is not JSON: {error.msg} at column {error.colno}"]
     if not isinstance(error, ValidationError):
         return [str(error)]
-    return [_told_field(detail) for detail in error.errors(include_url=False)[:MOST]]
+    return [_message(detail) for detail in error.errors(include_url=False)[:MOST]]
 
 
-def _told_field(detail: ErrorDetails) -> str:
+def _message(detail: ErrorDetails) -> str:
     key = ".".join(map(str, detail["loc"]))
     match detail["type"]:
         case "dataclass_type":

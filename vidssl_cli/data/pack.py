@@ -94,7 +94,7 @@ def pack(
         rows = {row.path: row for row in track(finished + begun, "checking") if _is_intact(row)}
         missing = [video for video in data if video.path not in rows]
         if missing:
-            _foretell(missing, len(data), out, settings)
+            _check_room(missing, len(data), out, settings)
         unchanged = {row.path for row in finished if row.path in rows}
         wanted = [video for video in data if video.path not in unchanged]
         numbers = [number_of(Path(row.packed.path)) for row in finished if row.packed]
@@ -137,7 +137,7 @@ def _resume(out: Path, settings: Settings) -> tuple[list[Video], list[Video]]:
         return [], []
     if found != wanted:
         raise UsageError(
-            f"{out} was packed with {_told(found)}, not with {_told(wanted)}",
+            f"{out} was packed with {_described(found)}, not with {_described(wanted)}",
             where=str(out),
             hint="choose another --out, or delete that folder",
         )
@@ -156,7 +156,7 @@ def _intact_rows(table: Path) -> list[Video]:
         return []
 
 
-def _told(settings: dict[str, Any]) -> str:
+def _described(settings: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
 
 
@@ -196,7 +196,7 @@ def _is_intact(row: Video) -> bool:
         return False
 
 
-def _foretell(videos: Sequence[Video], of: int, out: Path, settings: Settings) -> None:
+def _check_room(videos: Sequence[Video], of: int, out: Path, settings: Settings) -> None:
     """Say how many bytes the videos will take, from a few of them; refuse if there is no room."""
     pixels = written = 0
     for video in videos[:: max(1, len(videos) // _SAMPLED_VIDEOS)]:

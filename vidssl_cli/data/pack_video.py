@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import FlowMethod, Packed, PackedFlow, Video
 from vidssl_cli.files.sealed_folder import sha256
-from vidssl_cli.media.decode import stamp, stream_planes
+from vidssl_cli.media.decode import stream_planes
 from vidssl_cli.media.encode import JpegEncoder
 from vidssl_cli.media.flow import FlowEstimator, grey
+from vidssl_cli.media.open_file import stamp
 from vidssl_cli.media.packed import OFFSET, encode_flow
 from vidssl_cli.media.scale import target_size
 
@@ -79,7 +80,7 @@ def write_video(
 
     Raises:
         MediaError: the video cannot be packed.
-        InterruptedError: it was told to stop, and the file is good for nothing.
+        InterruptedError: it was told to stop, and the file cannot be used.
     """
     start = file.tell()
     before = stamp(video.path)

@@ -14,7 +14,7 @@ from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest, row_writer
-from vidssl_cli.media.decode import ends_digest, stamp
+from vidssl_cli.media.open_file import ends_digest, stamp
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def open_data(
         if isinstance(result, Video) and result.problems:
             problems = "; ".join(result.problems)
             if damaged == "leave-out":
-                result = MediaError(f"is damaged: {problems}", where=result.path)
+                result = MediaError(f"has problems: {problems}", where=result.path)
             elif not _has_facts(before):
                 warn(f"{result.path}: {problems}; the {result.frames} frames that decode are used")
         if isinstance(result, MediaError):

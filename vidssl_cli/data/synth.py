@@ -133,7 +133,7 @@ def synthesise(
 
     Args:
         folder: Where to; it appears whole or not at all.
-        seed: Another seed makes another world.
+        seed: Another seed makes other videos.
         per_class: Videos of a class for training and for test.
         motions: Classes to make.
         overwrite: Replace a folder that this function made.

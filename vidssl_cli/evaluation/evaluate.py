@@ -22,7 +22,7 @@ from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.model.run_directory import REPORT, identify
 
 if TYPE_CHECKING:
-    from vidssl_cli.config.sections import Corpus
+    from vidssl_cli.config.sections import DataSet
     from vidssl_cli.contract.hooks import EvaluatorOptions
     from vidssl_cli.contract.reports import Report
     from vidssl_cli.contract.videos import Video
@@ -39,7 +39,7 @@ def evaluate(
     checkpoint: str = "last",
     splits: Splits | None = None,
     store: Path | None = None,
-    dataset: Corpus | None = None,
+    dataset: DataSet | None = None,
     split: int = 1,
     left_out: Sequence[Video] = (),
 ) -> Report:
@@ -81,7 +81,7 @@ def evaluate(
 
 
 def _measured(
-    options: EvaluatorOptions, report: Report, card: Card, dataset: Corpus | None, split: int
+    options: EvaluatorOptions, report: Report, card: Card, dataset: DataSet | None, split: int
 ) -> Measured:
     """Return how a report was made, in the settings of published rows."""
     said = options.model_dump(mode="json") | report.facts

@@ -13,7 +13,7 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import ABSENT
-from vidssl_cli.contract.reports import Confusion, OwnTask
+from vidssl_cli.contract.reports import Confusion, PretextScores
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.order import Order
@@ -33,9 +33,9 @@ VISITS = 2
 """To every held-out video, each with clips of its own."""
 
 
-def own_task(
+def pretext_scores(
     run: Path, videos: Sequence[Video], *, trained: bool, device: str, checkpoint: str = "last"
-) -> OwnTask:
+) -> PretextScores:
     """Return the mean losses and metrics of a run's pretext tasks, and what they took for what.
 
     Clips are drawn and varied as in training; nothing is learned, and norms use their statistics.
@@ -82,7 +82,7 @@ def own_task(
         _confusion(f"{pretext}.{label}", names.get(label, ()), *told)
         for (pretext, label), told in counts.items()
     ]
-    return OwnTask(values, confusions)
+    return PretextScores(values, confusions)
 
 
 @torch.no_grad()

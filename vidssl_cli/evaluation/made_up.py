@@ -11,8 +11,8 @@ import numpy as np
 
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import known_frames
-from vidssl_cli.contract.reports import Confusion, OwnTask
-from vidssl_cli.contract.study import Classified, Look, Reading
+from vidssl_cli.contract.reports import Confusion, PretextScores
+from vidssl_cli.contract.study import Classified, ClipSet, Layer
 from vidssl_cli.contract.videos import Video
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
 
-Answer = Callable[[str, "Look", "Reading"], "NDArray[np.floating]"]
+Answer = Callable[[str, "ClipSet", "Layer"], "NDArray[np.floating]"]
 """From weights, clips and layer to features (clips, D)."""
 
 
@@ -35,12 +35,12 @@ def labelled(split: str, of_each: int, classes: int = 3, frames: int = 100) -> l
     ]
 
 
-def clouds(weights: str, look: Look, reading: Reading) -> NDArray[np.floating]:
+def clouds(weights: str, clip_set: ClipSet, layer: Layer) -> NDArray[np.floating]:
     """Separate the classes for the weights of the run; else noise, equal for equal clips."""
-    seed = [*look.video.path.encode(), *look.frames[:, 0].tolist()]
-    noise = np.random.default_rng(seed).normal(size=(len(look.frames), TAPS[reading.tap]))
+    seed = [*clip_set.video.path.encode(), *clip_set.frames[:, 0].tolist()]
+    noise = np.random.default_rng(seed).normal(size=(len(clip_set.frames), TAPS[layer.tap]))
     if weights == "run":
-        noise[:, int(str(look.video.label))] += 20
+        noise[:, int(str(clip_set.video.label))] += 20
     return noise
 
 
@@ -63,7 +63,7 @@ class MadeUpStudy:
     frames: int = 16
     device: str = "cpu"
     residual: bool = False
-    asked: list[tuple[Sequence[Look], Sequence[Reading], Crops]] = field(default_factory=list)
+    asked: list[tuple[Sequence[ClipSet], Sequence[Layer], Crops]] = field(default_factory=list)
     """What `features` was asked for."""
     hand_made: Callable[[str, Video], NDArray[np.floating]] = noise
     """From the name of a baseline and a video to (D,)."""
@@ -84,19 +84,19 @@ class MadeUpStudy:
     def features(
         self,
         weights: str,
-        looks: Sequence[Look],
-        readings: Sequence[Reading],
+        clip_sets: Sequence[ClipSet],
+        layers: Sequence[Layer],
         crops: Crops = "centre",
     ) -> list[list[NDArray[np.float32]]]:
-        """Return (clips, D) for each reading and look; crops are equal."""
-        self.asked.append((looks, readings, crops))
+        """Return (clips, D) for each layer and set of clips; crops are equal."""
+        self.asked.append((clip_sets, layers, crops))
         repeats = 3 if crops == "three" else 1
         return [
             [
-                self.answer(weights, look, reading).repeat(repeats, 0).astype(np.float32)
-                for look in looks
+                self.answer(weights, clip_set, layer).repeat(repeats, 0).astype(np.float32)
+                for clip_set in clip_sets
             ]
-            for reading in readings
+            for layer in layers
         ]
 
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
@@ -115,8 +115,8 @@ class MadeUpStudy:
         (train, test) = (
             self.features(
                 weights,
-                [Look(video, windows.of(self.count(video), self.frames)) for video in part],
-                [Reading("feat")],
+                [ClipSet(video, windows.of(self.count(video), self.frames)) for video in part],
+                [Layer("feat")],
                 crops,
             )[0]
             for part in (self.train, self.test)
@@ -129,8 +129,8 @@ class MadeUpStudy:
         nearness = [np.exp(d.min(1, keepdims=True) - d).astype(np.float32) for d in distances]
         return Classified(classes, [clips / clips.sum(1, keepdims=True) for clips in nearness])
 
-    def own_task(self, weights: str) -> OwnTask:
+    def pretext_scores(self, weights: str) -> PretextScores:
         """Return a loss and an accuracy; the run is better than random weights."""
         counts = [[9, 1], [1, 9]] if weights == "run" else [[2, 8], [7, 3]]
         values = {"loss": 0.5, "toy.accuracy": 0.9 if weights == "run" else 0.25}
-        return OwnTask(values, [Confusion("toy.kind", ["a", "b"], counts)])
+        return PretextScores(values, [Confusion("toy.kind", ["a", "b"], counts)])

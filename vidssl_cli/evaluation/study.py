@@ -16,14 +16,14 @@ from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.config.load import load_as
 from vidssl_cli.config.recipe import FinetuneRecipe
-from vidssl_cli.contract.study import Classified, Look, Reading
+from vidssl_cli.contract.study import Classified, ClipSet, Layer
 from vidssl_cli.data.coverage import coverage
 from vidssl_cli.data.frame_rate import stored_frames
 from vidssl_cli.data.manifest import training_part
 from vidssl_cli.data.views import require_readable
 from vidssl_cli.evaluation.baselines import BASELINES, describe
 from vidssl_cli.evaluation.feature_cache import Shelf, content_digest, row_name
-from vidssl_cli.evaluation.held_out import own_task
+from vidssl_cli.evaluation.held_out import pretext_scores
 from vidssl_cli.evaluation.transfer import Source, finetuned
 from vidssl_cli.model.classifier import Classifier
 from vidssl_cli.model.encoder import Encoder
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.clips import Windows
-    from vidssl_cli.contract.reports import OwnTask
+    from vidssl_cli.contract.reports import PretextScores
     from vidssl_cli.contract.study import Baseline, Crops, Embedding
     from vidssl_cli.contract.videos import Video
 
@@ -122,7 +122,7 @@ class EncoderStudy:
             chain.from_iterable(part._left_out for part in parts),
         )
 
-    def own_task(self, weights: str) -> OwnTask:
+    def pretext_scores(self, weights: str) -> PretextScores:
         """Return how well the run does its pretext tasks on the videos of the test split."""
         if self.run is None or not (self.run / FACTS).is_file():
             raise UsageError(
@@ -135,7 +135,7 @@ class EncoderStudy:
                 f"none of the {len(self.data)} videos has the split 'test'",
                 hint="`vidssl data scan --hold-out 0.2` makes a manifest with splits",
             )
-        return own_task(
+        return pretext_scores(
             self.run,
             held_out,
             trained=weights == "run",
@@ -173,19 +173,19 @@ class EncoderStudy:
     def features(
         self,
         weights: str,
-        looks: Sequence[Look],
-        readings: Sequence[Reading],
+        clip_sets: Sequence[ClipSet],
+        layers: Sequence[Layer],
         crops: Crops = "centre",
     ) -> list[list[NDArray[np.float32]]]:
-        """Return, for each reading and look, (clips x crops, D) features, not normalised.
+        """Return, for each layer and set of clips, (clips x crops, D) features, not normalised.
 
         A video that cannot be read is an error: the figure would be over fewer videos than asked.
         """
         encoder = self._encoder(weights)
-        weights_digest = encoder.digest  # reads all weights: once for all readings
-        shelves = [self._readings(encoder, weights_digest, each, crops) for each in readings]
+        weights_digest = encoder.digest  # reads all weights: once for all layers
+        shelves = [self._layer_shelf(encoder, weights_digest, each, crops) for each in layers]
         fps = encoder.card.input.fps
-        views = [(look.video, stored_frames(look.video, fps, look.frames)) for look in looks]
+        views = [(each.video, stored_frames(each.video, fps, each.frames)) for each in clip_sets]
         unreadable: list[MediaError] = []
         names = [row_name(self._digest(video, unreadable), frames) for video, frames in views]
         require_readable(unreadable)
@@ -196,7 +196,7 @@ class EncoderStudy:
         }
         shown = iter(track(new.items(), f"{weights} weights", len(new)))
         while part := list(islice(shown, VIDEOS_A_PART)):
-            read = list(encoder.read((view for _, view in part), readings, crops, unreadable))
+            read = list(encoder.read((view for _, view in part), layers, crops, unreadable))
             require_readable(unreadable)
             for number, shelf in enumerate(shelves):
                 found = [features[number] for *_, features in read]
@@ -254,8 +254,8 @@ class EncoderStudy:
         assert classifier is not None
         tuned = EncoderStudy(encoder, self.data, store=self._store)
         tuned._digests = self._digests
-        looks = [Look(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
-        (features,) = tuned.features("run", looks, [Reading("feat")], crops)
+        clip_sets = [ClipSet(v, windows.of(tuned.count(v), tuned.frames)) for v in self.test]
+        (features,) = tuned.features("run", clip_sets, [Layer("feat")], crops)
         probabilities = classifier.learner.classify(features)
         return Classified(classifier.classes, probabilities, read_facts(run)["skipped"])
 
@@ -269,8 +269,8 @@ class EncoderStudy:
                 self._digests[video.path] = ""
         return self._digests[video.path]
 
-    def _readings(
-        self, encoder: Encoder, weights_digest: str, reading: Reading, crops: Crops
+    def _layer_shelf(
+        self, encoder: Encoder, weights_digest: str, layer: Layer, crops: Crops
     ) -> Shelf:
         key = {
             "vidssl": version("vidssl"),
@@ -280,7 +280,7 @@ class EncoderStudy:
             "device": encoder.device.type,
             "precision": inference_precision(encoder.device),
             "crops": crops,
-            **asdict(reading),
+            **asdict(layer),
         }
         return self._shelf(key)
 

@@ -64,7 +64,7 @@ def read_timeline(timestamps: Sequence[int | None], tick: float, declared: float
     usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
     jumps = (steps > max(_JUMP_SECONDS / tick, _JUMP_STEPS * usual)) | (steps < -_REORDERED * usual)
     line = _straightened(raw, np.flatnonzero(jumps), usual)
-    duration = float(line[-1] + usual) * tick
+    duration = round(float(line[-1] + usual) * tick, 6)
     if duration * FASTEST < count:
         apart = f"{duration / count:.1e} s apart"
         problem = (
@@ -86,8 +86,8 @@ def read_timeline(timestamps: Sequence[int | None], tick: float, declared: float
         timing = "out of order"
     if fps is not None:
         return Timeline(timing, fps, count / fps, problem=problem)
-    end = (count, round(duration, 6))
-    return Timeline(timing, count / duration, duration, (*_knots(line, tick, usual), end), problem)
+    times = (*_knots(line, tick, usual), (count, duration))
+    return Timeline(timing, count / duration, duration, times, problem)
 
 
 def _straightened(

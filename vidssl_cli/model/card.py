@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.config.sections import Corpus, Evaluation, Input, Section
+from vidssl_cli.config.sections import DataSet, Evaluation, Input, Section
 from vidssl_cli.contract.hooks import BackboneOptions
 from vidssl_cli.contract.registry import Offered
 
@@ -25,7 +25,7 @@ class Card(Section):
     """Seed of the run; the same network with random weights is drawn with it."""
     published: tuple[str, ...] = ()
     """Keys of the published figures that the recipe reproduces."""
-    pretraining: Corpus | None = None
+    pretraining: DataSet | None = None
     """What it was pre-trained on, if that is known; ``none`` for random weights."""
     origin: str = ""
     """Whose weights they are, if they were imported."""

@@ -17,7 +17,7 @@ from vidssl_cli.base.console import track
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.study import Reading
+from vidssl_cli.contract.study import Layer
 from vidssl_cli.model.learner import Learner
 from vidssl_cli.model.run_directory import FACTS, RECIPE, read_facts, verify_file
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
@@ -136,5 +136,5 @@ class Classifier:
         views = (
             (video, self.encoder.views(video, windows)) for video in track(videos, "measuring")
         )
-        read = self.encoder.read(views, [Reading("feat")], test.crops, skipped)
+        read = self.encoder.read(views, [Layer("feat")], test.crops, skipped)
         return [(video, features) for video, _, (features,) in read]

@@ -12,7 +12,7 @@ from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.study import Reading
+from vidssl_cli.contract.study import Layer
 from vidssl_cli.data.frame_rate import seconds_at
 from vidssl_cli.model.encoder import Encoder
 
@@ -62,7 +62,7 @@ def embed(
         (video, encoder.views(video, windows, moment))
         for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
     )
-    readings = [Reading(chosen.tap, chosen.pool)]
+    readings = [Layer(chosen.tap, chosen.pool)]
     for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
         yield Embedded(video, features, _spans(video, frames))
 

@@ -15,7 +15,7 @@ from torch import nn
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows, known_frames
-from vidssl_cli.contract.study import Reading
+from vidssl_cli.contract.study import Layer
 from vidssl_cli.data import augment
 from vidssl_cli.data.frame_rate import at_rate, position_at, stored_frames
 from vidssl_cli.data.views import decode_ahead
@@ -177,7 +177,7 @@ class Encoder:
     def read(
         self,
         views: Iterator[tuple[Video, NDArray[np.int64]]],
-        readings: Sequence[Reading],
+        readings: Sequence[Layer],
         crops: Crops,
         skipped: list[MediaError],
     ) -> Iterator[tuple[Video, NDArray[np.int64], list[NDArray[np.float32]]]]:

@@ -37,7 +37,8 @@ def inference_precision(device: torch.device) -> Precision:
     It depends on the hardware alone: timing would give other features from one time to the next.
     """
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native else "fp32"
     return "bf16" if cpu_computes_bf16() else "fp32"
 
 

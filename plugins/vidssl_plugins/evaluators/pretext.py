@@ -23,7 +23,7 @@ class PretextEvaluator:
         Raises:
             UsageError: no pretext task of the run has an accuracy.
         """
-        found = {weights: study.own_task(weights) for weights in study.weights}
+        found = {weights: study.pretext_scores(weights) for weights in study.weights}
         values = {weights: own.values for weights, own in found.items()}
         names = [name for name in values["run"] if name.endswith("accuracy")]
         if not names:

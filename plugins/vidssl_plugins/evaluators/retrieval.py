@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.reports import Report, Table
-from vidssl_cli.contract.study import Baseline, Look, Pool, Reading, Study
+from vidssl_cli.contract.study import Baseline, ClipSet, Layer, Pool, Study
 from vidssl_cli.contract.videos import Video
 from vidssl_plugins.evaluators import retrieval_report as show
 from vidssl_plugins.evaluators.options.retrieval_protocols import Protocol
@@ -72,7 +72,7 @@ class RetrievalEvaluator:
         readings = list(dict.fromkeys([settings.reading, *sweep]))
         gallery, queries = (self._looks(study, settings, v) for v in (study.train, study.test))
         search = self._search(study.test, study.train, queries, gallery)
-        found: dict[str, dict[Reading, Found]] = {}
+        found: dict[str, dict[Layer, Found]] = {}
         blind = self.still and study.residual
         for weights in study.weights:
             if blind:
@@ -120,7 +120,7 @@ class RetrievalEvaluator:
             return replace(settings, windows=windows)
         return settings
 
-    def _sweep(self, study: Study, settings: Settings) -> list[Reading]:
+    def _sweep(self, study: Study, settings: Settings) -> list[Layer]:
         """Return the layers to compare; those without a pooling of their own take the main one."""
         readings = []
         for name in self.protocol.taps:
@@ -128,13 +128,13 @@ class RetrievalEvaluator:
             readings.append(reading_of(study, tap, cast(Pool, pool or settings.reading.pool)))
         return readings
 
-    def _looks(self, study: Study, settings: Settings, videos: Sequence[Video]) -> list[Look]:
+    def _looks(self, study: Study, settings: Settings, videos: Sequence[Video]) -> list[ClipSet]:
         looks = settings.looks(study, videos)
         if not self.still:
             return looks
         middles = [look.frames[:, look.frames.shape[1] // 2, None] for look in looks]
         return [
-            Look(look.video, np.broadcast_to(middle, look.frames.shape))
+            ClipSet(look.video, np.broadcast_to(middle, look.frames.shape))
             for look, middle in zip(looks, middles, strict=True)
         ]
 
@@ -142,8 +142,8 @@ class RetrievalEvaluator:
         self,
         test: Sequence[Video],
         train: Sequence[Video],
-        queries: Sequence[Look],
-        gallery: Sequence[Look],
+        queries: Sequence[ClipSet],
+        gallery: Sequence[ClipSet],
     ) -> Search:
         wanted = self.topk
         search = Search(self._items(test, queries), self._items(train, gallery), wanted or TOPK)
@@ -155,7 +155,7 @@ class RetrievalEvaluator:
             )
         return search
 
-    def _items(self, videos: Sequence[Video], looks: Sequence[Look]) -> Items:
+    def _items(self, videos: Sequence[Video], looks: Sequence[ClipSet]) -> Items:
         if self.protocol.level == "video":
             return Items(videos, np.arange(len(videos)))
         crops = 3 if self.protocol.crops == "three" else 1

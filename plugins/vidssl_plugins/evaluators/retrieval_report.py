@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vidssl_cli.contract.reports import Curves, Neighbours, Table
-from vidssl_cli.contract.study import Reading
+from vidssl_cli.contract.study import Layer
 from vidssl_plugins.evaluators.retrieval_ranking import Found, Search
 
 QUERIES = 5
@@ -28,7 +28,7 @@ def recall(lines: Mapping[str, Found]) -> Curves:
 
 
 def layers(
-    search: Search, readings: Sequence[Reading], found: Mapping[str, Sequence[Found]]
+    search: Search, readings: Sequence[Layer], found: Mapping[str, Sequence[Found]]
 ) -> tuple[Table, Curves]:
     """Return a table and curves of several layers.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vidssl_cli.contract.clips import Draw
 from vidssl_cli.contract.metrics import video_accuracy
 from vidssl_cli.contract.reports import Report, Table
-from vidssl_cli.contract.study import Look, Reading, Study
+from vidssl_cli.contract.study import ClipSet, Layer, Study
 from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.classes import Classes
 from vidssl_plugins.evaluators.shared.fc import classify_clips
@@ -60,7 +60,7 @@ class StillEvaluator:
         chances = {"accuracy": classes.chance, "still": classes.chance}
         return Report(rows, classes.chance, chances, facts, [table])
 
-    def _one_frame(self, study: Study, look: Look, number: int) -> Look:
+    def _one_frame(self, study: Study, look: ClipSet, number: int) -> ClipSet:
         """Repeat frames from anywhere in the video, one for each clip."""
         random = Draw(self.options.seed, 0, number)("still frames")
         return repeated(look, random.integers(study.count(look.video), size=len(look.frames)))
@@ -69,8 +69,8 @@ class StillEvaluator:
         self,
         study: Study,
         weights: str,
-        reading: Reading,
-        looks: Sequence[Sequence[Look]],
+        reading: Layer,
+        looks: Sequence[Sequence[ClipSet]],
         classes: Classes,
     ) -> list[NDArray[np.float32]]:
         """Return (clips, K) probabilities of every test video."""
@@ -85,6 +85,6 @@ class StillEvaluator:
         )
 
 
-def repeated(look: Look, frames: NDArray[np.int64]) -> Look:
+def repeated(look: ClipSet, frames: NDArray[np.int64]) -> ClipSet:
     """Return clips of the same number and length each of which repeats one frame, (clips,)."""
-    return Look(look.video, np.broadcast_to(frames[:, None], look.frames.shape).copy())
+    return ClipSet(look.video, np.broadcast_to(frames[:, None], look.frames.shape).copy())

@@ -18,7 +18,7 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.load import load_options
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.hooks import EvaluatorOptions
-from vidssl_cli.contract.study import Look, Reading
+from vidssl_cli.contract.study import ClipSet, Layer
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.evaluate import evaluate
 from vidssl_cli.evaluation.made_up import MadeUpStudy, clouds, labelled
@@ -71,7 +71,7 @@ def test_what_a_scene_is_seen_by():
     looks, readings, _ = toys.asked[0]
     assert len(looks) == 18
     assert looks[0].frames[:, 0].tolist() == [0, 8, 16, 24, 32]
-    assert readings == [Reading("pool3", "gmp")]
+    assert readings == [Layer("pool3", "gmp")]
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_similarity_agrees_with_scikit_learn(table):
     toys = nine(positive)
     means = []
     for tap in options.taps:
-        looks = [Look(video, Windows("overlap").of(100, 16)) for video in videos]
-        mean = np.stack([toys.answer("random", look, Reading(tap)).mean(0) for look in looks])
+        looks = [ClipSet(video, Windows("overlap").of(100, 16)) for video in videos]
+        mean = np.stack([toys.answer("random", look, Layer(tap)).mean(0) for look in looks])
         means.append(mean / np.linalg.norm(mean, axis=1, keepdims=True))
     values = np.array([np.concatenate([similarities(m[i], m[j]) for m in means]) for i, j in PAIRS])
     same = np.arange(36) < 9

@@ -8,8 +8,8 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.registry import offered
-from vidssl_cli.contract.reports import OwnTask
-from vidssl_cli.evaluation.held_out import own_task
+from vidssl_cli.contract.reports import PretextScores
+from vidssl_cli.evaluation.held_out import pretext_scores
 from vidssl_cli.evaluation.made_up import MadeUpStudy
 from vidssl_cli.testing import noise_batch
 from vidssl_cli.training.pretrain import pretrain
@@ -30,8 +30,8 @@ def test_confusions_are_figures_and_tables():
 
 def test_a_run_without_a_task_that_has_an_accuracy():
     class Quiet(MadeUpStudy):
-        def own_task(self, weights):
-            return OwnTask({"loss": 1.0})
+        def pretext_scores(self, weights):
+            return PretextScores({"loss": 1.0})
 
     with pytest.raises(UsageError, match="has an accuracy"):
         Pretext(name="pretext").build()(Quiet())
@@ -87,7 +87,7 @@ def test_a_run_is_counted_over_all_held_out_clips(toy_videos, toy_recipe, tmp_pa
     pretexts = [{"name": "pace"}, {"name": "same_context"}, order]
     recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1) | {"pretext": pretexts})
     pretrain(recipe, toy_videos[:8], Session(tmp_path / "run", device="cpu"))
-    found = own_task(tmp_path / "run", toy_videos[8:], trained=True, device="cpu")
+    found = pretext_scores(tmp_path / "run", toy_videos[8:], trained=True, device="cpu")
     pace, orders = found.confusions
     assert (pace.title, list(pace.classes)) == ("pace.pace", ["1x", "2x", "3x"])
     counts = np.array(pace.counts)

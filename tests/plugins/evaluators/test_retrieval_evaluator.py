@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.metrics import topk_hits
-from vidssl_cli.contract.study import Reading
+from vidssl_cli.contract.study import Layer
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.made_up import MadeUpStudy
 from vidssl_plugins.evaluators.hooks import Retrieval
@@ -75,11 +75,11 @@ def test_options_left_open_come_from_the_recipe():
     recipe_says = toy(evaluation=recipe)
     report = evaluate(recipe_says)
     (looks, *_), readings, crops = recipe_says.asked[-1]
-    assert (looks.frames.shape, readings, crops) == ((4, 16), [Reading("pool4", "gmp")], "centre")
+    assert (looks.frames.shape, readings, crops) == ((4, 16), [Layer("pool4", "gmp")], "centre")
     assert report.facts["standardise"] is True
     evaluate(recipe_says, clips=1, tap="pool5", pool="gap", standardise=False)
     (looks, *_), readings, _ = recipe_says.asked[-1]
-    assert (looks.frames.shape, readings) == ((1, 16), [Reading("pool5", "gap")])
+    assert (looks.frames.shape, readings) == ((1, 16), [Layer("pool5", "gap")])
 
 
 def test_video_level_averages_clips_and_clip_level_does_not():

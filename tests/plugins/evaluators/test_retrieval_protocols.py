@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.reports import Curves, Neighbours
-from vidssl_cli.contract.study import Reading
+from vidssl_cli.contract.study import Layer
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.made_up import TAPS, MadeUpStudy, clouds, labelled, noise
 from vidssl_plugins.evaluators.hooks import Retrieval
@@ -131,7 +131,7 @@ def test_a_preset_is_carried_out(preset):
     )
     report = evaluate(study, preset=preset)
     looks, readings, asked = study.asked[-1]
-    assert (len(looks[0].frames), readings[0], asked) == (clips, Reading(tap, pool), crops)
+    assert (len(looks[0].frames), readings[0], asked) == (clips, Layer(tap, pool), crops)
     assert (report.facts["level"], report.facts["standardise"]) == (level, standardise)
     assert report.facts["preset"] == preset
 
@@ -140,7 +140,7 @@ def test_what_is_given_wins_over_a_preset():
     study = MadeUpStudy()
     report = evaluate(study, preset="te", clips=3, crops="centre", tap="feat", standardise=False)
     (looks, readings, crops) = study.asked[-1]
-    assert (len(looks[0].frames), readings, crops) == (3, [Reading("feat", "gap")], "centre")
+    assert (len(looks[0].frames), readings, crops) == (3, [Layer("feat", "gap")], "centre")
     assert report.facts["standardise"] is False
 
 
@@ -179,7 +179,7 @@ def test_layers_are_read_in_one_pass():
     )
     report = evaluate(study, taps=["pool3", "pool4:gmp", "pool5"], topk=[1])
     assert len(study.asked) == 2  # one for each set of weights
-    expected = [Reading("pool5"), Reading("pool3"), Reading("pool4", "gmp")]
+    expected = [Layer("pool5"), Layer("pool3"), Layer("pool4", "gmp")]
     assert study.asked[0][1] == expected
     found = table(report, "by layer, percent")
     assert [row[:3] for row in found.rows[:3]] == [

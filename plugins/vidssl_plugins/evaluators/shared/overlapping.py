@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.study import Look, Reading, Study
+from vidssl_cli.contract.study import ClipSet, Layer, Study
 from vidssl_cli.contract.videos import Video
 
 
-def overlapping(study: Study, videos: Sequence[Video], hop: int) -> list[Look]:
+def overlapping(study: Study, videos: Sequence[Video], hop: int) -> list[ClipSet]:
     """Return every clip of each video that begins at a multiple of ``hop`` frames."""
     windows = Windows("overlap", hop=hop)
-    return [Look(video, windows.of(study.count(video), study.frames)) for video in videos]
+    return [ClipSet(video, windows.of(study.count(video), study.frames)) for video in videos]
 
 
 def unit_means(
-    study: Study, weights: str, looks: Sequence[Look], readings: Sequence[Reading]
+    study: Study, weights: str, looks: Sequence[ClipSet], readings: Sequence[Layer]
 ) -> list[NDArray[np.float64]]:
     """Return (N, D) for each reading: means over clips, scaled to length 1; zeros stay zeros."""
     found = study.features(weights, looks, readings)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
-from vidssl_cli.contract.study import Crops, Look, Pool, Reading, Study
+from vidssl_cli.contract.study import ClipSet, Crops, Layer, Pool, Study
 from vidssl_cli.contract.videos import Video
 from vidssl_plugins.evaluators.options.shared import Frozen, Standardise
 
@@ -21,7 +21,7 @@ class Settings:
     """How videos are embedded for a protocol."""
 
     windows: Windows
-    reading: Reading
+    reading: Layer
     crops: Crops
     standardise: Standardise
 
@@ -37,9 +37,9 @@ class Settings:
             "crops": self.crops,
         }
 
-    def looks(self, study: Study, videos: Sequence[Video]) -> list[Look]:
+    def looks(self, study: Study, videos: Sequence[Video]) -> list[ClipSet]:
         """Return the clips that stand for each video."""
-        return [Look(v, self.windows.of(study.count(v), study.frames)) for v in videos]
+        return [ClipSet(v, self.windows.of(study.count(v), study.frames)) for v in videos]
 
     def clips(
         self, study: Study, weights: str, videos: Sequence[Video]
@@ -54,7 +54,7 @@ class Settings:
         return np.stack([features.mean(0) for features in self.clips(study, weights, videos)])
 
 
-def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -> Reading:
+def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -> Layer:
     """Return how a layer of the network is read; None leaves it to the recipe.
 
     Raises:
@@ -63,7 +63,7 @@ def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -
     tap, pool = tap or study.evaluation.tap, pool or study.evaluation.pool
     if tap not in study.taps:
         raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
-    return Reading(tap, pool)
+    return Layer(tap, pool)
 
 
 def settle(

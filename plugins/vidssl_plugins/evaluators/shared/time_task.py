@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Draw
-from vidssl_cli.contract.study import Look, Study
+from vidssl_cli.contract.study import ClipSet, Study
 from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.fc import train_fc
 from vidssl_plugins.evaluators.shared.settings import reading_of
@@ -26,7 +26,7 @@ Merge = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class Examples:
     """Planned clips of the videos of a split."""
 
-    looks: list[Look]
+    looks: list[ClipSet]
     classes: NDArray[np.int64]
     """(examples,) of all videos, one after the other."""
     too_short: int
@@ -90,7 +90,7 @@ def _draw(study: Study, split: str, needs: int, seed: int, plan: Plan) -> Exampl
     for number, video in enumerate(videos):
         if (count := study.count(video)) >= needs:
             frames, targets = plan(count, Draw(seed, 0, number)(f"clips of {split}"))
-            looks.append(Look(video, frames))
+            looks.append(ClipSet(video, frames))
             classes.append(targets)
     if not looks:
         raise UsageError(
