@@ -71,7 +71,7 @@ def test_nothing_is_found_where_nothing_is_wrong(recipe, fine):
         (7, {"label": "c"}, "unknown class"),
     ],
 )
-def test_a_fact_that_hurts(recipe, fine, number, change, kind):
+def test_a_fact_that_is_a_problem(recipe, fine, number, change, kind):
     fine[number] = replace(fine[number], **change)
     assert found(recipe, fine) == {kind: [fine[number].path]}
 
@@ -154,7 +154,7 @@ def test_other_encodings_of_a_training_video(recipe, real, tmp_path, make_video,
     assert check(recipe, real, [], pictures=False) == (6, [])
 
 
-def test_similar_videos_of_one_split_are_none_of_its_business(recipe, real, tmp_path, make_video):
+def test_similar_videos_within_a_split_are_not_reported(recipe, real, tmp_path, make_video):
     path = make_video(tmp_path / "again.mp4", frames=62, codec="mpeg4")
     real[2] = replace(probe(str(path)), label="a", split="train")
     assert found(recipe, real) == {}

@@ -1,4 +1,4 @@
-"""Every form of DATA, by hand-written folders and lists; no file here holds a video."""
+"""Every form of DATA, with folders and lists made here; most files are empty."""
 
 from __future__ import annotations
 
@@ -160,10 +160,10 @@ def test_a_folder_that_cannot_be_read_counts_under_strict(make, locked, make_vid
     assert "1 left out" in " ".join(capfd.readouterr().out.split())
 
 
-def test_nothing_but_folders_that_cannot_be_read(make, locked):
+def test_a_folder_of_data_that_cannot_be_read(make, locked):
     folder = make("run/b.mp4")
     locked(folder)
-    with pytest.raises(UsageError, match="holds no video that can be read"):
+    with pytest.raises(UsageError, match="cannot be read: Permission denied"):
         find_videos(folder)
 
 
@@ -430,7 +430,7 @@ def test_one_list_of_kinetics(make):
     folder = make("v/a1.mp4", "v/a2_000010_000020.mp4", "v/a3.mp4")
     (folder / "kinetics.csv").write_text(
         f"{KINETICS}playing guitar,a1,0,10,train\nwalking,a2,10,20,validate\n"
-        "walking,a3,0,10,train\nwalking,a3,10,20,train\n"  # which of them a3.mp4 is nobody knows
+        "walking,a3,0,10,train\nwalking,a3,10,20,train\n"  # it is not known which of them a3.mp4 is
     )
     assert rows(folder, find_videos(folder / "kinetics.csv")) == [
         ("v/a1.mp4", "playing guitar", "train"),
@@ -775,7 +775,7 @@ def test_one_video(make):
         ("tree/m.jsonl", Lists(split=2), "--split means nothing"),
     ],
 )
-def test_what_cannot_be_carried_out_is_refused(make, monkeypatch, source, lists, message):
+def test_options_and_data_that_are_refused(make, monkeypatch, source, lists, message):
     folder = make("tree/a.mp4", "tree/m.jsonl")
     (folder / "empty").mkdir()
     monkeypatch.chdir(folder)
@@ -786,7 +786,7 @@ def test_what_cannot_be_carried_out_is_refused(make, monkeypatch, source, lists,
 @pytest.mark.parametrize(
     ("lists", "hint"), [(Lists(split=2), "official splits"), (Lists(folder=Path("l")), "leave it")]
 )
-def test_what_means_nothing_comes_with_a_way_out(make, lists, hint):
+def test_the_hint_says_what_to_do_instead(make, lists, hint):
     with pytest.raises(UsageError) as caught:
         find_videos(make("tree/m.jsonl") / "tree" / "m.jsonl", lists)
     assert caught.value.hint.startswith(hint)

@@ -82,9 +82,9 @@ def test_a_root_holds_links_in_a_folder_too(place, name):
 
 
 @pytest.mark.parametrize("target", ["/", ".."])
-def test_a_link_to_what_holds_data_is_not_followed(place, target):
+def test_a_link_to_a_folder_that_contains_data_is_refused(place, target):
     (place / "all").symlink_to(target)
-    with pytest.raises(DamagedFileError, match="which holds all of DATA"):
+    with pytest.raises(DamagedFileError, match="which contains all of DATA"):
         find_videos(place)
 
 

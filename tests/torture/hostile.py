@@ -492,7 +492,7 @@ def a_folder_with_a_link_out_of_the_root(shared: Path, folder: Path) -> Sequence
     return [*_scan(folder, "set"), "--data-root", "set"]
 
 
-@trick(4, "holds all of DATA")
+@trick(4, "contains all of DATA")
 def a_folder_with_a_link_to_everything(shared: Path, folder: Path) -> Sequence[str]:
     (folder / "set").mkdir()
     (folder / "set" / "all").symlink_to("/")

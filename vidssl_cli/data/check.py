@@ -1,4 +1,4 @@
-"""What would hurt a recipe on given data, before hours go into it: `vidssl data check`."""
+"""`vidssl data check`: finds problems of data for a recipe, before it is trained."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from vidssl_cli.data.manifest import training_part
 from vidssl_cli.media.packed import verify_packed
 
 IMBALANCE = 5
-"""Largest class over smallest class of the training videos from which it is worth a word."""
+"""Largest class over smallest class of the training videos from which it is reported."""
 LONG = 1 << 16
 """Frames of a video that is longer than any clip."""
 VISITS = 4
-"""Plans of a video that are looked at for repeated frames."""
+"""Plans of each video that are checked for repeated frames."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of trouble, and where it was found."""
+    """One kind of problem, and where it was found."""
 
     kind: str
     """A short name that scripts may rely on."""
@@ -48,7 +48,7 @@ def check(
     pictures: bool = True,
     workers: int | None = None,
 ) -> tuple[int, list[Finding]]:
-    """Look for everything that would hurt.
+    """Return the problems of data for a recipe.
 
     Args:
         recipe: What is to be trained.
@@ -98,7 +98,7 @@ def check(
 
 
 def _clips(sampler: Sampler, fps: float | None, usable: Sequence[Video]) -> Iterator[Finding]:
-    """Look at whether training videos have the frames that clips are made of."""
+    """Find training videos with too few frames, or too few per second."""
     short: dict[int, bool] = {}
     for video in usable:
         seen = at_rate(video, fps)
@@ -141,7 +141,7 @@ def _repeats_frames(sampler: Sampler, video: Video) -> bool:
 
 
 def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
-    """Look at what a scan found out about each file."""
+    """Find problems in the facts of a scan."""
     yield Finding(
         "frame count",
         "the header declares another number of frames than decode; vidssl goes by the latter",
@@ -158,7 +158,7 @@ def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
     )
     yield Finding(
         "timestamps",
-        "out of order or missing: harmless here, but other readers may return other frames",
+        "out of order or missing: no problem here, but other readers may return other frames",
         tuple(
             (video.path, f"timestamps are {video.timing}")
             for video in videos
@@ -174,7 +174,6 @@ def _facts(videos: Sequence[Video]) -> Iterator[Finding]:
             if video.timing == "variable"
         ),
     )
-
     yield Finding(
         "time jumps",
         "as in joined recordings: a clip across a jump shows two moments",
@@ -200,7 +199,7 @@ def _turned(videos: Sequence[Video]) -> Sequence[Video]:
 
 
 def _pictures(drawn: Thumbnails) -> Iterator[Finding]:
-    """Look at three frames of each video."""
+    """Find videos of a single colour."""
     yield Finding(
         "single colour",
         "nothing can be learned from them",
@@ -211,7 +210,7 @@ def _pictures(drawn: Thumbnails) -> Iterator[Finding]:
 def _labels(
     recipe: PretrainRecipe | FinetuneRecipe, usable: Sequence[Video], videos: Sequence[Video]
 ) -> Iterator[Finding]:
-    """Look at how classes are spread; pre-training ignores them, evaluation does not."""
+    """Find problems of classes; they matter for evaluation, even if training ignores labels."""
     sizes = Counter(video.label for video in usable if video.label is not None)
     if sizes and max(sizes.values()) >= IMBALANCE * min(sizes.values()):
         yield Finding(
@@ -237,7 +236,7 @@ def _labels(
 
 
 def _leaks(videos: Sequence[Video], drawn: Thumbnails | None) -> Iterator[Finding]:
-    """Look for training material among the test videos, and for copies."""
+    """Find videos that are in several splits, and copies."""
     recordings: dict[str, set[str | None]] = defaultdict(set)
     for video in videos:
         if video.group is not None:

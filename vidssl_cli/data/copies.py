@@ -1,4 +1,4 @@
-"""Copies among videos: the same bytes, or pictures that look the same, and pictures of one colour.
+"""Finds videos with equal bytes, with similar pictures, and of a single colour.
 
 Three frames of a video, at a sixth, a half and five sixths of it, are scaled to 16 x 16 grey cells.
 Measured on UCF101 and on videos of one fixed camera, other encodings and sizes of a video change no
@@ -42,7 +42,7 @@ _ORDER = {"train": 0, "val": 1, "test": 2}
 def same_bytes(videos: Sequence[Video]) -> Iterator[list[Video]]:
     """Yield groups of videos whose files have the same bytes; training videos come first.
 
-    Files that are not there are left aside, unless they are packed: then their digest is known.
+    Files that do not exist are ignored. The digests of packed videos are known without files.
     """
     sizes: dict[int, list[Video]] = defaultdict(list)
     for video in videos:
@@ -70,10 +70,10 @@ def pairs(group: Sequence[Video]) -> Iterator[tuple[Video, Video]]:
 
 
 class Thumbnails:
-    """Tiny pictures of videos."""
+    """Three small pictures of each video."""
 
     def __init__(self, videos: Sequence[Video], workers: int | None = None) -> None:
-        """Decode them; what cannot be read is in ``broken``."""
+        """Decode the pictures; errors of videos that cannot be read are in ``broken``."""
         there = [video for video in videos if video.packed or os.path.exists(video.path)]
         if len(there) < len(videos):
             missing = f"{len(videos) - len(there)} of {len(videos)} videos are not there"
@@ -103,7 +103,7 @@ class Thumbnails:
         return [video for video, more in zip(self.videos, varies, strict=True) if not more]
 
     def near_copies(self) -> Iterator[tuple[Video, Video]]:
-        """Yield videos that look like one of a split before theirs, and the most similar one."""
+        """Yield videos of ``val`` and ``test`` with the most similar video of an earlier split."""
         grey = self._colours.mean(2, dtype=np.float32)
         cells = (grey - grey.mean(2, keepdims=True)).reshape(len(grey), len(_MOMENTS) * _SIDE**2)
         lengths = (cells**2).sum(1)
@@ -128,7 +128,7 @@ class Thumbnails:
 
 
 def _draw(video: Video) -> NDArray[np.uint8] | MediaError:
-    """Return (3 frames, 3 colours, 16, 16), or why there are none."""
+    """Return pictures (3 frames, 3 colours, 16, 16), or an error."""
     frames, rows = np.unique((_MOMENTS * (video.frames or 1)).astype(int), return_inverse=True)
     size = (_SIDE, _SIDE)
     if video.packed and min(video.packed.height, video.packed.width) < _SIDE:

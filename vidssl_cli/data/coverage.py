@@ -1,4 +1,4 @@
-"""How many of the labelled videos of a split a figure is of, where some are left out."""
+"""Counts the labelled videos that a figure is based on, if some are left out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def coverage(used: Iterable[Video], left_out: Iterable[Video]) -> dict[str, dict
 
 
 def describe(shares: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    """Put it in words, as a report's facts have it: ``test videos: 43 of 50``."""
+    """Return counts as facts of a report: ``{"test videos": "43 of 50"}``."""
     return {
         f"{split} videos": f"{share['used']} of {share['of']}" for split, share in shares.items()
     }

@@ -1,6 +1,6 @@
-"""Known data sets: where their official lists lie, and what these say of the videos.
+"""Known data sets: finds and reads their official lists.
 
-UCF101, HMDB51 and Diving48 are read here, Kinetics and Something-Something in modules of their own.
+UCF101, HMDB51 and Diving48 are read here; Kinetics and Something-Something have their own modules.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ DIVING48 = {1: "Diving48", 2: "Diving48_V2"}
 """What the annotation files of its splits begin with: the first labels, and the corrected ones."""
 _UCF101 = re.compile(r"v_(?P<group>(?P<label>\w+)_g\d+)_c\d+\.avi")
 _HMDB51 = re.compile(r"(?P<name>.+)_[fhlu]_(cm|nm)_np\d_(ba|fr|le|ri)_(bad|goo|med)_\d+\.avi")
-
-
 _FEW = 20
-"""Folders that are looked into; more of them are classes."""
+"""Folders that `meant` looks into; a folder of more has classes."""
 
 
 def recording_of(path: Path) -> str | None:
-    """Return the recording that a clip was cut from, by how UCF101, HMDB51 and Kinetics name it."""
+    """Return the recording that a clip was cut from, by its name in UCF101, HMDB51 or Kinetics."""
     if match := _UCF101.fullmatch(path.name):
         return match["group"]
     label = path.parent.name
@@ -42,7 +40,7 @@ def recording_of(path: Path) -> str | None:
 
 
 def name_of(folder: Path) -> str | None:
-    """Return the data set that a folder of videos is in the layout of, by its files or lists."""
+    """Return the data set whose layout a folder of class folders has."""
     if next(folder.glob("*/v_*_g*_c*.avi"), None):
         return "UCF101"
     if next((path for path in folder.glob("*/*_np*_*.avi") if _HMDB51.fullmatch(path.name)), None):
@@ -54,7 +52,7 @@ def name_of(folder: Path) -> str | None:
 
 
 def meant(source: Path) -> str | None:
-    """Ask whether a data set's own folder was meant, where this one only holds that."""
+    """Return a question about a folder in this one that has the layout of a data set."""
     if name_of(source):
         return None
     folders = (entry for entry in sorted(source.iterdir()) if entry.is_dir())
@@ -65,12 +63,14 @@ def meant(source: Path) -> str | None:
 
 
 def find_lists(source: Path) -> Path | None:
-    """Return the folder of a data set's official lists, where they usually lie."""
+    """Return the folder of the official lists, if they are in one of the usual places."""
     if name_of(source) == "UCF101":
         beside = source.parent / "ucfTrainTestlist"
         return beside if beside.is_dir() else None
     hmdb51 = source.parent / "testTrainMulti_7030_splits"
-    if any((hmdb51 / f"{each.name}_test_split1.txt").is_file() for each in source.iterdir()):
+    if hmdb51.is_dir() and any(
+        (hmdb51 / f"{each.name}_test_split1.txt").is_file() for each in source.iterdir()
+    ):
         return hmdb51
     above = source.parent
     named = (place / name for place in (source, above) for name in ("annotations", "labels"))
@@ -85,11 +85,11 @@ def find_lists(source: Path) -> Path | None:
 
 
 def read_official(walk: Walk, lists: Path, split: int) -> list[Video]:
-    """Return the videos that official lists name, there or not.
+    """Return the videos that official lists name, whether they exist or not.
 
     Args:
-        walk: The folder.
-        lists: Where they lie.
+        walk: Search of the folder of DATA.
+        lists: Folder of the lists.
         split: Which official split.
 
     Raises:
@@ -130,7 +130,7 @@ def ucf101(source: Path, lists: Path, split: int) -> list[Video]:
 
 
 def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
-    """Read the official lists, one per class: `name.avi 1`, where 1 trains, 2 tests, 0 rests."""
+    """Read the official lists, one per class: `name.avi 1`, 1 for train, 2 for test, 0 for neither."""
     named = []
     for file in sorted(lists.glob(f"*_test_split{split}.txt")):
         label = file.name.removesuffix(f"_test_split{split}.txt")
@@ -140,7 +140,7 @@ def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
                 raise misfit(
                     file, line, f"a row is a name and 0, 1 or 2, not {text!r}", "correct the line"
                 )
-            if match[2] != "0":  # which is in neither part
+            if match[2] != "0":
                 path = str(source / label / match[1])
                 recording = match[1].split(f"_{label}_")[0]
                 part = "train" if match[2] == "1" else "test"
@@ -151,7 +151,7 @@ def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
 def diving48(source: Path, lists: Path, name: str) -> list[Video]:
     """Read the annotations: `[{"vid_name": "2x00lRzlTVQ_00000", "label": 12, …}, …]`.
 
-    The videos are cut already, so that start_frame and end_frame have nothing more to say.
+    ``start_frame`` and ``end_frame`` are not needed, because the videos are cut.
     """
     vocabulary = lists / "Diving48_vocab.json"
     classes: dict[int, str] | None = None

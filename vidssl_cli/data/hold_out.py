@@ -1,4 +1,4 @@
-"""A split for data that have none: whole recordings of every class are held out for testing."""
+"""Splits data that have no splits, by holding out whole recordings of each class."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from vidssl_cli.contract.videos import Video
 
 
 def hold_out(videos: Sequence[Video], share: float) -> list[Video]:
-    """Return the videos with the splits ``train`` and ``test``, and say how many are held out.
+    """Return the videos with the splits ``train`` and ``test``; counts are told on stderr.
 
-    A recording (``group``) stays whole; a video without one is a recording of its own. Which are
-    held out follows from names alone: of each class those whose digests come first, as many as the
-    share allows, and at least one. A class never loses its last training video, so that one with a
-    single recording is not tested.
+    A recording (``group``) is in one split; a video without a group is a recording by itself. The
+    choice depends on names alone: from each class the recordings with the smallest digests of their
+    names, up to the share, and at least one. Every class keeps a training video, so a class with
+    one recording is not tested.
 
     Args:
-        videos: None of which has a split.
+        videos: Without splits.
         share: Of the videos of each class, between 0 and 1.
 
     Raises:
-        UsageError: They have a split, or none can be held out.
+        UsageError: A video has a split, or none can be held out.
     """
     if split := next((video for video in videos if video.split), None):
         raise UsageError(

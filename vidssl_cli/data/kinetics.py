@@ -39,7 +39,7 @@ def find_lists(folder: Path) -> list[Path]:
 
 
 def read_kinetics(files: list[Path], walk: Walk) -> list[Video]:
-    """Return the clips that the lists name, there or not.
+    """Return the clips that the lists name, whether they exist or not.
 
     Raises:
         DamagedFileError: A row does not fit the others.
@@ -73,7 +73,7 @@ def _rows(table: Table) -> Iterator[tuple[str, str, str | None, str | None]]:
 
 
 def _split_of(file: Path) -> str | None:
-    """Return the split that a list's name ends in."""
+    """Return the split that the name of a list ends with."""
     return SPLITS.get(re.split(r"[^a-z]", file.stem.lower())[-1])
 
 

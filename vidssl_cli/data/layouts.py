@@ -1,7 +1,6 @@
-"""What DATA may be: folders, lists and the layouts of known data sets, turned into rows.
+"""Finds the videos of DATA, with their labels, splits and groups: docs/data.md.
 
-A layout says where the videos are and what they are called; nothing here opens one. docs/data.md
-describes every layout.
+DATA is a folder, a list, a table, a manifest, a packed set, or one video. No video is opened here.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from vidssl_cli.files.confine import Root, out_of_bounds
 
 @dataclass
 class LeftOut:
-    """What DATA names and `find_videos` does not return; both are told on stderr."""
+    """What is part of DATA and missing from what `find_videos` returns."""
 
     folders: list[MediaError] = field(default_factory=list)
-    """Why they cannot be read."""
+    """Folders that cannot be read, and why."""
     absent: list[Video] = field(default_factory=list)
-    """Rows of official lists, or of lists that go with a folder, whose files are not there."""
+    """Videos that lists of a folder name, and that are not there."""
 
 
 def find_videos(
@@ -52,13 +51,13 @@ def find_videos(
     Args:
         source: A manifest (.jsonl), a table (.csv), a list (.txt), one video, or a folder.
         lists: Split lists that go with a folder.
-        root: What all files must lie in, apart from what ``source`` itself names. Without it,
-            relative paths in lists and manifests must not lead out of the folder that they are in;
-            absolute ones, and links in a folder that is ``source``, lead anywhere.
-        left_out: Receives what DATA names and cannot be had.
+        root: All files must be in it, or in ``source`` if that is a folder, or be ``source``.
+            Without it, relative paths in lists and manifests must not lead out of their folder;
+            absolute paths, and links in the folder ``source``, may lead anywhere.
+        left_out: Receives what is missing, which is told on stderr.
 
     Raises:
-        UsageError: DATA or a list is not there, or nothing in it is a video.
+        UsageError: DATA or a list does not exist, or there is no video in it.
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     if "://" in str(source):
@@ -74,6 +73,7 @@ def find_videos(
         _refuse_all(f"the packed set {place}", lists)
         videos = read_set(place, root and root.widened(place))
     elif place.is_dir():
+        _require_readable(place)
         bounds = root and root.widened(place)
         videos = _in_folder(_from_folder(place, lists, bounds, gone), place, bounds)
     elif suffix == ".jsonl":
@@ -95,8 +95,20 @@ def find_videos(
     return hold_out(videos, lists.hold_out) if lists.hold_out else videos
 
 
+def _require_readable(folder: Path) -> None:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise UsageError(f"DATA {folder} cannot be read: {error.strerror}") from None
+
+
 def _in_list(videos: list[Video], folder: Path, root: Root | None) -> list[Video]:
-    """Refuse what a list names out of bounds: of relative paths, or with a root of every one."""
+    """Return the videos of a list with normal paths.
+
+    Raises:
+        DamagedFileError: With a root a path leads out of it; without, a relative path out of the
+            folder of the list.
+    """
     below, bounds = os.path.join(folder, ""), root or Root(folder)
     tidied = []
     for video in videos:
@@ -108,7 +120,12 @@ def _in_list(videos: list[Video], folder: Path, root: Root | None) -> list[Video
 
 
 def _in_folder(videos: list[Video], folder: Path, bounds: Root | None) -> list[Video]:
-    """Refuse what lists name out of their folder; its links lead where the bounds let them."""
+    """Return the videos of a folder with normal paths.
+
+    Raises:
+        DamagedFileError: A path of a list leads out of the bounds, or without bounds by ``..`` out
+            of the folder.
+    """
     below = os.path.join(folder, "")
     tidied = []
     for video in videos:
@@ -120,7 +137,11 @@ def _in_folder(videos: list[Video], folder: Path, bounds: Root | None) -> list[V
 
 
 def _whole(path: str, folder: Path) -> str:
-    """Return a path without ``..``."""
+    """Return a normal path, without ``..``.
+
+    Raises:
+        DamagedFileError: No file can have such a name.
+    """
     if "://" in path or "\0" in path:
         name = path.removeprefix(os.path.join(folder, ""))
         raise DamagedFileError(f"{name} is not the name of a file", where=str(folder))
@@ -168,13 +189,13 @@ def _from_folder(source: Path, lists: Lists, bounds: Root | None, gone: LeftOut)
 
 
 def _refuse_all(what: str, lists: Lists) -> None:
-    """Refuse every option that says where splits are written down."""
+    """Refuse every option about splits and classes."""
     given = {"lists": lists.folder, "train_list": lists.train, "test_list": lists.test}
     refuse_options(what, split=lists.split != 1, classes=lists.classes, **given)
 
 
 def _from_tree(walk: Walk) -> list[Video]:
-    """Read splits and classes off the folders: [split/][class/…]video."""
+    """Return the videos of a folder; paths are ``[split/][class/…]video``."""
     rows = [(path.relative_to(walk.folder).parts, path) for path in walk.videos()]
     tops = {parts[0] for parts, _ in rows if len(parts) > 1}
     if tops and (question := meant(walk.folder)):

@@ -1,4 +1,4 @@
-"""Lists of videos: who they are, their labels and splits; `data.table` reads tables."""
+"""Reads lists of videos, of classes, and of JSON rows; `data.table` reads tables."""
 
 from __future__ import annotations
 
@@ -27,20 +27,19 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Lists:
-    """Where the split of a data set is written down, if not in its folders."""
+    """Where the labels and splits of a folder or list come from, if not from its folders."""
 
     split: int = 1
     """Which of the official splits, 1 to 3; of Diving48, 1 (first labels) or 2 (corrected)."""
     folder: Path | None = None
-    """Official lists of UCF101 (trainlist01.txt …), HMDB51 (wave_test_split1.txt …) or Diving48
-    (Diving48_train.json …)."""
+    """Folder of the official lists: `datasets.read_official`."""
     train: Path | None = None
     """List of training videos, one relative path per line, perhaps with a class number."""
     test: Path | None = None
     classes: Path | None = None
-    """Class names for lists that number their classes: `read_classes`."""
+    """Class names of lists with class numbers: `read_classes`."""
     hold_out: float | None = None
-    """Share of the videos of every class to test with, where nothing says which: `hold_out`."""
+    """Share of each class to test on, if DATA has no splits: `hold_out`."""
 
 
 def refuse_options(what: object, **options: object) -> None:
@@ -70,7 +69,7 @@ def read_entries(file: Path, root: Path) -> list[tuple[Video, str | None]]:
     """Read a list of `path` or `path class-number` lines; paths may contain spaces.
 
     Raises:
-        DamagedFileError: A line does not fit the others: only some have a number, or it is a note.
+        DamagedFileError: Only some lines have a class number, or one is a comment.
     """
     lines = list(read_names(file))
     entries: list[tuple[Video, str | None]] = []
@@ -116,7 +115,9 @@ _NUMBERED = re.compile(r"(?P<number>\d{1,9})[\s,;:]+(?P<name>\S.*)")
 
 
 def read_classes(file: Path) -> dict[int, str]:
-    """Read class names by number: `name` lines count from 0, `number name` lines as they say.
+    """Read class names by number.
+
+    A file has lines `name`, which are numbered from 0, or lines `number name`.
 
     Raises:
         DamagedFileError: Only some lines begin with a number, or two have the same.
@@ -142,11 +143,11 @@ def label_by_number(video: Video, number: str, names: Mapping[int, str] | None) 
         return replace(video, label=number)
     try:
         return replace(video, label=names[int(number)])
-    except (KeyError, ValueError):  # digits by the thousand are no number
+    except (KeyError, ValueError):  # int() refuses thousands of digits
         first = min(names, default=0)
         raise UsageError(
             f"{video.path} is of class {number}, but there are {len(names)} class names",
-            hint=f"they are numbered from {first}; to begin elsewhere, write `1 name` on each line",
+            hint=f"they are numbered from {first}; other numbers need lines like `1 name`",
         ) from None
 
 
@@ -162,17 +163,17 @@ def read_names(file: Path) -> Iterator[tuple[int, str]]:
 def only_present(
     named: Iterable[Video], lists: object, absent: list[Video] | None = None
 ) -> list[Video]:
-    """Leave out, and count, what official lists name and the folder does not have.
+    """Return the videos that exist; how many do not is told on stderr.
 
-    The split ``val`` stands in for ``test`` where no test video that is there has a label.
+    The split ``val`` becomes ``test`` if no test video that exists has a label.
 
     Args:
-        named: What the lists name.
-        lists: What they are called.
-        absent: Receives the videos that are not there.
+        named: Videos of a list.
+        lists: Name of the list, for messages.
+        absent: Receives the videos that do not exist.
 
     Raises:
-        UsageError: None is there.
+        UsageError: None exists.
     """
     named = list(named)
     there = {id(video) for video in named if _is_there(video.path)}
@@ -196,7 +197,7 @@ def only_present(
 
 
 def _is_there(path: str) -> bool:
-    """Tell whether there is a file, be it one that cannot be read: that is told when it is."""
+    """Tell whether a file exists; one that cannot be looked up may, and reading it says why."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -31,7 +31,7 @@ def has_lists(folder: Path) -> bool:
 
 
 def read_something(lists: Path, walk: Walk) -> list[Video]:
-    """Return the videos that the lists name, there or not.
+    """Return the videos that the lists name, whether they exist or not.
 
     Raises:
         DamagedFileError: A row is not what it should be.
@@ -58,7 +58,7 @@ def read_something(lists: Path, walk: Walk) -> list[Video]:
 
 
 def _named(folder: Path, name: str) -> Path:
-    """Return a file under the name that its release has for it."""
+    """Return the file of a list, by its name in either release."""
     files = [folder / f"{prefix}{name}" for prefix in _PREFIXES]
     return next((file for file in files if file.is_file()), files[0])
 

@@ -30,19 +30,19 @@ _QUOTED = re.compile(r'"[^"]*"')
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file, none of them blank."""
+    """The rows of a file that are not blank."""
 
     file: Path
     rows: Sequence[tuple[int, list[str]]]
-    """The number of each row's last line, and its cells without space around them."""
+    """Of each row the number of its last line, and its cells without surrounding space."""
 
     @property
     def header(self) -> list[str]:
-        """The first row in lower case; whether it names columns is for others to say."""
+        """The first row in lower case; it may be a header."""
         return [cell.lower() for cell in self.rows[0][1]] if self.rows else []
 
     def below_header(self, known: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-        """Return the rows below the header, by column; say which columns are passed over.
+        """Return the rows below the header, by column; unknown columns are told on stderr.
 
         Raises:
             DamagedFileError: A column stands twice, or a row does not fit the header.
@@ -84,7 +84,7 @@ def open_table(file: Path) -> Table:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return what stands between cells: what makes columns of the header, else the most common."""
+    """Return the separator of cells: the one that suits the header, else the most common."""
     header = next((line.lower() for line in lines if line.strip()), "")
     for mark in ",;\t":
         if {"path", "youtube_id"} & {cell.strip(' "\r\n') for cell in header.split(mark)}:
@@ -111,10 +111,11 @@ def read_table(table: Table, lists: Lists) -> list[Video]:
 
 
 def _without_header(table: Table) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows by column, which are as many in each.
+    """Return the rows of a file without header, by column.
 
     Raises:
-        DamagedFileError: They are not, or the first row is a header without ``path``.
+        DamagedFileError: Rows differ in their number of cells, or the first is a header without
+            ``path``.
     """
     (line, first), *_ = table.rows
     if {*COLUMNS} & {*table.header} and not os.path.exists(table.file.parent / first[0]):

@@ -1,4 +1,4 @@
-"""The videos below a folder: by name, through links, past what systems leave behind."""
+"""Searches a folder for videos, by their names."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _APPLE_DOUBLE = b"\x00\x05\x16\x07"
 
 
 class Walk:
-    """One search of a folder; afterwards it knows what it did not take."""
+    """A search of a folder for videos. What it passes over is told on stderr."""
 
     def __init__(self, folder: Path, bounds: Root | None, broken: list[MediaError]) -> None:
-        """Prepare the search.
+        """Set what to search.
 
         Args:
-            folder: Where the user said that the videos are.
-            bounds: What links must lead into; None lets them lead anywhere.
-            broken: Receives an error for every folder that cannot be read.
+            folder: Where the videos are.
+            bounds: Links must lead into it; None lets them lead anywhere.
+            broken: Receives an error for every folder that cannot be read, and every link that
+                leads nowhere.
         """
         self.folder = folder
         self.bounds = bounds
         self.broken = broken
         self._real = os.path.realpath(folder)
-        self._seen: set[str] = set()
         self._strays: list[str] = []
         self._outside: list[str] = []
 
@@ -50,9 +50,9 @@ class Walk:
         """Return every video: those of a folder by name, then those of the folders in it.
 
         Raises:
-            DamagedFileError: A link leads out of bounds, or to a folder that DATA lies in.
+            DamagedFileError: A link leads out of bounds, or to a folder that contains DATA.
         """
-        found = list(self._below(str(self.folder)))
+        found = list(self._search())
         if self._strays:
             say(f"{_counted(self._strays)} passed over as left behind by a system or an archive")
         if self._outside:
@@ -70,57 +70,78 @@ class Walk:
             say(f"{_counted(twice)} passed over, because another folder has a video of that name")
         return found
 
-    def _below(self, folder: str) -> Iterator[Path]:
-        real = os.path.realpath(folder)
-        if real in self._seen:  # a link leads around in a circle, or here a second time
-            return
-        self._seen.add(real)
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            self._leave_out(folder, error)
-            return
-        folders = []
-        for entry in entries:
+    def _search(self) -> Iterator[Path]:
+        seen: set[str] = set()
+        folders = [str(self.folder)]
+        while folders:
+            folder = folders.pop()
+            real = os.path.realpath(folder)
+            if real in seen:  # a link leads to a folder that was searched, perhaps in a circle
+                continue
+            seen.add(real)
             try:
-                is_folder = entry.is_dir()
-            except OSError as error:  # a link to itself, say
-                self._leave_out(entry.path, error)
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError as error:
+                self._leave_out(folder, error)
                 continue
-            if is_folder and not entry.name.startswith("."):
-                folders.append(entry)
-            elif not is_folder and self._is_video(entry):
-                yield Path(entry.path)
-        for entry in folders:
-            if entry.name.lower() in STRAYS:
-                self._strays.append(entry.path)
-                continue
-            if entry.is_symlink():
-                self._follow(entry.path, is_folder=True)
-            yield from self._below(entry.path)
+            inner = []
+            for entry in entries:
+                try:
+                    is_folder = entry.is_dir()
+                except OSError as error:  # such as a link to itself
+                    self._leave_out(entry.path, error)
+                    continue
+                if is_folder and self._is_searched(entry):
+                    inner.append(entry.path)
+                elif not is_folder and self._is_video(entry):
+                    yield Path(entry.path)
+            folders += reversed(inner)
+
+    def _is_searched(self, entry: os.DirEntry[str]) -> bool:
+        """Tell whether a folder is to be searched.
+
+        Raises:
+            DamagedFileError: It is a link that leads out of bounds.
+        """
+        if entry.name.startswith("."):
+            return False
+        if entry.name.lower() in STRAYS:
+            self._strays.append(entry.path)
+            return False
+        if entry.is_symlink():
+            self._check_link(entry.path, is_folder=True)
+        return True
 
     def _is_video(self, entry: os.DirEntry[str]) -> bool:
-        """Tell a video by its name."""
+        """Tell whether a file has the name of a video.
+
+        Raises:
+            DamagedFileError: It is a link that leads out of bounds.
+        """
         if os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
-            if entry.is_symlink() and not os.path.exists(entry.path):  # it may be a class
+            if entry.is_symlink() and not os.path.exists(entry.path):  # perhaps a class
                 self._leave_out(entry.path, FileNotFoundError(2, "leads to nothing that is there"))
             return False
         if _accompanies(entry):
             self._strays.append(entry.path)
             return False
         if entry.is_symlink():
-            self._follow(entry.path)
+            self._check_link(entry.path)
         return True
 
-    def _follow(self, path: str, *, is_folder: bool = False) -> None:
-        """Check where a link leads before anybody looks what is there, which may be everything."""
+    def _check_link(self, path: str, *, is_folder: bool = False) -> None:
+        """Check where a link leads, before it is followed.
+
+        Raises:
+            DamagedFileError: Out of bounds, or to a folder that contains DATA.
+        """
         real = os.path.realpath(path)
         if os.path.commonpath([self._real, real]) == self._real:
             return
         if is_folder and os.path.commonpath([self._real, real]) == real:
             raise DamagedFileError(
-                f"leads to {real}, which holds all of DATA",
+                f"leads to {real}, which contains all of DATA",
                 where=path,
                 hint="delete the link, or give that folder as DATA",
             )
@@ -133,7 +154,7 @@ class Walk:
 
 
 def _accompanies(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a file is what macOS keeps beside one on foreign disks: `._a.mp4`."""
+    """Tell whether a file is `._a.mp4`, in which macOS keeps attributes of `a.mp4`."""
     if not entry.name.startswith("._") or not os.path.exists(
         os.path.join(os.path.dirname(entry.path), entry.name[2:])
     ):
@@ -146,6 +167,6 @@ def _accompanies(entry: os.DirEntry[str]) -> bool:
 
 
 def _counted(paths: list[str]) -> str:
-    """Say how many, and the first."""
+    """Return the first path, and how many more there are."""
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return f"{paths[0]}{more}:"

@@ -1,7 +1,7 @@
-"""Where the files of DATA may lie: names that others wrote lead nowhere else.
+"""Confines the files of DATA to folders.
 
-The threat is a list, a manifest or a packed set that somebody else wrote, and that names files of
-whoever runs the command. What the user names on the command line is meant as it stands.
+A list, a manifest or a packed set may be written by somebody else than the user who runs the
+command, and name files of that user. What the user names on the command line is not confined.
 """
 
 from __future__ import annotations
