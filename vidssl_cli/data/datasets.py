@@ -58,7 +58,7 @@ def meant(source: Path) -> str | None:
     folders = (entry for entry in sorted(source.iterdir()) if entry.is_dir())
     for folder in islice(folders, _FEW):
         if folder.name.lower() not in SPLITS and (name := name_of(folder)):
-            return f"{folder} looks like {name}: did you mean that?"
+            return f"looks like {name}: did you mean {folder}?"
     return None
 
 

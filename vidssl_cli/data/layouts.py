@@ -201,7 +201,7 @@ def _from_tree(walk: Walk) -> list[Video]:
     if tops and (question := meant(walk.folder)):
         if len(tops) == 1:
             raise UsageError(f"{walk.folder} holds one folder of videos", hint=question)
-        warn(f"the {len(tops)} folders in {walk.folder} are taken for classes, but {question}")
+        warn(f"the {len(tops)} folders in {walk.folder} are taken for classes; it {question}")
     named = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
     others = sorted(top for top in tops if top.lower() not in SPLITS)
     # A class may be called `train`, so that only folders that are all splits are splits.
