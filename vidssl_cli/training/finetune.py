@@ -111,15 +111,7 @@ def finetune(
                 validate=measurement.validate,
                 on_nan=session.on_nan,
             )
-            report = {
-                "classes": classes,
-                "chance": 1 / len(classes),
-                "chosen_on": measurement.chosen_on,
-                "rows": measurement.rows(),
-                "skipped": len(run.skipped),
-                "skipped_steps": run.facts["skipped_steps"],
-                "published": _published(recipe, card, data, session),
-            }
+            report = measurement.report() | {"published": _published(recipe, card, data, session)}
             if world.leads:
                 document = report | {"run": identify(run.folder)}
                 atomic_write(run.folder / REPORT, sealed_json.render(document))
@@ -182,12 +174,19 @@ class _Measurement:
         self.classifier.learner.train()
         return accuracies | {"score": accuracies["video_accuracy"]}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def report(self) -> dict[str, Any]:
         """Return the figures on ``test`` of the trained weights, and of the best checkpoint."""
         last = self._row("last")
         best = (self.run.checkpoints / "best").resolve()
         load_weights(self.classifier.learner, read_tensors(best), best)
-        return [last, self._row("best")]
+        return {
+            "classes": self.classifier.classes,
+            "chance": 1 / len(self.classifier.classes),
+            "chosen_on": self.chosen_on,
+            "rows": [last, self._row("best")],
+            "skipped": len(self.run.skipped),
+            "skipped_steps": self.run.facts["skipped_steps"],
+        }
 
     def _row(self, checkpoint: str) -> dict[str, Any]:
         predictions = self._measure("test")
