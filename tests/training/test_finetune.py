@@ -185,3 +185,20 @@ def test_unreadable_test_videos_are_told(source, toy_recipe, toy_videos, tmp_pat
             source,
             Session(tmp_path / "run", device="cpu"),
         )
+
+
+def test_figures_say_of_how_many_videos_they_are(source, toy_recipe, toy_videos, tmp_path):
+    """One test video is lost after the scan, and three are left out by it."""
+    left_out = [
+        replace(video, path=f"/{number}.mp4")
+        for number, video in enumerate((toy_videos[0], *toy_videos[-2:]))
+    ]
+    lost = replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))
+    session = Session(tmp_path / "run", device="cpu", dataset="UCF101")
+    report = finetune(
+        recipe(toy_recipe, epochs=1), [*toy_videos, lost], source, session, left_out=left_out
+    )
+    assert report["left_out"] == {"train": {"used": 8, "of": 9}, "test": {"used": 4, "of": 7}}
+    assert report["published"]
+    for row in report["published"]:
+        assert "all test videos, not 4 of 7" in row["differs"]

@@ -138,11 +138,14 @@ def finetune(
     from vidssl_cli.training.session import Session
 
     require_writable(out)
-    videos, broken = reading.open(data)
+    left_out: list[Video] = []
+    videos, broken = reading.open(data, left_out=left_out)
     session = Session(
         out, resume, overwrite, device, workers, dataset=dataset, split=reading.split, on_nan=on_nan
     )
-    report = train(chosen, videos, source, session, scratch=scratch, broken=broken)
+    report = train(
+        chosen, videos, source, session, scratch=scratch, broken=broken, left_out=left_out
+    )
     if as_json:
         emit_json({"run": str(out), **report})
     else:
@@ -162,13 +165,15 @@ def _show(report: dict[str, Any]) -> None:
     from vidssl_cli.base.console import emit_table, say
     from vidssl_cli.config.comparison import show
     from vidssl_cli.contract.reports import PublishedRow
+    from vidssl_cli.data.coverage import describe
 
     metrics = ("clip_accuracy", "video_accuracy")
     rows: list[list[object]] = [
         [row["checkpoint"], *(f"{100 * row[m]:.1f}" for m in metrics)] for row in report["rows"]
     ]
     rows.append(["chance", *[f"{100 * report['chance']:.1f}"] * 2])
-    emit_table("accuracy on test, percent", ["checkpoint", "clip", "video"], rows)
+    counts = "".join(f", {key} {count}" for key, count in describe(report["left_out"]).items())
+    emit_table(f"accuracy on test, percent{counts}", ["checkpoint", "clip", "video"], rows)
     show([PublishedRow(**row) for row in report["published"]], "finetune", metrics)
     if report["chosen_on"] == "test":
         say("best was chosen on the test split, since there is no split val: report last")

@@ -15,6 +15,7 @@ from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.config.comparison import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
+from vidssl_cli.data.coverage import coverage
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.views import require_readable
 from vidssl_cli.files import sealed_json
@@ -45,6 +46,7 @@ def finetune(
     checkpoint: str = "last",
     scratch: bool = False,
     broken: Sequence[MediaError] = (),
+    left_out: Sequence[Video] = (),
     complete: bool = False,
 ) -> dict[str, Any]:
     """Train a fresh classifier on the backbone of a run, and measure it on held-out videos.
@@ -60,14 +62,15 @@ def finetune(
         checkpoint: of the source.
         scratch: start from random weights instead, for comparison.
         broken: files of the data that a scan could not read.
+        left_out: rows of the data that cannot be used, these files among them.
         complete: whether a video to measure with that cannot be read is an error; otherwise it is
             named and left out.
 
     Returns:
         dict: ``{"classes", "chance", "chosen_on", "rows": [{"checkpoint", "clip_accuracy",
         "video_accuracy", "mean_class_accuracy", "class_accuracy", "confusion"}], "skipped",
-        "skipped_steps", "published"}``, accuracies on ``test`` from 0 to 1. Those of the classes
-        are of videos; it is None for a class that is not tested.
+        "skipped_steps", "left_out", "published"}``, accuracies on ``test`` from 0 to 1. Those of
+        the classes are of videos; it is None for a class that is not tested.
 
     Raises:
         VidsslError: a video cannot be read, with ``complete``.
@@ -111,7 +114,12 @@ def finetune(
                 validate=measurement.validate,
                 on_nan=session.on_nan,
             )
-            report = measurement.report() | {"published": _published(recipe, card, data, session)}
+            report = measurement.report()
+            lost = [video for video in data if video.path in run.skipped]
+            read = [video for video in data if video.path not in run.skipped]
+            shares = coverage(read, [*left_out, *lost])
+            published = _published(recipe, card, data, session, shares)
+            report |= {"left_out": shares, "published": published}
             if world.leads:
                 document = report | {"run": identify(run.folder)}
                 atomic_write(run.folder / REPORT, sealed_json.render(document))
@@ -132,7 +140,7 @@ def _split(data: Sequence[Video]) -> dict[str, list[Video]]:
         if not splits[split]:
             raise UsageError(
                 f"none of the {len(data)} videos has a label and the split {split!r}",
-                hint="make a manifest with labels and splits: `vidssl data scan --help`",
+                hint="`vidssl data scan --hold-out 0.2` makes a manifest with splits",
             )
     measured = {v.label for v in splits["val"] + splits["test"]}
     if unknown := measured - {v.label for v in splits["train"]}:
@@ -226,7 +234,11 @@ class _Measurement:
 
 
 def _published(
-    recipe: FinetuneRecipe, card: Card, data: Sequence[Video], session: Session
+    recipe: FinetuneRecipe,
+    card: Card,
+    data: Sequence[Video],
+    session: Session,
+    left_out: Mapping[str, Mapping[str, int]],
 ) -> list[dict[str, Any]]:
     """Return what papers report of fine-tuning on these data, the closest first."""
     settings = {"splits": str(session.split), **seen(card.input, card.frames)}
@@ -238,5 +250,6 @@ def _published(
         pretraining=card.pretraining,
         settings=settings | recipe.evaluation.model_dump(include={"clips", "stride"}),
         own=card.published,
+        left_out=left_out,
     )
     return [row.as_document() for row in closest_published(measured)]
