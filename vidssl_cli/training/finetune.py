@@ -12,7 +12,7 @@ import torch
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import UsageError, VidsslError
-from vidssl_cli.config.comparison import Measured, closest_published, seen
+from vidssl_cli.config.compare_published import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
 from vidssl_cli.data.coverage import coverage
