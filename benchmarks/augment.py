@@ -61,7 +61,7 @@ Way = Callable[[Sequence[Tensor]], Tensor]
 
 
 def draw(clips: int, augment: Augment) -> Parameters:
-    """Draw the parameters of N clips; every form of the same strengths draws the same ones."""
+    """Draw the parameters of N clips; both forms draw the same for the same strengths."""
     plan = ClipPlan(tuple(View(np.arange(FRAMES)) for _ in range(clips)))
     return draw_parameters(plan, Draw(0, 0, 0), augment, SIDE, SIZE)
 
@@ -108,7 +108,7 @@ def _pil_frame(
 
 
 def by_torch(clips: Sequence[Tensor]) -> Tensor:
-    """Jitter a clip at a time with a fresh tensor for every operation."""
+    """Jitter a clip at a time with a new tensor for every operation."""
     drawn = draw(len(clips), EXACT)
     out = []
     for clip, steps, (top, left, *_), flip in zip(
@@ -197,7 +197,7 @@ def measure(clips: Sequence[Tensor], rounds: int) -> dict[str, list[float]]:
 
 
 def differences(clips: Sequence[Tensor]) -> dict[str, dict[str, float]]:
-    """Return how far the ways lie apart, in steps of 8 bits, drawn with the same parameters."""
+    """Return how far pictures of the ways differ, in steps of 8 bits, given the same parameters."""
     made = {name: WAYS[name](clips) for name in ("pil", "torch", "fast", "exact")}
     std = torch.tensor(INPUT.std)[:, None, None, None]
     found = {}

@@ -129,7 +129,7 @@ def read_vidssl(video: Video, views: Sequence[NDArray[np.int64]]) -> torch.Tenso
 
 
 def augment_pil(pictures: Pictures, seed: int) -> torch.Tensor:
-    """Work on picture after picture, as the usual code does."""
+    """Jitter picture by picture, as the usual code does."""
     random = np.random.default_rng(seed)
     clips = []
     for clip in pictures:
@@ -140,13 +140,13 @@ def augment_pil(pictures: Pictures, seed: int) -> torch.Tensor:
             image = Image.fromarray(picture)
             if flip:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            frames.append(np.asarray(_jittered(image, random)))
+            frames.append(np.asarray(_jitter(image, random)))
         x = torch.from_numpy(np.stack(frames)).permute(3, 0, 1, 2).float().div(255)
         clips.append((x - 0.5) / 0.5)
     return torch.stack(clips)
 
 
-def _jittered(image: Image.Image, random: np.random.Generator) -> Image.Image:
+def _jitter(image: Image.Image, random: np.random.Generator) -> Image.Image:
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(random.uniform(0.6, 1.4))
     hue, saturation, value = image.convert("HSV").split()
@@ -155,7 +155,7 @@ def _jittered(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def augment_vidssl(pictures: torch.Tensor, seed: int) -> torch.Tensor:
-    """Work on whole clips, whose colours are planes."""
+    """Augment whole clips, whose colours are planes."""
     views = tuple(View(np.arange(FRAMES)) for _ in pictures)
     parameters = augment.draw_parameters(
         ClipPlan(views, {}), Draw(0, 0, seed), JITTER, CROP, tuple(pictures.shape[-2:])
@@ -184,8 +184,8 @@ WAYS = {
 }
 
 
-def missing() -> dict[str, str]:
-    """Say why ways cannot be taken here, by name."""
+def find_missing() -> dict[str, str]:
+    """Return the ways that cannot be measured here, with the reason."""
     reasons = {}
     for name, way in WAYS.items():
         try:
@@ -241,7 +241,7 @@ def ratios(
     return medians, spreads
 
 
-def reencoded(videos: Sequence[Video], folder: Path, gop: int) -> list[Video]:
+def reencode(videos: Sequence[Video], folder: Path, gop: int) -> list[Video]:
     """Write the videos again as H.264."""
     folder.mkdir()
     paths = []
@@ -256,7 +256,7 @@ def reencoded(videos: Sequence[Video], folder: Path, gop: int) -> list[Video]:
 
 
 def psnr(source: Video, packed: Video) -> float:
-    """Return what compact packing leaves of 8 evenly spaced pictures, in decibels."""
+    """Return the PSNR of 8 evenly spaced pictures after compact packing, in decibels."""
     frames = np.unique(np.linspace(0, (source.frames or 1) - 1, 8).astype(int)).tolist()
     one, other = (read_frames(video, frames, SIZE).astype(float) for video in (source, packed))
     return float(10 * np.log10(255**2 / np.mean((one - other) ** 2)))
@@ -310,8 +310,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()  # for every way alike
-    reasons = missing()
+    keep_freed_memory()  # for every way
+    reasons = find_missing()
     ways = [name for name in WAYS if name not in reasons]
     videos, _ = open_data(arguments.data)
     videos = videos[:: max(1, len(videos) // arguments.videos)][: arguments.videos]
@@ -321,7 +321,7 @@ def main() -> None:
             work = Path(folder, name)
             work.mkdir()
             gop = name.removeprefix("h264_gop")
-            part = videos if name == "source" else reencoded(videos, work / "videos", int(gop))
+            part = videos if name == "source" else reencode(videos, work / "videos", int(gop))
             results[name] = examine(part, work, ways, arguments.rounds)
             if not arguments.json:
                 print_table(name, results[name])

@@ -2,10 +2,10 @@
 
     python benchmarks/end_to_end.py RECIPE --data DATA [--steps 12] [--rounds 3] [--json]
 
-In turns, the recipe's model takes steps on random tensors, and steps on what the loader makes of
-DATA. The share of time waiting is what the training loop spends asking for a batch, augmentation
-on the CPU included. What the whole loses against the model alone is more than that where decoding
-and the model share cores. Batches that were decoded ahead before the clock started are not counted.
+In turns, the recipe's model takes steps on random tensors, and steps on batches of DATA. The share
+of time waiting is what the training loop spends waiting for a batch, augmentation on the CPU
+included. The whole run is slowed down by more than that where decoding and the model share cores.
+Batches that were decoded before the time starts are not counted.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def alone(step: Stepper, batch: Batch, steps: int) -> float:
 
 
 def whole(step: Stepper, loader: Loader, steps: int) -> tuple[float, float]:
-    """Return the seconds of steps on real batches, and how many of them were spent waiting."""
+    """Return the seconds of steps on real batches, and the seconds spent waiting for these."""
     waited = 0.0
     batches = loader.epoch(0)
     for number, batch in enumerate(islice(batches, AHEAD)):  # use up what is decoded ahead

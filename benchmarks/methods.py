@@ -3,12 +3,12 @@
     python benchmarks/methods.py --data DATA --out DIR small/pace small/temporal-transforms … \
         [--seeds 3] [--jobs 2] [--clips 6400] [--set input.crop=48] [--json]
 
-For each recipe and seed this carries out `vidssl pretrain RECIPE --data DATA --set train.seed=SEED`
-and measures the run on the test split: its own tasks, retrieval (top-1, mean of a video's clips,
-standardised) and a linear probe at two taps, each beside the same network with random weights.
+For each recipe and seed this runs `vidssl pretrain RECIPE --data DATA --set train.seed=SEED` and
+measures the run on the test split: its own tasks, retrieval (top-1, mean of a video's clips,
+standardised) and a linear probe at two taps, each compared with random weights.
 Members run as processes of their own, `--jobs` at a time; one that is done is not done again, one
 that was interrupted is resumed. The table gives means over the seeds with standard errors, and the
-seconds that a processor was at work on the training.
+CPU seconds of training.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RESULT = "result.json"
 
 
 def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
-    """Train one recipe with one seed, if that is not done, and measure it."""
+    """Train one recipe with one seed, unless that is done, and measure it."""
     from vidssl_cli.cli.sweep_plan import budget
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import PretrainRecipe
@@ -104,7 +104,7 @@ def start(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, An
     return found
 
 
-def told(values: Sequence[float]) -> str:
+def mean_text(values: Sequence[float]) -> str:
     """Return mean and standard error in percent."""
     mean = 100 * np.mean(values)
     if len(values) < 2:
@@ -119,14 +119,14 @@ def table(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[objec
     for recipe in dict.fromkeys(result["recipe"] for result in results):
         mine = [result for result in results if result["recipe"] == recipe]
         own = [
-            f"{name} {told([r['run'][name] for r in mine])}"
-            f" ({told([r['random'][name] for r in mine])})"
+            f"{name} {mean_text([r['run'][name] for r in mine])}"
+            f" ({mean_text([r['random'][name] for r in mine])})"
             for name in mine[0]["run"]
             if name.endswith("accuracy")
         ]
         for tap in TAPS:
             figures = [
-                told([result[weights][f"{protocol} {tap}"] for result in mine])
+                mean_text([result[weights][f"{protocol} {tap}"] for result in mine])
                 for protocol in ("retrieval", "linear")
                 for weights in ("run", "random")
             ]

@@ -20,10 +20,8 @@ SOURCES = {
 
 
 def imports(name):
-    """Yield (line, module that is imported, whether it happens while this one is imported)."""
-    tree = ast.parse(SOURCES[name].read_text())
-    outer = {id(node) for node in tree.body}
-    for node in ast.walk(tree):
+    """Yield the line and name of every module that one imports, at its top or later."""
+    for node in ast.walk(ast.parse(SOURCES[name].read_text())):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -34,7 +32,7 @@ def imports(name):
             continue
         for module in found:
             if module.partition(".")[0] in ("vidssl_cli", "vidssl_plugins"):
-                yield node.lineno, module, id(node) in outer
+                yield node.lineno, module
 
 
 def package(module):
@@ -57,22 +55,19 @@ def test_a_package_imports_only_what_is_below_it(name):
     if package(name) in TOP:
         return
     allowed = {package(name), *ORDER[ORDER.index(package(name)) + 1 :]}
-    for line, module, _ in imports(name):
+    for line, module in imports(name):
         assert package(module) in allowed, f"{name}:{line} imports {module}"
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("vidssl_plugins")])
 def test_a_plugin_imports_what_third_parties_may(name):
-    for line, module, _ in imports(name):
+    for line, module in imports(name):
         ours = module.startswith(("vidssl_plugins.", "vidssl_cli.contract."))
         assert ours or module == "vidssl_cli.base.errors", f"{name}:{line} imports {module}"
 
 
 def test_no_modules_import_each_other():
-    waiting = {
-        name: {module for _, module, now in imports(name) if now and module != name}
-        for name in SOURCES
-    }
+    waiting = {name: {module for _, module in imports(name)} for name in SOURCES}
     while free := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
         for name in free:
             del waiting[name]

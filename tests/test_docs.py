@@ -40,3 +40,28 @@ def test_every_exit_status_and_code_is_documented():
         assert re.search(rf"^\| {kind.status} \|.*`{kind.code}`", text, re.M), kind
     for status in (0, 141):
         assert re.search(rf"^\| {status} \|", text, re.M), status
+
+
+def test_the_architecture_page_names_files_that_exist():
+    page = (DOCS / "architecture.md").read_text()
+    roots = (DOCS.parent, DOCS.parent / "vidssl_cli", DOCS.parent / "plugins" / "vidssl_plugins")
+    named = {name for name in re.findall(r"[\w/]+/\w+\.(?:py|html)\b", page) if name[0] != "/"}
+    named -= {name for name in named if "METHOD" in name or "NAME" in name}
+    assert len(named) > 30
+    pages = DOCS.parent / "vidssl_cli" / "pages"
+    missing = [n for n in named if not any((root / n).is_file() for root in (*roots, pages))]
+    assert not missing
+
+
+def test_the_architecture_page_has_a_line_for_every_package():
+    tree = (DOCS / "architecture.md").read_text()
+    packages = [path.parent.name for path in (DOCS.parent / "vidssl_cli").glob("*/__init__.py")]
+    assert len(packages) == 12
+    assert [name for name in packages if f"\n      {name}/" not in tree] == []
+
+
+def test_tests_that_hold_a_promise_exist():
+    names = {path.stem for path in (DOCS.parent / "tests").rglob("test_*.py")}
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "reliability.md").read_text()))
+    assert len(named) > 20
+    assert named <= names

@@ -36,6 +36,14 @@ def source(data):
     return out
 
 
+@pytest.fixture(scope="module")
+def actions(data, source):
+    """A run of a classifier."""
+    out = data.parent / "actions"
+    train("finetune", data, out, "--from", source, "--device", "cpu")
+    return out
+
+
 def start(name, request):
     """Return the options that a recipe for fine-tuning needs."""
     if isinstance(load(name), PretrainRecipe):
@@ -136,6 +144,14 @@ def test_a_run_that_is_stopped_goes_on_where_it_was_and_on_a_cpu(data, tmp_path)
     assert losses(moved) == pytest.approx(losses(whole), rel=1e-4)
 
 
+def test_colours_that_change_one_after_another(data, tmp_path):
+    exact = "--set=augment.colour={hue: 0.1, contrast: 0.2, form: exact}"
+    train("default", data, tmp_path / "cpu", "--device", "cpu", exact)
+    with simulate():
+        train("default", data, tmp_path / "gpu", "--device", "cuda", exact)
+    assert losses(tmp_path / "gpu") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["default", "demo", "small/moco", "small/sstl"])
 def test_two_processes(name, data, tmp_path):
     with simulate(), two_processes():
@@ -186,9 +202,11 @@ def test_an_index_answers_as_one_of_a_cpu(source, data, tmp_path, capfd):
     assert found == pytest.approx(expected, abs=0.02)  # a CPU may embed in bf16
 
 
-@pytest.mark.parametrize("method", ["attention", "guided_backprop"])
-def test_pictures_of_where_it_looks(method, source, data, tmp_path):
-    video, out = data.parent / "0.mp4", tmp_path / "out"
+@pytest.mark.parametrize(
+    ("method", "of"), [("attention", "source"), ("guided_backprop", "actions")]
+)
+def test_pictures_of_where_it_looks(method, of, data, tmp_path, request):
+    run, video, out = request.getfixturevalue(of), data.parent / "0.mp4", tmp_path / "out"
     with simulate() as counts:
-        vidssl("visualize", source, video, "--out", out, "--method", method, "--device", "cuda")
+        vidssl("visualize", run, video, "--out", out, "--method", method, "--device", "cuda")
     assert counts.launches

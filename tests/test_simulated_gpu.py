@@ -282,4 +282,6 @@ def test_without_it_there_is_no_gpu():
     with simulate():
         assert torch.cuda.is_available()
     assert not torch.accelerator.is_available()
+    with torch.random.fork_rng():
+        torch.rand(1)
     assert torch.ones(1).requires_grad_().mul(2).backward() is None

@@ -267,6 +267,10 @@ def test_printing_runs_nothing(tmp_path, capfd, toy_videos):
     assert not out.exists()
     assert call(app, ["sweep", *words, "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == {"commands": printed}
+    reading = ["--data-root", "/", "--damaged", "leave-out"]
+    assert call(app, ["sweep", *words, *reading]) == 0
+    printed = capfd.readouterr().out.splitlines()
+    assert all(each.endswith(shlex.join(reading)) for each in printed)
     assert call(app, ["sweep", *words, "--split", "2"]) == 2
     assert call(app, ["sweep", "small/pace", "--data", str(tmp_path / "no"), "--out", "x"]) == 2
 

@@ -58,6 +58,9 @@ class _Module(backend_registration._DummyBackendModule):
     def is_available(self) -> bool:
         return _active is not None
 
+    def device_count(self) -> int:
+        return int(_active is not None)
+
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
 

@@ -120,7 +120,8 @@ def _keep_saving(place: Path, sender: Connection, last: int, operations: int | N
     """Go on from the last checkpoint as training does, up to a number, and tell of every save."""
     import torch
 
-    from vidssl_cli.training.checkpoint import Progress, restore, save, tidy
+    from vidssl_cli.training.checkpoint import restore, save, tidy
+    from vidssl_cli.training.run_progress import Progress
 
     network, optimizer = _network()
     progress = Progress()

@@ -14,7 +14,8 @@ from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import point
 from vidssl_cli.files.sealed_folder import publish
 from vidssl_cli.model.weights import SizeLimit, load_weights, read_newest, read_tensors
-from vidssl_cli.training.checkpoint import Progress, require_room_for, restore, save, tidy
+from vidssl_cli.training.checkpoint import require_room_for, restore, save, tidy
+from vidssl_cli.training.run_progress import Progress
 
 
 def trained(kind="adamw", seed=0):

@@ -11,8 +11,10 @@ import torch
 from vidssl_cli.base.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.config.known_datasets import NOTHING
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
+from vidssl_cli.contract.metrics import Predictions
 from vidssl_cli.files import sealed_json
 from vidssl_cli.model import run_directory
+from vidssl_cli.model.classifier import Classifier
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.weights import read_tensors
 from vidssl_cli.training.finetune import finetune
@@ -84,6 +86,26 @@ def test_clips_and_crops_of_the_test(
     chosen = recipe(toy_recipe, epochs=1, evaluation=evaluation)
     finetune(chosen, toy_videos, source, Session(tmp_path / "run", device="cpu"))
     assert shown == {shape}
+
+
+def test_a_classifier_that_is_loaded_predicts_what_was_reported(
+    source, toy_recipe, toy_videos, tmp_path
+):
+    out, test = tmp_path / "run", [video for video in toy_videos if video.split == "test"]
+    report = finetune(
+        recipe(toy_recipe, hidden=[4]), toy_videos, source, Session(out, device="cpu")
+    )
+    for row in report["rows"]:
+        encoder = Encoder.load(out, "cpu", row["checkpoint"])
+        classifier = Classifier.load(out, encoder, row["checkpoint"])
+        videos, features = zip(*classifier.read(test, []), strict=True)
+        labels = classifier.numbers(videos)
+        predictions = Predictions(classifier.learner.classify(features), labels, 3)
+        assert predictions.confusion().tolist() == row["confusion"]
+        assert predictions.accuracies()["clip_accuracy"] == row["clip_accuracy"]
+    assert Classifier.load(source, Encoder.load(source, "cpu")) is None
+    encoder.export(tmp_path / "model")
+    assert Classifier.load(tmp_path / "model", Encoder.load(tmp_path / "model", "cpu")) is None
 
 
 @pytest.mark.parametrize("freeze", [True, False])

@@ -7,7 +7,6 @@ from torch import nn
 from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.model.run_directory import read_rows
 from vidssl_cli.training import checkpoint
-from vidssl_cli.training.checkpoint import Progress
 from vidssl_cli.training.not_finite import (
     NotFiniteError,
     SavedBuffers,
@@ -16,6 +15,7 @@ from vidssl_cli.training.not_finite import (
     find_not_finite,
 )
 from vidssl_cli.training.run import Run
+from vidssl_cli.training.run_progress import Progress
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -85,6 +85,14 @@ class DataOptions:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return open_data(source, root=given.pop("data_root"), **given, **more)
 
+    def as_words(self) -> list[str]:
+        """Return the options that are not the default, as words of a command line."""
+        words = []
+        for field in fields(self):
+            if (value := getattr(self, field.name)) != field.default:
+                words += [f"--{field.name.replace('_', '-')}", str(value)]
+        return words
+
 
 @dataclass(frozen=True)
 class ListOptions(DataOptions):

@@ -106,7 +106,7 @@ def _compare(old: str, new: str, overrides: Sequence[str], as_json: bool) -> Non
     """Print the differences: a table on a terminal, a line for each key elsewhere."""
     from vidssl_cli.base import console
     from vidssl_cli.config import load
-    from vidssl_cli.config.compare import compare
+    from vidssl_cli.config.compare_recipes import compare
 
     found = compare(load.load(old), load.load(new, overrides))
     if as_json:

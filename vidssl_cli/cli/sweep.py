@@ -74,11 +74,7 @@ def sweep(
     from vidssl_cli.cli.sweep_plan import Plan
     from vidssl_cli.cli.sweep_run import run_jobs, shell_line
 
-    everywhere = (
-        *(("--split", str(reading.split)) if reading.split != 1 else ()),
-        *(("--data-root", str(reading.data_root)) if reading.data_root else ()),
-        *(("--device", device) if device != "auto" else ()),
-    )
+    everywhere = (*reading.as_words(), *(("--device", device) if device != "auto" else ()))
     plan = Plan(
         data,
         out,

@@ -163,7 +163,7 @@ def _judge(strict: bool, skipped: int, videos: Sequence[Video]) -> None:
 
 def _show(report: dict[str, Any]) -> None:
     from vidssl_cli.base.console import emit_table, say
-    from vidssl_cli.config.comparison import show
+    from vidssl_cli.config.compare_published import show
     from vidssl_cli.contract.reports import PublishedRow
     from vidssl_cli.data.coverage import describe
 

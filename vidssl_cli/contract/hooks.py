@@ -210,7 +210,7 @@ class Evaluator(Protocol):
     """One evaluation protocol."""
 
     def __call__(self, study: Study) -> Report:
-        """Carry out the protocol."""
+        """Measure by the protocol, and return the report."""
         ...
 
 

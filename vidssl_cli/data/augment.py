@@ -1,7 +1,7 @@
 """From decoded frames to network input: crop, scale, flip, blur, colour, normalise, residual.
 
-Parameters are drawn on the CPU, addressed by key, so that a CPU and a GPU see the same picture up
-to rounding. Pixels are worked on on the training device, from uint8.
+Parameters are drawn on the CPU, addressed by key, so that a CPU and a GPU make the same picture up
+to rounding. Pixels are processed on the training device, from uint8.
 
 Pictures are (T, C, H, W): a frame's colours are planes, as they leave the decoder, for arithmetic
 on planes runs at the speed of memory. Clips are (N, C, T, H, W).
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What happens to N clips; F is T, or 1 where all frames of a clip share their colours."""
+    """How N clips are augmented; F is T, or 1 where all frames of a clip share their colours."""
 
     box: NDArray[np.int64]
     """(N, 4) top, left, height and width of what is cut and scaled to the network's square."""
@@ -40,7 +40,7 @@ class Parameters:
     blur: NDArray[np.float32]
     """(N,) deviation of a Gaussian blur in pixels of the square; 0 does not blur."""
     steps: NDArray[np.float32]
-    """(N, F, 4) brightness, contrast, saturation and hue, carried out one by one (exact form)."""
+    """(N, F, 4) brightness, contrast, saturation and hue, applied one by one (exact form)."""
     matrix: NDArray[np.float32]
     """(N, F, 3, 3) maps red, green, blue, after the steps."""
     offset: NDArray[np.float32]
@@ -58,12 +58,12 @@ class Parameters:
 
 
 def centre(size: tuple[int, int], side: int) -> Parameters:
-    """Return the parameters of one clip in evaluation: the centre crop, nothing else."""
+    """Return the parameters of one clip in evaluation: the centre crop and nothing else."""
     return cropped(centre_box(side, size))
 
 
 def cropped(box: Box) -> Parameters:
-    """Return the parameters of one clip of which a box is cut, and nothing else done."""
+    """Return the parameters of one clip that is cropped to a box and not augmented otherwise."""
     return Parameters(
         box=np.array([box]),
         flip=np.zeros(1, bool),
@@ -139,7 +139,7 @@ def prepare(pictures: Sequence[Tensor], parameters: Parameters, settings: Input)
     """
     count, frames, side = len(pictures), len(pictures[0]), settings.crop
     out = torch.empty((count, frames, 3, side, side), device=pictures[0].device)
-    # A clip fits into the cache of a CPU; a GPU would rather be called seldom.
+    # On a CPU one clip at a time, which fits into its cache; on a GPU fewer calls are faster.
     together = 1 if out.device.type == "cpu" else count
     for first in range(0, count, together):
         clips = slice(first, first + together)

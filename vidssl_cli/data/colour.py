@@ -1,9 +1,9 @@
-"""Changes of colour: how they are drawn, and the two forms in which pictures get them.
+"""Changes of colour: how they are drawn, and the two forms in which they are applied.
 
 Brightness, contrast, saturation and hue come in this order. Their ``fast`` form is one affine map
 for each frame: hue is a turn of chroma (YIQ), and values are clamped once, at the end. The
 ``exact`` form is torchvision's ColorJitter on float pictures: a clamp after every change, hue in
-HSV. `benchmarks/augment.py` measures what lies between them, in time and in pixels.
+HSV. `benchmarks/augment.py` measures how they differ, in time and in pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
 
 NO_CHANGE = np.array([1, 1, 1, 0], np.float32)
-"""Brightness, contrast, saturation and hue that leave a picture alone."""
+"""Brightness, contrast, saturation and hue that change nothing."""
 
 _TO_YIQ = np.array([GREY, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
@@ -46,8 +46,8 @@ def draw_colours(random: np.random.Generator, colour: Colour, sets: int) -> Maps
 
     Returns:
         (sets, 3, 3) matrices of red, green and blue; (sets,) share of a frame's mean luma that is
-        added to all three; (sets, 4) brightness, contrast, saturation and hue that are carried out
-        one by one before that, which is `NO_CHANGE` in the fast form.
+        added to all three; (sets, 4) brightness, contrast, saturation and hue that are applied one
+        by one before that, which is `NO_CHANGE` in the fast form.
     """
     ranges = (colour.brightness, colour.contrast, colour.saturation, colour.hue)
     steps = NO_CHANGE + np.array(ranges) * random.uniform(-1, 1, (sets, 4))
@@ -63,9 +63,9 @@ def draw_colours(random: np.random.Generator, colour: Colour, sets: int) -> Maps
 
 
 def affine(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (sets, 3, 3) matrices that carry out (sets, 4) steps at once.
+    """Return the (sets, 3, 3) matrices that apply (sets, 4) steps at once.
 
-    One matrix can do it because all of them leave grey on the grey axis: luma is scaled by
+    One matrix is enough because all of them keep grey on the grey axis: luma is scaled by
     brightness and contrast, chroma moreover by saturation, and turned by hue. What contrast adds,
     brightness (1 - contrast) of the mean luma, is not in it.
     """
@@ -77,10 +77,10 @@ def affine(steps: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def steps_of(matrix: NDArray[np.float32], offset: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Read the steps off maps, as (sets, 4): the inverse of `affine`.
+    """Return the (sets, 4) steps of maps: the inverse of `affine`.
 
-    Of maps that mix channels too, or lead to grey, these are the steps that come nearest. A step
-    that the ones before it leave nothing to do is `NO_CHANGE`.
+    For maps that also mix channels, or make grey, these are the closest steps. A step that has no
+    effect after the ones before it is `NO_CHANGE`.
 
     Args:
         matrix: (sets, 3, 3).

@@ -1,8 +1,8 @@
 """Which videos make which step: a pure function of the seed and the number of the step.
 
-Training passes over its visits again and again, each time in a new order; what does not fill a
-batch at the end of a pass is left out of it. A sampler may go over a video in several visits, and
-may draw on some of the visits only until training has come further (`clips.Stage`).
+Training passes over its visits again and again, each time in a new order; visits that do not fill
+a batch at the end of a pass are left out of it. A sampler may visit a video several times, and may
+draw on a part of the visits in the first stages of training (`clips.Stage`).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Order:
         repeats: int = 1,
         epochs: int | None = None,
     ) -> None:
-        """Lay out the run.
+        """Compute the stages and passes of the run.
 
         Args:
             videos: the data set.
-            sampler: says how often an epoch goes over a video, and what each stage draws on.
+            sampler: says how often an epoch visits a video, and what each stage draws on.
             seed: addresses the order.
             batch_videos: visits of a step.
             repeats: times that an epoch goes over everything.

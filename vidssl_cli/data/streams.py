@@ -1,7 +1,7 @@
-"""What a pretext task may ask for beside clips: pixels and optical flow under the same geometry.
+"""What a pretext task may ask for in addition to clips: pixels and flow, cropped like the clips.
 
 Both are cut, scaled, mirrored and turned like the clips of `augment`, on the training device;
-colours, blur and normalisation leave them alone.
+they get neither colour changes nor blur nor normalisation.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ def cut_flow(fields: Sequence[Tensor], parameters: Parameters, side: int) -> Ten
 
     Args:
         fields: N of (F, 2, H, W) float32: right and down, in pixels of frames of H x W.
-        parameters: of the N clips. A mirrored clip moves to the other side; a turned one in
-            another direction.
+        parameters: of the N clips. Mirroring and turning a clip changes the direction of its flow.
         side: S, of the square.
 
     Returns:

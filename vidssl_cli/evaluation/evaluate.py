@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.console import emit_table
-from vidssl_cli.config.comparison import Measured, closest_published, seen, splits
-from vidssl_cli.config.comparison import show as show_published
+from vidssl_cli.config.compare_published import Measured, closest_published, seen, splits
+from vidssl_cli.config.compare_published import show as show_published
 from vidssl_cli.config.published import Setting
 from vidssl_cli.data.coverage import describe
 from vidssl_cli.data.manifest import digest

@@ -1,4 +1,4 @@
-"""How well a run does its own pretext tasks on videos that it was not trained on."""
+"""How well a run does its own pretext tasks on held-out videos."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
-from vidssl_cli.model import run_directory
 from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.model.precision import DTYPES, inference_precision
+from vidssl_cli.model.run_directory import RECIPE, read_facts, verify_file
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
 if TYPE_CHECKING:
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
 
 VISITS = 2
-"""To every held-out video, each with clips of its own."""
+"""Visits to every held-out video, each with other clips."""
 
 
 def pretext_scores(
     run: Path, videos: Sequence[Video], *, trained: bool, device: str, checkpoint: str = "last"
 ) -> PretextScores:
-    """Return the mean losses and metrics of a run's pretext tasks, and what they took for what.
+    """Return the mean losses and metrics of a run's pretext tasks, and their confusions.
 
-    Clips are drawn and varied as in training; nothing is learned, and norms use their statistics.
+    Clips are drawn and augmented as in training; nothing is learned, and norms use their running
+    statistics.
 
     Args:
         run: directory of a pre-training run.
         videos: what to measure on.
-        trained: take the run's weights, or else the same network and heads with random ones.
+        trained: take the run's weights; otherwise the same network and heads have random ones.
         device: as on the command line.
         checkpoint: ``last`` or ``best``.
 
@@ -51,22 +52,37 @@ def pretext_scores(
         UsageError: the run is not one of pre-training, or its sampler can use none of the videos.
         MediaError: a video cannot be read.
     """
-    facts = run_directory.read_facts(run)
-    recipe = load(run_directory.verify_file(run, run_directory.RECIPE))
+    recipe = load(verify_file(run, RECIPE))
     if not isinstance(recipe, PretrainRecipe):
         raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
+    chosen = choose_device(device)
+    loader = _build_loader(recipe, videos, chosen)
+    torch.manual_seed(recipe.train.seed)
+    learner = PretrainLearner(recipe, read_facts(run)["videos"])
+    if trained:
+        source, tensors = read_newest(run, checkpoint, read_tensors)
+        load_weights(learner, tensors, source)
+    place(learner, chosen)
+    values, predictions = _measure(learner, loader, DTYPES[inference_precision(chosen)])
+    names = recipe.sampler.classes()
+    confusions = [
+        _count_confusion(f"{pretext}.{label}", names.get(label, ()), *answers)
+        for (pretext, label), answers in predictions.items()
+    ]
+    return PretextScores(values, confusions)
+
+
+def _build_loader(recipe: PretrainRecipe, videos: Sequence[Video], device: torch.device) -> Loader:
+    """Return the batches of held-out videos, which are at most as large as the recipe's.
+
+    Raises:
+        UsageError: the sampler can use none of them.
+    """
     sampler = build_sampler(recipe.sampler, recipe.input)
     usable = [video for video in videos if sampler.rejects(video) is None]
     if not usable:
         raise UsageError(f"the run's sampler can use none of {len(videos)} held-out videos")
-    torch.manual_seed(recipe.train.seed)
-    learner = PretrainLearner(recipe, facts["videos"])
-    if trained:
-        source, tensors = read_newest(run, checkpoint, read_tensors)
-        load_weights(learner, tensors, source)
-    chosen = choose_device(device)
     size = min(recipe.train.batch_videos, len(usable))
-    place(learner, chosen)
     order = Order(
         usable,
         sampler,
@@ -74,41 +90,36 @@ def pretext_scores(
         batch_videos=size - size % sampler.together or sampler.together,
         repeats=VISITS,
     )
-    pipeline = Pipeline(recipe.input, recipe.augment, recipe.streams(), recipe.flow, chosen)
-    loader = Loader(order, pipeline)
-    values, counts = _measure(learner, loader, DTYPES[inference_precision(chosen)])
-    names = recipe.sampler.classes()
-    confusions = [
-        _confusion(f"{pretext}.{label}", names.get(label, ()), *told)
-        for (pretext, label), told in counts.items()
-    ]
-    return PretextScores(values, confusions)
+    pipeline = Pipeline(recipe.input, recipe.augment, recipe.streams(), recipe.flow, device)
+    return Loader(order, pipeline)
 
 
 @torch.no_grad()
 def _measure(
     learner: PretrainLearner, loader: Loader, precision: torch.dtype
 ) -> tuple[dict[str, float], dict[tuple[str, str], tuple[Tensor, Tensor]]]:
-    """Return means over batches; and by pretext and label (N,) what is told and what is true."""
+    """Return means over batches; and (N,) predicted and true classes by pretext and label."""
     learner.eval()
     sums: dict[str, float] = {}
-    told: dict[tuple[str, str], list[tuple[Tensor, Tensor]]] = {}
+    answers: dict[tuple[str, str], list[tuple[Tensor, Tensor]]] = {}
     for batch in track(loader.epoch(0), "held-out clips", loader.steps):
         features = learner.encode(batch.clips, precision)
         loss, values = learner.losses(features, batch)
         for name, value in {"loss": loss, **values}.items():
             sums[name] = sums.get(name, 0.0) + float(value)
-        for key, answers in learner.predictions(features, batch).items():
-            told.setdefault(key, []).append(answers)
+        for key, pair in learner.predictions(features, batch).items():
+            answers.setdefault(key, []).append(pair)
     means = {name: total / loader.steps for name, total in sums.items()}
     return means, {
         key: (torch.cat([p for p, _ in parts]), torch.cat([t for _, t in parts]))
-        for key, parts in told.items()
+        for key, parts in answers.items()
     }
 
 
-def _confusion(title: str, names: Sequence[str], predicted: Tensor, true: Tensor) -> Confusion:
-    """Count what each class was taken for, where the label applies; nameless classes are numbered.
+def _count_confusion(
+    title: str, names: Sequence[str], predicted: Tensor, true: Tensor
+) -> Confusion:
+    """Count the predictions of each class, where the label applies.
 
     Args:
         title: of the figure.

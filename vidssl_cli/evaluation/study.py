@@ -24,7 +24,7 @@ from vidssl_cli.data.views import require_readable
 from vidssl_cli.evaluation.baselines import BASELINES, describe
 from vidssl_cli.evaluation.feature_cache import Shelf, content_digest, row_name
 from vidssl_cli.evaluation.held_out import pretext_scores
-from vidssl_cli.evaluation.transfer import Source, finetuned
+from vidssl_cli.evaluation.transfer import Source, finetune_once
 from vidssl_cli.model.classifier import Classifier
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.precision import inference_precision
@@ -240,7 +240,7 @@ class EncoderStudy:
         windows: Windows,
         crops: Crops = "centre",
     ) -> Classified:
-        """Return a fine-tuned network's answers for the test videos; see `transfer.finetuned`."""
+        """Return a fine-tuned network's answers for the test videos; see `transfer`."""
         chosen = load_as(FinetuneRecipe, recipe, overrides)
         if self.run is None or self.folder is None:
             raise UsageError(
@@ -248,7 +248,7 @@ class EncoderStudy:
             )
         digest = self._encoders["run"].digest
         source = Source(self.run, self.checkpoint, digest, scratch=weights == "random")
-        run = finetuned(self.folder, chosen, self.data, source, self.device)
+        run = finetune_once(self.folder, chosen, self.data, source, self.device)
         encoder = Encoder.load(run, self.device)
         classifier = Classifier.load(run, encoder)
         assert classifier is not None

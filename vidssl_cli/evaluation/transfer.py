@@ -1,4 +1,4 @@
-"""Fine-tuning for evaluation: a classifier is trained once, and found again later."""
+"""Fine-tuning for evaluation: a classifier is trained once, and found when it is needed again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Source:
     """Whether random weights take the place of these."""
 
 
-def finetuned(
+def finetune_once(
     folder: Path, recipe: FinetuneRecipe, data: Sequence[Video], source: Source, device: str
 ) -> Path:
     """Return the run of a classifier below a folder, which is trained unless it was before.

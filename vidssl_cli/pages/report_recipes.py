@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.errors import VidsslError
-from vidssl_cli.config.compare import ABSENT, as_text, flat, in_order
+from vidssl_cli.config.compare_recipes import ABSENT, as_text, flat, in_order
 from vidssl_cli.config.load import document, load
 from vidssl_cli.contract.reports import Table
 

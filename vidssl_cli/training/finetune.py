@@ -12,7 +12,7 @@ import torch
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import UsageError, VidsslError
-from vidssl_cli.config.comparison import Measured, closest_published, seen
+from vidssl_cli.config.compare_published import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
 from vidssl_cli.data.coverage import coverage
@@ -114,20 +114,12 @@ def finetune(
                 validate=measurement.validate,
                 on_nan=session.on_nan,
             )
-            rows, skipped = measurement.rows(), run.skipped
-            lost = [video for video in data if video.path in skipped]
-            read = [video for video in data if video.path not in skipped]
+            report = measurement.report()
+            lost = [video for video in data if video.path in run.skipped]
+            read = [video for video in data if video.path not in run.skipped]
             shares = coverage(read, [*left_out, *lost])
-            report = {
-                "classes": classes,
-                "chance": 1 / len(classes),
-                "chosen_on": measurement.chosen_on,
-                "rows": rows,
-                "skipped": len(skipped),
-                "skipped_steps": run.facts["skipped_steps"],
-                "left_out": shares,
-                "published": _published(recipe, card, data, session, shares),
-            }
+            published = _published(recipe, card, data, session, shares)
+            report |= {"left_out": shares, "published": published}
             if world.leads:
                 document = report | {"run": identify(run.folder)}
                 atomic_write(run.folder / REPORT, sealed_json.render(document))
@@ -190,12 +182,19 @@ class _Measurement:
         self.classifier.learner.train()
         return accuracies | {"score": accuracies["video_accuracy"]}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def report(self) -> dict[str, Any]:
         """Return the figures on ``test`` of the trained weights, and of the best checkpoint."""
         last = self._row("last")
         best = (self.run.checkpoints / "best").resolve()
         load_weights(self.classifier.learner, read_tensors(best), best)
-        return [last, self._row("best")]
+        return {
+            "classes": self.classifier.classes,
+            "chance": 1 / len(self.classifier.classes),
+            "chosen_on": self.chosen_on,
+            "rows": [last, self._row("best")],
+            "skipped": len(self.run.skipped),
+            "skipped_steps": self.run.facts["skipped_steps"],
+        }
 
     def _row(self, checkpoint: str) -> dict[str, Any]:
         predictions = self._measure("test")

@@ -13,10 +13,11 @@ from vidssl_cli.base.errors import noted
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.model.devices import place
 from vidssl_cli.training import checkpoint
-from vidssl_cli.training.checkpoint import CheckpointSaver, Progress
+from vidssl_cli.training.checkpoint import CheckpointSaver
 from vidssl_cli.training.not_finite import NotFiniteError, OnNaN, StepSkipper, first_few
 from vidssl_cli.training.optimizer import build_optimizer
 from vidssl_cli.training.progress import ProgressDisplay
+from vidssl_cli.training.run_progress import Progress
 from vidssl_cli.training.step import Stepper, choose_precision
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import VidsslError
 
 if TYPE_CHECKING:
-    from vidssl_cli.training.checkpoint import Progress
     from vidssl_cli.training.run import Run
+    from vidssl_cli.training.run_progress import Progress
 
 OnNaN = Literal["stop", "skip"]
 """Whether a step whose loss or gradient is not finite ends the run, or is skipped."""

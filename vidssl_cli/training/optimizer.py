@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_optimizer(module: nn.Module, options: SGD | AdamW) -> Optimizer:
-    """Build the optimizer over the trainable parameters; norms and biases decay only if asked."""
+    """Build the optimizer over the trainable parameters, with weight decay for those it is for."""
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for parameter in module.parameters():

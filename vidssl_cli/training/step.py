@@ -72,20 +72,7 @@ class Stepper:
         self.world = world
         self.precision = DTYPES[precision]
         self.reversible = reversible
-        self.module: nn.Module = learner
-        if world.size > 1:
-            # A pretext on an early tap leaves later layers without a gradient. A static graph
-            # allows for that at no cost, but not where gradients add up over parts of a batch.
-            static = settings.accumulate == 1
-            shared = DistributedDataParallel(
-                learner, static_graph=static, find_unused_parameters=not static
-            )
-            # Buffers would be sent at every step, and a memory bank is a gigabyte. Pretexts keep
-            # theirs equal; running statistics of batch norm are not read in training, and those
-            # that are saved, and measured with, are the first process's either way. (The argument
-            # of that name is deprecated; the attribute works in every version.)
-            shared.broadcast_buffers = False
-            self.module = shared
+        self.module = _share(learner, settings.accumulate) if world.size > 1 else learner
         learner.train()
 
     def __call__(self, batch: Batch, step: int) -> dict[str, float]:
@@ -93,8 +80,8 @@ class Stepper:
 
         Raises:
             NotFiniteError: the loss or the gradient is not finite, in any process; weights and
-                memories are still those of the step before, and those of buffers too if the
-                stepper is ``reversible``.
+                memories are still those of the step before, and so are buffers if the stepper is
+                ``reversible``.
         """
         buffers = SavedBuffers(self.learner) if self.reversible else None
         _seed_torch(self.settings.seed, step, self.world.rank)
@@ -149,6 +136,22 @@ class Stepper:
             synchronised: AbstractContextManager[None] = self.module.no_sync()
             return synchronised
         return nullcontext()
+
+
+def _share(learner: Learner, parts: int) -> DistributedDataParallel:
+    """Have the processes average the gradients of a learner, which takes a batch in parts."""
+    # A pretext on an early tap leaves later layers without a gradient. A static graph allows for
+    # that at no cost, but not where gradients add up over parts of a batch.
+    static = parts == 1
+    shared = DistributedDataParallel(
+        learner, static_graph=static, find_unused_parameters=not static
+    )
+    # Buffers would be sent at every step, and a memory bank is a gigabyte. Pretexts keep theirs
+    # equal; running statistics of batch norm are not read in training, and those that are saved,
+    # and measured with, are the first process's either way. (The argument of that name is
+    # deprecated; the attribute works in every version.)
+    shared.broadcast_buffers = False
+    return shared
 
 
 def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:

@@ -3,7 +3,7 @@
 import pytest
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.config.comparison import (
+from vidssl_cli.config.compare_published import (
     FEW,
     Measured,
     closest_published,

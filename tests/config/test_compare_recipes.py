@@ -12,7 +12,7 @@ import pytest
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.config import listing
-from vidssl_cli.config.compare import ABSENT, Difference, compare
+from vidssl_cli.config.compare_recipes import ABSENT, Difference, compare
 from vidssl_cli.config.load import document, load, names
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.registry import registry
