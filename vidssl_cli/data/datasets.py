@@ -130,7 +130,7 @@ def ucf101(source: Path, lists: Path, split: int) -> list[Video]:
 
 
 def hmdb51(source: Path, lists: Path, split: int) -> list[Video]:
-    """Read the official lists, one per class: `name.avi 1`, 1 for train, 2 for test, 0 for neither."""
+    """Read the official lists, one per class: `name.avi 1`; 1 train, 2 test, 0 neither."""
     named = []
     for file in sorted(lists.glob(f"*_test_split{split}.txt")):
         label = file.name.removesuffix(f"_test_split{split}.txt")
