@@ -74,7 +74,8 @@ def test_the_command_writes_a_manifest_that_works_as_data(tree, tmp_path, capfd)
     broken = {"path": str(tree / "train/jump/broken.mp4")}
     document = json.loads(text)
     broken["reason"] = document["broken"][0]["reason"]
-    assert document == {"manifest": str(out), "videos": 3, "broken": [broken], "problems": []}
+    facts = {"videos": 3, "splits": {"train": 2, "test": 1}, "problems": []}
+    assert document == {"manifest": str(out), "broken": [broken], **facts}
     assert status == 0
     assert open_data(out) == (open_data(tree)[0], [])
     assert read_manifest(out)[0].path == str(tree / "test/run/c d.mp4")
