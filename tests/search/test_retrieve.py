@@ -12,6 +12,7 @@ from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import cosine_ranking
+from vidssl_cli.media.encode import JpegEncoder
 from vidssl_cli.search.build import build_index
 from vidssl_cli.search.retrieve import retrieve
 from vidssl_cli.search.store import open_index
@@ -177,6 +178,25 @@ def test_broken_queries_are_named_and_the_others_answered(index, toy_videos, tmp
 def test_a_number_of_thousands_of_digits_is_no_item(index):
     with pytest.raises(VidsslError, match="none of 1 queries"):
         ask(index, "#" + "9" * 5000)
+
+
+def test_a_query_of_which_a_part_is_missing_is_answered_and_named(
+    index, make_video, tmp_path, capsys
+):
+    path = make_video(tmp_path / "cut.avi", codec="mpeg4", options={"g": "8"})
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"00dc", 0, content.index(b"idx1")) + 20])
+    (answer,), broken = ask(index, str(path))
+    assert answer.hits
+    assert not broken
+    assert f"warning: {path}: cut short: has" in capsys.readouterr().err
+
+
+def test_a_still_picture_is_refused_as_what_it_is(index, toy_videos, tmp_path, capsys):
+    path = tmp_path / "still.jpg"
+    path.write_bytes(JpegEncoder((48, 64), 5)(np.zeros((3, 48, 64), np.uint8)))
+    _, (error,) = ask(index, str(path), toy_videos[0].path)
+    assert str(error) == "is a still picture (JPEG), not a video"
 
 
 def test_if_no_query_can_be_answered_that_is_an_error(index):

@@ -72,11 +72,11 @@ def open_data(
         if isinstance(result, Video) and not _has_facts(before):
             keep(result)
         if isinstance(result, Video) and result.problems:
-            problems = "; ".join(result.problems)
             if damaged == "leave-out":
+                problems = "; ".join(result.problems)
                 result = MediaError(f"has problems: {problems}", where=result.path)
             elif not _has_facts(before):
-                warn(f"{result.path}: {problems}; the {result.frames} frames that decode are used")
+                warn_of_problems(result)
         if isinstance(result, MediaError):
             leave_out(result, broken)
             unusable.append(before)
@@ -93,6 +93,13 @@ def open_data(
     _tell_tracks(videos)
     _tell_short(videos)
     return videos, broken
+
+
+def warn_of_problems(video: Video) -> None:
+    """Say what is missing or odd in a video, if anything is."""
+    if video.problems:
+        problems = "; ".join(video.problems)
+        warn(f"{video.path}: {problems}; the {video.frames} frames that decode are used")
 
 
 def _tell_problems(videos: Sequence[Video]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.scan import open_data
+from vidssl_cli.data.scan import open_data, warn_of_problems
 from vidssl_cli.media.probe import probe
 
 _MOMENT = re.compile(r"(?P<target>.+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)")
@@ -87,7 +87,9 @@ def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
     path = os.path.abspath(target)
     same = next((item for item, video in enumerate(gallery) if video.path == path), None)
     if os.path.exists(target):
-        return None, replace(probe(path), label=None if same is None else gallery[same].label)
+        video = probe(path)
+        warn_of_problems(video)
+        return None, replace(video, label=None if same is None else gallery[same].label)
     if same is not None:
         return same, gallery[same]
     elsewhere = ", and the gallery has no such item" if gallery else ""
