@@ -721,7 +721,11 @@ def test_class_names_may_begin_with_a_number(make):
 
 @pytest.mark.parametrize(
     ("classes", "problem"),
-    [("1 run\n2 jump\nwave\n", ":3: 'wave' has no number"), ("1 run\n1 jump\n", ":2: a second")],
+    [
+        ("1 run\n2 jump\nwave\n", ":3: 'wave' has no number"),
+        ("1 run\n1 jump\n", ":2: a second"),
+        ("# classes\nrun\nwalk\n", ":1: '# classes' is a comment"),
+    ],
 )
 def test_class_names_that_do_not_fit_the_others(make, classes, problem):
     folder = make("a.mp4")

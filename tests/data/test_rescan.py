@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data import scan as module
 from vidssl_cli.data.manifest import read_manifest, write_manifest
 from vidssl_cli.data.rescan import remembered
 from vidssl_cli.data.scan import open_data
+from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.media.open_file import ends_digest, stamp
 
 
@@ -142,3 +144,13 @@ def test_many_files_are_known_again_in_no_time(folder, tmp_path):
         assert len(known) == 2000
     assert time.perf_counter() - began < 2
     assert Video(rows[0].path).path in known
+
+
+def test_a_manifest_with_rows_of_ones_own_is_not_replaced(folder, tmp_path, decoded):
+    out = tmp_path / "m.jsonl"
+    scan(folder, out)
+    note_of(out).unlink()  # as one does after changing a manifest on purpose
+    before = out.read_bytes()
+    with pytest.raises(UsageError, match="was changed since"):
+        scan(folder, out)
+    assert out.read_bytes() == before

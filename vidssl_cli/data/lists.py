@@ -120,11 +120,15 @@ def read_classes(file: Path) -> dict[int, str]:
     A file has lines `name`, which are numbered from 0, or lines `number name`.
 
     Raises:
-        DamagedFileError: Only some lines begin with a number, or two have the same.
+        DamagedFileError: Only some lines begin with a number, two have the same, or one is a
+            comment.
     """
     lines = list(read_names(file))
     matches = [_NUMBERED.fullmatch(line) for _, line in lines]
     numbered = sum(match is not None for match in matches)
+    for place, line in lines:
+        if line.startswith("#"):
+            raise misfit(file, place, f"{line!r} is a comment, not a class", "delete the line")
     if 2 * numbered <= len(lines):  # a class may be called `3 point shot`
         return dict(enumerate(line for _, line in lines))
     names: dict[int, str] = {}

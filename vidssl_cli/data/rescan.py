@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vidssl_cli.base.console import say, warn
-from vidssl_cli.base.errors import DamagedFileError, MediaError
+from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest, row_writer
+from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.media.open_file import ends_digest, stamp
 
 
@@ -24,12 +25,22 @@ def remembered(out: Path) -> Iterator[tuple[dict[str, Video], Callable[[Video], 
     Args:
         out: The manifest, which may be there or not. What is kept is deleted once the block ends,
             which is when the manifest has been written.
+
+    Raises:
+        UsageError: There is a file that no scan wrote as it is.
     """
     journal = out.with_name(f"{out.name}.part")
+    if out.is_file() and not note_of(out).is_file() and not journal.is_file():
+        raise UsageError(
+            f"{out} was not written by a scan, or was changed since; what was added to it would be "
+            "lost",
+            where=str(out),
+            hint="give another --out, or delete that file",
+        )
     rows = [*_rows(out), *_rows(_without_half_line(journal))]
     known = {row.path: row for row in rows if _is_unchanged(row)}
     if known:
-        say(f"{len(known)} files have not changed since they were scanned")
+        say(f"{out}: {len(known)} of its {len(rows)} files have not changed since the last scan")
     line = row_writer(out)
     with journal.open("a", buffering=1, encoding="utf-8", errors="surrogateescape") as file:
         yield known, lambda video: print(line(video), end="", file=file)

@@ -138,9 +138,8 @@ def check_factory(factory: str | None, encoder: Encoder, videos: int | None = No
         UsageError: FAISS cannot build such an index.
         VidsslError: FAISS is not installed.
     """
-    if factory in (None, engines.EXACT):
+    if factory is None or factory == engines.EXACT:
         return
-    assert factory
     clip = torch.zeros(1, 3, encoder.card.frames, *2 * (encoder.card.input.crop,))
     tap = encoder.taps_of(clip.to(encoder.device))[encoder.evaluation.tap]
     engines.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)

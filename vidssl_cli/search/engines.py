@@ -143,6 +143,8 @@ def _empty(faiss: Any, full: str, dimension: int, size: int) -> Any:
         raise UsageError(f"--factory has more than {LONGEST} letters", where="--factory")
     if "IVF" in full and not 1 <= _lists(full) <= size:
         raise RuntimeError(f"{_lists(full)} lists do not suit so many vectors")
+    if not full or any(int(links) < 2 for links in re.findall(r"HNSW(\d+)", full)):
+        raise RuntimeError("HNSW needs at least 2 links a vector" if full else "it is empty")
     return faiss.index_factory(dimension, full, faiss.METRIC_INNER_PRODUCT)
 
 
