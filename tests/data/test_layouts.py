@@ -808,3 +808,8 @@ def test_the_official_lists(real_data):
     assert {video.split for video in videos} == {"train", "test"}
     groups = {split: {v.group for v in videos if v.split == split} for split in ("train", "test")}
     assert not groups["train"] & groups["test"]
+
+
+@pytest.mark.parametrize("name", ["a.divx", "a.M2V", "a.264", "a.mod", "a.insv"])
+def test_less_usual_endings_are_videos_too(make, name):
+    assert [Path(video.path).name for video in find_videos(make(name))] == [name]

@@ -107,8 +107,11 @@ def test_a_moment_of_a_file_is_found_where_it_is(index, toy_videos):
         assert hit.score > 0.99999
 
 
-def test_a_moment_shorter_than_a_clip_is_widened(index, toy_videos):
+def test_a_moment_shorter_than_a_clip_is_widened_and_it_is_said(index, toy_videos, capsys):
+    ask(index, f"{toy_videos[4].path}@0.2-1.4", level="clip")
+    assert "shorter" not in capsys.readouterr().err
     (answer,), _ = ask(index, f"{toy_videos[4].path}@0.78-0.82", level="clip")
+    assert "seconds 0.64 to 0.96 are what is looked for" in capsys.readouterr().err
     assert (answer.hits[0].item, answer.hits[0].start) == (4, pytest.approx(0.64))
     assert answer.hits[0].score > 0.99999
 

@@ -11,9 +11,11 @@ from vidssl_cli.base.errors import DamagedFileError, MediaError
 from vidssl_cli.files.confine import Root, out_of_bounds
 
 SUFFIXES = (
-    *(".3g2", ".3gp", ".asf", ".avi", ".avif", ".dv", ".flv", ".gif", ".h264", ".hevc", ".ivf"),
-    *(".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut"),
-    *(".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv"),
+    *(".264", ".265", ".3g2", ".3gp", ".asf", ".avc", ".avi", ".avif", ".divx", ".dv", ".f4v"),
+    *(".flv", ".gif", ".h264", ".h265", ".hevc", ".insv", ".ismv", ".ivf", ".lrv", ".m1v"),
+    *(".m2p", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mod", ".mov", ".mp4"),
+    *(".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm"),
+    *(".rmvb", ".tod", ".trp", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".xvid"),
 )
 """Endings of files that a folder is searched for."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.base.console import leave_out
+from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
@@ -139,7 +139,9 @@ def _features(
             skipped=skipped,
             label="queries",
         ):
-            found[numbers[id(item.video)]] = item.features
+            number = numbers[id(item.video)]
+            found[number] = item.features
+            _tell_widened(queries[number], item.spans)
         for error in skipped:
             leave_out(error, broken)
     for number, query in enumerate(queries):
@@ -149,6 +151,19 @@ def _features(
             except MediaError as error:
                 leave_out(error, broken)
     return [(queries[number], found[number]) for number in sorted(found)]
+
+
+def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
+    """Warn of a moment that is shorter than a clip: the network saw more than was asked for."""
+    if query.moment is None:
+        return
+    start, end = float(spans[:, 0].min()), float(spans[:, 1].max())
+    rounding = 2 / (query.video.fps or 25)  # a frame at either end
+    if end - start > query.moment[1] - query.moment[0] + rounding:
+        warn(
+            f"{query.text}: the moment is shorter than the clips of this index; seconds "
+            f"{start:.2f} to {end:.2f} are what is looked for"
+        )
 
 
 def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
