@@ -20,8 +20,9 @@ from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
+from vidssl_cli.model import embedding
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.search import engines, store
+from vidssl_cli.search import build, engines, entries, store
 from vidssl_cli.search.build import build_index, unchanged_videos
 from vidssl_cli.search.generations import tidy
 from vidssl_cli.search.levels import LEVELS
@@ -80,7 +81,7 @@ def test_an_index_holds_what_was_embedded(encoder, videos, tmp_path):
 def test_a_factory_that_does_not_fit_is_refused_before_a_video_is_read(
     encoder, videos, tmp_path, monkeypatch, factory
 ):
-    monkeypatch.setattr("vidssl_cli.search.build.embed", None)
+    monkeypatch.setattr("vidssl_cli.search.entries.embed", None)
     with pytest.raises(UsageError, match="FAISS cannot build"):
         build_index(encoder, videos, tmp_path / "index", factory=factory)
 
@@ -121,6 +122,54 @@ def test_only_new_videos_are_embedded(encoder, videos, tmp_path, monkeypatch):
     )
     build_index(encoder, videos, tmp_path / "index")
     assert seen == videos[10:]
+
+
+def test_what_was_embedded_is_kept_whatever_fails_after_it(encoder, videos, tmp_path, monkeypatch):
+    """A build that is stopped at the eighth video, then one that cannot be published."""
+    asked = []
+
+    def embed(encoder, videos, **options):
+        asked.append(len(videos))
+        for number, item in enumerate(embedding.embed(encoder, videos, **options)):
+            if asked == [12] and number == 7:
+                raise KeyboardInterrupt
+            yield item
+
+    monkeypatch.setattr(entries, "embed", embed)
+    with pytest.raises(KeyboardInterrupt):
+        build_index(encoder, videos, tmp_path / "index")
+    with monkeypatch.context() as patched:
+        patched.setattr(build, "publish_generation", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_index(encoder, videos, tmp_path / "index")
+    summary = build_index(encoder, videos, tmp_path / "index")
+    assert asked == [12, 5, 0]
+    assert (summary.added, summary.changed, summary.videos) == (12, 0, 12)
+    build_index(encoder, videos, tmp_path / "whole")
+    assert content(tmp_path / "index") == content(tmp_path / "whole")
+    build_index(encoder, videos, tmp_path / "index", overwrite=True)
+    assert asked == [12, 5, 0, 12, 12]
+
+
+def test_kept_features_of_another_file_or_network_are_not_used(
+    encoder, toy_encoder, videos, tmp_path, monkeypatch
+):
+    """Kept under a name whose file is another now, and by a network that is another now."""
+    with monkeypatch.context() as patched:
+        patched.setattr(build, "publish_generation", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_index(encoder, videos, tmp_path / "index")
+        with pytest.raises(ZeroDivisionError):
+            build_index(encoder, videos, tmp_path / "other")
+    shutil.copy(videos[3].path, videos[0].path)
+    build_index(encoder, videos, tmp_path / "index")
+    build_index(encoder, videos, tmp_path / "whole")
+    assert content(tmp_path / "index") == content(tmp_path / "whole")
+    other = toy_encoder(seed=1)
+    build_index(other, videos, tmp_path / "other")
+    assert open_index(tmp_path / "other").settings.encoder == other.digest
+    build_index(other, videos, tmp_path / "whole", overwrite=True)
+    assert content(tmp_path / "other") == content(tmp_path / "whole")
 
 
 def test_building_again_writes_nothing(encoder, videos, tmp_path):

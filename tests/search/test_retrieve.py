@@ -116,6 +116,13 @@ def test_a_moment_shorter_than_a_clip_is_widened_and_it_is_said(index, toy_video
     assert answer.hits[0].score > 0.99999
 
 
+def test_a_moment_of_an_item_is_widened_to_the_clips_that_are_stored(index, capsys):
+    ask(index, "#4@0.7-0.9", level="clip")
+    assert "seconds 0.64 to 0.96 are what is looked for" in capsys.readouterr().err
+    ask(index, "#4@0.64-0.96", level="clip")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_moment_of_an_item_is_its_clips(index):
     (answer,), _ = ask(index, "#4@0.7-0.9", level="clip", exclude_self=False)
     assert (answer.hits[0].item, answer.hits[0].start) == (4, pytest.approx(0.64))

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
-from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
 from vidssl_cli.search import engines
+from vidssl_cli.search.entries import JOURNAL, Entry, embed_entries, stamp_of
 from vidssl_cli.search.generations import is_foreign, is_index, tidy
-from vidssl_cli.search.publish import publish_generation, require_room_for
+from vidssl_cli.search.publish import publish_generation
 from vidssl_cli.search.store import Gallery, IndexSettings, open_index
 
 
@@ -41,19 +39,6 @@ class Summary:
     standardise: bool
     broken: list[dict[str, str]]
     """``{"path", "reason"}`` of every video of DATA that could not be read."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    """One video of the gallery; compared by identity."""
-
-    video: Video
-    stamp: tuple[int, int]
-    """Size in bytes and time of change in ns: if they differ, it is another file."""
-    features: NDArray[np.float32]
-    """(clips, D)"""
-    spans: NDArray[np.float32]
-    """(clips, 2)"""
 
 
 def build_index(
@@ -96,7 +81,7 @@ def build_index(
         settings = _settings(encoder, old.settings if old else None, factory, standardise)
         known = _entries(old.gallery) if old else {}
         check_factory(settings.factory, encoder, len(known.keys() | {v.path for v in data}))
-        entries = _update(encoder, known, data, out, skipped)
+        entries = _update(encoder, settings, known, data, out, skipped)
         for error in skipped:
             leave_out(error)
         if not entries:
@@ -108,6 +93,7 @@ def build_index(
             generation = old.folder
         else:
             generation = publish_generation(out, settings, gallery, encoder)
+        (out / JOURNAL).unlink(missing_ok=True)
     return Summary(
         index=str(out),
         generation=generation.name,
@@ -156,7 +142,7 @@ def unchanged_videos(out: Path) -> dict[str, Video]:
     if not is_index(out):
         return {}
     entries = _entries(open_index(out).gallery)
-    return {p: entry.video for p, entry in entries.items() if entry.stamp == _stamp(p)}
+    return {p: entry.video for p, entry in entries.items() if entry.stamp == stamp_of(p)}
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -188,51 +174,31 @@ def _settings(
 
 def _update(
     encoder: Encoder,
-    known: Mapping[str, _Entry],
+    settings: IndexSettings,
+    known: Mapping[str, Entry],
     data: Sequence[Video],
     out: Path,
     skipped: list[MediaError],
-) -> dict[str, _Entry]:
+) -> dict[str, Entry]:
     """Return the entries by path: those known in their old order, then the new ones.
 
     Raises:
         NoRoomError: The index would not fit on the disk; raised when the first is embedded.
     """
     videos = {video.path: video for video in data}
-    stamps = {path: _stamp(path) for path in videos}
+    stamps = {path: stamp_of(path) for path in videos}
     stale = {p: v for p, v in videos.items() if p not in known or known[p].stamp != stamps[p]}
     entries = {p: entry for p, entry in known.items() if p not in stale}
     for path in videos.keys() - stale.keys():
         if entries[path].video != videos[path]:  # its label, say
             entries[path] = replace(entries[path], video=videos[path])
-    checked = False
-    for item in embed(encoder, list(stale.values()), skipped=skipped, label="indexing"):
-        if not checked:
-            clips, dimension = item.features.shape
-            total = len(entries) + len(stale)
-            require_room_for(out, total, total * clips, dimension, encoder)
-            checked = True
-        if not np.isfinite(item.features).all():
-            raise VidsslError(
-                "the network gives features that are not finite",
-                where=item.video.path,
-                hint="its training diverged: see loss in metrics.jsonl; lower the learning rate",
-            )
-        path = item.video.path
-        entries[path] = _Entry(item.video, stamps[path], item.features, item.spans)
+    for entry in embed_entries(encoder, settings, stale, stamps, out, len(entries), skipped):
+        entries[entry.video.path] = entry
     order = [path for path in (*known, *(p for p in videos if p not in known)) if path in entries]
     return {path: entries[path] for path in order}
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:  # gone since the scan, which embedding reports
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
-def _entries(gallery: Gallery) -> dict[str, _Entry]:
+def _entries(gallery: Gallery) -> dict[str, Entry]:
     """Return the entries of a gallery by path."""
     entries = {}
     ends = np.cumsum(gallery.clips).tolist()
@@ -240,13 +206,13 @@ def _entries(gallery: Gallery) -> dict[str, _Entry]:
         gallery.videos, gallery.stamps.tolist(), gallery.clips.tolist(), ends, strict=True
     ):
         part = slice(end - clips, end)
-        entries[video.path] = _Entry(
+        entries[video.path] = Entry(
             video, tuple(stamp), gallery.features[part], gallery.spans[part]
         )
     return entries
 
 
-def _gallery(entries: Sequence[_Entry]) -> Gallery:
+def _gallery(entries: Sequence[Entry]) -> Gallery:
     """Return the gallery of entries."""
     return Gallery(
         videos=[entry.video for entry in entries],

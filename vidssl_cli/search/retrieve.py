@@ -154,7 +154,7 @@ def _features(
 
 
 def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
-    """Warn of a moment that is shorter than a clip: the network saw more than was asked for."""
+    """Warn where a moment is shorter than its clips, which show more than was asked for."""
     if query.moment is None:
         return
     start, end = float(spans[:, 0].min()), float(spans[:, 1].max())
@@ -176,6 +176,7 @@ def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
     inside = (spans[:, 0] < end) & (spans[:, 1] > start)
     if not inside.any():
         raise MediaError("the index has no clip of this moment", where=query.text)
+    _tell_widened(query, spans[inside])
     return features[inside]
 
 
