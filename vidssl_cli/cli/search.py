@@ -88,12 +88,12 @@ def index(
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.search.build import build_index, check_factory, unchanged_videos
+    from vidssl_cli.search.build import UnchangedVideos, build_index, check_factory
 
     require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)
     check_factory(factory, encoder)
-    known = {} if overwrite else unchanged_videos(out)
+    known = {} if overwrite else UnchangedVideos(out)
     found, broken = reading.open(data, known=known)
     videos = [video for video in found if part is Part.ALL or video.split == part]
     if not videos:

@@ -78,6 +78,12 @@ def row_writer(path: Path) -> Callable[[Video], str]:
     return lambda video: _line(video, place)
 
 
+def row_reader(path: Path) -> Callable[[str], Video]:
+    """Return what reads a line of a manifest at ``path``; it raises ValueError if it cannot."""
+    place = _Place(os.path.abspath(path.parent), None)
+    return lambda line: _parse(line, place)
+
+
 def _line(video: Video, place: _Place) -> str:
     return json_text(_row(video, place)) + "\n"
 

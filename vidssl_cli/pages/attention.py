@@ -162,7 +162,7 @@ def _read(
     clips: list[Clip] = []
     for text in texts:
         try:
-            queries += read_query(text, (), broken, root)
+            queries += read_query(text, None, broken, root)
         except MediaError as error:
             leave_out(error, broken)
     windows = Windows(clips=settings.clips, stride=encoder.evaluation.stride)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from vidssl_cli.base.console import leave_out
@@ -16,10 +16,15 @@ from vidssl_cli.files.locks import locked
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
 from vidssl_cli.search import engines
-from vidssl_cli.search.entries import JOURNAL, Entry, embed_entries, stamp_of
-from vidssl_cli.search.generations import is_foreign, is_index, tidy
+from vidssl_cli.search.compaction import compacted, joined, wasteful
+from vidssl_cli.search.entries import JOURNAL, batches, embed_entries
+from vidssl_cli.search.gallery import Gallery
+from vidssl_cli.search.generations import is_foreign, is_index, next_segment, tidy
+from vidssl_cli.search.layout import IndexSettings
+from vidssl_cli.search.plan import Plan, stamp_of
 from vidssl_cli.search.publish import publish_generation
-from vidssl_cli.search.store import Gallery, IndexSettings, open_index
+from vidssl_cli.search.segments import Segment, write_segment
+from vidssl_cli.search.store import Index, open_index
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Summary:
     added: int
     changed: int
     """Embedded again, since their files changed."""
+    renamed: int
+    """Known by another path, at which there is no file any more."""
     factory: str
     standardise: bool
     broken: list[dict[str, str]]
@@ -79,37 +86,68 @@ def build_index(
         if old:
             tidy(out)
         settings = _settings(encoder, old.settings if old else None, factory, standardise)
-        known = _entries(old.gallery) if old else {}
-        check_factory(settings.factory, encoder, len(known.keys() | {v.path for v in data}))
-        entries = _update(encoder, settings, known, data, out, skipped)
+        gallery = old.gallery if old else None
+        plan = Plan(gallery, data)
+        total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
+        check_factory(settings.factory, encoder, total)
+        segment = _embed(encoder, settings, plan, out, skipped)
         for error in skipped:
             leave_out(error)
-        if not entries:
+        updated = plan.applied(segment)
+        if updated is None:
             raise VidsslError(
                 f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
             )
-        gallery = _gallery(list(entries.values()))
-        if old and old.settings == settings and list(known.values()) == list(entries.values()):
+        if old and old.settings == settings and updated is gallery:
             generation = old.folder
         else:
-            generation = publish_generation(out, settings, gallery, encoder)
+            generation = _publish(out, settings, updated, encoder, old)
         (out / JOURNAL).unlink(missing_ok=True)
+        index = open_index(out)
     return Summary(
         index=str(out),
         generation=generation.name,
-        videos=len(gallery.videos),
-        clips=len(gallery.features),
-        dimension=gallery.features.shape[1],
-        added=len(entries.keys() - known.keys()),
-        changed=sum(
-            entry.features is not known[path].features
-            for path, entry in entries.items()
-            if path in known
-        ),
+        videos=len(index.gallery),
+        clips=index.gallery.clips,
+        dimension=index.gallery.features["clip"].shape[1],
+        added=plan.added(segment),
+        changed=plan.replaced(segment),
+        renamed=len(plan.renamed),
         factory=settings.factory,
         standardise=settings.standardise,
         broken=[error.row for error in (*broken, *skipped)],
     )
+
+
+def _embed(
+    encoder: Encoder,
+    settings: IndexSettings,
+    plan: Plan,
+    out: Path,
+    skipped: list[MediaError],
+) -> Segment | None:
+    """Embed what is new into a segment; return None if there is none.
+
+    Raises:
+        NoRoomError: The index would not fit on the disk; raised when the first is embedded.
+    """
+    found = embed_entries(encoder, settings, plan.new, plan.stamps, out, skipped)
+    if (first := next(found, None)) is None:
+        return None
+    path = next_segment(out)
+    return write_segment(path, batches(chain([first], found), path))
+
+
+def _publish(
+    out: Path, settings: IndexSettings, gallery: Gallery, encoder: Encoder, old: Index | None
+) -> Path:
+    """Publish a gallery, after joining segments where that pays."""
+    if wasteful(gallery):
+        gallery, old = compacted(out, gallery), None
+    else:
+        segments = joined(out, gallery.segments)
+        gallery = Gallery(segments, gallery.removed, gallery.changed)
+    return publish_generation(out, settings, gallery, encoder, old)
 
 
 def check_factory(factory: str | None, encoder: Encoder, videos: int | None = None) -> None:
@@ -131,18 +169,36 @@ def check_factory(factory: str | None, encoder: Encoder, videos: int | None = No
     engines.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
 
 
-def unchanged_videos(out: Path) -> dict[str, Video]:
-    """Return, by path, the videos of an index whose files have not changed; none without an index.
+class UnchangedVideos(Mapping[str, Video]):
+    """The videos of an index whose files have not changed, by path; each is read when asked for.
 
     A scan takes their facts over instead of decoding them again.
-
-    Raises:
-        DamagedFileError: The index is damaged.
     """
-    if not is_index(out):
-        return {}
-    entries = _entries(open_index(out).gallery)
-    return {p: entry.video for p, entry in entries.items() if entry.stamp == stamp_of(p)}
+
+    def __init__(self, out: Path) -> None:
+        """Open the index, if there is one.
+
+        Raises:
+            DamagedFileError: It is damaged.
+        """
+        self._gallery = open_index(out).gallery if is_index(out) else None
+
+    def __getitem__(self, path: str) -> Video:
+        if self._gallery:
+            (item,) = self._gallery.find([Video(path)]).tolist()
+            if item >= 0 and tuple(self._gallery.stamps[item].tolist()) == stamp_of(path):
+                video: Video = self._gallery.videos[item]
+                return video
+        raise KeyError(path)
+
+    def __iter__(self) -> Iterator[str]:
+        if self._gallery:
+            for item in self._gallery.items.tolist():
+                if (path := self._gallery.videos[item].path) in self:
+                    yield path
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -170,54 +226,3 @@ def _settings(
         )
     chosen = {"factory": factory, "standardise": standardise}
     return old.model_copy(update={key: v for key, v in chosen.items() if v is not None})
-
-
-def _update(
-    encoder: Encoder,
-    settings: IndexSettings,
-    known: Mapping[str, Entry],
-    data: Sequence[Video],
-    out: Path,
-    skipped: list[MediaError],
-) -> dict[str, Entry]:
-    """Return the entries by path: those known in their old order, then the new ones.
-
-    Raises:
-        NoRoomError: The index would not fit on the disk; raised when the first is embedded.
-    """
-    videos = {video.path: video for video in data}
-    stamps = {path: stamp_of(path) for path in videos}
-    stale = {p: v for p, v in videos.items() if p not in known or known[p].stamp != stamps[p]}
-    entries = {p: entry for p, entry in known.items() if p not in stale}
-    for path in videos.keys() - stale.keys():
-        if entries[path].video != videos[path]:  # its label, say
-            entries[path] = replace(entries[path], video=videos[path])
-    for entry in embed_entries(encoder, settings, stale, stamps, out, len(entries), skipped):
-        entries[entry.video.path] = entry
-    order = [path for path in (*known, *(p for p in videos if p not in known)) if path in entries]
-    return {path: entries[path] for path in order}
-
-
-def _entries(gallery: Gallery) -> dict[str, Entry]:
-    """Return the entries of a gallery by path."""
-    entries = {}
-    ends = np.cumsum(gallery.clips).tolist()
-    for video, stamp, clips, end in zip(
-        gallery.videos, gallery.stamps.tolist(), gallery.clips.tolist(), ends, strict=True
-    ):
-        part = slice(end - clips, end)
-        entries[video.path] = Entry(
-            video, tuple(stamp), gallery.features[part], gallery.spans[part]
-        )
-    return entries
-
-
-def _gallery(entries: Sequence[Entry]) -> Gallery:
-    """Return the gallery of entries."""
-    return Gallery(
-        videos=[entry.video for entry in entries],
-        stamps=np.array([entry.stamp for entry in entries], dtype=np.int64),
-        clips=np.array([len(entry.features) for entry in entries], dtype=np.int64),
-        features=np.concatenate([entry.features for entry in entries], dtype=np.float32),
-        spans=np.concatenate([entry.spans for entry in entries], dtype=np.float32),
-    )

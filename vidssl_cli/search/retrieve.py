@@ -18,7 +18,6 @@ from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
-from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.search.levels import LevelName
 from vidssl_cli.search.queries import Query, read_query
 from vidssl_cli.search.store import Index
@@ -86,7 +85,7 @@ def retrieve(
     queries: list[Query] = []
     for text in texts:
         try:
-            queries += read_query(text, index.gallery.videos, broken, root)
+            queries += read_query(text, index.gallery, broken, root)
         except MediaError as error:
             leave_out(error, broken)
     features = _features(index, queries, device, broken)
@@ -132,7 +131,7 @@ def _features(
         numbers = {id(video): number for video, number in zip(videos, files, strict=True)}
         skipped: list[MediaError] = []
         for item in embed(
-            Encoder.load(index.folder / "encoder", device),
+            index.load_encoder(device),
             videos,
             evaluation=index.settings.evaluation,
             moments=[queries[number].moment for number in files],
@@ -169,7 +168,7 @@ def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
 def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
     """Return the features (clips, D) that the gallery has of an item, or of a moment of it."""
     part = index.gallery.part(item)
-    features, spans = index.gallery.features[part], index.gallery.spans[part]
+    features, spans = index.gallery.features["clip"][part], index.gallery.spans[part]
     if query.moment is None:
         return features
     start, end = query.moment
@@ -184,12 +183,13 @@ def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | No
     """Return the item of the gallery that is left out of the hits, if any."""
     if query.item is not None:
         return None if exclude_self is False else query.item
-    return index.items.get(query.video.path) if exclude_self else None
+    return index.gallery.item(query.video.path) if exclude_self else None
 
 
 def _entries(index: Index, level: LevelName, item: int) -> int:
     """Return how many entries of a level are of one video."""
-    return 1 if level == "video" else int(index.gallery.clips[item])
+    part = index.gallery.part(item)
+    return 1 if level == "video" else part.stop - part.start
 
 
 def _hits(
