@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py --videos 1000000 --out benchmarks/results/scale.md
 
-Features are made up (one clip a video), so no video is decoded and no network runs; all else is what
-`vidssl index` and `vidssl retrieve` do. Every step is a process of its own, whose seconds and peak
-of memory (its own, and with what it maps of files) are measured. Growth from a tenth of the videos to
-all of them is told as an exponent: 0 does not grow, 1 grows with the videos.
+Features are made up (one clip a video), so no video is decoded and no network runs; all else is
+what `vidssl index` and `vidssl retrieve` do. Every step is a process of its own, whose seconds and
+peak of memory (its own, and with what it maps of files) are measured. Growth from a tenth of the
+videos to all of them is told as an exponent: 0 does not grow, 1 grows with the videos.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Segments of an index: added, joined, compacted, removed and renamed videos, with made-up features."""
+"""Segments of an index: videos added, changed, renamed and removed, with made-up features."""
 
 import os
 import shutil
@@ -72,16 +72,13 @@ def check(folder, videos):
     """Compare an index with brute force over what it should hold."""
     index = open_index(folder)
     gallery, items = index.gallery, index.gallery.items
-    assert sorted((v := gallery.videos[i]).path for i in items.tolist()) == sorted(
-        video.path for video in videos
-    )
     assert {gallery.videos[i] for i in items.tolist()} == set(videos)
     assert len(gallery) == len(videos)
     for video in videos:
         item = gallery.item(video.path)
         assert gallery.videos[item] == video
         part = gallery.part(item)
-        np.testing.assert_array_equal(gallery.features["clip"][part], features(v := video))
+        np.testing.assert_array_equal(gallery.features["clip"][part], features(video))
         assert [gallery.owner(clip) for clip in range(part.start, part.stop)] == [item] * 2
     ordered = [gallery.videos[i] for i in items.tolist()]
     means = np.stack([features(video).mean(0, dtype=np.float64) for video in ordered])
@@ -90,10 +87,10 @@ def check(folder, videos):
         scaling = metrics.scaling(means.astype(np.float32))
         units = metrics.unit(metrics.scale(means.astype(np.float32), scaling))
         np.testing.assert_allclose(gallery.statistics("video").scaling(), scaling, rtol=1e-9)
-    for row, item in enumerate(items.tolist()):
-        (answer,), _ = retrieve(index, [f"#{item}"], top=5, exclude_self=False, device="cpu")
-        scores = units @ units[row]
-        best = np.sort(scores)[::-1][:5]
+    texts = [f"#{item}" for item in items.tolist()]
+    answers, _ = retrieve(index, texts, top=5, exclude_self=False, device="cpu")
+    for row, (item, answer) in enumerate(zip(items.tolist(), answers, strict=True)):
+        best = np.sort(units @ units[row])[::-1][:5]
         np.testing.assert_allclose([hit.score for hit in answer.hits], best, atol=2e-6)
         assert answer.hits[0].item == item
 
@@ -101,13 +98,13 @@ def check(folder, videos):
 @pytest.mark.parametrize("standardise", [False, True])
 def test_segments_are_joined_so_that_few_are_left(encoder, make, tmp_path, standardise):
     videos = make(*range(1, 41))
-    for count in range(1, 41):
+    for count in (1, 2, 3, 4, 9, 10, 25, 26, 40):
         build_index(encoder, videos[:count], tmp_path / "index", standardise=standardise)
-        assert sum(segments(tmp_path / "index")) == count
-        assert len(segments(tmp_path / "index")) <= 5
+        sizes = segments(tmp_path / "index")
+        assert sum(sizes) == count
+        assert all(size >= 2 * sum(sizes[n + 1 :]) for n, size in enumerate(sizes))
     check(tmp_path / "index", videos)
-    kept = folders(tmp_path / "index")
-    assert len(kept) <= 6  # those of this generation, and of the one before
+    assert len(folders(tmp_path / "index")) <= 6  # of this generation and the one before
 
 
 def test_what_is_added_does_not_rewrite_what_is_there(encoder, make, tmp_path):
@@ -146,12 +143,9 @@ def test_changed_removed_and_relabelled_videos(encoder, make, tmp_path, factory)
     assert segments(out) == [32]  # compacted
     assert not len(open_index(out).gallery.removed)
     check(out, videos)
-    assert (
-        folders(out)
-        == {part.folder.name for part in open_index(out).gallery.segments}
-        | {f"segment-{n:06d}" for n in ()}
-        or len(folders(out)) <= 4
-    )
+    for number in (43, 44):
+        build_index(encoder, make(number), out)
+    assert len(folders(out)) <= 4  # of this generation and the one before
 
 
 def test_a_renamed_file_is_known_again(encoder, make, tmp_path):
