@@ -265,6 +265,7 @@ def test_the_json_document(folder, toy_videos, capsys):
         "start": document["queries"][0]["hits"][0]["start"],
         "end": document["queries"][0]["hits"][0]["end"],
         "label": "class 0",
+        "there": True,
         "item": 0,
     }
 

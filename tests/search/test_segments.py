@@ -1,5 +1,6 @@
 """Segments of an index: videos added, changed, renamed and removed, with made-up features."""
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.base.errors import DamagedFileError, VidsslError
 from vidssl_cli.contract import metrics
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files import verified
@@ -15,7 +16,7 @@ from vidssl_cli.model.embedding import Embedded
 from vidssl_cli.search import entries
 from vidssl_cli.search.build import UnchangedVideos, build_index
 from vidssl_cli.search.retrieve import retrieve
-from vidssl_cli.search.store import open_index
+from vidssl_cli.search.store import open_index, verify_index
 
 DIMENSION = 12
 
@@ -179,6 +180,59 @@ def test_an_old_name_may_come_back_with_another_file(encoder, make, tmp_path):
     assert gallery.item(moved.path) == 4
     assert gallery.item(back.path) == 10
     assert len(gallery) == 11
+
+
+def test_hits_whose_files_are_gone_come_last_and_can_be_taken_out(encoder, make, tmp_path, capsys):
+    out, videos = tmp_path / "index", make(*range(1, 41))
+    build_index(encoder, videos, out)
+    (answer,), _ = retrieve(open_index(out), ["#20"], top=8, device="cpu")
+    assert all(hit.there for hit in answer.hits)
+    best = [hit.item for hit in answer.hits]
+    for item in best[:6]:
+        os.remove(videos[item].path)
+    (answer,), _ = retrieve(open_index(out), ["#20"], top=8, device="cpu")
+    assert [hit.item for hit in answer.hits][:2] == best[6:]
+    assert [hit.rank for hit in answer.hits] == [*range(1, 9)]
+    assert all(hit.there for hit in answer.hits)  # it looked further
+    (answer,), _ = retrieve(open_index(out), ["#20"], top=38, device="cpu")
+    assert [hit.there for hit in answer.hits] == [True] * 33 + [False] * 5
+    assert [hit.item for hit in answer.hits[33:]] == best[:5]
+    assert "the files of 5 hits are not there" in capsys.readouterr().err
+    summary = build_index(encoder, make(), out, prune=True)
+    assert (summary.removed, summary.videos, summary.added) == (6, 34, 0)
+    check(out, [video for video in videos if os.path.exists(video.path)])
+    assert build_index(encoder, make(), out, prune=True).generation == summary.generation
+
+
+def test_pruning_leaves_what_was_renamed_and_never_all(encoder, make, tmp_path):
+    out, videos = tmp_path / "index", make(*range(1, 11))
+    build_index(encoder, videos, out)
+    moved = replace(videos[4], path=str(tmp_path / "99.mp4"))
+    os.rename(videos[4].path, moved.path)
+    summary = build_index(encoder, [moved], out, prune=True)
+    assert (summary.removed, summary.renamed, summary.videos) == (0, 1, 10)
+    for path in tmp_path.glob("*.mp4"):
+        path.unlink()
+    with pytest.raises(VidsslError, match="files of all videos of the index are gone"):
+        build_index(encoder, [], out, prune=True)
+    assert len(open_index(out).gallery) == 10
+
+
+def test_verify_reads_what_opening_does_not(encoder, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(verified, "SMALL", 1000)
+    out = tmp_path / "index"
+    build_index(encoder, make(*range(1, 31)), out)
+    verify_index(out)
+    path = next(out.glob("segment-*/clip.npy"))
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    note = verified.note_of(path.parent)
+    state = verified._state(path.parent, [*verified.listed(path.parent)])
+    note.write_text(json.dumps(state))  # as if the disk had changed a bit and told nobody
+    open_index(out)
+    with pytest.raises(DamagedFileError):
+        verify_index(out)
 
 
 def test_an_approximate_index_is_trained_anew_when_it_has_doubled(

@@ -42,6 +42,8 @@ class Summary:
     """Embedded again, since their files changed."""
     renamed: int
     """Known by another path, at which there is no file any more."""
+    removed: int
+    """Taken out by ``prune``."""
     factory: str
     standardise: bool
     broken: list[dict[str, str]]
@@ -56,6 +58,7 @@ def build_index(
     factory: str | None = None,
     standardise: bool | None = None,
     overwrite: bool = False,
+    prune: bool = False,
     broken: Sequence[MediaError] = (),
 ) -> Summary:
     """Make an index of the videos, or add them to the one that is there.
@@ -71,6 +74,7 @@ def build_index(
         standardise: Standardise features by the gallery's mean and deviation; None keeps what the
             index has, at first what the recipe says.
         overwrite: Replace the index that is there.
+        prune: Take out videos whose files are gone.
         broken: Videos that a scan left out, for the summary.
 
     Raises:
@@ -83,11 +87,10 @@ def build_index(
     skipped: list[MediaError] = []
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
-        if old:
-            tidy(out)
+        tidy(out)
         settings = _settings(encoder, old.settings if old else None, factory, standardise)
         gallery = old.gallery if old else None
-        plan = Plan(gallery, data)
+        plan = Plan(gallery, data, prune=prune)
         total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
         check_factory(settings.factory, encoder, total)
         segment = _embed(encoder, settings, plan, out, skipped)
@@ -95,9 +98,7 @@ def build_index(
             leave_out(error)
         updated = plan.applied(segment)
         if updated is None:
-            raise VidsslError(
-                f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
-            )
+            raise _nothing_left(data, plan)
         if old and old.settings == settings and updated is gallery:
             generation = old.folder
         else:
@@ -110,9 +111,10 @@ def build_index(
         videos=len(index.gallery),
         clips=index.gallery.clips,
         dimension=index.gallery.features["clip"].shape[1],
-        added=plan.added(segment),
+        added=(len(segment) if segment else 0) - plan.replaced(segment),
         changed=plan.replaced(segment),
         renamed=len(plan.renamed),
+        removed=len(plan.gone),
         factory=settings.factory,
         standardise=settings.standardise,
         broken=[error.row for error in (*broken, *skipped)],
@@ -136,6 +138,17 @@ def _embed(
         return None
     path = next_segment(out)
     return write_segment(path, batches(chain([first], found), path))
+
+
+def _nothing_left(data: Sequence[Video], plan: Plan) -> VidsslError:
+    if plan.gone:
+        return VidsslError(
+            "the files of all videos of the index are gone; it stays as it is",
+            hint="is their disk mounted? else delete the index",
+        )
+    return VidsslError(
+        f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
+    )
 
 
 def _publish(

@@ -98,12 +98,12 @@ def tidy(folder: Path) -> None:
     What killed processes left is deleted too. A generation that is open stays.
 
     Raises:
-        UsageError, DamagedFileError: There is no pointer to the newest, or it is damaged.
+        DamagedFileError: The pointer to the newest is damaged.
     """
     sweep(folder)
-    newest = _number(read_pointer(folder)[0])
+    newest = _number(read_pointer(folder)[0]) if is_index(folder) else 0
     for path in folder.glob(_GENERATIONS):
-        if _number(path.name) not in (newest - 1, newest):
+        if not newest or _number(path.name) not in (newest - 1, newest):
             discard(path)
     needed = "".join(path.read_text() for path in folder.glob(f"{_GENERATIONS}/{LAYOUT}"))
     for path in (*folder.glob(_SEGMENTS), *folder.glob(_ENCODERS)):

@@ -7,9 +7,9 @@ A generation, one of those that `vidssl_cli.search.generations` finds, says whic
     removed.npy   numbers of the videos that are no longer in it, ascending
     changed.jsonl rows that replace those of segments, with the number as ``_item``
     scaling.npy   (2, 2, D) what standardises videos and clips
-    video.npy     (N,) inverse lengths of the scaled videos, for exact search
-    clip.npy      (M,) of the clips
+    *.lengths.npy (N,) and (M,) inverse lengths of the scaled videos and clips, for exact search
     *.faiss       FAISS indexes over both, if the index is not exact
+    *.scaling.npy (2, D) what their vectors were standardised with
 
 Nothing refers to what is outside of the folder, so an index may be copied and moved.
 """
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 REMOVED, CHANGED, SCALING = "removed.npy", "changed.jsonl", "scaling.npy"
 ITEM = "_item"
 """Key of a row's number in `CHANGED`."""
-FILES = (LAYOUT, REMOVED, CHANGED, SCALING, *(f"{level}.npy" for level in LEVELS))
+FILES = (LAYOUT, REMOVED, CHANGED, SCALING, *(f"{level}.lengths.npy" for level in LEVELS))
 """What every generation has."""
 
 
@@ -133,7 +133,7 @@ def read_contents(folder: Path, layout: Layout, segments: Sequence[Segment]) -> 
         removed = np.load(folder / REMOVED)
         gallery = Gallery(segments, removed, _read_changed(folder / CHANGED))
         scaling = np.load(folder / SCALING)
-        inverse = {level: np.load(folder / f"{level}.npy", "r") for level in LEVELS}
+        inverse = {level: np.load(folder / f"{level}.lengths.npy", "r") for level in LEVELS}
         own = {level: np.load(folder / f"{level}.scaling.npy") for level in layout.trained}
         _refuse_mixture(gallery, scaling, inverse)
         if any(each.shape != scaling[0].shape for each in own.values()):
@@ -170,8 +170,10 @@ def _refuse_mixture(
     if scaling.shape != (len(LEVELS), 2, dimension) or not np.isfinite(scaling).all():
         raise ValueError(f"{SCALING} is {scaling.shape}, or not finite")
     for level in LEVELS:
-        if inverse[level].shape != entries[level][:1] or inverse[level].dtype != np.float32:
-            raise ValueError(f"{level}.npy is {inverse[level].dtype} {inverse[level].shape}")
+        if inverse[level].shape != entries[level][:1] or not np.isfinite(inverse[level]).all():
+            raise ValueError(
+                f"{level}.lengths.npy is {inverse[level].dtype} {inverse[level].shape}"
+            )
     known, removed = len(gallery.stamps), gallery.removed
     if removed.dtype != np.int64 or removed.ndim != 1 or (np.diff(removed) <= 0).any():
         raise ValueError(f"{REMOVED} does not ascend")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.engines import Engine, Ids, unit_vectors
 
@@ -36,6 +37,7 @@ class Level:
         scaling: NDArray[np.float64],
         removed: NDArray[np.int64],
         open_engine: Callable[[], Engine],
+        where: str = "",
     ) -> None:
         """Take the entries; nothing is computed yet.
 
@@ -44,11 +46,13 @@ class Level:
             scaling: (2, D) of `metrics.scaling`, or 0 and 1 for features that stay as they are.
             removed: Numbers of entries that are never found, ascending.
             open_engine: Returns what proposes candidates; called by the first search.
+            where: Whose features they are, for messages.
         """
         self.features = features
         self._scaling = scaling
         self._removed = removed
         self._open_engine = open_engine
+        self._where = where
         self._tie = _TIE + _ROUNDING * float(np.linalg.norm(scaling[0] * scaling[1]))
 
     def __len__(self) -> int:
@@ -80,6 +84,9 @@ class Level:
         Returns:
             For each query the numbers of its neighbours (K,) and their cosines (K,), which are in
             [-1, 1], best first; equally similar ones in the order of their numbers.
+
+        Raises:
+            DamagedFileError: A feature is not finite.
         """
         k = min(k, len(self))
         count = min(len(self.features), 4 * k + 16)  # compressed vectors are ranked only roughly
@@ -97,6 +104,8 @@ class Level:
         while True:
             ids = np.setdiff1d(proposed[proposed >= 0], self._removed)
             products = (self.vectors(ids) * unit).sum(1)
+            if not np.isfinite(products).all():
+                raise DamagedFileError("it holds features that are not finite", where=self._where)
             scores = np.clip(products, -1, 1).astype(np.float32)
             order = np.argsort(-scores, kind="stable")
             if (

@@ -61,7 +61,7 @@ def publish_generation(
         for level in LEVELS:
             features = gallery.features[level]
             scalings[level] = _scaling(gallery, level, settings)
-            np.save(draft / f"{level}.npy", inverse_lengths(features, scalings[level]))
+            np.save(draft / f"{level}.lengths.npy", inverse_lengths(features, scalings[level]))
             if settings.factory != engines.EXACT:
                 index, own, trained[level] = _faiss(features, scalings[level], settings, level, old)
                 np.save(draft / f"{level}.scaling.npy", own)

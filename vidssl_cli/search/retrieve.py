@@ -19,8 +19,12 @@ from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.search.levels import LevelName
+from vidssl_cli.search.plan import is_there
 from vidssl_cli.search.queries import Query, read_query
 from vidssl_cli.search.store import Index
+
+_FURTHER = 4
+"""How many times as many hits are looked through for some whose files are there."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Hit:
     """Of the moment that is most similar to the query, in seconds."""
     end: float
     label: str | None
+    there: bool
+    """Whether its file is there; of those that are not, none is before one that is."""
     item: int
     """Number in the gallery, for the query ``#item``."""
 
@@ -98,10 +104,30 @@ def retrieve(
     spare = max(0 if item is None else _entries(index, level, item) for item in own)
     ranked = index.level(level, str(choose_device(device)), foreign)
     found = ranked.nearest(np.stack([mean for _, mean in asked]), top + spare)
-    return [
-        Answer(query, list(islice(_hits(index, level, mean, item, *entries), top)))
-        for (query, mean), item, entries in zip(asked, own, found, strict=True)
-    ], broken
+    answers = []
+    for (query, mean), item, entries in zip(asked, own, found, strict=True):
+        hits = list(islice(_hits(index, level, mean, item, *entries), top))
+        if not all(hit.there for hit in hits):  # look further, for some that are
+            (more,) = ranked.nearest(mean[None], _FURTHER * top + spare)
+            hits = _those_first(_hits(index, level, mean, item, *more), top)
+        answers.append(Answer(query, hits))
+    _tell_missing(index, answers)
+    return answers, broken
+
+
+def _those_first(hits: Iterator[Hit], top: int) -> list[Hit]:
+    """Return the best hits whose files are there, and after them the best of the others."""
+    ordered = sorted(hits, key=lambda hit: not hit.there)[:top]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(ordered, 1)]
+
+
+def _tell_missing(index: Index, answers: Sequence[Answer]) -> None:
+    missing = {hit.path for answer in answers for hit in answer.hits if not hit.there}
+    if missing:
+        warn(
+            f"the files of {len(missing)} hits are not there ({min(missing)}); such hits come "
+            "last. `vidssl index --prune` takes them out of the index"
+        )
 
 
 def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str, Any]:
@@ -211,7 +237,7 @@ def _hits(
         clip = entry if level == "clip" else _best_clip(index, item, mean)
         start, end = (round(second, 3) for second in gallery.spans[clip].tolist())
         video = gallery.videos[item]
-        yield Hit(rank, video.path, round(score, 6), start, end, video.label, item)
+        yield Hit(rank, video.path, round(score, 6), start, end, video.label, is_there(video), item)
 
 
 def _best_clip(index: Index, item: int, mean: NDArray[np.float64]) -> int:

@@ -172,8 +172,9 @@ class Segment:
                 raise ValueError(f"{name}.npy is {array.dtype} {array.shape}, not {kind} {shape}")
         if not videos or self.ends[-1] != clips or (np.diff(self.ends, prepend=0) < 1).any():
             raise ValueError(f"ends.npy does not count {clips} clips")
-        if self._moments is not None and not np.isfinite(self._moments).all():
-            raise ValueError("moments.npy holds numbers that are not finite")
+        for name, numbers in (("spans", self.spans), ("moments", self._moments)):
+            if numbers is not None and not np.isfinite(numbers).all():
+                raise ValueError(f"{name}.npy holds numbers that are not finite")
 
 
 def keys_of(videos: Sequence[Video]) -> NDArray[np.uint64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.files.sealed_folder import MANIFEST, held, sha256
+from vidssl_cli.files.sealed_folder import MANIFEST, held, sha256, verify
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.files.verified import verify_once
 from vidssl_cli.model.encoder import Encoder
@@ -91,7 +91,7 @@ class Index:
         features, scaling = self.gallery.features[name], self._contents.scaling[name]
         removed = self.gallery.removed_entries(name)
         engine = partial(self._engine, name, device, foreign, removed)
-        return Level(features, scaling, removed, engine)
+        return Level(features, scaling, removed, engine, str(self.folder.parent))
 
     def _engine(
         self, level: LevelName, device: str, foreign: Path | None, removed: NDArray[np.int64]
@@ -149,6 +149,19 @@ def open_index(folder: Path) -> Index:
                 if not (folder / name).is_dir():
                     raise missing_generation(folder, name, digest) from None
                 raise
+
+
+def verify_index(folder: Path) -> None:
+    """Read every byte of the newest generation of an index.
+
+    Raises:
+        UsageError: The folder is not an index.
+        DamagedFileError: A file of it is damaged or missing.
+    """
+    index = open_index(folder)
+    segments = (segment.folder for segment in index.gallery.segments)
+    for part in sorted({index.folder, index.encoder, *segments}):
+        verify(part)
 
 
 def _read_contents(folder: Path, files: Mapping[str, str]) -> Contents:
