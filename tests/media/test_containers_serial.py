@@ -173,15 +173,23 @@ def tags(content):
 
 
 @pytest.mark.parametrize("whole", ["flv"], indirect=True)
-def test_an_flv_file_that_ends_before_its_declared_time_is_named(whole, tmp_path):
+def test_an_flv_file_that_ends_before_its_declared_size_or_time_is_named(whole, tmp_path):
     content = whole.read_bytes()
     half = content[: tags(content)[10]]
     frames, problems = facts(tmp_path / "a.flv", half)
     assert frames < 10
+    assert problems == f"cut short: has {len(half)} bytes, and should have {len(content)}"
+
+    def unknown(content, key, value):
+        changed = content.replace(key + b"\0" + struct.pack(">d", value), key + bytes(9))
+        assert changed != content
+        return changed
+
+    half = unknown(half, b"filesize", len(content))
+    frames, problems = facts(tmp_path / "b.flv", half)
     assert re.fullmatch(r"end: has 0\.[0-9]+ of the 1\.60 seconds that it declares", problems)
-    unknown = half.replace(b"duration\0" + struct.pack(">d", 1.6), b"duration\0" + bytes(8))
-    assert unknown != half
-    assert facts(tmp_path / "live.flv", unknown) == (frames, "")
+    live = unknown(half, b"duration", 1.6)
+    assert facts(tmp_path / "live.flv", live) == (frames, "")
 
 
 @pytest.mark.parametrize("whole", ["flv"], indirect=True)

@@ -23,6 +23,8 @@ _RUN_IN = 1 << 16
 
 _SOUND, _PICTURE, _SCRIPT = 8, 9, 18
 """Kinds of FLV tags."""
+_SHOWN_LATER = 0.5
+"""Seconds from the time of the last tag to the end of its picture, at most."""
 
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 """Beginnings of the blocks of a GIF."""
@@ -91,9 +93,9 @@ def walk_mxf(file: ContainerFile) -> None:
 
 
 def walk_flv(file: ContainerFile) -> None:
-    """Step from tag to tag, up to the time that the file declares."""
+    """Step from tag to tag, up to the size and the time that the file declares."""
     position = int.from_bytes(file.read(5, 4)) + 4
-    declared = time = longest = 0.0
+    size = declared = time = longest = 0.0
     while position < file.size:
         head = file.read(position, 11)
         if head.startswith(b"FLV\1"):
@@ -104,12 +106,21 @@ def walk_flv(file: ContainerFile) -> None:
         file.require(position + 11 + length)
         before, time = time, int.from_bytes(head[7:8] + head[4:7]) / 1000
         longest = max(longest, time - before)
-        if head[0] == _SCRIPT and not declared:
-            _, found, value = file.read(position + 11, length).partition(b"\0\x08duration\0")
-            declared = struct.unpack(">d", value[:8])[0] if found and len(value) >= 8 else 0
+        if head[0] == _SCRIPT:
+            script = file.read(position + 11, length)
+            size = size or _number(script, b"filesize")
+            declared = declared or _number(script, b"duration")
         position += 11 + length + 4
-    if declared > time + max(1, 2 * longest):
+    if size > file.size:
+        raise Broken(f"cut short: has {file.size} bytes, and should have {size:.0f}")
+    if declared > time + max(_SHOWN_LATER, 2 * longest):
         raise Broken(f"end: has {time:.2f} of the {declared:.2f} seconds that it declares")
+
+
+def _number(script: bytes, key: bytes) -> float:
+    """Return a number that a script tag of FLV gives, 0 if it does not."""
+    _, _, value = script.partition(key + b"\0")  # the kind of value
+    return float(struct.unpack(">d", value[:8])[0]) if len(value) >= 8 else 0.0
 
 
 def walk_gif(file: ContainerFile) -> None:
