@@ -186,6 +186,17 @@ def test_joined_recordings_are_as_long_as_their_parts(make_video, tmp_path, star
     assert stored_frames(video, 12.5, np.arange(frames // 2)).tolist() == [*range(1, frames, 2)]
 
 
+def test_where_the_size_of_frames_changes_all_are_scaled_to_that_of_the_first(make_video, tmp_path):
+    wide = make_video(frames=50, suffix=".ts", size=(48, 64), options={"g": "10"})
+    high = make_video(frames=50, suffix=".ts", size=(64, 48), times=range(50, 100))
+    path = tmp_path / "joined.ts"
+    path.write_bytes(wide.read_bytes() + high.read_bytes())
+    video = probe(str(path))
+    assert (video.height, video.width, video.frames) == (48, 64, 100)
+    every = read_frames(video, range(100), 24)
+    np.testing.assert_array_equal(read_frames(video, range(60, 100), 24), every[60:])
+
+
 def test_frames_a_tick_apart_get_a_rate_that_a_manifest_may_hold(make_video, tmp_path):
     path = make_video(tmp_path / "ticks.mp4", frames=20, options={"bf": "0"})
     patch(path, b"mdhd", 12, ">I", 10_000_000)
