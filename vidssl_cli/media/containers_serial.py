@@ -136,12 +136,21 @@ def walk_gif(file: ContainerFile) -> None:
             position += 10 + _colours(head[9:]) + 1
         else:
             raise Broken(f"container: its blocks break off at byte {position}")
-        while length := file.read(position, 1):  # parts, of which the last is empty
-            position += 1 + length[0]
-            if not length[0]:
-                break
-        file.require(position + (not length))
+        position = _behind_parts(file, position)
     raise Broken("end: its trailer is missing")
+
+
+def _behind_parts(file: ContainerFile, position: int) -> int:
+    """Return where a chain of parts ends, of which the last one is empty."""
+    while True:
+        file.require(position + 1)
+        chunk, place = file.read(position, 1 << 13), 0
+        while place < len(chunk):
+            length = chunk[place]
+            place += 1 + length
+            if not length:
+                return position + place
+        position += place
 
 
 def _colours(flags: bytes) -> int:
