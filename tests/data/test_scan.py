@@ -62,6 +62,22 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
         open_data(tmp_path)
 
 
+STILLS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n", "HEIC": b"\0\0\0\x18ftypheic"}
+
+
+@pytest.mark.parametrize("kind", STILLS)
+def test_a_still_picture_is_refused_as_what_it_is(tree, kind, capfd):
+    """Alone and in a folder, whatever it is named."""
+    path = tree / "train" / "jump" / "still.mp4"
+    path.write_bytes(STILLS[kind] + bytes(50))
+    with pytest.raises(UsageError, match="none of the 1 videos"):
+        open_data(path)
+    _, broken = open_data(tree)
+    reason = f"is a still picture ({kind}), not a video"
+    assert [str(error) for error in broken if error.where == str(path)] == [reason]
+    assert capfd.readouterr().err.count(f"{path}: {reason}") == 2
+
+
 def vidssl(capfd, *arguments):
     """Run a command line; return its status and what it printed."""
     status = run(app, [str(argument) for argument in arguments])

@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 
@@ -207,6 +208,18 @@ def test_a_still_picture_is_refused_as_what_it_is(index, toy_videos, tmp_path, c
     path.write_bytes(JpegEncoder((48, 64), 5)(np.zeros((3, 48, 64), np.uint8)))
     _, (error,) = ask(index, str(path), toy_videos[0].path)
     assert str(error) == "is a still picture (JPEG), not a video"
+
+
+def test_a_gif_of_one_picture_is_a_query(index, tmp_path):
+    path = tmp_path / "still.gif"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", 25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "rgb8"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    (answer,), broken = ask(index, str(path))
+    assert answer.hits
+    assert not broken
 
 
 def test_if_no_query_can_be_answered_that_is_an_error(index):
