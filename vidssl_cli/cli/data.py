@@ -58,15 +58,16 @@ def scan(
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
+    others: Counter[str] = Counter()
     with remembered(out) as (known, keep):
-        videos, broken = reading.open(source, known=known, keep=keep)
+        videos, broken = reading.open(source, known=known, keep=keep, passed_over=others)
         write_manifest(out, videos)
     problems = problem_rows(videos)
     if as_json:
         reasons = [error.row for error in broken]
         found = {"videos": len(videos), "broken": reasons, "problems": problems}
         splits = Counter(video.split or "none" for video in videos)
-        emit_json({"manifest": str(out), "splits": splits, **found})
+        emit_json({"manifest": str(out), "splits": splits, **found, "passed_over": others})
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))

@@ -6,6 +6,7 @@ DATA is a folder, a list, a table, a manifest, a packed set, or one video. No vi
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class LeftOut:
     """Folders that cannot be read, and why."""
     absent: list[Video] = field(default_factory=list)
     """Videos that lists of a folder name, and that are not there."""
+    others: Counter[str] = field(default_factory=Counter)
+    """Files of a folder that do not have the ending of a video, by ending."""
 
 
 def find_videos(
@@ -165,7 +168,7 @@ def _from_file(source: Path, lists: Lists, root: Root | None, gone: LeftOut) -> 
     table = open_table(source)
     if is_kinetics(table):
         refuse_options(source, classes=lists.classes)
-        walk = Walk(source.parent, root or Root(source.parent), gone.folders)
+        walk = Walk(source.parent, root or Root(source.parent), gone.folders, gone.others)
         return only_present(read_kinetics([source], walk), source, gone.absent)
     return read_table(table, lists)
 
@@ -175,7 +178,7 @@ def _from_folder(source: Path, lists: Lists, bounds: Root | None, gone: LeftOut)
         refuse_options("lists of your own", split=lists.split != 1, lists=lists.folder)
         return _from_split_lists(source, lists, gone)
     refuse_options(f"the folder {source}", classes=lists.classes)
-    walk = Walk(source, bounds, gone.folders)
+    walk = Walk(source, bounds, gone.folders, gone.others)
     if official := lists.folder or find_lists(source):
         try:
             named = read_official(walk, official, lists.split)

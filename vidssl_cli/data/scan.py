@@ -34,6 +34,7 @@ def open_data(
     workers: int | None = None,
     hold_out: float | None = None,
     left_out: list[Video] | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> tuple[list[Video], list[MediaError]]:
     """Find the videos of DATA, and their facts where no manifest holds them.
 
@@ -52,6 +53,7 @@ def open_data(
         hold_out: Share of every class to test with, where DATA has no splits; see `hold_out`.
         left_out: Receives the rows that DATA has of videos that are not returned: those that cannot
             be used, and those that lists name and that are not there.
+        passed_over: Counts the files in a folder that do not have the ending of a video, by ending.
 
     Returns:
         The videos that are used, in an order that depends on names only, and one error for each
@@ -62,14 +64,14 @@ def open_data(
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     given = Lists(split, lists, train_list, test_list, classes, hold_out)
-    gone = LeftOut()
+    gone = LeftOut(others=Counter() if passed_over is None else passed_over)
     found = find_videos(source, given, Root(root) if root else None, gone)
     broken, unusable = gone.folders, gone.absent
-    found = [_recalled(video, (known or {}).get(video.path)) for video in found]
+    recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    results = _probed(found, workers or os.cpu_count() or 1)
-    for before, result in zip(found, results, strict=True):
-        if isinstance(result, Video) and not _has_facts(before):
+    results = _probed(recalled, workers or os.cpu_count() or 1)
+    for before, earlier, result in zip(found, recalled, results, strict=True):
+        if isinstance(result, Video) and not _has_facts(earlier):
             keep(result)
         if isinstance(result, Video) and result.problems:
             if damaged == "leave-out":
