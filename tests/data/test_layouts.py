@@ -592,7 +592,7 @@ def test_an_mmaction2_list(make):
     named = find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
     assert [video.label for video in named] == ["push up", "wave"]
     (folder / "classes.txt").write_text("push up\n")
-    with pytest.raises(UsageError, match="is of class 1, but there are 1 class names"):
+    with pytest.raises(UsageError, match="is of class 1, but 1 class has a name"):
         find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
 
 
@@ -663,8 +663,8 @@ def test_columns_that_are_passed_over_are_named(make, capsys):
     [
         ("file,label\na.mp4,run\n", 1, "names no column path"),
         ("path,label,label\na.mp4,run,run\n", 1, "two columns 'label'"),
-        ("# mine\na.mp4,run\nb.mp4,run\n", 1, "1 cells, unlike 2 of 3 rows"),
-        ("a.mp4,run\nb.mp4,run\nc.mp4\n", 3, "1 cells, unlike 2 of 3 rows"),
+        ("# mine\na.mp4,run\nb.mp4,run\n", 1, "1 cell, unlike 2 of 3 rows"),
+        ("a.mp4,run\nb.mp4,run\nc.mp4\n", 3, "1 cell, unlike 2 of 3 rows"),
         ("a.mp4,run,train,g,7\n", 1, "5 cells and no header"),
     ],
 )
@@ -739,7 +739,7 @@ def test_a_list_that_begins_with_another_number_than_its_classes(make):
     folder = make("a.mp4")
     (folder / "classes.txt").write_text("run\n")
     (folder / "list.txt").write_text("a.mp4 1\n")
-    with pytest.raises(UsageError, match="of class 1, but there are 1 class names") as caught:
+    with pytest.raises(UsageError, match="of class 1, but 1 class has a name") as caught:
         find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
     assert "numbered from 0" in caught.value.hint
 

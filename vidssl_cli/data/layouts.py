@@ -13,20 +13,20 @@ from pathlib import Path
 from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data import entries as listed
 from vidssl_cli.data.datasets import find_lists, meant, read_official, recording_of
 from vidssl_cli.data.hold_out import hold_out
 from vidssl_cli.data.kinetics import is_kinetics, read_kinetics
 from vidssl_cli.data.lists import (
     SPLITS,
     Lists,
-    label_entries,
+    misfit,
     only_present,
-    read_entries,
     refuse_options,
 )
 from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.data.packed_set import is_packed_set, read_set
-from vidssl_cli.data.table import open_table, read_table
+from vidssl_cli.data.table import open_table, read_entries
 from vidssl_cli.data.walk import Walk
 from vidssl_cli.files.confine import Root, out_of_bounds
 
@@ -163,14 +163,12 @@ def _one_video(source: Path, lists: Lists) -> list[Video]:
 
 def _from_file(source: Path, lists: Lists, root: Root | None, gone: LeftOut) -> list[Video]:
     _refuse_all(str(source), replace(lists, classes=None))
-    if source.suffix.lower() == ".txt":
-        return label_entries(read_entries(source, source.parent), lists, folders=False)
     table = open_table(source)
     if is_kinetics(table):
         refuse_options(source, classes=lists.classes)
         walk = Walk(source.parent, root or Root(source.parent), gone.folders, gone.others)
         return only_present(read_kinetics([source], walk), source, gone.absent)
-    return read_table(table, lists)
+    return listed.label(listed.once(read_entries(table, source.parent)), lists)
 
 
 def _from_folder(source: Path, lists: Lists, bounds: Root | None, gone: LeftOut) -> list[Video]:
@@ -226,11 +224,22 @@ def _from_tree(walk: Walk) -> list[Video]:
 
 
 def _from_split_lists(source: Path, lists: Lists, gone: LeftOut) -> list[Video]:
-    entries = [
-        (replace(video, split=part), number)
-        for part, file in (("train", lists.train), ("test", lists.test))
-        if file
-        for video, number in read_entries(file, source)
-    ]
-    given = " and ".join(str(file) for file in (lists.train, lists.test) if file)
-    return only_present(label_entries(entries, lists, folders=True), given, gone.absent)
+    files = {part: file for part, file in (("train", lists.train), ("test", lists.test)) if file}
+    parts = [_part(file, source, part) for part, file in files.items()]
+    listed.refuse_mixture(parts)
+    entries = listed.once([entry for part in parts for entry in part])
+    given = " and ".join(map(str, files.values()))
+    return only_present(listed.label(entries, lists, folders=True), given, gone.absent)
+
+
+def _part(file: Path, source: Path, split: str) -> list[listed.Entry]:
+    """Return the entries of the list of a split."""
+    entries = read_entries(open_table(file), source)
+    for entry in entries:
+        if entry.video.split not in (None, split):
+            problem = (
+                f"is in the split {entry.video.split}, and the list is given as that of {split}"
+            )
+            hint = "give a table with splits as DATA, without other lists"
+            raise misfit(file, entry.line, problem, hint)
+    return [replace(entry, video=replace(entry.video, split=split)) for entry in entries]
