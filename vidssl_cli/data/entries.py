@@ -62,7 +62,7 @@ def entry(file: Path, line: int, root: Path, path: str, facts: Mapping[str, str 
             with ``~``.
     """
     if "://" in path:
-        raise misfit(file, line, f"{path!r} is a URL", "download the file and name that")
+        raise misfit(file, line, f"{path!r} is not the name of a file", "download it first")
     name = os.path.join(root, path)
     require_text(file, line, path, name=name)
     for text in facts.values():

@@ -96,7 +96,8 @@ def require_text(file: Path, line: int, text: str, *, name: str | None = None) -
     for place, char in enumerate(text):
         if char == "\0":
             hint = "save it as UTF-8; UTF-16 needs a byte order mark"
-            raise misfit(file, line, "there is a NUL character in the line", hint)
+            problem = f"{text!r} is not the name of a file or class, for it has NUL characters"
+            raise misfit(file, line, problem, hint)
         if "\udc80" <= char <= "\udcff" and not (name and os.path.lexists(name)):
             problem = f"the byte 0x{ord(char) - 0xDC00:02x} after {text[:place]!r} is not UTF-8"
             hint = f"save it as UTF-8, for example by `iconv -f WINDOWS-1252 -t UTF-8 {file.name}`"
