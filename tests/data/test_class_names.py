@@ -35,13 +35,18 @@ def test_numbers_may_come_first_or_last(read, text, names):
     assert read(text) == names
 
 
+def test_what_no_class_is_called_is_a_header(read, capsys):
+    for header, text in (("id,name", "0,run\n1,walk\n"), ("name", "run\nwalk\n")):
+        assert read(f"{header}\n{text}") == {0: "run", 1: "walk"}
+        assert f"classes.txt:1: '{header}' is taken for a header" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("run 0\nwalk 1\njump\n", r":3: 'jump' has no number, unlike 2 of 3 lines"),
         ("run\nwalk\nrun\n", r":3: the class 'run' is in line 1 too"),
-        ("name\nrun\nwalk\n", r":1: 'name' is a header"),
-        ("id,name\n0,run\n1,walk\n", r":1: 'id,name' has no number"),
+        ("to,do\n0,run\n1,walk\n", r":1: 'to,do' has no number"),
         ('{"run": 0}\n', r":1: .* is not the name of a class"),
         ("item {\n  name: 'run'\n", r":1: 'item {' is not the name of a class"),
         ("run\nl\udce4uft\n", r":2: the byte 0xe4 after 'l' is not UTF-8"),

@@ -52,6 +52,15 @@ def test_forms_of_lists(read, name, text):
     assert read(text, name) == BOTH
 
 
+@pytest.mark.parametrize("text", ["v/a run\nv/b walk\n", "v/a,run\nv/b,walk\n"])
+def test_names_without_endings(read, text, capsys):
+    assert read(text.replace("run", "0").replace("walk", "1")) == [
+        ("v/a.mp4", "0", None),
+        ("v/b.mp4", "1", None),
+    ]
+    assert "names are without endings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
 def test_encodings_with_a_byte_order_mark(read, encoding):
     text = "path,label\r\nv/a.mp4,läuft\r\n"
@@ -102,10 +111,12 @@ def test_class_numbers_in_tables_have_names_too(read, tmp_path):
         ("v/a.mp4,train\nv/b.mp4,test\n", "csv:1: column 2 has splits"),
         ("https://example.org/a.mp4,run\nv/a.mp4,run\n", "csv:1: .* is not the name of a file"),
         ("~/a.mp4 run\n", "csv:1: '~/a.mp4' begins with ~"),
-        ("imgs/a 300 5\nimgs/b 200 5\n", "csv:1: 'imgs/a 300 5' names frames of a video"),
-        ("imgs 2 5 127\nimgs 2 5 127\n", "csv:1: 'imgs 2 5 127' names frames of a video"),
-        ("v 0\n", "csv:1: 'v 0' names frames of a video"),
-        ("A 7811 0 a/1.jpg 75\nA 7811 0 a/2.jpg 75\n", "csv:1: .* names frames of a video"),
+        ("imgs/a 300 5\nimgs/b 200 5\n", "csv:1: .*imgs/a 300 holds frames of a video"),
+        ("imgs 2 5 127\nimgs 2 5 127\n", "csv:1: .*imgs 2 5 holds frames of a video"),
+        ("v 0\n", "csv:1: .*v holds frames of a video"),
+        ("A 7811 0 a/1.jpg 75\nA 7811 0 a/2.jpg 75\n", "csv:1: .* holds frames of a video"),
+        ("/else/a/,300\n/else/b/,200\n", "csv:1: /else/a/ holds frames of a video"),
+        ("v/c 0\nv/d 1\n", "csv:1: .*v/c is the name of no file, and neither are the others"),
         ("v/a.mp4 0 3\nv/b.mp4 0 2 4\n", "csv:1: 'v/a.mp4 0 3' ends in several numbers"),
         ("v/a.mp4 0\nv/b.mp4 walk\n", "csv:2: 'v/b.mp4 walk' ends in the name of a class, unlike"),
     ],

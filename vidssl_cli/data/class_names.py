@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import Video
@@ -15,7 +16,11 @@ from vidssl_cli.data.lists import misfit, read_names, require_text
 
 _FIRST = re.compile(r"(?P<number>\d{1,9})[\s,;:|]+(?P<name>\S.*)")
 _LAST = re.compile(r"(?P<name>.*[^\s,;:|])[\s,;:|]+(?P<number>\d{1,9})")
-_HEADERS = {"name", "names", "class", "classes", "label", "labels", "action", "actions", "id"}
+_HEADERS = {
+    *("action", "actions", "category", "class", "class_id", "class_name", "classes", "id", "index"),
+    *("label", "label_id", "labels", "name", "names", "number"),
+}
+_MARKS = re.compile(r"[\s,;:|]+")
 
 Lines = Sequence[tuple[int, str]]
 
@@ -24,11 +29,11 @@ def read_classes(file: Path) -> dict[int, str]:
     """Read class names by number.
 
     A file has lines `name`, which are numbered from 0, or lines `number name`, or lines `name
-    number` with different names and every number from 0 or 1 on.
+    number` with different names and every number from 0 or 1 on; there may be a header.
 
     Raises:
         DamagedFileError: Only some lines have a number, a number or name is there twice, or a line
-            is a comment, a header or JSON.
+            is a comment or JSON.
     """
     lines = list(read_names(file))
     for place, line in lines:
@@ -38,9 +43,9 @@ def read_classes(file: Path) -> dict[int, str]:
         if line[0] in "{[" or line[-1] in "{[":
             hint = "give a text file with a name on each line"
             raise misfit(file, place, f"{line!r} is not the name of a class", hint)
-    if lines and lines[0][1].lower() in _HEADERS:
-        place, line = lines[0]
-        raise misfit(file, place, f"{line!r} is a header, not a class", "delete the line")
+    if lines and {*_MARKS.split(lines[0][1].lower())} <= _HEADERS:
+        (place, line), *lines = lines
+        say(f"{file}:{place}: {line!r} is taken for a header, not for a class")
     if 2 * sum(bool(_FIRST.fullmatch(line)) for _, line in lines) > len(lines):
         return _numbered(file, lines, _FIRST)  # else a class may be called `3 point shot`
     if _ends_in_numbers(lines):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidssl_cli.base.console import say
-from vidssl_cli.base.errors import UsageError
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.class_names import label_by_number, read_classes
@@ -117,7 +117,7 @@ def read_lines_of(file: Path, root: Path, lines: Sequence[tuple[int, str]]) -> l
             others = f"unlike {counts[usual]} of {counted(len(lines), 'line')}"
             found = "has no class number" if kind == "nothing" == usual else _KINDS[kind]
             raise misfit(file, each.line, f"{shown} {found}, {others}", "give all one, or none")
-    return entries
+    return with_endings(entries)
 
 
 _KINDS = {
@@ -161,16 +161,53 @@ def _refuse_frames(entries: Sequence[Entry], lines: Mapping[int, str]) -> None:
         each
         for each in entries
         if not is_video(each.video.path)
-        and (
-            _PICTURE.fullmatch(lines[each.line])
-            or (_FRAMES.fullmatch(lines[each.line]) and not os.path.exists(each.video.path))
-            or os.path.isdir(each.video.path)
-        )
+        and (_FRAMES.fullmatch(lines[each.line]) or _PICTURE.fullmatch(lines[each.line]))
+        and not os.path.isfile(each.video.path)
     ]
     if 2 * len(frames) > len(entries):
-        first = frames[0]
-        problem = f"{lines[first.line]!r} names frames of a video, not a video"
-        raise misfit(first.file, first.line, problem, FRAMES)
+        raise _names_frames(frames[0])
+
+
+def _names_frames(each: Entry) -> DamagedFileError:
+    problem = f"{each.video.path} holds frames of a video, and is none"
+    return misfit(each.file, each.line, problem, FRAMES)
+
+
+def with_endings(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries with the endings of their files, if none of a list has the ending of a video.
+
+    Raises:
+        DamagedFileError: None of the files is there, or the first that is is a folder.
+    """
+    if not entries or any(is_video(each.video.path) for each in entries):
+        return list(entries)
+    found: dict[str, dict[str, str]] = {}
+    named = []
+    for each in entries:
+        path = each.video.path
+        if path.endswith("/") or os.path.isdir(path):
+            raise _names_frames(each)
+        if not os.path.exists(path):
+            folder, name = os.path.split(path)
+            if folder not in found:
+                found[folder] = _by_stem(folder)
+            path = os.path.join(folder, found[folder].get(name, name))
+        named.append(replace(each, video=replace(each.video, path=path)))
+    if not any(os.path.exists(each.video.path) for each in named):
+        problem = f"{named[0].video.path} is the name of no file, and neither are the others"
+        hint = "paths are relative to the folder of the list, or to DATA of --train-list"
+        raise misfit(named[0].file, named[0].line, problem, hint)
+    say(f"{named[0].file}: names are without endings; those of the files are added")
+    return named
+
+
+def _by_stem(folder: str) -> dict[str, str]:
+    """Return the names of the videos in a folder by what is before their endings."""
+    try:
+        names = sorted(os.listdir(folder), reverse=True)
+    except OSError:
+        return {}
+    return {os.path.splitext(name)[0]: name for name in names if is_video(name)}
 
 
 def once(entries: Sequence[Entry]) -> list[Entry]:

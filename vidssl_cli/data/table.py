@@ -20,6 +20,7 @@ from vidssl_cli.data.entries import (
     is_video,
     read_lines_of,
     refuse_strays,
+    with_endings,
 )
 from vidssl_cli.data.lists import SPLITS, misfit
 from vidssl_cli.files.untrusted_text import read_lines
@@ -112,8 +113,9 @@ def _separator(lines: Sequence[str], *, is_table: bool) -> str | None:
         return None
     text = _QUOTED.sub("", "\n".join(filled))
     mark = max(_MARKS, key=text.count)
+    even = len({len(row) for row in rows[mark]}) == 1
     videos = sum(any(map(is_video, row)) for row in rows[mark])
-    return mark if mark in text and (is_table or 2 * videos > len(filled)) else None
+    return mark if mark in text and (is_table or even or 2 * videos > len(filled)) else None
 
 
 def _cells(line: str, mark: str) -> list[str]:
@@ -142,7 +144,7 @@ def read_entries(table: Table, root: Path) -> list[Entry]:
         rows = _without_header(table, root)
     entries = [_entry(table.file, line, root, cells) for line, cells in rows]
     refuse_strays(entries, root)
-    return entries
+    return with_endings(entries)
 
 
 def _without_header(table: Table, root: Path) -> list[tuple[int, dict[str, str]]]:
