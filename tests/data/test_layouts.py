@@ -446,6 +446,31 @@ def test_a_list_of_kinetics_without_label_and_split(make):
     ]
 
 
+@pytest.mark.parametrize("times", ["", ",time_start,time_end"])
+def test_clips_of_kinetics_by_their_videos(make, times):
+    """A list without seconds means the only clip of a video; seconds need no zeros in front."""
+    folder = make("a_000010_000020.mp4", "b.mp4", "c_5_15.webm", "d_1_2.mp4", "d_3_4.mp4")
+    starts = {"a": 10, "b": 7, "c": 5, "d": 1}
+    rows_of = [
+        f"{each},run" + (f",{start},{start + 10}" if times else "")
+        for each, start in starts.items()
+    ]
+    (folder / "list.csv").write_text("\n".join([f"youtube_id,label{times}", *rows_of]))
+    found = [name for name, _, _ in rows(folder, find_videos(folder / "list.csv"))]
+    assert found == ["a_000010_000020.mp4", "b.mp4", "c_5_15.webm"]
+
+
+def test_a_clip_that_lists_of_kinetics_name_twice(make, capsys):
+    folder = make("a_000000_000010.mp4")
+    rows_of = ["run,a,0,10,train", "run,a,0,10,train", "walk,a,0,10,train"]
+    (folder / "kinetics.csv").write_text(KINETICS + "\n".join(rows_of))
+    assert rows(folder, find_videos(folder / "kinetics.csv")) == [
+        ("a_000000_000010.mp4", "run", "train")
+    ]
+    told = capsys.readouterr().err
+    assert "1 row says another label or split of a clip, such as" in told
+
+
 def test_a_clip_that_is_there_twice_is_told(kinetics, capsys):
     again = kinetics / "test" / "3yaoNwz99xM_000062_000072.mp4"
     again.touch()

@@ -165,12 +165,11 @@ def _refuse_frames(entries: Sequence[Entry], lines: Mapping[int, str]) -> None:
         and not os.path.isfile(each.video.path)
     ]
     if 2 * len(frames) > len(entries):
-        raise _names_frames(frames[0])
+        raise _names_frames(frames[0], lines[frames[0].line])
 
 
-def _names_frames(each: Entry) -> DamagedFileError:
-    problem = f"{each.video.path} holds frames of a video, and is none"
-    return misfit(each.file, each.line, problem, FRAMES)
+def _names_frames(each: Entry, what: str) -> DamagedFileError:
+    return misfit(each.file, each.line, f"{what!r} names frames of a video, not a video", FRAMES)
 
 
 def with_endings(entries: Sequence[Entry]) -> list[Entry]:
@@ -186,7 +185,7 @@ def with_endings(entries: Sequence[Entry]) -> list[Entry]:
     for each in entries:
         path = each.video.path
         if path.endswith("/") or os.path.isdir(path):
-            raise _names_frames(each)
+            raise _names_frames(each, path)
         if not os.path.exists(path):
             folder, name = os.path.split(path)
             if folder not in found:
