@@ -122,7 +122,7 @@ def test_a_video_with_problems_is_used_and_named(tree, cut_short, tmp_path, capf
     assert problem["path"] == str(cut_short)
     assert "cut short: has" in problem["problems"][0]
     assert f"warning: {cut_short}: cut short" in told
-    assert "1 of 4 videos have problems (cut short 1" in told
+    assert "1 of 4 videos has problems (cut short 1" in told
     (row,) = [video for video in read_manifest(out) if video.problems]
     assert row.frames < 24
     status, text, _ = vidssl(capfd, "data", "scan", out, "--out", tmp_path / "n.jsonl")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def scan(
 def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:
     partial = sum(bool(video.problems) for video in videos)
     used = f", {partial} of them with problems" if partial else ""
-    return f"{out}: {len(videos)} videos{used}, {len(broken)} left out"
+    return f"{out}: {counted(len(videos), 'video')}{used}, {len(broken)} left out"
 
 
 def _summarise(title: str, videos: Sequence[Video]) -> None:
@@ -204,7 +205,8 @@ def scores(
         reasons = [error.row for error in broken]
         emit_json({"scores": str(out), "videos": len(rows), "clips": clips, "broken": reasons})
     else:
-        emit(f"{out}: {clips} clips of {len(rows)} videos, {len(broken)} videos left out")
+        found = f"{counted(clips, 'clip')} of {counted(len(rows), 'video')}"
+        emit(f"{out}: {found}, {counted(len(broken), 'video')} left out")
     SkippedMediaError.raise_if(strict, len(broken))
 
 
@@ -247,4 +249,4 @@ def synth(
     if as_json:
         emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
     else:
-        _summarise(f"{manifest}: {len(videos)} videos", videos)
+        _summarise(f"{manifest}: {counted(len(videos), 'video')}", videos)

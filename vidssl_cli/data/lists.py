@@ -10,6 +10,7 @@ from typing import Any
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.untrusted_text import read_json, read_lines
 
@@ -128,7 +129,8 @@ def only_present(
             hint="DATA must be the folder that the paths in the lists start from",
         )
     if missing := len(named) - len(there):
-        say(f"{missing} of the {len(named)} videos that {lists} names are not there")
+        others = f"of the {counted(len(named), 'video')} that {lists} names"
+        say(f"{counted(missing, f'{others} is', f'{others} are')} not there")
     tested = any(v.split == "test" and v.label is not None for v in named if id(v) in there)
     present = []
     for video in named:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vidssl_cli.base.console import leave_out, say, track, warn
 from vidssl_cli.base.errors import MediaError, UsageError
+from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Damaged, Video, kind_of
 from vidssl_cli.data.layouts import LeftOut, find_videos
 from vidssl_cli.data.lists import Lists
@@ -111,8 +112,8 @@ def _tell_problems(videos: Sequence[Video]) -> None:
         kinds = Counter(kind_of(problem) for video in troubled for problem in video.problems)
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
         say(
-            f"{len(troubled)} of {len(videos)} videos have problems ({counts}) and are used for "
-            "what decodes of them; --damaged leave-out leaves them out"
+            f"{share(len(troubled), len(videos), 'video', 'has', 'have')} problems ({counts}); "
+            "the frames that decode are used, and --damaged leave-out leaves such videos out"
         )
 
 
@@ -121,8 +122,8 @@ def _tell_tracks(videos: Sequence[Video]) -> None:
     if several := [video for video in videos if video.track is not None]:
         first = several[0]
         say(
-            f"{len(several)} of {len(videos)} files have several video streams; the one with most "
-            f"frames is used, such as number {first.track} of {first.path}"
+            f"{share(len(several), len(videos), 'file', 'has', 'have')} several video streams; the "
+            f"one with most frames is used, such as number {first.track} of {first.path}"
         )
 
 
@@ -135,8 +136,9 @@ def _tell_short(videos: Sequence[Video]) -> None:
     short = [video for video in whole if (video.declared or 0) > (video.frames or 0)]
     if short:
         first = short[0]
+        found = share(len(short), len(videos), "video", "declares", "declare")
         say(
-            f"{len(short)} of {len(videos)} videos declare more frames than decode, the first "
+            f"{found} more frames than decode, the first "
             f"{first.path}: {first.frames} of {first.declared}; `vidssl data check` names them"
         )
 
