@@ -51,6 +51,27 @@ def test_folders_are_classes_at_any_depth(make):
     ]
 
 
+def test_one_folder_around_splits_is_refused(make):
+    folder = make("videos/train/run/a.mp4", "videos/test/run/b.mp4")
+    with pytest.raises(UsageError, match="holds one folder of videos, with splits") as caught:
+        find_videos(folder)
+    assert caught.value.hint == f"did you mean {folder / 'videos'}?"
+
+
+def test_one_folder_around_classes_is_warned_about(make, capsys):
+    folder = make("videos/run/a.mp4", "videos/walk/b.mp4")
+    assert {label for _, label, _ in rows(folder, find_videos(folder))} == {"videos"}
+    assert f"did you mean {folder / 'videos'}?" in capsys.readouterr().err
+    find_videos(folder / "videos")
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_accents_of_macos_are_those_of_others(make):
+    """Names may be composed (NFC) or decomposed (NFD)."""
+    folder = make("train/caf\u00e9/a.mp4", "test/cafe\u0301/b.mp4")
+    assert {video.label for video in find_videos(folder)} == {"caf\u00e9"}
+
+
 def test_folders_at_the_top_may_be_splits(make):
     folder = make("train/run/a.mp4", "train/b.mp4", "test/run/c.mp4")
     assert rows(folder, find_videos(folder)) == [

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import is_normalized, normalize
 
 from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
@@ -81,7 +82,7 @@ def find_videos(
         videos = _in_folder(_from_folder(place, lists, bounds, gone), place, bounds)
     elif suffix == ".jsonl":
         _refuse_all(str(place), lists)
-        videos = read_manifest(place, root)
+        videos = read_manifest(place, root, once=True)
     elif suffix in (".csv", ".txt"):
         videos = _in_list(_from_file(place, lists, root, gone), place.parent, root)
     else:
@@ -95,7 +96,15 @@ def find_videos(
             if gone.folders
             else "docs/data.md says what DATA may be",
         )
+    videos = [_with_usual_label(video) for video in videos]
     return hold_out(videos, lists.hold_out) if lists.hold_out else videos
+
+
+def _with_usual_label(video: Video) -> Video:
+    """Return a video with its label in Unicode's NFC; macOS writes names of folders in NFD."""
+    if video.label is None or is_normalized("NFC", video.label):
+        return video
+    return replace(video, label=normalize("NFC", video.label))
 
 
 def _require_readable(folder: Path) -> None:
@@ -203,6 +212,7 @@ def _from_tree(walk: Walk) -> list[Video]:
         if len(tops) == 1:
             raise UsageError(f"{walk.folder} holds one folder of videos", hint=question)
         warn(f"the {len(tops)} folders in {walk.folder} are taken for classes; it {question}")
+    _refuse_parent(walk.folder, tops, {parts[1].lower() for parts, _ in rows if len(parts) > 2})
     named = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
     others = sorted(top for top in tops if top.lower() not in SPLITS)
     # A class may be called `train`, so that only folders that are all splits are splits.
@@ -221,6 +231,23 @@ def _from_tree(walk: Walk) -> list[Video]:
         label = below[0] if len(below) > 1 else None
         videos.append(Video(str(path), label, split, recording_of(path)))
     return videos
+
+
+def _refuse_parent(folder: Path, tops: set[str], inner: set[str]) -> None:
+    """Warn that all videos get one label because they are in one folder, in folders of their own.
+
+    Raises:
+        UsageError: These folders are splits.
+    """
+    if len(tops) != 1 or not inner or (top := min(tops)).lower() in SPLITS:
+        return
+    question = f"did you mean {folder / top}?"
+    if inner <= {*SPLITS}:
+        raise UsageError(f"{folder} holds one folder of videos, with splits in it", hint=question)
+    if len(inner) > 1:
+        warn(
+            f"{folder} holds one folder, so that all videos in it have the class {top}; {question}"
+        )
 
 
 def _from_split_lists(source: Path, lists: Lists, gone: LeftOut) -> list[Video]:
