@@ -701,7 +701,9 @@ def test_columns_that_are_passed_over_are_named(make, capsys):
     folder = make()
     (folder / "table.csv").write_text("path,class,split,views\na.mp4,run,train,7\n")
     assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", None, "train")]
-    assert "columns passed over: class, views; known are path, label" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "columns passed over: class, views; known are path, label" in told
+    assert "no column is called label, so that videos have no classes" in told
 
 
 @pytest.mark.parametrize(

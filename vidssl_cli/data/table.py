@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidssl_cli.base.console import say
+from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.base.wording import counted
 from vidssl_cli.data.entries import (
@@ -138,6 +138,8 @@ def read_entries(table: Table, root: Path) -> list[Entry]:
     """
     if "path" in table.header:
         rows = table.below_header(COLUMNS)
+        if "label" not in table.header and {*table.header} - {*COLUMNS, ""}:
+            warn(f"{table.file}: no column is called label, so that videos have no classes")
     elif all(len(cells) == 1 for _, cells in table.rows):
         return read_lines_of(table.file, root, [(line, cell) for line, (cell,) in table.rows])
     else:
