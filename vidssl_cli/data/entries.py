@@ -115,8 +115,8 @@ def read_lines_of(file: Path, root: Path, lines: Sequence[tuple[int, str]]) -> l
             raise misfit(file, each.line, f"{shown} ends in several numbers", hint)
         if kind != usual:
             others = f"unlike {counts[usual]} of {counted(len(lines), 'line')}"
-            found = "has no class number" if kind == "nothing" == usual else _KINDS[kind]
-            raise misfit(file, each.line, f"{shown} {found}, {others}", "give all one, or none")
+            problem = f"{shown} {_KINDS[kind]}, {others}"
+            raise misfit(file, each.line, problem, "give all one, or none")
     return with_endings(entries)
 
 
@@ -196,7 +196,8 @@ def with_endings(entries: Sequence[Entry]) -> list[Entry]:
         problem = f"{named[0].video.path} is the name of no file, and neither are the others"
         hint = "paths are relative to the folder of the list, or to DATA of --train-list"
         raise misfit(named[0].file, named[0].line, problem, hint)
-    say(f"{named[0].file}: names are without endings; those of the files are added")
+    if named != list(entries):
+        say(f"{named[0].file}: names are without endings; those of the files are added")
     return named
 
 
