@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
 
 if TYPE_CHECKING:
@@ -58,15 +59,16 @@ def scan(
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
+    others: Counter[str] = Counter()
     with remembered(out) as (known, keep):
-        videos, broken = reading.open(source, known=known, keep=keep)
+        videos, broken = reading.open(source, known=known, keep=keep, passed_over=others)
         write_manifest(out, videos)
     problems = problem_rows(videos)
     if as_json:
         reasons = [error.row for error in broken]
         found = {"videos": len(videos), "broken": reasons, "problems": problems}
         splits = Counter(video.split or "none" for video in videos)
-        emit_json({"manifest": str(out), "splits": splits, **found})
+        emit_json({"manifest": str(out), "splits": splits, **found, "passed_over": others})
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
@@ -75,7 +77,7 @@ def scan(
 def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:
     partial = sum(bool(video.problems) for video in videos)
     used = f", {partial} of them with problems" if partial else ""
-    return f"{out}: {len(videos)} videos{used}, {len(broken)} left out"
+    return f"{out}: {counted(len(videos), 'video')}{used}, {len(broken)} left out"
 
 
 def _summarise(title: str, videos: Sequence[Video]) -> None:
@@ -203,7 +205,8 @@ def scores(
         reasons = [error.row for error in broken]
         emit_json({"scores": str(out), "videos": len(rows), "clips": clips, "broken": reasons})
     else:
-        emit(f"{out}: {clips} clips of {len(rows)} videos, {len(broken)} videos left out")
+        found = f"{counted(clips, 'clip')} of {counted(len(rows), 'video')}"
+        emit(f"{out}: {found}, {counted(len(broken), 'video')} left out")
     SkippedMediaError.raise_if(strict, len(broken))
 
 
@@ -246,4 +249,4 @@ def synth(
     if as_json:
         emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
     else:
-        _summarise(f"{manifest}: {len(videos)} videos", videos)
+        _summarise(f"{manifest}: {counted(len(videos), 'video')}", videos)

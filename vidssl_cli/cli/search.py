@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import (
     AsJson,
     Checkpoint,
@@ -199,7 +200,7 @@ def retrieve(
     else:
         for answer in answers:
             _show_answer(answer)
-    SkippedMediaError.raise_if(strict, len(broken), "queries")
+    SkippedMediaError.raise_if(strict, len(broken), "query")
 
 
 def _show_summary(summary: Summary) -> None:
@@ -211,7 +212,7 @@ def _show_summary(summary: Summary) -> None:
     from vidssl_cli.base.console import emit
 
     emit(
-        f"{summary.index}: {summary.videos} videos, {summary.clips} clips of "
+        f"{summary.index}: {counted(summary.videos, 'video')}, {counted(summary.clips, 'clip')} of "
         f"{summary.dimension} dimensions, {summary.factory} ({changes})"
     )
 

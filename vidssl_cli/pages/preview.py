@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from vidssl_cli.base.console import leave_out
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.data.augment import prepare
 from vidssl_cli.data.frame_rate import build_sampler
@@ -206,7 +207,7 @@ def _plugin(kind: str, options: Options) -> _Plugin:
 def _video(visit: Visit, recipe: PretrainRecipe) -> _ShownVideo:
     video, plan = visit.video, visit.sample.plan
     facts = [
-        f"{video.frames} frame{'s' * (video.frames != 1)}",
+        counted(video.frames or 0, "frame"),
         f"{video.width} × {video.height} pixels",
     ]
     if video.fps:
