@@ -47,6 +47,8 @@ class Cost:
     """Of one step."""
 
     seconds: float
+    cpu: float
+    """Seconds of all cores, which other load on the machine disturbs less."""
     own: float
     """Peak of memory that no file is behind, in GB."""
     mapped: float
@@ -139,13 +141,13 @@ def _run(step: Callable[[], Any], pipe: Any) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     step()
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     ended.set()
     watcher.join()
     own, mapped = (max(0.0, p - b) for p, b in zip(peak, before, strict=True))
-    pipe.send(Cost(seconds, own, mapped))
+    pipe.send(Cost(seconds, cpu, own, mapped))
 
 
 def _memory() -> tuple[float, float]:
@@ -174,18 +176,20 @@ def table(sizes: Sequence[int], costs: Sequence[dict[str, Cost]]) -> str:
     """Return the costs at each size, with their growth."""
     head = " | ".join(f"{size:,}" for size in sizes)
     lines = [
-        f"| step | {head} | exponent of time | of memory |", "| --- |" + " --- |" * (len(sizes) + 2)
-    ]  # fmt: skip
+        f"| step | {head} | exponent of CPU time | of memory |",
+        "| --- |" + " --- |" * (len(sizes) + 2),
+    ]
     growth = math.log(sizes[-1] / sizes[0]) if len(sizes) > 1 else math.nan
     for name in costs[0]:
         first, last = costs[0][name], costs[-1][name]
         cells = [
-            f"{cost[name].seconds:.2f} s, {cost[name].own:.2f} GB ({cost[name].mapped:.2f})"
+            f"{cost[name].seconds:.2f} s ({cost[name].cpu:.2f}), "
+            f"{cost[name].own:.2f} GB ({cost[name].mapped:.2f})"
             for cost in costs
         ]
         exponents = [
             f"{math.log(b / a) / growth:.2f}" if a > 0.01 else "–"
-            for a, b in ((first.seconds, last.seconds), (first.own, last.own))
+            for a, b in ((first.cpu, last.cpu), (first.own, last.own))
         ]
         lines.append(f"| {name} | {' | '.join([*cells, *exponents])} |")
     return "\n".join(lines)
@@ -210,7 +214,8 @@ def main() -> None:
     text = (
         f"\n## {chosen.factory or 'exact'}, {DIMENSION} dimensions, {chosen.cores} core(s)\n\n"
         f"{platform.processor() or platform.machine()}, numpy {np.__version__}, "
-        f"FAISS {faiss and faiss.__version__}. Memory: own, and (with pages of mapped files).\n\n"
+        f"FAISS {faiss and faiss.__version__}. Seconds (of CPU); memory of its own, and "
+        f"(with pages of mapped files).\n\n"
         f"{table(sizes, costs)}\n"
     )
     print(text)
