@@ -127,15 +127,15 @@ def test_a_foreign_network_is_guided_to_what_it_looks_at():
     network = Functional()
     card = SimpleNamespace(tap="feat", pool="gap")
     encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network)
-    explainer = Explainer(encoder, None)
+    explainer = Explainer(encoder)
     clip = torch.rand(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.2
-    values, said = explainer.explain(clip, Settings("guided_backprop", side=8))
+    ((values, said),) = explainer.explain(clip, Settings("guided_backprop", side=8))
     assert said == "length of feat"
     assert values.shape == (4, 8, 8)
     assert values[0, :, :4].max() == 1
     assert values[0, :, 4:].max() == 0
     assert values[1].max() == 0  # a stride of two frames skips every other one
-    _, said = explainer.explain(clip, Settings(side=8))
+    ((_, said),) = explainer.explain(clip, Settings(side=8))
     assert said == "attention of conv1"
 
 
@@ -144,8 +144,9 @@ def test_attention_is_of_conv5_even_if_a_map_comes_after_it():
     network = options.build().eval()
     clip = torch.zeros(1, 3, 8, 32, 32)
     assert network(clip)["pool5"].ndim == 5
-    explainer = Explainer(SimpleNamespace(backbone=network, taps_of=network), None)
-    assert explainer.explain(clip, Settings())[1] == "attention of conv5"
+    explainer = Explainer(SimpleNamespace(backbone=network, taps_of=network))
+    ((_, said),) = explainer.explain(clip, Settings())
+    assert said == "attention of conv5"
 
 
 @pytest.mark.parametrize(

@@ -130,13 +130,21 @@ def motion_score(total: NDArray[np.float32]) -> float:
     height, width = total.shape[1:]
     rows, columns = (np.arange(length) * 4 // length for length in (height, width))
     blocks = (4 * rows[:, None] + columns).ravel()
-    for component in total.astype(np.float64):
-        magnitude = np.hypot(*_derivatives(component)).ravel()
+    for magnitude in motion_boundaries(total).reshape(2, -1):
         sums = np.bincount(blocks, magnitude, 16)
         if sums.any():
             strongest = (sums / np.bincount(blocks, minlength=16)).argmax()
             best = max(best, float(sums[strongest] / sums.sum()))
     return best
+
+
+def motion_boundaries(total: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how strongly each component of flow (2, H, W) changes from place to place, (2, H, W).
+
+    Of flow that is summed over a clip they are the lengths of M_u and M_v, the summed motion
+    boundaries (Wang, thesis 2020, equation 2.2), as derivatives of a sum are sums of derivatives.
+    """
+    return np.stack([np.hypot(*_derivatives(component)) for component in total.astype(np.float64)])
 
 
 def _derivatives(field: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
