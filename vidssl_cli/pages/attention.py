@@ -228,7 +228,7 @@ def _last_frames_on_page(drawn: Sequence[_Drawn], columns: Sequence[NDArray[np.u
     clips = [each.clip for each in drawn]
     captions = [f"stride {clip.stride}: frame {clip.frames[-1]}" for clip in clips]
     pictures = dict(zip(captions, map(_still, columns), strict=True))
-    what = "last frames of the clips: frame, run, random weights"
+    what = "last frames of the clips; from the top: the frame, run, random weights"
     return _section(clips[0], what, pictures)
 
 

@@ -58,7 +58,7 @@ class Clip:
         pixels = _scaled(square, side).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         return cast("NDArray[np.uint8]", pixels.numpy())
 
-    def boundaries(self, crop: int, side: int) -> NDArray[np.float32]:
+    def boundaries(self, crop: int, side: int) -> Tensor:
         """Return the lengths of the summed motion boundaries M_u and M_v in this square, (2, S, S).
 
         Optical flow is read from a packed set, or computed by DIS, as far as it is not there.
@@ -70,7 +70,7 @@ class Clip:
         (flow,) = flow_of_views(self.query.video, [self.frames], pictures, "dis")
         square = cut_flow([torch.from_numpy(flow)], self._middle(crop), crop)[0]
         lengths = torch.from_numpy(motion_boundaries(square.sum(1).numpy())).float()
-        return cast("NDArray[np.float32]", _scaled(lengths[:, None], side)[:, 0].numpy())
+        return _scaled(lengths[:, None], side)[:, 0]
 
     def _middle(self, crop: int) -> augment.Parameters:
         return augment.centre((self.decoded.shape[-2], self.decoded.shape[-1]), crop)
