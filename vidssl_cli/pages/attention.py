@@ -20,17 +20,17 @@ from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
 from vidssl_cli.pages import heatmap
 from vidssl_cli.pages.attention_clips import Clip, read_clips
-from vidssl_cli.pages.attention_maps import Explainer, Settings, bounded, open_explainers
+from vidssl_cli.pages.attention_maps import Explainer, Settings, open_explainers
 from vidssl_cli.pages.html import data_url, write_page
 from vidssl_cli.pages.moving_pictures import Picture, moving_picture
+from vidssl_cli.pages.saliency import bounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RATE, QUALITY = 8.0, 75
 """Of moving pictures: frames per second, slow enough to follow a map, and quality."""
-BOUNDARIES = {"M_u": "motion boundaries M_u, of horizontal motion",
-              "M_v": "motion boundaries M_v, of vertical motion"}  # fmt: skip
+BOUNDARIES = ("motion boundaries M_u (horizontal)", "motion boundaries M_v (vertical)")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Drawn:
     shown: dict[str, str]
     """Titles of the last two."""
     boundaries: Mapping[str, NDArray[np.uint8]]
-    """(S, S, 3) of M_u and M_v, or nothing."""
+    """(S, S, 3) of M_u and M_v by their captions, or nothing."""
 
     def last_frame(self) -> NDArray[np.uint8]:
         """Return the last frame of each row, one below the other."""
@@ -219,7 +219,7 @@ def _clip_on_page(drawn: _Drawn) -> _Section:
     captions = ["frames", f"run: {drawn.shown['run']}", f"random weights: {drawn.shown['random']}"]
     moving = [moving_picture(row, RATE, QUALITY) for row in rows]
     pictures = dict(zip(captions, moving, strict=True))
-    pictures |= {BOUNDARIES[name]: _still(field) for name, field in drawn.boundaries.items()}
+    pictures |= {caption: _still(field) for caption, field in drawn.boundaries.items()}
     what = f"frames {clip.frames.min()}–{clip.frames.max()}, stride {clip.stride}"
     return _section(clip, what, pictures, _still(heatmap.sheet(rows)).still)
 

@@ -11,7 +11,6 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 
 from vidssl_cli.base.errors import UsageError
@@ -31,8 +30,6 @@ CUSTOMARY = "conv5"
 """The tap whose attention is drawn by default, as in the papers."""
 CALIBRATION_CLIPS = 32
 """Clips, of all videos, that the network with random weights takes its norms' statistics from."""
-BRIGHTEST = 0.998
-"""Share of the values of a gradient that lie within the scale of colours."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +131,7 @@ class Explainer:
 
 def strength(gradient: Tensor) -> Tensor:
     """Return how strongly pixels (T, H, W) count in a gradient (3, T, H, W), from 0 to 1."""
-    return bounded(torch.from_numpy(saliency.without_median(gradient)).amax(0))
-
-
-def bounded(values: Tensor) -> Tensor:
-    """Map values to the range from 0 to 1, which the very highest ones exceed and are cut to."""
-    return saliency.min_max(values.clamp(max=float(np.quantile(values.numpy(), BRIGHTEST))))
+    return saliency.bounded(torch.from_numpy(saliency.without_median(gradient)).amax(0))
 
 
 def open_explainers(

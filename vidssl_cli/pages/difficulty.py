@@ -14,9 +14,9 @@ from vidssl_cli.base.console import track
 from vidssl_cli.data.motion_scores import Scoring, motion_boundaries
 from vidssl_cli.media.encode import encode_png, encode_webp
 from vidssl_cli.pages import heatmap
-from vidssl_cli.pages.attention_maps import bounded
 from vidssl_cli.pages.clip_strip import flow_pictures, wheel
 from vidssl_cli.pages.html import data_url, write_page
+from vidssl_cli.pages.saliency import bounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def _pictures(clip: range, frames: NDArray[np.uint8], flow: NDArray[np.float32])
         flow: (T - 1, 2, S, S)
     """
     middle = len(clip) // 2
-    fields, _ = flow_pictures(torch.from_numpy(flow.transpose(1, 0, 2, 3)))
+    fields, _ = flow_pictures(torch.from_numpy(flow[[0, middle - 1]].transpose(1, 0, 2, 3)))
     totals = motion_boundaries(flow.sum(0))
     strongest = int(totals.sum((1, 2)).argmax())
     total = bounded(torch.from_numpy(totals[strongest])).numpy()
@@ -106,7 +106,7 @@ def _pictures(clip: range, frames: NDArray[np.uint8], flow: NDArray[np.float32])
         f"frame {clip[middle]}": frames[middle],
         f"frame {clip[-1]}": frames[-1],
         f"flow to frame {clip[1]}": fields[0],
-        f"flow to frame {clip[middle]}": fields[middle - 1],
+        f"flow to frame {clip[middle]}": fields[1],
         f"motion boundaries M_{'uv'[strongest]}": heatmap.coloured(total).round().astype(np.uint8),
     }
     return {
