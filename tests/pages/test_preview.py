@@ -165,8 +165,8 @@ def test_flow_and_the_labels_that_are_made_of_it(toy_recipe, train, loader, tmp_
         assert what == f"optical flow, full colour from {full:.2g} pixels on"
         assert np.array_equal(row[:7, :, :16, :3], colours)
         assert not row[7].any()  # nothing comes after the last frame
-        assert u == "motion boundaries of horizontal motion, and last their sum, M_u"
-        assert v == "motion boundaries of vertical motion, and last their sum, M_v"
+        assert u == "horizontal motion boundaries; last, their sum M_u"
+        assert v == "vertical motion boundaries; last, their sum M_v"
         expected = boundary_pictures(batch.flow[place, 0])
         assert np.array_equal([of_u[:, :, :16, :3], of_v[:, :, :16, :3]], expected)
         for name, texts in words.items():

@@ -58,10 +58,10 @@ if TYPE_CHECKING:
 
 
 BOUNDARIES = tuple(
-    f"motion boundaries of {way} motion, and last their sum, {name}"
+    f"{way} motion boundaries; last, their sum {name}"
     for way, name in (("horizontal", "M_u"), ("vertical", "M_v"))
 )
-"""Captions of rows."""
+"""Captions of rows, which fit a phone."""
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,12 @@ def min_max(values: Tensor) -> Tensor:
 
 
 def bounded(values: Tensor) -> Tensor:
-    """Map values to the range from 0 to 1, and the very highest ones to 1."""
-    return min_max(values.clamp(max=float(np.quantile(values.numpy(), BRIGHTEST))))
+    """Map values to the range from 0 to 1, and the very highest ones to 1.
+
+    Unless there is nothing but those: all of them are then within the scale.
+    """
+    limit = float(np.quantile(values.numpy(), BRIGHTEST))
+    return min_max(values.clamp(max=limit) if limit > values.min() else values)
 
 
 def guided_gradient(score: Tensor, clips: Tensor) -> Tensor:
