@@ -120,14 +120,14 @@ def read_clips(
         except MediaError as error:
             leave_out(error, broken)
             continue
+        fitting = [_fitting(encoder, query, stride) for stride in strides]
         name = f"{number:03d}-" + re.sub(r"[^\w.-]+", "_", Path(query.video.path).stem)[:60]
         group = []
         for row, (numbers, pictures) in enumerate(zip(frames, decoded, strict=True)):
-            position, stride = row // len(strides), strides[row % len(strides)]
+            position, which = divmod(row, len(strides))
             place = name + f"-{position + 1}" * (clips > 1)
-            stem = place + f"-stride{stride}" * (len(strides) > 1)
-            fitting = _fitting(encoder, query, stride)
-            group.append(Clip(query, place, stem, numbers, fitting, pictures))
+            stem = place + f"-stride{strides[which]}" * (len(strides) > 1)
+            group.append(Clip(query, place, stem, numbers, fitting[which], pictures))
         groups.append(group)
     return groups
 
