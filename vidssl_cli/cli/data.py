@@ -178,6 +178,12 @@ def scores(
         int, typer.Option(min=4, help="Side of the square in the middle that is scored.")
     ] = 112,
     frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 16,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write a page of clips from easy to hard, with their motion."
+        ),
+    ] = None,
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -187,19 +193,28 @@ def scores(
     A clip scores high if its motion is in one place. The same command again keeps the scores in
     FILE of videos that have not changed.
     """
-    from vidssl_cli.base.console import emit, emit_json
-    from vidssl_cli.base.errors import SkippedMediaError
+    from vidssl_cli.base.console import emit, emit_json, say
+    from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
     resize = short_side or _parse_size(size)
+    if page and page.suffix.lower() != ".html":
+        raise UsageError(f"--page {page} is not a name for a page", hint="end it in .html")
 
     from vidssl_cli.data.motion_scores import Scoring, score_videos
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
+    if page:
+        require_writable(page)
     videos, broken = reading.open(source)
     scoring = Scoring(flow, resize, crop, frames)
     rows, unread = score_videos(videos, out, scoring, workers=reading.workers)
     broken = [*broken, *unread]
+    if page:
+        from vidssl_cli.pages.difficulty import write_ranking
+
+        write_ranking(page, videos, rows, scoring)
+        say(f"page: {page}")
     clips = sum(len(row.scores) for row in rows)
     if as_json:
         reasons = [error.row for error in broken]

@@ -18,7 +18,7 @@ from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Layer
-from vidssl_cli.model.learner import Learner
+from vidssl_cli.model.learner import Features, Learner
 from vidssl_cli.model.run_directory import FACTS, RECIPE, read_facts, verify_file
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
@@ -60,6 +60,10 @@ class FinetuneLearner(Learner):
         """Return (B, V, K) for clips (B, V, C, T, H, W)."""
         scores: Tensor = self.classifier(self.encode(clips, precision)["feat"])
         return scores
+
+    def decisions(self, features: Features) -> dict[str, Tensor]:
+        """Return (B, V, K) logits of the one label, ``class``."""
+        return {"class": self.classifier(features["feat"])}
 
     @torch.inference_mode()
     def classify(self, features: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:

@@ -25,6 +25,7 @@ from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pages.clip_strip import (
     GAIN,
+    boundary_pictures,
     describe,
     flow_pictures,
     follows,
@@ -55,6 +56,13 @@ if TYPE_CHECKING:
 
     Label = NDArray[np.int64] | NDArray[np.float32] | np.int64 | np.float32
     """Of a view, or of the video."""
+
+
+BOUNDARIES = tuple(
+    f"{way} motion boundaries; last, their sum {name}"
+    for way, name in (("horizontal", "M_u"), ("vertical", "M_v"))
+)
+"""Captions of rows, which fit a phone."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +264,7 @@ def _pictures(visit: Visit, number: int, settings: Input) -> dict[str, NDArray[n
     if visit.flow is not None:
         drawn, full = flow_pictures(visit.flow[number])
         rows[f"optical flow, full colour from {full:.2g} pixels on"] = drawn
+        rows |= dict(zip(BOUNDARIES, boundary_pictures(visit.flow[number]), strict=True))
     return rows
 
 
