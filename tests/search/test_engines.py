@@ -231,11 +231,6 @@ def test_a_factory_of_very_many_lists_is_judged_when_the_gallery_is_known():
     engines.check_factory("IVF100000000,Flat", 16)
 
 
-def test_faiss_searches_batches_by_matrix_products():
-    faiss = engines.load_faiss()
-    assert faiss.cvar.distance_compute_blas_threshold == 20
-
-
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(engines, "load_faiss", lambda: None)
     with pytest.raises(VidsslError, match="HNSW indexes need FAISS") as caught:

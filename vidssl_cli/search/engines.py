@@ -49,9 +49,6 @@ def load_faiss() -> Any | None:
     except Exception as error:  # faiss-gpu without its CUDA libraries raises RuntimeError
         warn(f"FAISS is installed but cannot be loaded ({error}); see `vidssl doctor`")
         return None
-    # FAISS 1.15 scans the gallery once per query in batches below this number (times D, and by
-    # default 128,000): 20 times slower for 200 queries against a million vectors.
-    faiss.cvar.distance_compute_blas_threshold = 20
     return faiss
 
 

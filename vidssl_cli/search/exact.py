@@ -107,15 +107,17 @@ class _Search:
             cosines = self._cosines(begin, rows)
             if (width := cosines.shape[1]) <= self.k:
                 numbers = np.broadcast_to(np.arange(begin, begin + width), cosines.shape)
-                scores, ids = _joined(scores, ids, cosines, numbers, self.k)
+                scores, ids = _best(
+                    np.concatenate([scores, cosines], 1), np.concatenate([ids, numbers], 1), self.k
+                )
                 continue
             better = cosines > scores.min(1, keepdims=True)
             for query in np.flatnonzero(better.any(1)):
                 columns = np.flatnonzero(better[query])
-                one = slice(query, query + 1)
-                scores[one], ids[one] = _joined(
-                    scores[one], ids[one], cosines[one, columns], columns[None] + begin, self.k
-                )
+                pool = np.concatenate([scores[query], cosines[query, columns]])
+                numbers = np.concatenate([ids[query], columns + begin])
+                chosen = np.argpartition(-pool, self.k - 1)[: self.k]
+                scores[query], ids[query] = pool[chosen], numbers[chosen]
         return scores, ids
 
     def _cosines(self, begin: int, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -130,16 +132,6 @@ class _Search:
         low, high = np.searchsorted(self.removed, [begin, end])
         cosines[:, self.removed[low:high] - begin] = -np.inf
         return cosines
-
-
-def _joined(
-    scores: NDArray[np.float32],
-    ids: Ids,
-    more_scores: NDArray[np.float32],
-    more_ids: Ids,
-    k: int,
-) -> tuple[NDArray[np.float32], Ids]:
-    return _best(np.concatenate([scores, more_scores], 1), np.concatenate([ids, more_ids], 1), k)
 
 
 def _best(scores: NDArray[np.float32], ids: Ids, k: int) -> tuple[NDArray[np.float32], Ids]:
