@@ -10,6 +10,7 @@ import torch
 
 from vidssl_cli.base.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.config.known_datasets import NOTHING
+from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.contract.metrics import Predictions
 from vidssl_cli.files import sealed_json
@@ -86,6 +87,28 @@ def test_clips_and_crops_of_the_test(
     chosen = recipe(toy_recipe, epochs=1, evaluation=evaluation)
     finetune(chosen, toy_videos, source, Session(tmp_path / "run", device="cpu"))
     assert shown == {shape}
+
+
+@pytest.mark.parametrize("tested", [None, 1])
+def test_a_classifier_is_tested_at_the_stride_of_training_or_it_is_said(
+    tested, source, toy_recipe, toy_videos, tmp_path, capfd
+):
+    chosen = recipe(
+        toy_recipe,
+        epochs=1,
+        sampler={"name": "uniform", "frames": 8, "stride": 2},
+        evaluation={"clips": 2} | ({"stride": tested} if tested else {}),
+    )
+    session = Session(tmp_path / "run", device="cpu", dataset="UCF101")
+    report = finetune(chosen, toy_videos, source, session)
+    kept = load(tmp_path / "run" / "recipe.yaml")
+    assert kept.evaluation.stride == (tested or 2)
+    assert Encoder.load(tmp_path / "run", "cpu").evaluation.stride == (tested or 2)
+    warned = "trained on clips of stride 2 and tested on clips of stride 1"
+    assert (warned in capfd.readouterr().err) == (tested == 1)
+    assert report["published"]
+    for row in report["published"]:
+        assert ("one stride, not 2 in training and 1 in test" in row["differs"]) == (tested == 1)
 
 
 def test_a_classifier_that_is_loaded_predicts_what_was_reported(

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from vidssl_cli.config.sections import (
@@ -140,3 +141,15 @@ class FinetuneRecipe(Recipe):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the representation that is dropped before the classifier."""
     evaluation: ClassifierEvaluation = ClassifierEvaluation()
+
+    @property
+    def stride(self) -> int | None:
+        """Distance in frames between two frames of a training clip; None if clips have several."""
+        return getattr(self.sampler, "stride", None)
+
+    @model_validator(mode="after")
+    def _test_follows_training(self) -> Self:
+        if self.stride is None or "stride" in self.evaluation.model_fields_set:
+            return self
+        evaluation = self.evaluation.model_copy(update={"stride": self.stride})
+        return self.model_copy(update={"evaluation": evaluation})

@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Moment, Video
 
 
+CLIPS_AT_ONCE = 32
+"""Clips of a video that pass through the network together; of all sub-sequences of a long video
+the activations would fill a device."""
+
+
 class Encoder:
     """A backbone and its card, ready for videos."""
 
@@ -195,6 +200,13 @@ class Encoder:
         for reading in readings:
             check_tap(self.card.backbone.name, self.taps, reading.tap)
         for (video, frames), pictures in decode_ahead(views, self.card.input.resize, skipped):
-            taps = self.taps_of(self.prepare(list(pictures), crops))
-            found = [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]
-            yield video, frames, found
+            parts = [
+                self._pooled(self.prepare(list(part), crops), readings)
+                for part in torch.split(pictures, CLIPS_AT_ONCE)
+            ]
+            yield video, frames, [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+    def _pooled(self, clips: Tensor, readings: Sequence[Layer]) -> list[NDArray[np.float32]]:
+        """Return (N, D) of clips (N, 3, T, S, S) for each reading."""
+        taps = self.taps_of(clips)
+        return [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]

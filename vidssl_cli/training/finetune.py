@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from vidssl_cli.base.console import say
+from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.config.compare_published import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
+from vidssl_cli.contract.study import Strides
 from vidssl_cli.data.coverage import coverage
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.views import require_readable
@@ -84,6 +85,7 @@ def finetune(
             hint="choose another --out",
         )
     splits = _split(data)
+    warn_of_strides(Strides(recipe.stride, recipe.evaluation.stride))
     with open_world(session.device) as world:
         encoder = Encoder.load(source, str(world.device), checkpoint)
         check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
@@ -124,6 +126,16 @@ def finetune(
                 document = report | {"run": identify(run.folder)}
                 atomic_write(run.folder / REPORT, sealed_json.render(document))
     return report
+
+
+def warn_of_strides(strides: Strides) -> None:
+    """Warn where a classifier is tested on clips of another stride than it is trained on."""
+    if strides.differ:
+        warn(
+            f"the classifier is trained on clips of stride {strides.trained} and tested on clips "
+            f"of stride {strides.tested}; papers use one: leave the stride of the test out, and "
+            "sampler.stride sets both"
+        )
 
 
 def _split(data: Sequence[Video]) -> dict[str, list[Video]]:
@@ -242,6 +254,7 @@ def _published(
 ) -> list[dict[str, Any]]:
     """Return what papers report of fine-tuning on these data, the closest first."""
     settings = {"splits": str(session.split), **seen(card.input, card.frames)}
+    settings["trained_stride"] = recipe.stride
     measured = Measured(
         evaluator="finetune",
         dataset=identify_dataset(data, session.dataset),
