@@ -138,6 +138,12 @@ class FinetuneRecipe(Recipe):
     """Train the classifier alone; the backbone keeps its weights and its statistics."""
     hidden: tuple[PositiveInt, ...] = ()
     """Widths of fully connected layers before the classifier."""
+    hidden_norm: bool = False
+    """Put batch norm before the ReLU of each of these layers."""
+    heads: Literal["fresh", "run"] = "fresh"
+    """Where these layers come from: ``fresh`` draws them, ``run`` takes the hidden layers of the
+    head of the run's first pretext task, where they belong to the network. The last layer, which
+    tells the classes, is always new, and with `--scratch` all of them."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the representation that is dropped before the classifier."""
     evaluation: ClassifierEvaluation = ClassifierEvaluation()
@@ -146,6 +152,13 @@ class FinetuneRecipe(Recipe):
     def stride(self) -> int | None:
         """Distance in frames between two frames of a training clip; None if clips have several."""
         return getattr(self.sampler, "stride", None)
+
+    @field_validator("heads")
+    @classmethod
+    def _layers_to_carry(cls, heads: str, info: Any) -> str:
+        if heads == "run" and not info.data.get("hidden"):
+            raise ValueError("run takes over hidden layers, and hidden has none")
+        return heads
 
     @model_validator(mode="after")
     def _test_follows_training(self) -> Self:

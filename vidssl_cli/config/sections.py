@@ -242,7 +242,8 @@ class Evaluation(Section):
     stride: PositiveInt = 1
     """Distance in frames between two frames of a clip."""
     tap: str = "pool5"
-    """Layer whose output is the representation."""
+    """Layer whose output is the representation; ``projection`` is what the first pretext task with
+    a projection compares."""
     pool: Pool = "gap"
     """How a layer's output (C, T, H, W) becomes a vector."""
     standardise: bool = False

@@ -103,7 +103,7 @@ class Study(Protocol):
     backbone: str
     """Name of the backbone."""
     taps: Mapping[str, int]
-    """Taps of the backbone with their channels."""
+    """Taps of the backbone with their channels; ``projection`` too, where the run keeps one."""
     evaluation: Embedding
     """Defaults of what an evaluator's options do not set."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Windows
     from vidssl_cli.contract.study import Baseline, Crops, Embedding
 
-TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
+TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32, "projection": 16}
 
 Answer = Callable[[str, "ClipSet", "Layer"], "NDArray[np.floating]"]
 """From weights, clips and layer to features (clips, D)."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vidssl_cli.base.errors import PluginError
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.model.card import PROJECTION, kept_projection
 from vidssl_cli.model.pooling import check_tap
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class PretrainLearner(Learner):
         backbone = recipe.backbone.build()
         self.backbone = cast(nn.Module, backbone)
         # Refused now, and not after training.
-        check_tap(recipe.backbone.name, backbone.taps, recipe.evaluation.tap)
+        taps = [*backbone.taps, PROJECTION] if kept_projection(recipe.pretext) else backbone.taps
+        check_tap(recipe.backbone.name, taps, recipe.evaluation.tap)
         context = PretextContext(
             feature_dim=backbone.feature_dim,
             taps=backbone.taps,

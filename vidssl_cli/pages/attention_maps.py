@@ -109,7 +109,7 @@ class Explainer:
         evaluation = self.encoder.evaluation
         tap = settings.tap or evaluation.tap
         pool = evaluation.pool if tap == evaluation.tap else "gap"
-        vector = pool_tap(self.encoder.backbone(clip)[tap], pool)
+        vector = pool_tap(self.encoder.project(self.encoder.backbone(clip))[tap], pool)
         return vector.norm(), f"length of {tap}"
 
 
