@@ -113,6 +113,21 @@ def test_a_model_of_before_has_none_and_loads(encoder, toy_videos, tmp_path):
         features(old, toy_videos[:2], tap="projection")
 
 
+def test_a_card_that_asks_for_more_than_its_weights_is_refused(encoder, tmp_path):
+    encoder.export(tmp_path / "model")
+
+    def write(draft):
+        for file in ("model.safetensors", "projection.safetensors", "model.json"):
+            (draft / file).write_bytes((tmp_path / "model" / file).read_bytes())
+        card = json.loads((draft / "model.json").read_text())
+        card["projection"]["hidden"] = [10**9]
+        (draft / "model.json").write_text(json.dumps(card))
+
+    sealed_folder.publish(tmp_path / "greedy", write)
+    with pytest.raises(DamagedFileError, match="much larger than its weights"):
+        Encoder.load(tmp_path / "greedy", "cpu")
+
+
 def test_it_belongs_to_the_digest_and_to_random_weights(encoder, toy_videos):
     before, random = encoder.digest, encoder.randomised()
     assert random.digest == encoder.randomised().digest != before
