@@ -197,6 +197,21 @@ def test_hidden_layers_of_the_network_are_carried_into_transfer(
     assert own["1.running_var"].shape == (6,)
 
 
+def test_hidden_layers_of_a_classifier_are_carried_too(
+    headed, toy_recipe, toy_videos, tmp_path, begun
+):
+    """Supervised pre-training, whose classes are others."""
+    labels, out = recipe(toy_recipe, epochs=1, dropout=0.5, **HIDDEN), tmp_path / "labels"
+    finetune(labels, toy_videos, headed, Session(out, device="cpu"))
+    trained = read_tensors((out / "checkpoints/last").resolve())
+    renamed = [replace(video, label=f"other {video.label}") for video in toy_videos]
+    chosen = recipe(toy_recipe, epochs=1, heads="run", **HIDDEN)
+    finetune(chosen, renamed, out, Session(tmp_path / "run", device="cpu"))
+    for name in ("0.weight", "1.running_mean", "4.bias"):
+        assert torch.equal(begun[name], trained[f"classifier.{name}"])
+    assert not torch.equal(begun["6.weight"], trained["classifier.7.weight"])
+
+
 def test_a_classifier_with_norms_is_loaded_as_it_was_measured(
     headed, toy_recipe, toy_videos, tmp_path
 ):
@@ -236,7 +251,7 @@ def test_heads_are_those_of_a_pre_training_that_read_feat(
     chosen = recipe(toy_recipe, heads="run", **HIDDEN)
     Encoder.load(headed, "cpu").export(tmp_path / "model")
     session = Session(tmp_path / "run", device="cpu")
-    with pytest.raises(UsageError, match="model has no head of a pretext task"):
+    with pytest.raises(UsageError, match="model is an exported model"):
         finetune(chosen, toy_videos, tmp_path / "model", session)
     with pytest.raises(UsageError, match=r"0.weight is \(6, 32\), and missing in the run"):
         finetune(chosen, toy_videos, source, session)  # one layer, which is the last

@@ -141,9 +141,9 @@ class FinetuneRecipe(Recipe):
     hidden_norm: bool = False
     """Put batch norm before the ReLU of each of these layers."""
     heads: Literal["fresh", "run"] = "fresh"
-    """Where these layers come from: ``fresh`` draws them, ``run`` takes the hidden layers of the
-    head of the run's first pretext task, where they belong to the network. The last layer, which
-    tells the classes, is always new, and with `--scratch` all of them."""
+    """Where these layers come from, which may belong to the network: ``fresh`` draws them, ``run``
+    takes them from the head of the run's first pretext task, or from its classifier. The last
+    layer, which tells the classes, is always new, and with `--scratch` all of them are."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the representation that is dropped before the classifier."""
     evaluation: ClassifierEvaluation = ClassifierEvaluation()

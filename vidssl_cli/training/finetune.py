@@ -14,8 +14,6 @@ from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.config.compare_published import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
-from vidssl_cli.config.load import load
-from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
 from vidssl_cli.contract.study import Strides
 from vidssl_cli.data.coverage import coverage
@@ -26,20 +24,18 @@ from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.model.classifier import Classifier
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
-from vidssl_cli.model.run_directory import FACTS, RECIPE, REPORT, identify, verify_file
-from vidssl_cli.model.weights import load_weights, read_newest, read_tensors, under
+from vidssl_cli.model.run_directory import REPORT, identify
+from vidssl_cli.model.weights import load_weights, read_tensors
+from vidssl_cli.training.hidden_layers import carry_hidden_layers
 from vidssl_cli.training.loop import fit
 from vidssl_cli.training.processes import open_world
 from vidssl_cli.training.session import Session, build_loader, record_run, select_usable
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from vidssl_cli.base.errors import MediaError
     from vidssl_cli.config.recipe import FinetuneRecipe
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.card import Card
-    from vidssl_cli.model.classifier import FinetuneLearner
     from vidssl_cli.training.run import Run
 
 
@@ -103,7 +99,7 @@ def finetune(
         classes = sorted({str(video.label) for video in splits["train"]})
         classifier = Classifier.build(encoder, classes, recipe)
         if recipe.heads == "run" and not scratch:
-            _take_over_head(classifier.learner, source, checkpoint)
+            carry_hidden_layers(source, checkpoint, classifier.learner)
         card, labels = encoder.card, classifier.numbers(used)
         loader = build_loader(recipe, card.input, sampler, used, session, world, labels=labels)
         origin = {
@@ -183,55 +179,6 @@ def _with_own_card(encoder: Encoder, recipe: FinetuneRecipe, frames: int, scratc
     card = encoder.card.model_copy(update=own)
     encoder = Encoder(card, cast(Any, encoder.backbone), encoder.device)
     return encoder.randomised() if scratch else encoder
-
-
-def _take_over_head(learner: FinetuneLearner, source: Path, checkpoint: str) -> None:
-    """Copy the hidden layers of the head of a run's first pretext task into a classifier's.
-
-    Raises:
-        UsageError: the source is not such a run, its head reads another tap than a classifier, or
-            the layers are others.
-    """
-    recipe = load(verify_file(source, RECIPE)) if (source / FACTS).is_file() else None
-    if not isinstance(recipe, PretrainRecipe):
-        raise UsageError(
-            f"heads: {source} has no head of a pretext task to take over",
-            where=str(source),
-            hint="give the run of `vidssl pretrain`, not what it was exported to or fine-tuned to; "
-            "or set heads=fresh",
-        )
-    pretext = recipe.pretext[0]
-    if (tap := getattr(pretext, "tap", "feat")) != "feat":
-        raise UsageError(
-            f"heads: the head of {pretext.name} in {source} reads {tap}, a classifier reads feat",
-            where=str(source),
-            hint="set heads=fresh",
-        )
-    _, found = read_newest(source, checkpoint, _read_head)
-    wanted, there = (
-        {name: tuple(tensor.shape) for name, tensor in layers.items()}
-        for layers in (learner.hidden_layers(), found)
-    )
-    if different := [
-        f"{name} is {wanted.get(name, 'not there')}, and {there.get(name, 'missing')} in the run"
-        for name in {**wanted, **there}
-        if wanted.get(name) != there.get(name)
-    ]:
-        raise UsageError(
-            f"heads: the hidden layers are not those of the head of {pretext.name} in {source}: "
-            f"{'; '.join(different[:3])}",
-            where=str(source),
-            hint="set hidden and hidden_norm as the run's recipe has them, or heads=fresh",
-        )
-    learner.classifier.load_state_dict(found, strict=False)
-    say(f"hidden layers: {len(found)} tensors of {pretext.name} in {source}")
-
-
-def _read_head(folder: Path) -> dict[str, Tensor]:
-    """Read the head of the first pretext task from a checkpoint, without its last layer."""
-    head = under(read_tensors(folder), "pretexts.0.head.")
-    last = max((int(name.split(".")[0]) for name in head if name[0].isdigit()), default=0)
-    return {name: tensor for name, tensor in head.items() if not name.startswith(f"{last}.")}
 
 
 @dataclass(frozen=True)
