@@ -213,10 +213,15 @@ def test_an_index_answers_as_one_of_a_cpu(source, data, tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    ("method", "of"), [("attention", "source"), ("guided_backprop", "actions")]
+    ("of", "options"),
+    [
+        ("source", ["--method", "attention", "--boundaries", "--stride", "1,2"]),
+        ("source", ["--method", "guided_backprop", "--decision", "transform"]),
+        ("actions", ["--method", "guided_backprop"]),
+    ],
 )
-def test_pictures_of_where_it_looks(method, of, data, tmp_path, request):
+def test_pictures_of_where_it_looks(of, options, data, tmp_path, request):
     run, video, out = request.getfixturevalue(of), data.parent / "0.mp4", tmp_path / "out"
     with simulate() as counts:
-        vidssl("visualize", run, video, "--out", out, "--method", method, "--device", "cuda")
+        vidssl("visualize", run, video, "--out", out, *options, "--device", "cuda")
     assert counts.launches

@@ -316,9 +316,15 @@ class Loss(PretextOptions):
                     "nan": ({"loss": out.mean() / 0 * 0}, {}),
                     "none": ({}, {}),
                     "no gradient": ({"loss": out.mean().detach()}, {}),
-                    "random state": ({"loss": out.mean()}, {}),
-                    "fine": ({"loss": out.mean()}, {}),
-                }[fault]
+                }.get(fault, ({"loss": out.mean()}, {}))
+
+            def decisions(self, features, fault=self.fault):
+                logits = super().forward(features["feat"])
+                return {
+                    "flat": {"pace": logits.flatten(0, 1)},
+                    "no logits": {"pace": logits.detach()},
+                    "of videos": {"pace": logits.mean(1)},
+                }.get(fault, {"pace": logits})
 
             def after_step(self, fault=self.fault):
                 if fault == "random state":
@@ -336,15 +342,18 @@ class Loss(PretextOptions):
         ("none", "no loss term"),
         ("no gradient", "carry no gradient"),
         ("random state", "one step from one state led to two states"),
+        ("flat", r"decisions about pace are \(\d+, 1\); they must be \(B, V, classes\)"),
+        ("no logits", "the decisions about pace carry no gradient"),
     ],
 )
 def test_the_kit_names_what_is_wrong_with_a_pretext(fault, complaint):
     with pytest.raises(AssertionError, match=complaint):
-        testing.check_pretext(Loss(name="loss", fault=fault), Pace(name="pace"))
+        testing.check_pretext(Loss(name="loss", fault=fault), Pace(name="pace", views=2))
 
 
 def test_the_kit_names_a_missing_label():
     testing.check_pretext(Loss(name="loss", fault="fine"), Pace(name="pace"))
+    testing.check_pretext(Loss(name="loss", fault="of videos"), Pace(name="pace"))
     with pytest.raises(AssertionError, match=r"needs \['pace'\]; uniform offers \[\]"):
         testing.check_pretext(PacePretext(name="pace"), Uniform(name="uniform"))
 

@@ -279,6 +279,18 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
             update()
     _assert_same_state(pretext, twin, "a step that was not taken left something: discard_step()")
     _check_predictions(pretext.eval(), features, batch)
+    _check_decisions(pretext, features, (len(batch.video), views))
+
+
+def _check_decisions(
+    pretext: nn.Module, features: Mapping[str, Tensor], clips: tuple[int, int]
+) -> None:
+    decide = getattr(pretext, "decisions", None)
+    for label, logits in (decide(features) if decide else {}).items():
+        found = f"decisions about {label} are {tuple(logits.shape)}"
+        fits = logits.shape[:-1] in (clips, clips[:1])
+        assert fits, f"{found}; they must be (B, V, classes) or (B, classes)"
+        assert logits.requires_grad, f"the decisions about {label} carry no gradient"
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

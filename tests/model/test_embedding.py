@@ -135,6 +135,19 @@ def test_moments_and_spans_are_seconds_where_the_rate_varies(encoder, make_video
     assert clip.tolist() == [*range(6, 14)]
     (late,) = encoder.views(video, Windows(clips=1, stride=1), (11.0, 11.2))
     assert 48 <= late[0] <= late[-1] <= 59
+    assert set(np.diff(late)) == {1}  # widened, not slowed down
+    (slow,) = encoder.views(video, Windows(clips=1, stride=2), (3.0, 7.0))
+    assert slow.tolist() == [6, 8, 10, 12, 12, 10, 8, 6]  # there and back within the moment
+    whole = encoder.views(video, Windows(clips=3, stride=2))
+    np.testing.assert_array_equal(encoder.views(video, Windows(clips=3, stride=2), (0, 99)), whole)
     (item,) = embed(encoder, [video], moments=[(3.0, 7.0)], skipped=[])
-    assert item.spans.min() >= 0
-    np.testing.assert_allclose([item.spans.min(), item.spans.max()], [1.5, 8.5], atol=1.1)
+    assert (item.spans.min(), item.spans.max()) == (3, 6.5)
+
+
+@pytest.mark.parametrize("moment", [(0, 0.1), (0.3, 0.31), (0.1, 0.4), (0.39, 0.4)])
+def test_a_moment_of_a_video_that_is_shorter_than_a_clip_is_all_of_it(encoder, make_video, moment):
+    video = probe(str(make_video(frames=10, fps=25)))
+    windows = Windows(clips=3, stride=2)
+    np.testing.assert_array_equal(
+        encoder.views(video, windows, moment), encoder.views(video, windows)
+    )

@@ -201,7 +201,10 @@ class Pretext(Protocol):
     not finite: what `after_step` would have learned must be forgotten. If it tells
     classes apart and has a method ``predictions(features, batch)``, that is called in evaluation
     alone, and returns by label of the sampler two tensors of class numbers, (N,) what it tells and
-    (N,) what is true, ABSENT where the label does not apply.
+    (N,) what is true, ABSENT where the label does not apply. Such a task may also have a method
+    ``decisions(features)``, for pictures of what a decision rests on: by label logits (B, V, K) of
+    each clip, or (B, K) where all clips of a video are decided about together; nothing, where V
+    is another number of clips than it takes.
     """
 
     def __call__(

@@ -18,7 +18,7 @@ from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.mlp import mlp
 from vidssl_cli.contract.study import Layer
-from vidssl_cli.model.learner import Learner
+from vidssl_cli.model.learner import Features, Learner
 from vidssl_cli.model.run_directory import FACTS, RECIPE, read_facts, verify_file
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
@@ -64,6 +64,10 @@ class FinetuneLearner(Learner):
         last = f"{len(self.classifier) - 1}."
         tensors = self.classifier.state_dict()
         return {name: tensor for name, tensor in tensors.items() if not name.startswith(last)}
+
+    def decisions(self, features: Features) -> dict[str, Tensor]:
+        """Return (B, V, K) logits of the one label, ``class``."""
+        return {"class": self.classifier(features["feat"])}
 
     @torch.inference_mode()
     def classify(self, features: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from math import ceil, floor
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +18,7 @@ from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows, known_frames
 from vidssl_cli.contract.study import Layer
 from vidssl_cli.data import augment
-from vidssl_cli.data.frame_rate import at_rate, position_at, stored_frames
+from vidssl_cli.data.frame_rate import at_rate, position_at, seconds_at, stored_frames
 from vidssl_cli.data.views import decode_ahead
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.media.geometry import centre_box, three_boxes
@@ -206,19 +206,37 @@ class Encoder:
     ) -> NDArray[np.int64]:
         """Return (clips, T) stored frame numbers of clips of the video or of a moment of it.
 
-        A moment shorter than a clip is widened around its middle: slowed down to fill the clip it
-        would show another motion.
+        A moment shorter than a clip of this video lasts on average is widened around its middle:
+        fewer frames, slowed down or repeated, would show another motion. Where the moment has
+        fewer frames than a clip all the same, since they are slower there, they are played there
+        and back.
         """
-        fps = self.card.input.fps
-        first, count = 0, self.count(video)
-        if moment:
-            start, end = position_at(at_rate(video, fps), np.array(moment)).tolist()
-            span = (self.card.frames - 1) * windows.stride + 1
-            wanted = max(ceil(end) - floor(start), span)
-            middle = (start + end) / 2
-            first = min(max(0, round(middle - wanted / 2)), max(0, count - wanted))
-            count = min(wanted, count - first)
-        return stored_frames(video, fps, first + windows.of(count, self.card.frames))
+        rate, count = self.card.input.fps, self.count(video)
+        if moment is None:
+            return stored_frames(video, rate, windows.of(count, self.card.frames))
+        first, shown = self._part(at_rate(video, rate), count, windows.stride, moment)
+        played = max(shown, min(count, self._span(windows.stride)))
+        numbers = windows.of(played, self.card.frames)
+        back = numbers % max(1, 2 * shown - 2)
+        return stored_frames(video, rate, first + np.minimum(back, 2 * shown - 2 - back))
+
+    def _span(self, stride: int) -> int:
+        """Return how many frames a clip spans."""
+        return (self.card.frames - 1) * stride + 1
+
+    def _part(self, video: Video, count: int, stride: int, moment: Moment) -> tuple[int, int]:
+        """Return the first frame and the number of frames of a moment that may be widened."""
+        start, end = moment
+        length = float(seconds_at(video, np.array(count)))
+        least = min(1.0, self._span(stride) / count) * length
+        short = end - start < least
+        if short:
+            start = min(max(0.0, (start + end - least) / 2), length - least)
+            end = start + least
+        places = position_at(video, np.array([start, end]))
+        first, last = np.round(places) if short else (np.floor(places[0]), np.ceil(places[1]))
+        first = min(int(first), count - 1)
+        return first, max(1, min(int(last), count) - first)
 
     def read(
         self,

@@ -12,6 +12,7 @@ import torch
 
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import UsageError, VidsslError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.config.compare_published import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
@@ -161,7 +162,8 @@ def _split(data: Sequence[Video]) -> dict[str, list[Video]]:
     measured = {v.label for v in splits["val"] + splits["test"]}
     if unknown := measured - {v.label for v in splits["train"]}:
         raise UsageError(
-            f"{len(unknown)} classes are tested but never trained: {sorted(map(str, unknown))[:5]}",
+            f"{counted(len(unknown), 'class is', 'classes are')} tested but never trained: "
+            f"{sorted(map(str, unknown))[:5]}",
             hint="check the splits with `vidssl data check`",
         )
     return splits

@@ -34,11 +34,19 @@ class ClassifyPretext(LabelClassifier):
             raise UsageError(
                 f"the label {label} is a quantity; {options.name} needs one that has classes"
             )
+        self.views = context.views
         dim = tap_dim(options.tap, context) * (1 if over == "clip" else context.views)
         self.head = mlp([dim, *options.hidden, classes], norm=options.norm)
 
-    def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (N, classes) and labels (N,) of clips or videos."""
+    def decisions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return logits (B, V, K) of clips, or (B, K) of videos."""
         vectors = clip_vectors(features, self.tap, self.reduce)
-        rows = vectors.flatten(0, 1) if self.over == "clip" else vectors.flatten(1)
-        return self.head(rows), batch.labels[self.label].flatten()
+        if self.over == "video":
+            fits = vectors.shape[1] == self.views
+            return {self.label: self.head(vectors.flatten(1))} if fits else {}
+        return {self.label: self.head(vectors.flatten(0, 1)).unflatten(0, vectors.shape[:2])}
+
+    def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits (N, K) and labels (N,) of clips or videos."""
+        logits = self.decisions(features)[self.label]
+        return logits.flatten(0, -2), batch.labels[self.label].flatten()

@@ -297,7 +297,7 @@ def test_goes_on_where_it_was_interrupted(run, toy_videos, tmp_path, monkeypatch
 @pytest.mark.usefixtures("run_alone")
 def test_a_test_video_that_cannot_be_read_is_an_error(run, toy_videos, tmp_path):
     lost = replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))
-    with pytest.raises(VidsslError, match="1 videos cannot be read") as raised:
+    with pytest.raises(VidsslError, match="1 video cannot be read") as raised:
         measure(run, [*toy_videos[:-1], lost], tmp_path)
     assert raised.value.where == lost.path
     lost = replace(toy_videos[0], path=str(tmp_path / "lost.mp4"))
