@@ -56,6 +56,21 @@ def test_taps_and_pooling(encoder, toy_videos, tap, pool, size):
     assert found[0].features.shape == (3, size)
 
 
+def test_a_long_video_passes_through_the_network_in_parts(encoder, toy_videos, monkeypatch):
+    whole, _ = features(encoder, toy_videos[:1], clips=5)
+    shown, taps_of = [], Encoder.taps_of
+
+    def watch(self, clips):
+        shown.append(len(clips))
+        return taps_of(self, clips)
+
+    monkeypatch.setattr(Encoder, "taps_of", watch)
+    monkeypatch.setattr("vidssl_cli.model.encoder.CLIPS_AT_ONCE", 2)
+    parts, _ = features(encoder, toy_videos[:1], clips=5)
+    assert shown == [2, 2, 1]
+    np.testing.assert_allclose(parts[0].features, whole[0].features, rtol=1e-4, atol=1e-6)
+
+
 def test_an_unknown_tap_is_refused_with_those_there_are(encoder, toy_videos):
     with pytest.raises(UsageError) as refused:
         features(encoder, toy_videos, tap="pool9")

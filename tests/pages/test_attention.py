@@ -133,7 +133,7 @@ class Functional(torch.nn.Module):
 def test_a_foreign_network_is_guided_to_what_it_looks_at():
     network = Functional()
     card = SimpleNamespace(tap="feat", pool="gap")
-    encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network)
+    encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network, project=dict)
     explainer = Explainer(encoder)
     clip = torch.rand(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.2
     ((values, said),) = explainer.explain(clip, Settings("guided_backprop", side=8))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 import pluggy
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
+from vidssl_cli.contract.projection import Projection
 from vidssl_cli.contract.reports import Report
 from vidssl_cli.contract.study import Study
 
@@ -138,6 +139,10 @@ class PretextOptions(Options):
             By name, words for each of the B V clips.
         """
         return {}
+
+    def projection(self) -> Projection | None:
+        """Describe the module ``projection`` of the pretext, which a run then keeps as a tap."""
+        return None
 
     def build(self, context: PretextContext) -> Pretext:
         """Build heads and state, randomly initialised."""

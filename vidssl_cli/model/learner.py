@@ -14,6 +14,7 @@ from vidssl_cli.base.errors import PluginError, UsageError
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.model.card import PROJECTION, kept_projection
 from vidssl_cli.model.pooling import check_tap
 from vidssl_cli.model.run_directory import RECIPE, read_facts, verify_file
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
@@ -91,7 +92,8 @@ class PretrainLearner(Learner):
         backbone = recipe.backbone.build()
         self.backbone = cast(nn.Module, backbone)
         # Refused now, and not after training.
-        check_tap(recipe.backbone.name, backbone.taps, recipe.evaluation.tap)
+        taps = [*backbone.taps, PROJECTION] if kept_projection(recipe.pretext) else backbone.taps
+        check_tap(recipe.backbone.name, taps, recipe.evaluation.tap)
         context = PretextContext(
             feature_dim=backbone.feature_dim,
             taps=backbone.taps,

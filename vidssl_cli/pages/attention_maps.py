@@ -125,7 +125,7 @@ class Explainer:
         pool = evaluation.pool if tap == evaluation.tap else "gap"
         with torch.enable_grad():
             clip = clip.detach().clone().requires_grad_()
-            length = pool_tap(self.encoder.backbone(clip)[tap], pool).norm()
+            length = pool_tap(self.encoder.project(self.encoder.backbone(clip))[tap], pool).norm()
             return saliency.guided_gradient(length, clip)[0], f"length of {tap}"
 
 

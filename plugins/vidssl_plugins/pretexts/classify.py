@@ -10,9 +10,9 @@ from torch import Tensor
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.options.shared import ClassifyOptions
 from vidssl_plugins.pretexts.shared.classification import LabelClassifier
-from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import ABSENT, Batch
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.shared.classification import masked_cross_entropy
-from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 TERMS = {"transform": "motion", "speed": "speed"}
