@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
-from vidssl_plugins.pretexts.hooks import SameContext, SamePace
+from vidssl_plugins.pretexts.hooks import Pace, SameContext, SamePace
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
 
 # Two clips of video A, two of video B; compared by dot product.
@@ -61,6 +61,13 @@ def test_same_pace_averaged_over_positive_pairs():
     options = SamePace(name="same_pace", denominator="anchor")
     mean_over_pairs = pretext_loss(options, [0, 1, 1, 1], views=1) * 4 / 6
     assert mean_over_pairs == pytest.approx(1.274201, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "section"), [(Pace, "4.2.2"), (SameContext, "4.2.3"), (SamePace, "4.2.3")]
+)
+def test_methods_cite_the_section_that_has_their_equation(options, section):
+    assert f"(Wang, thesis 2020, section {section}" in options.__doc__
 
 
 @pytest.mark.parametrize("denominator", ["global", "anchor", "single_log"])

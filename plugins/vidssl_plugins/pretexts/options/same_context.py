@@ -9,7 +9,7 @@ from vidssl_plugins.pretexts.options.shared import ContrastOptions
 
 
 class SameContext(ContrastOptions):
-    """Contrasts clips of one video with clips of other videos (Wang, thesis 2020, section 4.3)."""
+    """Contrasts clips of a video with those of other videos (Wang, thesis 2020, section 4.2.3)."""
 
     needs_views: ClassVar[int] = 2
 

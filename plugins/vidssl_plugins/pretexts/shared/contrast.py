@@ -28,7 +28,7 @@ def contrast(
       the anchors: InfoNCE (van den Oord et al. 2018), with one positive for each anchor its usual
       mean;
     - ``global``: the same with the sum over all of A, whatever the anchor (Wang, thesis 2020,
-      section 4.3);
+      section 4.2.3);
     - ``single_log``: -log of the ratio of sum_P exp s to sum_A exp s.
 
     Args:
