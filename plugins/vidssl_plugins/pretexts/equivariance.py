@@ -42,7 +42,7 @@ class EquivariancePretext(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the term ``loss`` and the metric ``accuracy``, over the videos of all processes.
 
-        Accuracy is the share of videos to which the other of their couple is the most similar.
+        Accuracy is the share of videos to which another of their couple is the most similar.
         """
         vectors = gather(self.head(clip_vectors(features, self.tap).flatten(1)))
         couple, relation = (gather(batch.labels[name]) for name in ("couple", "relation"))
@@ -51,5 +51,5 @@ class EquivariancePretext(nn.Module):
         same = relation[:, None] == relation if self.mask_equal_relations else together
         others = vectors.detach() if self.stop_gradient else vectors
         scores = similarity(vectors, others, normalise=True)
-        loss = contrast(scores, positives, ~same, temperature=self.temperature)
+        loss = contrast(scores, positives, ~same, temperature=self.temperature, denominator="pair")
         return {"loss": loss}, {"accuracy": retrieved(scores, positives, ~same)}

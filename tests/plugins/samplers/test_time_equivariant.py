@@ -276,6 +276,32 @@ def test_equal_vectors_cost_the_logarithm_of_the_candidates():
     assert loss.item() == pytest.approx(np.log(3), abs=1e-6)
 
 
+@pytest.mark.parametrize("coupling", [2, 3, 4, 6])
+def test_larger_couples_do_not_multiply_the_loss(coupling):
+    """Equation 1: a pair competes with other relations, and is one of several of its anchor."""
+    couples = [number // coupling for number in range(12)]
+    loss, _ = equivariance(torch.ones(12, 3), couples)
+    assert loss.item() == pytest.approx(np.log(1 + 12 - coupling), abs=1e-6)
+    apart, _ = equivariance(torch.eye(12 // coupling)[couples], couples, temperature=0.02)
+    assert apart.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_equivariance_loss_of_three_videos_with_one_relation():
+    """The values of equation 1, pair by pair."""
+    rows = torch.cat([PSI, torch.tensor([[0, 0, 1.0], [0.6, 0, 0.8]])])
+    couples = [0, 0, 0, 1, 1, 1]
+    scores = np.exp((rows @ rows.T).numpy() / 0.5)
+    expected = []
+    for anchor, couple in enumerate(couples):
+        against = sum(
+            s for s, other in zip(scores[anchor], couples, strict=True) if other != couple
+        )
+        partners = [n for n, other in enumerate(couples) if other == couple and n != anchor]
+        expected.append(np.mean([np.log(1 + against / scores[anchor, n]) for n in partners]))
+    loss, _ = equivariance(rows, couples, temperature=0.5)
+    assert loss.item() == pytest.approx(np.mean(expected), abs=1e-6)
+
+
 def test_the_order_of_a_batch_does_not_change_the_loss():
     turned = torch.tensor([2, 0, 3, 1])
     loss, _ = equivariance(PSI[turned], [1, 0, 1, 0])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Denominator = Literal["global", "anchor", "single_log"]
+Denominator = Literal["global", "anchor", "single_log", "pair"]
 
 
 def contrast(
@@ -29,7 +29,10 @@ def contrast(
       mean;
     - ``global``: the same with the sum over all of A, whatever the anchor (Wang, thesis 2020,
       section 4.2.3);
-    - ``single_log``: -log of the ratio of sum_P exp s to sum_A exp s.
+    - ``single_log``: -log of the ratio of sum_P exp s to sum_A exp s;
+    - ``pair``: each positive pair by itself against the negatives of its anchor, whose other
+      positives do not compete; the mean over the positives of an anchor, then over the anchors
+      (Jenni, Jin 2021, equation 1). With one positive for each anchor this is ``anchor``.
 
     Args:
         scores: (anchors, candidates) similarities. Candidates may be clips of the batch, cells of
@@ -51,6 +54,10 @@ def contrast(
         together = scores.masked_fill(~positives, nothing).flatten().logsumexp(0)
         loss = pairs.flatten().logsumexp(0) - together
         return torch.where(positives.any(), loss, loss.new_zeros(()))
+    if denominator == "pair":
+        against = scores.masked_fill(~negatives, nothing).logsumexp(1, keepdim=True)
+        losses = F.softplus(against - scores) / positives.sum(1, keepdim=True).clamp(min=1)
+        return torch.where(positives, losses, losses.new_zeros(())).sum() / len(scores)
     dims = (0, 1) if denominator == "global" else (1,)
     losses = pairs.logsumexp(dims, keepdim=True) - scores
     return torch.where(positives, losses, losses.new_zeros(())).sum() / len(scores)
