@@ -355,7 +355,7 @@ def test_contrast_with_cells_of_videos_outside_the_batch():
     made = pretext(4, video_weight=0, rate_weight=0, bank_negatives=5)
     others = F.normalize(torch.tensor([[[1.0, 2], [3, 1]], [[-1, 2], [2, -3]]]), dim=2)
     made.bank.cells.copy_(torch.stack([others[0], F.normalize(VIEWS[0]), VIEWS[1], others[1]]))
-    terms, metrics = made({"feat": VIEWS}, batch([2, 1]))
+    terms, _ = made({"feat": VIEWS}, batch([2, 1]))
     z = VIEWS.flatten(0, 1)
     s = (z @ torch.cat([z, others.flatten(0, 1)]).T / 0.1).exp()
     expected = [-(s[i, i ^ 1] / (s[i].sum() - s[i, i])).log() for i in range(4)]

@@ -37,8 +37,8 @@ class SSTL(ProjectionOptions):
     """The paper's memory size: cells that are drawn in each step, as negatives of every clip; 0 for
     none."""
     bank_from: Literal["outside", "others"] = "outside"
-    """Which cells: of videos outside the batch of all processes (section 3.2: of the rest, apart
-    from the input videos), or of any, where those of a clip's own video are not its negatives. Under
+    """Which cells: of videos outside the batch of all processes (section 3.2, apart from the input
+    videos), or of any, where those of a clip's own video are not its negatives. Under
     train.accumulate the batch is one of its parts."""
     columns: PositiveInt = 2
     """L, cells for each video; 1 for a memory that does not depend on time."""
