@@ -163,6 +163,39 @@ def test_balanced_relations_are_equally_frequent():
     assert only == {OVERLAP}
 
 
+def test_without_shifts_both_clips_begin_at_one_frame():
+    built, found = sampler(relation="aligned"), set()
+    for epoch in range(60):
+        one, other = plan(built, [300, 140], epoch)
+        assert relation(one) == relation(other)
+        *motion, shift = relation(one)
+        assert shift == 0
+        assert one.labels["order"] == OVERLAP
+        found.add(tuple(motion))
+    assert len(found) > 30  # of 64 pairs of speeds and directions
+
+
+def test_clips_can_be_planned_twice():
+    once, twice = sampler(), sampler(copies=2)
+    assert (once.views, twice.views) == (2, 4)
+    numbers = {}
+    for epoch in range(40):
+        for single, double in zip(
+            plan(once, [200, 100], epoch), plan(twice, [200, 100], epoch), strict=True
+        ):
+            shown = [view.frames.tolist() for view in double.views]
+            assert shown == 2 * [view.frames.tolist() for view in single.views]
+            assert {view.crop for view in double.views} == {None}
+            for name in ("speed", "direction"):
+                assert double.labels[name].tolist() == 2 * single.labels[name].tolist()
+            assert double.labels["order"] == single.labels["order"]
+            assert "clip" not in single.labels
+            for frames, number in zip(shown, double.labels["clip"].tolist(), strict=True):
+                numbers.setdefault(number, set()).add(tuple(frames))
+    assert all(len(clips) == 1 for clips in numbers.values())
+    assert len(numbers) == len(set.union(*numbers.values()))
+
+
 def test_the_shorter_video_limits_speed_and_shift():
     speeds = set()
     for epoch in range(200):
@@ -360,3 +393,32 @@ def test_instance_loss(temperature, expected):
     batch = Batch(torch.empty(2, 2, 0), {}, torch.arange(2), torch.empty(0))
     terms, _ = pretext({"feat": phi}, batch)
     assert terms["loss"].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_distinctive_contrast_has_the_other_clips_of_a_video_for_negatives():
+    """Figure 5's baseline: a clip goes with its second view alone."""
+    options = SameContext(
+        name="same_context", group="clip", normalise=True, temperature=0.5, denominator="anchor"
+    )
+    assert options.required() == {"clip"}
+    assert SameContext(name="same_context").required() == set()
+    torch.manual_seed(0)
+    rows = torch.nn.functional.normalize(torch.randn(2, 4, 3), dim=2)
+    labels = {"clip": torch.tensor([[7, 9, 7, 9], [7, 7, 7, 7]])}
+    batch = Batch(torch.empty(2, 4, 3), labels, torch.tensor([0, 5]), torch.empty(0))
+    context = PretextContext(3, {"feat": 3}, {"clip": 0}, 4, 2)
+    terms, _ = options.build(context)({"feat": rows}, batch)
+    groups = ["0, 7", "0, 9", "0, 7", "0, 9"] + 4 * ["5, 7"]
+    flat = rows.flatten(0, 1)
+    s = np.exp((flat @ flat.T).numpy() / 0.5)
+    pairs = [(i, j) for i in range(8) for j in range(8) if i != j and groups[i] == groups[j]]
+    expected = sum(np.log((s[i].sum() - s[i, i]) / s[i, j]) for i, j in pairs) / 8
+    assert terms["loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_distinctive_contrast_needs_clips_that_are_planned_twice(toy_recipe):
+    recipe = toy_recipe() | {"pretext": {"name": "same_context", "group": "clip"}}
+    single = {"name": "time_equivariant"}
+    with pytest.raises(ValidationError, match="same_context needs the label clip"):
+        PretrainRecipe.model_validate(recipe | {"sampler": single})
+    PretrainRecipe.model_validate(recipe | {"sampler": single | {"copies": 2}})
