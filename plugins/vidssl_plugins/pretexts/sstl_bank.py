@@ -73,12 +73,12 @@ class TemporalBank(nn.Module):
         enough = count + len(left_out) * columns  # of which at least ``count`` are others, or all
         drawn = torch.randperm(videos * columns, generator=generator)[:enough]
         drawn = drawn.to(self.cells.device)
-        unwanted = torch.zeros(videos, dtype=torch.bool, device=drawn.device)
-        unwanted = unwanted.index_fill(0, left_out, True)[drawn // columns]
-        # Sorting leaves the rest in order, and their number need not be known on the host.
-        first = unwanted.int().argsort(stable=True)[:count]
-        drawn = drawn[first]
-        return self.cells.flatten(0, 1)[drawn], drawn // columns, ~unwanted[first]
+        owners = drawn // columns
+        others = torch.ones(videos, dtype=torch.uint8, device=drawn.device)
+        others = others.index_fill(0, left_out, 0)[owners]
+        # Sorting keeps their order, and their number need not be known on the host.
+        first = others.argsort(descending=True, stable=True)[:count]
+        return self.cells.flatten(0, 1)[drawn[first]], owners[first], others[first].bool()
 
     def summary(self, video: Tensor) -> Tensor:
         """Return the mean cell (n, D) of videos (n,), which is no unit vector."""

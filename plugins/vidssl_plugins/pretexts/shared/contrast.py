@@ -49,15 +49,15 @@ def contrast(
     scores = scores.float() / temperature
     # The lowest finite number instead of -inf: rows without any pair must not make NaN gradients.
     nothing = torch.finfo(scores.dtype).min
+    if denominator == "pair":
+        against = scores.masked_fill(~negatives, nothing).logsumexp(1, keepdim=True)
+        shares = positives / positives.sum(1, keepdim=True).clamp(min=1)
+        return (shares * F.softplus(against - scores)).sum() / len(scores)
     pairs = scores.masked_fill(~(positives | negatives), nothing)
     if denominator == "single_log":
         together = scores.masked_fill(~positives, nothing).flatten().logsumexp(0)
         loss = pairs.flatten().logsumexp(0) - together
         return torch.where(positives.any(), loss, loss.new_zeros(()))
-    if denominator == "pair":
-        against = scores.masked_fill(~negatives, nothing).logsumexp(1, keepdim=True)
-        losses = F.softplus(against - scores) / positives.sum(1, keepdim=True).clamp(min=1)
-        return torch.where(positives, losses, losses.new_zeros(())).sum() / len(scores)
     dims = (0, 1) if denominator == "global" else (1,)
     losses = pairs.logsumexp(dims, keepdim=True) - scores
     return torch.where(positives, losses, losses.new_zeros(())).sum() / len(scores)
