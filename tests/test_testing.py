@@ -125,6 +125,7 @@ def test_evaluators(name):
             pacing={"name": "fixed_exponential", "length": 1},
         ),
         TimeEquivariant(name="time_equivariant", relation="balanced", coupling=3),
+        TimeEquivariant(name="time_equivariant", relation="aligned", copies=2),
         TimeEquivariant(name="time_equivariant", equivariance="spatial", short_video="loop"),
         TimeEquivariant(name="time_equivariant", equivariance="both", short_video="skip"),
         TimeEquivariant(name="time_equivariant", equivariance="none", speeds=[1, 2], frames=8),
@@ -198,6 +199,12 @@ def test_pretexts_of_other_methods(options, sampler):
 )
 def test_memories_with_other_options(options):
     testing.check_pretext(options, SAMPLERS["sstl"])
+
+
+def test_contrast_of_clips_that_are_seen_twice():
+    sampler = TimeEquivariant(name="time_equivariant", copies=2)
+    testing.check_pretext(SameContext(name="same_context", group="clip"), sampler)
+    testing.check_pretext(Equivariance(name="equivariance"), sampler)
 
 
 @pytest.mark.parametrize("level", ["video", "clip"])
