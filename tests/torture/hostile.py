@@ -290,7 +290,7 @@ def _index_tricks() -> None:
         "an index whose arrays are of another index": {"ends.npy": _array(np.arange(9))},
         "an index whose settings are a pickle": {"index.json": pickle.dumps(_Runs())},
         "an index of features that are no numbers": {
-            "moments.npy": _array(np.full((2, 3, 32), np.nan))
+            "statistics.npy": _array(np.full((2, 3, 32), np.nan))
         },
         "an index of lengths that are no numbers": {
             "video.lengths.npy": _array(np.full(1, np.nan, np.float32))

@@ -10,7 +10,7 @@
     clip.npy       (M, D) features of all clips, as the network gave them
     video.npy      (N, D) their means over each video; absent where every video has one clip
     spans.npy      (M, 2) start and end of each clip in seconds
-    moments.npy    (2, 3, D) mean, sum of squared deviations and largest size of videos and clips
+    statistics.npy    (2, 3, D) mean, sum of squared deviations and largest size of videos and clips
 
 Letters: N videos, M clips, D features.
 """
@@ -38,7 +38,7 @@ from vidssl_cli.search.levels import LEVELS, LevelName
 from vidssl_cli.search.statistics import Statistics
 
 ROWS = "gallery.jsonl"
-ARRAYS = ("lines", "keys", "by_path", "by_content", "stamps", "ends", "clip", "spans", "moments")
+ARRAYS = ("lines", "keys", "by_path", "by_content", "stamps", "ends", "clip", "spans", "statistics")
 FILES = (ROWS, *(f"{name}.npy" for name in ARRAYS))
 """What every segment has."""
 
@@ -84,7 +84,7 @@ class Segment:
             "video": arrays.get("video", arrays["clip"]),
             "clip": arrays["clip"],
         }
-        self._moments = arrays.get("moments")
+        self._statistics = arrays.get("statistics")
         self._refuse_mixture()
         self._read_row = row_reader(folder / ROWS)
 
@@ -113,15 +113,15 @@ class Segment:
     @cached_property
     def statistics(self) -> Mapping[LevelName, Statistics]:
         """Mean and deviation of the features of each level."""
-        if self._moments is None:
+        if self._statistics is None:
             blocks = {level: Column([self.features[level]]).blocks() for level in LEVELS}
             return {
                 level: Statistics.joined(Statistics.of(rows) for _, rows in blocks[level])
                 for level in LEVELS
             }
         return {
-            level: Statistics(len(self.features[level]), *moments)
-            for level, moments in zip(LEVELS, self._moments, strict=True)
+            level: Statistics(len(self.features[level]), *each)
+            for level, each in zip(LEVELS, self._statistics, strict=True)
         }
 
     def part(self, number: int) -> slice:
@@ -165,14 +165,14 @@ class Segment:
             "video": (self.features["video"], "f", (videos, dimension)),
             "spans": (self.spans, "f", (clips, 2)),
         }
-        if self._moments is not None:
-            shapes["moments"] = self._moments, "f", (len(LEVELS), 3, dimension)
+        if self._statistics is not None:
+            shapes["statistics"] = self._statistics, "f", (len(LEVELS), 3, dimension)
         for name, (array, kind, shape) in shapes.items():
             if array.shape != shape or array.dtype.kind != kind:
                 raise ValueError(f"{name}.npy is {array.dtype} {array.shape}, not {kind} {shape}")
         if not videos or self.ends[-1] != clips or (np.diff(self.ends, prepend=0) < 1).any():
             raise ValueError(f"ends.npy does not count {clips} clips")
-        for name, numbers in (("spans", self.spans), ("moments", self._moments)):
+        for name, numbers in (("spans", self.spans), ("statistics", self._statistics)):
             if numbers is not None and not np.isfinite(numbers).all():
                 raise ValueError(f"{name}.npy holds numbers that are not finite")
 
@@ -257,7 +257,9 @@ def _write(draft: Path, batches: Iterable[Batch]) -> None:
         "by_content": np.argsort(joined[CONTENT], kind="stable"),
         "stamps": np.concatenate(stamps),
         "ends": np.concatenate(counts).cumsum(),
-        "moments": np.stack([Statistics.joined(statistics[level]).stacked() for level in LEVELS]),
+        "statistics": np.stack(
+            [Statistics.joined(statistics[level]).stacked() for level in LEVELS]
+        ),
     }
     for name, array in arrays.items():
         np.save(draft / f"{name}.npy", array)
