@@ -10,7 +10,7 @@
     clip.npy       (M, D) features of all clips, as the network gave them
     video.npy      (N, D) their means over each video; absent where every video has one clip
     spans.npy      (M, 2) start and end of each clip in seconds
-    statistics.npy    (2, 3, D) mean, sum of squared deviations and largest size of videos and clips
+    statistics.npy (2, 3, D) mean, sum of squared deviations and largest size of videos and clips
 
 Letters: N videos, M clips, D features.
 """
