@@ -64,7 +64,7 @@ def build_index(
     """Make an index of the videos, or add them to the one that is there.
 
     Only videos that are new or whose file has changed are embedded. Adding in parts gives the same
-    index as adding all at once, and nothing is written when nothing changes.
+    answers as adding all at once, and nothing is written when nothing changes.
 
     Args:
         encoder: The network; the index keeps a copy of it.

@@ -55,20 +55,22 @@ def embed_entries(
     key = [settings.encoder, settings.evaluation.model_dump(mode="json")]
     with Journal(out / JOURNAL, key) as journal:
         marks = {path: [path, *stamps[path], _facts(video)] for path, video in videos.items()}
-        kept = {row[0] for row, _ in journal.records() if row == marks.get(row[0])}
-        if kept:
-            say(f"{len(kept)} of {len(videos)} videos were embedded by a run that did not finish")
-        for row, content in list(journal.records()) if kept else ():
-            if row == marks.get(row[0]):
+        kept: set[str] = set()
+        for row, content in journal.records():
+            if row[0] not in kept and row == marks.get(row[0]):
+                kept.add(row[0])
                 with understood(out / JOURNAL):
                     features, spans = _unpack(content)
                 yield Embedded(videos[row[0]], features, spans), stamps[row[0]]
+        if kept:
+            say(f"{len(kept)} of {len(videos)} videos were embedded by a run that did not finish")
         missing = [video for path, video in videos.items() if path not in kept]
         for number, item in enumerate(embed(encoder, missing, skipped=skipped, label="indexing")):
             path = item.video.path
             if number == 0:
                 clips, dimension = item.features.shape
-                require_room_for(out, len(missing), clips, dimension, encoder)
+                copies = 2 * len(missing)  # in the journal and in the segment
+                require_room_for(out, copies, copies * clips, dimension, encoder)
             if not np.isfinite(item.features).all():
                 raise VidsslError(
                     "the network gives features that are not finite",

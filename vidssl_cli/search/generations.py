@@ -104,12 +104,17 @@ def tidy(folder: Path) -> None:
     newest = _number(read_pointer(folder)[0]) if is_index(folder) else 0
     for path in folder.glob(_GENERATIONS):
         if not newest or _number(path.name) not in (newest - 1, newest):
-            discard(path)
+            _discard(path)
     needed = "".join(path.read_text() for path in folder.glob(f"{_GENERATIONS}/{LAYOUT}"))
     for path in (*folder.glob(_SEGMENTS), *folder.glob(_ENCODERS)):
         if path.name not in needed and path.name.removeprefix("encoder-") not in needed:
-            discard(path)
-            note_of(path).unlink(missing_ok=True)
+            _discard(path)
+
+
+def _discard(path: Path) -> None:
+    discard(path)
+    if not path.exists():  # nobody has it open
+        note_of(path).unlink(missing_ok=True)
 
 
 def missing_generation(folder: Path, name: str, digest: str) -> DamagedFileError:
