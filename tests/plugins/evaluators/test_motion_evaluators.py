@@ -254,3 +254,15 @@ def test_a_still_clip_says_nothing_to_a_network_of_differences(encoder, toy_vide
     report = evaluate(encoder, toy_videos, Still(name="still", clips=2, fc=FC))
     assert "all zeros" in report.facts["still clips"]
     assert {row["still"] for row in report.rows} <= {0, 0.25, 0.5}  # one class for all videos
+
+
+def test_still_is_tested_on_all_sub_sequences():
+    """Of 20 frames, 16 make 5, whose middle frames are repeated; the training has as many clips."""
+    parts = {name: labelled(name, 4, frames=20) for name in ("train", "test")}
+    toys = MadeUpStudy(sees(lambda look: 0), **parts)
+    report = Still(name="still", fc=FC, clips=2, windows="overlap", hop=1).build()(toys)
+    moving_train, moving_test, still_train, still_test = (looks for looks, *_ in toys.asked[:4])
+    assert {len(look.frames) for look in [*moving_train, *still_train]} == {2}
+    assert {tuple(look.frames[:, 0]) for look in moving_test} == {(0, 1, 2, 3, 4)}
+    assert {tuple(look.frames[:, 0]) for look in still_test} == {(8, 9, 10, 11, 12)}
+    assert (report.facts["windows"], report.facts["hop"]) == ("overlap", 1)

@@ -17,6 +17,7 @@ from pydantic import (
 
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.study import Crops, Pool
+from vidssl_plugins.evaluators.options.finetune_protocols import Place
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -65,7 +66,18 @@ class Probe(EvaluatorOptions):
     fc: FC = FC()
 
 
-class Frozen(EvaluatorOptions):
+class TestWindows(EvaluatorOptions):
+    """Where the clips of test videos lie, if not where those of training videos do."""
+
+    windows: Place = "uniform"
+    """Clips of a test video: evenly spaced, ``dense`` for about so many of all that there are, or
+    ``overlap`` for one from every start that is a multiple of ``hop``. With hop 1 these are all
+    sub-sequences (Jenni, Meishvili, Favaro 2020, section 4)."""
+    hop: PositiveInt = 8
+    """Frames from one start to the next, for ``overlap``."""
+
+
+class Frozen(TestWindows):
     """How a network that is not trained any more describes videos."""
 
     clips: PositiveInt | None = None
