@@ -114,3 +114,10 @@ def settle_frozen(study: Study, options: Frozen) -> Settings:
         pool=options.pool,
         crops=options.crops,
     )
+
+
+def spread(videos: Sequence[Video], most: int) -> Sequence[Video]:
+    """Return the videos, or so many of them, evenly spaced."""
+    if len(videos) <= most:
+        return videos
+    return [videos[number * len(videos) // most] for number in range(most)]
