@@ -17,7 +17,7 @@ from vidssl_plugins.evaluators.invariance_measures import (
     Point,
     between,
     cosines_of_pairs,
-    distributions,
+    distribution,
     interval,
     over_distance,
     separation,
@@ -151,22 +151,23 @@ def _strengths(plan: Plan, frames: int, found: Mapping[str, Likeness]) -> Table:
 
 
 def _figures(found: Mapping[str, Likeness]) -> list[Curves]:
-    compared = {
-        f"{kind}, {weights}": cosines
-        for weights, each in found.items()
-        for kind, cosines in (("within a video", each.within), ("between videos", each.between))
-    }
     return [
         _curves(
             "clips under temporal augmentation",
             "buffer for cropping and dropping, frames",
             {weights: each.augmented for weights, each in found.items()},
         ),
-        Curves(
-            "cosines within and between videos",
-            "cosine",
-            "share of videos",
-            distributions(compared),
+        *(
+            Curves(
+                f"cosines within and between videos, {weights} weights",
+                "cosine",
+                "share of videos",
+                {
+                    "within a video": distribution(each.within),
+                    "between videos": distribution(each.between),
+                },
+            )
+            for weights, each in found.items()
         ),
         _curves(
             "clips of a video over distance in time",

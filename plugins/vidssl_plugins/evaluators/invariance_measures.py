@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,19 +91,14 @@ def interval(x: float, values: Sequence[float]) -> Point:
     return Point(x, mean, mean - CONFIDENCE * error, mean + CONFIDENCE * error)
 
 
-def distributions(found: Mapping[str, Sequence[float]]) -> dict[str, list[tuple[float, float]]]:
-    """Return the share of cosines in each bar by its middle, where any has some.
+def distribution(cosines: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the share of cosines in each bar by its middle, with an empty bar on either side.
 
-    An empty bar follows on either side. The largest cosine, 1, belongs to the bar below it.
+    The largest cosine, 1, belongs to the bar below it.
     """
     last = round(1 / WIDTH) - 1
-    places = {
-        name: np.floor(np.round(np.asarray(each) / WIDTH, 6)).astype(int).clip(max=last)
-        for name, each in found.items()
-    }
-    everything = np.concatenate(list(places.values()))
-    bars = range(int(everything.min()) - 1, int(everything.max()) + 2)
-    return {
-        name: [((bar + 0.5) * WIDTH, float((each == bar).mean())) for bar in bars]
-        for name, each in places.items()
-    }
+    bars = np.floor(np.round(np.asarray(cosines) / WIDTH, 6)).astype(int).clip(max=last)
+    return [
+        ((bar + 0.5) * WIDTH, float((bars == bar).mean()))
+        for bar in range(int(bars.min()) - 1, int(bars.max()) + 2)
+    ]

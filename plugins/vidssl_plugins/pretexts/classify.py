@@ -24,7 +24,7 @@ class ClassifyPretext(LabelClassifier):
         options: ClassifyOptions,
         context: PretextContext,
         label: str,
-        over: Literal["clip", "video"] = "clip",
+        over: Literal["clip", "video", "difference"] = "clip",
     ) -> None:
         super().__init__()
         self.label, self.over = label, over
@@ -34,11 +34,21 @@ class ClassifyPretext(LabelClassifier):
             raise UsageError(
                 f"the label {label} is a quantity; {options.name} needs one that has classes"
             )
-        dim = tap_dim(options.tap, context) * (1 if over == "clip" else context.views)
+        if over == "difference" and context.views != 2:
+            raise UsageError(
+                f"the difference is that of two views; the sampler plans {context.views}"
+            )
+        dim = tap_dim(options.tap, context) * (context.views if over == "video" else 1)
         self.head = mlp([dim, *options.hidden, classes], norm=options.norm)
 
     def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (N, classes) and labels (N,) of clips or videos."""
         vectors = clip_vectors(features, self.tap, self.reduce)
-        rows = vectors.flatten(0, 1) if self.over == "clip" else vectors.flatten(1)
+        match self.over:
+            case "clip":
+                rows = vectors.flatten(0, 1)
+            case "video":
+                rows = vectors.flatten(1)
+            case "difference":
+                rows = vectors[:, 0] - vectors[:, 1]
         return self.head(rows), batch.labels[self.label].flatten()
