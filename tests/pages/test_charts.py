@@ -215,3 +215,11 @@ def test_bars_of_nothing_and_of_nasty_names():
     drawing = bars(HOSTILE, {HOSTILE: 1.5, "b": -1})
     ElementTree.fromstring(drawing)
     assert "<script" not in drawing
+
+
+def test_lines_of_one_chart_are_marked_alike():
+    """All have dots or none has, but for a single point, which would not be seen."""
+    few, many = [(x, 0.5) for x in range(3)], [(x, 0.5) for x in range(30)]
+    assert len(dots(curves(Curves("a", "x", "y", {"few": few, "more": few[:2]})))) == 5
+    assert not dots(curves(Curves("a", "x", "y", {"few": few, "many": many})))
+    assert len(dots(curves(Curves("a", "x", "y", {"one": few[:1], "many": many})))) == 1

@@ -82,11 +82,12 @@ def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> Markup:
         parts.append(_label(_number(tick), left - 6, y.at(tick) + 4, "end"))
     parts += [_label(_number(tick), x.at(tick), last + 18) for tick in x.ticks]
     parts.append(_label(visible(figure.x), (left + x.end) / 2, last + 36))
+    longest = max(map(len, lines.values()))
     for number, (name, line) in enumerate(lines.items()):
         places = [(x.at(a), y.at(b)) for a, b in line]
         parts += _band([(x.at(a), y.at(b)) for a, b in bands.get(name, ())], number)
         parts += _line(places, number)
-        if len(line) <= FEW:
+        if longest <= FEW or len(line) == 1:
             said = [f"{name}: {_number(a)}, {_number(b)}" for a, b in line]
             parts += map(_dot, places, said, [number] * len(line))
     return _svg(figure.title, width, top + height, parts)
@@ -134,7 +135,7 @@ def bars(title: str, values: Mapping[str, float], width: int = WIDTH) -> Markup:
     """
     names = {name: _shorten(visible(name)) for name in values}
     left = _CHARACTER * max(map(len, names.values()), default=0) + 8
-    right = width - 6 * _CHARACTER
+    right = width - 7 * _CHARACTER
     low, high = min([0.0, *values.values()]), max([0.0, *values.values()])
     scale = (right - left) / ((high - low) or 1)
     zero = left - low * scale

@@ -11,12 +11,17 @@ from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.load import load
+from vidssl_cli.config.sections import Evaluation, Input
 from vidssl_cli.contract.metrics import confusion
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.evaluate import evaluate
 from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
+from vidssl_cli.model.card import Card
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.run_directory import read_facts
+from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.evaluators.hooks import BeforeAfter, Still, Sync
 from vidssl_plugins.evaluators.shared.time_task import accuracy
 from vidssl_plugins.evaluators.sync import chance_errors, mean_error
@@ -364,3 +369,22 @@ def test_learning_begins_at_the_weights_of_the_run(encoder, toy_videos, tmp_path
 def test_all_layers_need_a_folder(encoder, toy_videos):
     with pytest.raises(UsageError, match="a folder to train in"):
         evaluate(encoder, toy_videos, Sync(name="sync", freeze=False, reach=2, set=QUICK))
+
+
+@pytest.mark.slow
+def test_all_layers_learn_what_the_videos_show(tmp_path):
+    """Every video grows lighter by the same step, so that the order of its parts can be seen."""
+    light = (40 + 4 * np.arange(40)).astype(np.uint8)[:, None, None, None]
+    videos = []
+    for number in range(8):
+        path = tmp_path / f"{number}.mp4"
+        write_mp4(path, np.broadcast_to(light, (40, 24, 32, 3)), 25)
+        videos.append(replace(probe(str(path)), split="train" if number < 6 else "test"))
+    backbone = R3D(name="r3d", width=4)
+    seen = Input(resize=(24, 32), crop=16)
+    card = Card(backbone=backbone, input=seen, frames=8, evaluation=Evaluation(), seed=0)
+    rgb = Encoder(card, backbone.build(), torch.device("cpu"))
+    more = ("train.epochs=10", "train.repeats=4", "train.batch_videos=6", "train.optimizer.lr=0.01")
+    options = BeforeAfter(name="before_after", freeze=False, set=(*QUICK, *more))
+    report = evaluate(rgb, videos, options, tmp_path / "found")
+    assert {row["accuracy"] for row in report.rows} == {1}
