@@ -10,7 +10,7 @@ import numpy as np
 from vidssl_cli.contract.clips import Draw, Windows
 from vidssl_cli.contract.study import ClipSet, Study
 from vidssl_cli.contract.videos import Video
-from vidssl_plugins.samplers.options.sstl import SSTL
+from vidssl_plugins.samplers.sstl import SSTLSampler
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,16 @@ class Plan:
         strided = replace(video, frames=(study.count(video) - 1) // stride + 1)
         found = []
         for strength in self.strengths:
-            sampler = SSTL(
-                name="sstl",
+            sampler = SSTLSampler(
                 frames=study.frames,
                 buffer=strength,
                 dropout=self.dropped(strength, study.frames),
                 rate=(1, 1),
+                max_drop=0,
+                rate_target="drawn",
+                spatial_share="video",
                 short_video="error",
-            ).build()
+            )
             plans = [sampler.plan(strided, Draw(self.seed, n, number)) for n in range(self.pairs)]
             frames = np.stack([view.frames for plan in plans for view in plan.views])
             found.append(ClipSet(video, frames * stride))
