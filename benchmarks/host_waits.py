@@ -26,13 +26,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from simulated_gpu.costs import BUDGETS, Cost, make_videos, measure, train
+from simulated_gpu.costs import BUDGETS, Cost, beginning, make_videos, measure, train
 from simulated_gpu.counts import KINDS, Kind
-from vidssl_cli.config.load import load, names
-from vidssl_cli.config.recipe import PretrainRecipe
-
-FINETUNED = "demo"
-"""What recipes for fine-tuning start from."""
+from vidssl_cli.config.load import names
 
 
 def measure_all(recipes: list[str]) -> dict[str, Cost]:
@@ -40,10 +36,13 @@ def measure_all(recipes: list[str]) -> dict[str, Cost]:
     costs = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         data = make_videos(Path(folder))
-        source = Path(folder, "source")
-        train(FINETUNED, data, source)
+        sources: dict[str, Path] = {}
         for name in recipes:
-            start = () if isinstance(load(name), PretrainRecipe) else ("--from", source)
+            begun = beginning(name)
+            if begun and begun not in sources:
+                sources[begun] = Path(folder, f"source-{len(sources)}")
+                train(begun, data, sources[begun])
+            start = ("--from", sources[begun]) if begun else ()
             costs[name] = measure(name, data, Path(folder, name.replace("/", "-")), *start)
     return costs
 

@@ -50,13 +50,14 @@ def parse(line: str) -> Command:
     return Command(words, " ".join(name), command.make_context(name[-1], list(rest)).params)
 
 
-def classifier(command: Command) -> FinetuneRecipe | None:
-    """Return the recipe by which a command trains a classifier, if it does."""
+def classifier(command: Command, backbone: str = "") -> FinetuneRecipe | None:
+    """Return the recipe by which a command trains a classifier on a backbone, if it does."""
     if command.name == "finetune":
         return load_as(FinetuneRecipe, command.given["recipe"], command.overrides)
     if command.name == "evaluate" and command.given["evaluator"] == "finetune":
         options: Any = protocol(command)
-        return load_as(FinetuneRecipe, options.recipe, options.set)
+        recipe = options.build().protocol.recipe_for(backbone)
+        return load_as(FinetuneRecipe, recipe, options.set)
     return None
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,12 +13,11 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from simulated_gpu.costs import BUDGETS, make_videos, measure, train, vidssl
+from simulated_gpu.costs import BUDGETS, beginning, make_videos, measure, train, vidssl
 from simulated_gpu.counts import KINDS
 from simulated_gpu.device import simulate
 from simulated_gpu.nccl import two_processes
-from vidssl_cli.config.load import load, names
-from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.load import names
 
 RECIPES = sorted(names())
 BOUNDS = json.loads(BUDGETS.read_text())
@@ -29,11 +29,22 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def source(data):
+def sources(data):
+    """A function that returns a run to start from, by its recipe."""
+
+    @cache
+    def source(recipe):
+        out = data.parent / recipe.replace("/", "-")
+        train(recipe, data, out, "--device", "cpu")
+        return out
+
+    return source
+
+
+@pytest.fixture(scope="module")
+def source(sources):
     """A run to start from."""
-    out = data.parent / "source"
-    train("demo", data, out, "--device", "cpu")
-    return out
+    return sources("demo")
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +55,10 @@ def actions(data, source):
     return out
 
 
-def start(name, request):
+def start(name, sources):
     """Return the options that a recipe for fine-tuning needs."""
-    if isinstance(load(name), PretrainRecipe):
-        return ()
-    return "--from", request.getfixturevalue("source")
+    begun = beginning(name)
+    return ("--from", sources(begun)) if begun else ()
 
 
 def losses(run):
@@ -62,9 +72,9 @@ def weights(run):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_learns_what_it_learns_on_the_cpu_and_waits_no_more_than_it_may(
-    name, data, tmp_path, request
+    name, data, tmp_path, sources
 ):
-    options = start(name, request)
+    options = start(name, sources)
     cost = measure(name, data, tmp_path / "gpu", *options)
     train(name, data, tmp_path / "cpu", "--device", "cpu", *options)
     assert losses(tmp_path / "gpu") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-4)
@@ -203,10 +213,15 @@ def test_an_index_answers_as_one_of_a_cpu(source, data, tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    ("method", "of"), [("attention", "source"), ("guided_backprop", "actions")]
+    ("of", "options"),
+    [
+        ("source", ["--method", "attention", "--boundaries", "--stride", "1,2"]),
+        ("source", ["--method", "guided_backprop", "--decision", "transform"]),
+        ("actions", ["--method", "guided_backprop"]),
+    ],
 )
-def test_pictures_of_where_it_looks(method, of, data, tmp_path, request):
+def test_pictures_of_where_it_looks(of, options, data, tmp_path, request):
     run, video, out = request.getfixturevalue(of), data.parent / "0.mp4", tmp_path / "out"
     with simulate() as counts:
-        vidssl("visualize", run, video, "--out", out, "--method", method, "--device", "cuda")
+        vidssl("visualize", run, video, "--out", out, *options, "--device", "cuda")
     assert counts.launches

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {"vidssl_cli": ROOT / "vidssl_cli", "vidssl_plugins": ROOT / "plugins/vidssl_plugins"}
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
+PAPER = "papers/pace-c3d-ucf101"
+
 
 def sources():
     """Return every file of the packages and the recipes, as they stand in a wheel."""
@@ -70,11 +72,15 @@ def test_an_installed_vidssl_finds_its_plugins_and_recipes(wheel, tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--target", target, wheel], check=True)
 
-    def vidssl(*arguments):
-        run = [sys.executable, "-W", "error", "-m", "vidssl_cli", *arguments, "--json"]
+    def printed(*arguments):
+        run = [sys.executable, "-W", "error", "-m", "vidssl_cli", *arguments]
         environment = os.environ | {"PYTHONPATH": str(target)}
-        return json.loads(subprocess.check_output(run, env=environment, cwd=tmp_path))
+        return subprocess.check_output(run, env=environment, cwd=tmp_path, encoding="utf-8")
 
+    def vidssl(*arguments):
+        return json.loads(printed(*arguments, "--json"))
+
+    assert "# What differs, or had to be chosen:\n" in printed("recipes", "show", PAPER)
     recipes = vidssl("recipes", "list")["recipes"]
     assert recipes
     assert all(Path(row["path"]).is_relative_to(target / "vidssl_cli/recipes") for row in recipes)

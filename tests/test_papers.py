@@ -196,16 +196,19 @@ PLAYBACK_CLIPS = {
 SSTL = {  # submission to ICLR 2021
     "3.1": {"sampler.rate": [1.0, 1.25]},
     "3.2": {"pretext.0.spread": 0.6, "pretext.0.columns": 2, "pretext.0.contrast_weight": 1.0}
-    | {"pretext.0.rate_weight": 0.1, "pretext.0.video_weight": 0.2},
+    | {"pretext.0.rate_weight": 0.1, "pretext.0.video_weight": 0.2}
+    | {"pretext.0.bank_from": "outside"},
     "4.2": sgd(2.0, momentum=0.9, weight_decay=1e-6)
     | {"train.epochs": 300, "train.batch_videos": 2048, "train.schedule.name": "cosine"}
     | {"pretext.0.temperature": 0.1, "input.resize": 112, "input.crop": 112, "sampler.frames": 16},
-    "4.4": {"evaluation.clips": 10},
+    "4.4": {"evaluation.clips": 10, "evaluation.tap": "projection"},
     "4.5": {"sampler.buffer": 12, "sampler.dropout": 4, "pretext.0.bank_negatives": 2048}
     | {"pretext.0.proj_dim": 512},
 }
 SSTL_SPATIAL = {
+    "3.2": {"pretext.0.bank_from": "outside"},
     "4.2": SSTL["4.2"],
+    "4.4": SSTL["4.4"],
     "4.5, table 4": {"sampler.buffer": 0, "sampler.dropout": 0, "sampler.rate": [1.0, 1.0]},
 }
 STATISTICS_2 = {  # Wang 2020
@@ -262,7 +265,9 @@ STATED = [
     ("papers/temporal-transforms-finetune", TRANSFORMS_FINETUNE, {"4": {"train.epochs": 150}}),
     (
         "papers/temporal-transforms-finetune-c3d",
-        *(TRANSFORMS_FINETUNE, {"4": {"train.epochs": 75, "hidden": [2048, 2048]}}),
+        TRANSFORMS_FINETUNE,
+        {"4": {"train.epochs": 75, "hidden": [2048, 2048], "heads": "run"}}
+        | {"3.3, all but the last layer": {"hidden_norm": True}},
     ),
     (
         "papers/temporal-transforms-sync",

@@ -125,6 +125,7 @@ def test_evaluators(name):
             pacing={"name": "fixed_exponential", "length": 1},
         ),
         TimeEquivariant(name="time_equivariant", relation="balanced", coupling=3),
+        TimeEquivariant(name="time_equivariant", relation="aligned", copies=2),
         TimeEquivariant(name="time_equivariant", equivariance="spatial", short_video="loop"),
         TimeEquivariant(name="time_equivariant", equivariance="both", short_video="skip"),
         TimeEquivariant(name="time_equivariant", equivariance="none", speeds=[1, 2], frames=8),
@@ -198,6 +199,12 @@ def test_pretexts_of_other_methods(options, sampler):
 )
 def test_memories_with_other_options(options):
     testing.check_pretext(options, SAMPLERS["sstl"])
+
+
+def test_contrast_of_clips_that_are_seen_twice():
+    sampler = TimeEquivariant(name="time_equivariant", copies=2)
+    testing.check_pretext(SameContext(name="same_context", group="clip"), sampler)
+    testing.check_pretext(Equivariance(name="equivariance"), sampler)
 
 
 @pytest.mark.parametrize("level", ["video", "clip"])
@@ -316,9 +323,15 @@ class Loss(PretextOptions):
                     "nan": ({"loss": out.mean() / 0 * 0}, {}),
                     "none": ({}, {}),
                     "no gradient": ({"loss": out.mean().detach()}, {}),
-                    "random state": ({"loss": out.mean()}, {}),
-                    "fine": ({"loss": out.mean()}, {}),
-                }[fault]
+                }.get(fault, ({"loss": out.mean()}, {}))
+
+            def decisions(self, features, fault=self.fault):
+                logits = super().forward(features["feat"])
+                return {
+                    "flat": {"pace": logits.flatten(0, 1)},
+                    "no logits": {"pace": logits.detach()},
+                    "of videos": {"pace": logits.mean(1)},
+                }.get(fault, {"pace": logits})
 
             def after_step(self, fault=self.fault):
                 if fault == "random state":
@@ -336,15 +349,18 @@ class Loss(PretextOptions):
         ("none", "no loss term"),
         ("no gradient", "carry no gradient"),
         ("random state", "one step from one state led to two states"),
+        ("flat", r"decisions about pace are \(\d+, 1\); they must be \(B, V, classes\)"),
+        ("no logits", "the decisions about pace carry no gradient"),
     ],
 )
 def test_the_kit_names_what_is_wrong_with_a_pretext(fault, complaint):
     with pytest.raises(AssertionError, match=complaint):
-        testing.check_pretext(Loss(name="loss", fault=fault), Pace(name="pace"))
+        testing.check_pretext(Loss(name="loss", fault=fault), Pace(name="pace", views=2))
 
 
 def test_the_kit_names_a_missing_label():
     testing.check_pretext(Loss(name="loss", fault="fine"), Pace(name="pace"))
+    testing.check_pretext(Loss(name="loss", fault="of videos"), Pace(name="pace"))
     with pytest.raises(AssertionError, match=r"needs \['pace'\]; uniform offers \[\]"):
         testing.check_pretext(PacePretext(name="pace"), Uniform(name="uniform"))
 

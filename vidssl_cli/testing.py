@@ -236,6 +236,12 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     assert isinstance(pretext, nn.Module), f"build() must give a torch module, not {pretext!r}"
     assert isinstance(twin, nn.Module)
     twin.load_state_dict(pretext.state_dict())
+    if layers := options.projection():
+        described = layers.build(channels[layers.tap]).state_dict()
+        there = cast(nn.Module, pretext.projection).state_dict()
+        assert _shapes(described) == _shapes(there), (
+            f"projection() describes {_shapes(described)}; the module has {_shapes(there)}"
+        )
 
     for name, words in options.own_labels(batch).items():
         clips = len(batch.video) * views
@@ -273,6 +279,22 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
             update()
     _assert_same_state(pretext, twin, "a step that was not taken left something: discard_step()")
     _check_predictions(pretext.eval(), features, batch)
+    _check_decisions(pretext, features, (len(batch.video), views))
+
+
+def _check_decisions(
+    pretext: nn.Module, features: Mapping[str, Tensor], clips: tuple[int, int]
+) -> None:
+    decide = getattr(pretext, "decisions", None)
+    for label, logits in (decide(features) if decide else {}).items():
+        found = f"decisions about {label} are {tuple(logits.shape)}"
+        fits = logits.shape[:-1] in (clips, clips[:1])
+        assert fits, f"{found}; they must be (B, V, classes) or (B, classes)"
+        assert logits.requires_grad, f"the decisions about {label} carry no gradient"
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _check_predictions(pretext: nn.Module, features: Mapping[str, Tensor], batch: Batch) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from vidssl_cli.base import console, errors
 from vidssl_cli.cli import failures
+from vidssl_cli.config.load import find, load
 
 SUBCLASSES = [errors.VidsslError, *errors.VidsslError.__subclasses__(), errors.RecipeError]
 
@@ -263,6 +264,30 @@ def test_recipes_list_and_show():
     assert "\n  epochs: 7\n" in shown.stdout
     done = vidssl("recipes", "show", "small/pace", "--set", "train.epochs=7", "--json")
     assert json.loads(done.stdout)["recipe"]["train"]["epochs"] == 7
+
+
+def test_a_recipe_is_shown_with_its_opening_comment(tmp_path):
+    """The comment tells what differs from the paper; what is printed is the recipe still."""
+    name = "papers/pace-c3d-ucf101"
+    shown = vidssl("recipes", "show", name, "--set", "train.epochs=7").stdout
+    comment, _, keys = shown.partition("\n\n")
+    file = find(name).read_text(encoding="utf-8")
+    assert file.startswith(f"{comment}\nsummary: ")
+    assert "\n# What differs, or had to be chosen:\n" in comment
+    assert keys.startswith("# Every key of a recipe, resolved by vidssl ")
+    again = tmp_path / "again.yaml"
+    again.write_text(shown, encoding="utf-8")
+    assert load(again) == load(name, ["train.epochs=7"])
+    assert vidssl("recipes", "show", str(again)).stdout == shown
+    again.write_text(keys, encoding="utf-8")  # the recipe.yaml of a run
+    assert vidssl("recipes", "show", str(again)).stdout == keys
+
+
+def test_a_comment_cannot_command_the_terminal(tmp_path):
+    path = tmp_path / "mine.yaml"
+    pace = find("small/pace").read_text(encoding="utf-8")
+    path.write_text(f"# \u202eturned\n{pace}", encoding="utf-8")
+    assert vidssl("recipes", "show", str(path)).stdout.startswith("# \\u202eturned\n# ")
 
 
 def test_recipes_check_takes_several():

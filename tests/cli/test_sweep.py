@@ -301,5 +301,5 @@ def test_a_real_sweep_and_the_same_again(tmp_path, toy_videos, toy_recipe, capfd
     assert call(app, words) == 0
     again = capfd.readouterr()
     assert json.loads(again.out) == document
-    assert "1 runs, 0 of them not done" in again.err
+    assert "1 run, 0 of them not done" in again.err
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before

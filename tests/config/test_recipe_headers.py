@@ -47,21 +47,20 @@ def trained(name):
     commands = [parse(line) for line in header(name)]
     made = runs(commands)
     return [
-        (command, load(made[str(source)]), recipe)
+        (command, network, recipe)
         for command in commands
-        if (recipe := classifier(command))
-        and (source := command.given.get("source") or command.given.get("run"))
-        and str(source) in made
+        if (source := str(command.given.get("source") or command.given.get("run"))) in made
+        and (network := load(made[source]))
+        and (recipe := classifier(command, network.backbone.name))
     ]
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_classifiers_are_tested_at_the_stride_they_are_trained_at(name):
-    for command, network, recipe in trained(name):
-        stride = recipe.evaluation.stride
-        assert recipe.sampler.stride == stride, command.words
+    for command, _, recipe in trained(name):
+        assert recipe.sampler.stride == recipe.evaluation.stride, command.words
         if command.name == "evaluate":
-            tested = protocol(command).build().protocol.stride or network.evaluation.stride
+            tested = protocol(command).build().protocol.stride or recipe.evaluation.stride
             assert recipe.sampler.stride == tested, command.words
 
 

@@ -5,6 +5,8 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from vidssl_cli.config.sections import Augment, Blur, Colour, Input, ResizedCrop
@@ -320,6 +322,49 @@ def test_turns_come_after_crop_and_flip():
     found, upright = (run(pixels, row) for row in rows)
     for turns in range(4):
         np.testing.assert_array_equal(found[turns], np.rot90(upright[turns], turns, (-2, -1)))
+
+
+@pytest.mark.parametrize("crop", ["random", "center", ResizedCrop(scale=(0.2, 0.8))])
+@given(
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(
+        st.tuples(st.just(40), st.integers(40, 90)) | st.tuples(st.integers(40, 90), st.just(40)),
+        min_size=2,
+        max_size=3,
+    ),
+)
+def test_coupled_videos_of_any_shape_share_how_their_boxes_lie_to_one_another(crop, seed, sizes):
+    """Frames of one short side, as `input.resize` makes them."""
+    geometry, augment = Draw(seed, 0, 0), Augment(crop=crop, flip=0.5)
+    couple = [
+        draw_parameters(
+            ClipPlan((View(np.arange(4)),) * 2, {}, geometry), Draw(seed, 0, n), augment, 32, size
+        )
+        for n, size in enumerate(sizes)
+    ]
+    for made, (height, width) in zip(couple, sizes, strict=True):
+        first, second = made.box
+        np.testing.assert_array_equal(second - first, couple[0].box[1] - couple[0].box[0])
+        np.testing.assert_array_equal(made.box[:, 2:], couple[0].box[:, 2:])
+        np.testing.assert_array_equal(made.flip, couple[0].flip)
+        for top, left, high, wide in made.box:
+            assert 0 <= top <= top + high <= height
+            assert 0 <= left <= left + wide <= width
+        if crop == "center":
+            assert first.tolist() == [(height - 32) // 2, (width - 32) // 2, 32, 32]
+
+
+def test_boxes_of_couples_reach_all_of_a_wide_frame():
+    lefts = {
+        int(left)
+        for seed in range(300)
+        for _, left, _, _ in draw_parameters(
+            ClipPlan((View(np.arange(4)),) * 2, {}, Draw(seed, 0, 0)),
+            Draw(seed, 0, 1),
+            *(Augment(crop="random"), 32, (40, 80)),
+        ).box
+    }
+    assert {min(lefts), max(lefts)} == {0, 48}
 
 
 def test_coupled_videos_share_geometry_but_not_colours():

@@ -86,7 +86,7 @@ def test_a_class_with_one_recording_is_not_tested_and_it_is_said(capsys):
     assert {video.label for video in split_up if video.split == "test"} == {"run"}
     told = capsys.readouterr().err
     assert "held out: 2 of 11 videos, 1 of 3 recordings" in told
-    assert "1 classes are not tested, for want of a second recording: solo" in told
+    assert "1 class is not tested, for want of a second recording: solo" in told
 
 
 def test_videos_that_do_not_say_their_recording_are_told(capsys):

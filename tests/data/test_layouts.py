@@ -51,6 +51,27 @@ def test_folders_are_classes_at_any_depth(make):
     ]
 
 
+def test_one_folder_around_splits_is_refused(make):
+    folder = make("videos/train/run/a.mp4", "videos/test/run/b.mp4")
+    with pytest.raises(UsageError, match="holds one folder of videos, with splits") as caught:
+        find_videos(folder)
+    assert caught.value.hint == f"did you mean {folder / 'videos'}?"
+
+
+def test_one_folder_around_classes_is_warned_about(make, capsys):
+    folder = make("videos/run/a.mp4", "videos/walk/b.mp4")
+    assert {label for _, label, _ in rows(folder, find_videos(folder))} == {"videos"}
+    assert f"did you mean {folder / 'videos'}?" in capsys.readouterr().err
+    find_videos(folder / "videos")
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_accents_of_macos_are_those_of_others(make):
+    """Names may be composed (NFC) or decomposed (NFD)."""
+    folder = make("train/caf\u00e9/a.mp4", "test/cafe\u0301/b.mp4")
+    assert {video.label for video in find_videos(folder)} == {"caf\u00e9"}
+
+
 def test_folders_at_the_top_may_be_splits(make):
     folder = make("train/run/a.mp4", "train/b.mp4", "test/run/c.mp4")
     assert rows(folder, find_videos(folder)) == [
@@ -446,6 +467,31 @@ def test_a_list_of_kinetics_without_label_and_split(make):
     ]
 
 
+@pytest.mark.parametrize("times", ["", ",time_start,time_end"])
+def test_clips_of_kinetics_by_their_videos(make, times):
+    """A list without seconds means the only clip of a video; seconds need no zeros in front."""
+    folder = make("a_000010_000020.mp4", "b.mp4", "c_5_15.webm", "d_1_2.mp4", "d_3_4.mp4")
+    starts = {"a": 10, "b": 7, "c": 5, "d": 1}
+    rows_of = [
+        f"{each},run" + (f",{start},{start + 10}" if times else "")
+        for each, start in starts.items()
+    ]
+    (folder / "list.csv").write_text("\n".join([f"youtube_id,label{times}", *rows_of]))
+    found = [name for name, _, _ in rows(folder, find_videos(folder / "list.csv"))]
+    assert found == ["a_000010_000020.mp4", "b.mp4", "c_5_15.webm"]
+
+
+def test_a_clip_that_lists_of_kinetics_name_twice(make, capsys):
+    folder = make("a_000000_000010.mp4")
+    rows_of = ["run,a,0,10,train", "run,a,0,10,train", "walk,a,0,10,train"]
+    (folder / "kinetics.csv").write_text(KINETICS + "\n".join(rows_of))
+    assert rows(folder, find_videos(folder / "kinetics.csv")) == [
+        ("a_000000_000010.mp4", "run", "train")
+    ]
+    told = capsys.readouterr().err
+    assert "1 row says another label or split of a clip, such as" in told
+
+
 def test_a_clip_that_is_there_twice_is_told(kinetics, capsys):
     again = kinetics / "test" / "3yaoNwz99xM_000062_000072.mp4"
     again.touch()
@@ -592,7 +638,7 @@ def test_an_mmaction2_list(make):
     named = find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
     assert [video.label for video in named] == ["push up", "wave"]
     (folder / "classes.txt").write_text("push up\n")
-    with pytest.raises(UsageError, match="is of class 1, but there are 1 class names"):
+    with pytest.raises(UsageError, match="is of class 1, but 1 class has a name"):
         find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
 
 
@@ -655,7 +701,9 @@ def test_columns_that_are_passed_over_are_named(make, capsys):
     folder = make()
     (folder / "table.csv").write_text("path,class,split,views\na.mp4,run,train,7\n")
     assert rows(folder, find_videos(folder / "table.csv")) == [("a.mp4", None, "train")]
-    assert "columns passed over: class, views; known are path, label" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "columns passed over: class, views; known are path, label" in told
+    assert "no column is called label, so that videos have no classes" in told
 
 
 @pytest.mark.parametrize(
@@ -663,8 +711,8 @@ def test_columns_that_are_passed_over_are_named(make, capsys):
     [
         ("file,label\na.mp4,run\n", 1, "names no column path"),
         ("path,label,label\na.mp4,run,run\n", 1, "two columns 'label'"),
-        ("# mine\na.mp4,run\nb.mp4,run\n", 1, "1 cells, unlike 2 of 3 rows"),
-        ("a.mp4,run\nb.mp4,run\nc.mp4\n", 3, "1 cells, unlike 2 of 3 rows"),
+        ("# mine\na.mp4,run\nb.mp4,run\n", 1, "1 cell, unlike 2 of 3 rows"),
+        ("a.mp4,run\nb.mp4,run\nc.mp4\n", 3, "1 cell, unlike 2 of 3 rows"),
         ("a.mp4,run,train,g,7\n", 1, "5 cells and no header"),
     ],
 )
@@ -739,7 +787,7 @@ def test_a_list_that_begins_with_another_number_than_its_classes(make):
     folder = make("a.mp4")
     (folder / "classes.txt").write_text("run\n")
     (folder / "list.txt").write_text("a.mp4 1\n")
-    with pytest.raises(UsageError, match="of class 1, but there are 1 class names") as caught:
+    with pytest.raises(UsageError, match="of class 1, but 1 class has a name") as caught:
         find_videos(folder / "list.txt", Lists(classes=folder / "classes.txt"))
     assert "numbered from 0" in caught.value.hint
 

@@ -127,3 +127,17 @@ def test_videos_are_light():
     code = f"import sys, vidssl_cli.data.layouts; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_a_video_that_has_two_rows_is_used_once(tmp_path, capsys):
+    row = '{"path": "a.mp4", "label": "run"}'
+    path = manifest(tmp_path, row, '{"path": "b.mp4"}', row.replace("a.mp4", "./a.mp4"))
+    assert [video.label for video in read_manifest(path, once=True)] == ["run", None]
+    assert f"{path}:3: 1 row names a video that another names too" in capsys.readouterr().err
+
+
+def test_two_rows_that_contradict_each_other_are_refused(tmp_path):
+    path = manifest(tmp_path, '{"path": "a.mp4", "label": "run"}', '{"path": "a.mp4"}')
+    with pytest.raises(DamagedFileError, match=r"m\.jsonl:2: label: .* None, and 'run' in line 1"):
+        read_manifest(path, once=True)
+    assert len(read_manifest(path)) == 2

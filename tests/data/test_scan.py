@@ -62,6 +62,22 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
         open_data(tmp_path)
 
 
+STILLS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n", "HEIC": b"\0\0\0\x18ftypheic"}
+
+
+@pytest.mark.parametrize("kind", STILLS)
+def test_a_still_picture_is_refused_as_what_it_is(tree, kind, capfd):
+    """Alone and in a folder, whatever it is named."""
+    path = tree / "train" / "jump" / "still.mp4"
+    path.write_bytes(STILLS[kind] + bytes(50))
+    with pytest.raises(UsageError, match="none of the 1 videos"):
+        open_data(path)
+    _, broken = open_data(tree)
+    reason = f"is a still picture ({kind}), not a video"
+    assert [str(error) for error in broken if error.where == str(path)] == [reason]
+    assert capfd.readouterr().err.count(f"{path}: {reason}") == 2
+
+
 def vidssl(capfd, *arguments):
     """Run a command line; return its status and what it printed."""
     status = run(app, [str(argument) for argument in arguments])
@@ -76,7 +92,7 @@ def test_the_command_writes_a_manifest_that_works_as_data(tree, tmp_path, capfd)
     broken["reason"] = document["broken"][0]["reason"]
     splits = {"train": 2, "test": 1}
     found = {"videos": 3, "splits": splits, "broken": [broken], "problems": []}
-    assert document == {"manifest": str(out), **found}
+    assert document == {"manifest": str(out), **found, "passed_over": {}}
     assert status == 0
     assert open_data(out) == (open_data(tree)[0], [])
     assert read_manifest(out)[0].path == str(tree / "test/run/c d.mp4")
@@ -122,12 +138,35 @@ def test_a_video_with_problems_is_used_and_named(tree, cut_short, tmp_path, capf
     assert problem["path"] == str(cut_short)
     assert "cut short: has" in problem["problems"][0]
     assert f"warning: {cut_short}: cut short" in told
-    assert "1 of 4 videos have problems (cut short 1" in told
+    assert "1 of 4 videos has problems (cut short 1" in told
     (row,) = [video for video in read_manifest(out) if video.problems]
     assert row.frames < 24
     status, text, _ = vidssl(capfd, "data", "scan", out, "--out", tmp_path / "n.jsonl")
     assert status == 0
     assert "4 videos, 1 of them with problems, 0 left out" in " ".join(text.split())
+
+
+def test_a_second_scan_says_what_the_first_did(tree, cut_short, tmp_path, capfd):
+    (tree / "train" / "jump" / "broken.mp4").write_text("hello")
+    (tree / "train" / "notes.txt").touch()
+    command = ("data", "scan", tree, "--out", tmp_path / "m.jsonl", "--json")
+    first, second = vidssl(capfd, *command), vidssl(capfd, *command)
+    assert second[:2] == first[:2]
+    told = [line for line in second[2].splitlines() if "have not changed since" not in line]
+    assert told == first[2].splitlines()
+    assert sum("cut.avi: cut short" in line or "broken.mp4" in line for line in told) == 2
+
+
+def test_files_with_other_endings_are_counted(tree, capfd):
+    strays = (".DS_Store", "Thumbs.db", "m.jsonl", "m.jsonl.sha256", "@eaDir/a.txt", "._a.mp4")
+    for name in ("a.txt", "train/b.TXT", "train/run/a.srt", "README", *strays):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).touch()
+    _, text, told = vidssl(capfd, "data", "scan", tree, "--out", tree / "n.jsonl", "--json")
+    assert json.loads(text)["passed_over"] == {".txt": 2, ".srt": 1, "none": 1}
+    assert f"{tree}: 4 files with other endings were passed over (.txt 2, .srt 1, none 1)" in (
+        " ".join(told.split())
+    )
 
 
 def test_a_video_with_problems_is_left_out_where_that_is_wanted(tree, cut_short, tmp_path, capfd):

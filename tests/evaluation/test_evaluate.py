@@ -151,7 +151,7 @@ def test_data_without_splits_is_refused(encoder, toy_videos):
 
 def test_an_unreadable_video_is_an_error_not_another_figure(encoder, toy_videos, tmp_path):
     videos = [*toy_videos[:-1], replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))]
-    with pytest.raises(VidsslError, match="1 videos cannot be read"):
+    with pytest.raises(VidsslError, match="1 video cannot be read"):
         evaluate(encoder, videos, Retrieval(name="retrieval"), None)
 
 

@@ -225,6 +225,9 @@ def cover_of_sound(path):
         (list_of_files, "is a playlist"),
         (only_sound, "no video stream"),
         (still_picture, "is a still picture (JPEG), not a video"),
+        (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic"), "is a still picture (HEIC)"),
+        (lambda path: path.write_bytes(b"ID3\4" + bytes(60)), "is sound (MP3), not a video"),
+        (lambda path: path.write_bytes(b"fLaC" + bytes(60)), "is sound (FLAC), not a video"),
         (cover_of_sound, "has no video stream, only a still picture that is attached"),
     ],
 )

@@ -186,6 +186,17 @@ def test_joined_recordings_are_as_long_as_their_parts(make_video, tmp_path, star
     assert stored_frames(video, 12.5, np.arange(frames // 2)).tolist() == [*range(1, frames, 2)]
 
 
+def test_where_the_size_of_frames_changes_all_are_scaled_to_that_of_the_first(make_video, tmp_path):
+    wide = make_video(frames=50, suffix=".ts", size=(48, 64), options={"g": "10"})
+    high = make_video(frames=50, suffix=".ts", size=(64, 48), times=range(50, 100))
+    path = tmp_path / "joined.ts"
+    path.write_bytes(wide.read_bytes() + high.read_bytes())
+    video = probe(str(path))
+    assert (video.height, video.width, video.frames) == (48, 64, 100)
+    every = read_frames(video, range(100), 24)
+    np.testing.assert_array_equal(read_frames(video, range(60, 100), 24), every[60:])
+
+
 def test_frames_a_tick_apart_get_a_rate_that_a_manifest_may_hold(make_video, tmp_path):
     path = make_video(tmp_path / "ticks.mp4", frames=20, options={"bf": "0"})
     patch(path, b"mdhd", 12, ">I", 10_000_000)
@@ -211,3 +222,69 @@ def test_seconds_follow_the_timestamps_where_the_rate_varies(make_video):
     shown = stored_frames(video, 10, np.arange(at_rate(video, 10).frames))
     assert len(shown) == 120
     assert shown[[0, 49, 50, 99, 100, 110]].tolist() == [0, 9, 10, 19, 21, 51]
+
+
+def write_sound(path, form, codec, frames):
+    """Write a second of sound with pictures; ``codec`` is that of the pictures."""
+    with av.open(str(path), "w", format=form) as container:
+        pictures = container.add_stream(codec, 25)
+        pictures.height, pictures.width = 48, 64
+        pictures.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        sound = container.add_stream("libopus", 48_000)
+        sound.layout = "mono"
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 9 * number, np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode(None))
+        resampler = av.AudioResampler(sound.format.name, "mono", 48_000, sound.frame_size)
+        for frame in resampler.resample(silence()):
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return path
+
+
+def silence():
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 48_000), np.int16), "s16", "mono")
+    frame.rate = 48_000
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("form", "codec"),
+    [("matroska", "mjpeg"), ("mp4", "mjpeg"), ("mp4", "libx264"), ("ogg", "libvpx")],
+)
+def test_sound_with_one_picture_that_no_mark_calls_a_cover_is_no_video(tmp_path, form, codec):
+    cover = write_sound(tmp_path / "cover", form, codec, frames=1)
+    with pytest.raises(MediaError, match="is sound with a cover picture, not a video"):
+        probe(str(cover))
+    assert probe(str(write_sound(tmp_path / "two", form, codec, frames=2))).frames == 2
+
+
+def test_a_video_with_sound_of_which_one_picture_is_left_is_no_cover(tmp_path):
+    path = write_sound(tmp_path / "a", "matroska", "mjpeg", frames=9)
+    content = path.read_bytes()
+    second = content.index(b"\xff\xd8\xff", content.index(b"\xff\xd8\xff") + 3)
+    path.write_bytes(content[: second - 8])
+    video = probe(str(path))
+    assert video.frames == 1
+    assert video.problems
+
+
+@pytest.mark.parametrize("codec", ["libx264", "gif"])
+def test_one_picture_in_a_format_of_videos_is_a_video_of_one_frame(tmp_path, codec):
+    path = tmp_path / ("a.gif" if codec == "gif" else "a.mp4")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, 25)
+        stream.height, stream.width = 48, 64
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    video = probe(str(path))
+    assert (video.frames, video.problems) == (1, ())
+    assert read_frames(video, [0], (24, 32)).shape == (1, 24, 32, 3)
+
+
+def test_an_avif_is_a_video_of_one_frame(real_data):
+    video = probe(str(real_data / "odd" / "torchcodec_rgba.avif"))
+    assert (video.frames, video.problems) == (1, ())

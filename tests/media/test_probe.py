@@ -51,6 +51,23 @@ def test_a_seek_that_gives_other_pictures_makes_no_seek_point(make_video, monkey
     assert probe(path).keyframes == ()
 
 
+def test_a_seek_that_gives_another_colour_makes_no_seek_point(make_video, monkeypatch):
+    """Damage to colour alone leaves brightness as it was."""
+    path = str(make_video(frames=40, options={"g": "10", "bf": "0"}))
+    honest = module.decode_from
+
+    def pale(*arguments):
+        for frame in honest(*arguments):
+            planes = frame.to_ndarray()
+            planes[len(planes) * 2 // 3 :] = 128
+            other = av.VideoFrame.from_ndarray(planes, "yuv420p")
+            other.pts = frame.pts
+            yield other
+
+    monkeypatch.setattr(module, "decode_from", pale)
+    assert probe(path).keyframes == ()
+
+
 def test_too_many_frames_are_refused(make_video, monkeypatch):
     monkeypatch.setenv("VIDSSL_MAX_FRAMES", "20")
     with pytest.raises(MediaError, match="declares 24 frames, more than 20, which VIDSSL_MAX_FR"):

@@ -53,7 +53,7 @@ def test_joined_recordings_go_on_after_a_usual_step(jump):
     ticks = [*range(100), *range(100 + jump, 200 + jump)]
     timeline = read_timeline(ticks, 1 / 25, 25.0)
     assert (timeline.timing, timeline.fps, timeline.duration) == ("jumps", 25, 8)
-    assert timeline.problem == "time: its timestamps jump 1 times; each counts as a usual step"
+    assert timeline.problem == "time: its timestamps jump 1 time; each counts as a usual step"
 
 
 def test_a_picture_that_stands_still_for_seconds_is_no_jump():

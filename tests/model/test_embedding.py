@@ -56,6 +56,21 @@ def test_taps_and_pooling(encoder, toy_videos, tap, pool, size):
     assert found[0].features.shape == (3, size)
 
 
+def test_a_long_video_passes_through_the_network_in_parts(encoder, toy_videos, monkeypatch):
+    whole, _ = features(encoder, toy_videos[:1], clips=5)
+    shown, taps_of = [], Encoder.taps_of
+
+    def watch(self, clips):
+        shown.append(len(clips))
+        return taps_of(self, clips)
+
+    monkeypatch.setattr(Encoder, "taps_of", watch)
+    monkeypatch.setattr("vidssl_cli.model.encoder.CLIPS_AT_ONCE", 2)
+    parts, _ = features(encoder, toy_videos[:1], clips=5)
+    assert shown == [2, 2, 1]
+    np.testing.assert_allclose(parts[0].features, whole[0].features, rtol=1e-4, atol=1e-6)
+
+
 def test_an_unknown_tap_is_refused_with_those_there_are(encoder, toy_videos):
     with pytest.raises(UsageError) as refused:
         features(encoder, toy_videos, tap="pool9")
@@ -120,6 +135,19 @@ def test_moments_and_spans_are_seconds_where_the_rate_varies(encoder, make_video
     assert clip.tolist() == [*range(6, 14)]
     (late,) = encoder.views(video, Windows(clips=1, stride=1), (11.0, 11.2))
     assert 48 <= late[0] <= late[-1] <= 59
+    assert set(np.diff(late)) == {1}  # widened, not slowed down
+    (slow,) = encoder.views(video, Windows(clips=1, stride=2), (3.0, 7.0))
+    assert slow.tolist() == [6, 8, 10, 12, 12, 10, 8, 6]  # there and back within the moment
+    whole = encoder.views(video, Windows(clips=3, stride=2))
+    np.testing.assert_array_equal(encoder.views(video, Windows(clips=3, stride=2), (0, 99)), whole)
     (item,) = embed(encoder, [video], moments=[(3.0, 7.0)], skipped=[])
-    assert item.spans.min() >= 0
-    np.testing.assert_allclose([item.spans.min(), item.spans.max()], [1.5, 8.5], atol=1.1)
+    assert (item.spans.min(), item.spans.max()) == (3, 6.5)
+
+
+@pytest.mark.parametrize("moment", [(0, 0.1), (0.3, 0.31), (0.1, 0.4), (0.39, 0.4)])
+def test_a_moment_of_a_video_that_is_shorter_than_a_clip_is_all_of_it(encoder, make_video, moment):
+    video = probe(str(make_video(frames=10, fps=25)))
+    windows = Windows(clips=3, stride=2)
+    np.testing.assert_array_equal(
+        encoder.views(video, windows, moment), encoder.views(video, windows)
+    )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vidssl_cli.base.errors import UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_command
 from vidssl_cli.config.recipe import FinetuneRecipe
+from vidssl_cli.data.views import decode_views
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 from vidssl_cli.pages import heatmap
 from vidssl_cli.pages.attention import visualize
+from vidssl_cli.pages.attention_clips import Clip
 from vidssl_cli.pages.attention_maps import Explainer, Settings
+from vidssl_cli.search.queries import Query
 from vidssl_cli.training.finetune import finetune
 from vidssl_cli.training.session import Session
 from vidssl_plugins.backbones.hooks import C3DLight
@@ -126,16 +133,16 @@ class Functional(torch.nn.Module):
 def test_a_foreign_network_is_guided_to_what_it_looks_at():
     network = Functional()
     card = SimpleNamespace(tap="feat", pool="gap")
-    encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network)
-    explainer = Explainer(encoder, None)
+    encoder = SimpleNamespace(backbone=network, evaluation=card, taps_of=network, project=dict)
+    explainer = Explainer(encoder)
     clip = torch.rand(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.2
-    values, said = explainer.explain(clip, Settings("guided_backprop", side=8))
+    ((values, said),) = explainer.explain(clip, Settings("guided_backprop", side=8))
     assert said == "length of feat"
     assert values.shape == (4, 8, 8)
     assert values[0, :, :4].max() == 1
     assert values[0, :, 4:].max() == 0
     assert values[1].max() == 0  # a stride of two frames skips every other one
-    _, said = explainer.explain(clip, Settings(side=8))
+    ((_, said),) = explainer.explain(clip, Settings(side=8))
     assert said == "attention of conv1"
 
 
@@ -144,8 +151,9 @@ def test_attention_is_of_conv5_even_if_a_map_comes_after_it():
     network = options.build().eval()
     clip = torch.zeros(1, 3, 8, 32, 32)
     assert network(clip)["pool5"].ndim == 5
-    explainer = Explainer(SimpleNamespace(backbone=network, taps_of=network), None)
-    assert explainer.explain(clip, Settings())[1] == "attention of conv5"
+    explainer = Explainer(SimpleNamespace(backbone=network, taps_of=network))
+    ((_, said),) = explainer.explain(clip, Settings())
+    assert said == "attention of conv5"
 
 
 @pytest.mark.parametrize(
@@ -216,3 +224,145 @@ def test_a_sheet_of_a_long_clip_shows_every_nth_frame():
     )
     shown = heatmap.sheet([frames])[0, :: 2 + heatmap.GAP, 0]
     assert shown.tolist() == list(range(0, 40, 3))
+
+
+def test_paces_of_a_clip_have_their_middle_in_common(pretrained, toy_videos, tmp_path):
+    settings = Settings(side=16, strides=(1, 2, 3), clips=1)
+    drawings, _ = visualize(pretrained, [toy_videos[0].path], tmp_path / "o", settings)
+    assert [drawing.stride for drawing in drawings] == [1, 2, 3]
+    frames = np.array([drawing.frames for drawing in drawings])
+    assert np.diff(frames, axis=1).tolist() == [[1] * 7, [2] * 7, [3] * 7]
+    middles = (frames[:, 0] + frames[:, -1]) / 2
+    assert np.abs(middles - 19.5).max() <= 1
+    assert [Path(drawing.sheet).stem for drawing in drawings] == [
+        f"001-0-stride{stride}" for stride in (1, 2, 3)
+    ]
+
+
+def test_the_last_frames_of_all_paces_are_side_by_side(pretrained, toy_videos, tmp_path):
+    settings = Settings(side=16, strides=(1, 3), clips=2, singles=True)
+    out = tmp_path / "o"
+    drawings, _ = visualize(pretrained, [toy_videos[0].path], out, settings, device="cpu")
+    names = [Path(drawing.last_frames).name for drawing in drawings]
+    assert names == ["001-0-1-strides.png"] * 2 + ["001-0-2-strides.png"] * 2
+    (joined,) = read(drawings[2].last_frames)
+    columns = [joined[:, :16], joined[:, 16 + heatmap.GAP :]]
+    for stride, column in zip((1, 3), columns, strict=True):
+        for row, kind in enumerate(("frames", "run", "random")):
+            top = row * (16 + heatmap.GAP)
+            (last,) = read(out / f"001-0-2-stride{stride}" / f"007-{kind}.png")
+            assert np.array_equal(column[top : top + 16], last)
+    page = (out / "index.html").read_text()
+    assert page.count("<section>") == 4 + 2
+    assert f"stride 3: frame {drawings[3].frames[-1]}" in page
+
+
+def test_a_stride_that_does_not_fit_is_told(pretrained, toy_videos, tmp_path, capsys):
+    settings = Settings(side=16, strides=(1, 9), clips=2)
+    drawings, _ = visualize(pretrained, [toy_videos[0].path], tmp_path / "o", settings)
+    assert [drawing.stride for drawing in drawings] == [1, 5] * 2  # 7 x 5 + 1 of 40 frames
+    assert np.diff(drawings[1].frames).tolist() == [5] * 7
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("8 frames at a stride of 9 do not fit into its 40 frames") == 1
+    assert "drawn at a stride of 5" in said
+
+
+@pytest.mark.parametrize("value", ["0", "1,", "a", "-1", "1.5", ""])
+def test_what_is_no_list_of_strides(value, pretrained, toy_videos, tmp_path, capsys):
+    arguments = ["visualize", str(pretrained), toy_videos[0].path, "--out", str(tmp_path / "o")]
+    assert run_command(app, [*arguments, f"--stride={value}"]) == 2
+    assert "is not a list of strides" in capsys.readouterr().err
+
+
+def test_strides_and_decisions_reach_the_command(finetuned, toy_videos, tmp_path, capsys):
+    arguments = ["visualize", str(finetuned), toy_videos[0].path, "--out", str(tmp_path / "o")]
+    arguments += ["--device", "cpu", "--side", "16", "--json", "--stride", "2,1,2"]
+    asked = ["--method", "guided_backprop", "--decision", "class=class 1"]
+    assert run_command(app, [*arguments, *asked]) == 0
+    clips = json.loads(capsys.readouterr().out)["clips"]
+    assert [clip["stride"] for clip in clips] == [2, 1]
+    assert all(said.startswith("logit of class 1, ") for c in clips for said in c["shown"].values())
+    assert run_command(app, [*arguments, *asked[:3], "pace", "--overwrite"]) == 2
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert message == "the run decides nothing about 'pace'"
+
+
+@pytest.fixture(scope="module")
+def crossing(tmp_path_factory):
+    """A square that moves to the right over a still ground, 24 frames of 96 x 128."""
+    frames = np.repeat(texture(0, 96, 128)[None], 24, 0)
+    for number, frame in enumerate(frames):
+        frame[32:64, 32 + number : 64 + number] = texture(1, 32, 32)
+    path = tmp_path_factory.mktemp("crossing") / "crossing.mp4"
+    write_mp4(path, frames, 25, crf=10)
+    return path
+
+
+def texture(seed, height, width):
+    """Draw blurred noise."""
+    noise = np.random.default_rng(seed).integers(0, 256, (1, 3, height // 4, width // 4))
+    noise = torch.from_numpy(noise.astype(np.float32))
+    large = F.interpolate(noise, (height, width), mode="bilinear")
+    return large[0].permute(1, 2, 0).round().numpy().astype(np.uint8)
+
+
+def clip_of(path):
+    video = probe(str(path))
+    frames = np.arange(8, 16)
+    return Clip(Query("", video), "", "", frames, 1, decode_views(video, [frames], (96, 128))[0])
+
+
+def test_motion_boundaries_lie_around_what_moves(crossing):
+    """It is at columns 40 to 79 and rows 32 to 63; the crop begins at column 16."""
+    u, v = clip_of(crossing).boundaries(96, 96).numpy()
+    around = np.zeros((96, 96), bool)
+    around[24:72, 16:72] = True
+    assert u[around].mean() > 10 * u[~around].mean()
+    assert u.sum() > 2 * v.sum()  # it moves to the right
+
+
+def test_a_moving_camera_has_no_motion_boundaries(crossing, tmp_path):
+    wide = texture(0, 96, 192)
+    pan = np.stack([wide[:, number : number + 128] for number in range(24)])
+    write_mp4(tmp_path / "pan.mp4", pan, 25, crf=10)
+    inside = np.s_[:, 16:-16, 16:-16]
+    moving, fixed = (
+        clip_of(path).boundaries(96, 96)[inside].mean() for path in (tmp_path / "pan.mp4", crossing)
+    )
+    assert moving < 0.1 * fixed
+
+
+def test_boundaries_of_a_known_field(crossing, monkeypatch):
+    """Flow that grows by 0.01 a pixel, in 7 fields: Prewitt's kernel makes it 6 x 0.01 each."""
+    field = np.zeros((1, 7, 2, 96, 128), np.float32)
+    field[0, :, 0] = 0.01 * np.arange(128)
+    field[0, :, 1] = -0.02 * np.arange(96)[:, None] + 3
+    monkeypatch.setattr("vidssl_cli.pages.attention_clips.flow_of_views", lambda *_: field)
+    u, v = clip_of(crossing).boundaries(96, 96)[:, 1:-1, 1:-1].numpy()
+    assert u == pytest.approx(7 * 6 * 0.01, rel=1e-3)
+    assert v == pytest.approx(7 * 6 * 0.02, rel=1e-3)
+
+
+def test_motion_boundaries_are_drawn_next_to_the_attention(
+    pretrained, crossing, toy_videos, tmp_path
+):
+    settings = Settings(side=32, boundaries=True, singles=True)
+    texts = [str(crossing), toy_videos[0].path]
+    (drawing, _), _ = visualize(pretrained, texts, tmp_path / "o", settings, device="cpu")
+    (joined,) = read(drawing.boundaries)
+    assert joined.shape == (32, 4 * 32 + 3 * heatmap.GAP, 3)
+    frame, run, *_ = (joined[:, place : place + 32] for place in range(0, 144, 32 + heatmap.GAP))
+    for kind, picture in {"frames": frame, "run": run}.items():
+        assert np.array_equal(picture, read(tmp_path / f"o/001-crossing/004-{kind}.png")[0])
+    page = (tmp_path / "o" / "index.html").read_text()
+    assert page.count("<figcaption>motion boundaries M_u (horizontal)</figcaption>") == 2
+    (plain,), _ = visualize(pretrained, texts[:1], tmp_path / "p", Settings(side=16), device="cpu")
+    assert plain.boundaries is None
+
+
+def test_motion_boundaries_need_opencv(pretrained, toy_videos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    settings = Settings(side=16, boundaries=True)
+    with pytest.raises(UsageError, match="OpenCV"):
+        visualize(pretrained, [toy_videos[0].path], tmp_path / "o", settings, device="cpu")
+    assert not (tmp_path / "o").exists()

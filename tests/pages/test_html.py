@@ -12,7 +12,7 @@ from vidssl_cli.pages.svg import element
 HOSTILE = """<b a='">&amp;{{ title }}"""
 ESCAPED = "&lt;b a=&#39;&#34;&gt;&amp;amp;{{ title }}"
 ACTS = "\x1b[31m\r\x00\x07\x9b\x7f\u202e\u2066\u2028\u200f\udcff"
-EMPTY = {"title": "", "subtitle": "", "scale": [], "clips": []}
+EMPTY = {"title": "", "subtitle": "", "scale": [], "sections": []}
 
 
 def write(tmp_path, **values):

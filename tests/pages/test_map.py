@@ -20,6 +20,7 @@ from vidssl_cli.cli.failures import run
 from vidssl_cli.pages.map import sample, write_map
 from vidssl_cli.pages.projection import lay_out
 from vidssl_cli.search.build import build_index
+from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.store import open_index
 
 HOSTILE = """<script>alert(1)<'"& $title .mp4"""
@@ -182,15 +183,10 @@ def test_what_does_not_move_is_said(index, tmp_path, capsys):
 def test_a_video_that_is_gone_is_named(index, tmp_path, capsys):
     moved = tmp_path / "index"
     shutil.copytree(index, moved)
-    gallery = open_index(moved).gallery
-    lost = gallery.videos[3].path
     opened = open_index(moved)
-    gallery = replace(
-        gallery,
-        videos=[replace(v, path=str(tmp_path / "gone.mp4")) if v.path == lost else v
-                for v in gallery.videos],
-    )  # fmt: skip
-    opened.gallery = gallery
+    gallery = opened.gallery
+    gone = replace(gallery.videos[3], path=str(tmp_path / "gone.mp4"))
+    opened.gallery = Gallery(gallery.segments, gallery.removed, {3: gone})
     summary = write_map(tmp_path / "map.html", opened, projection="pca", moving=100)
     assert [row["path"] for row in summary.broken] == [str(tmp_path / "gone.mp4")]
     assert summary.moving == 11

@@ -27,8 +27,10 @@ from vidssl_cli.data.augment import Parameters, centre, draw_parameters
 from vidssl_cli.data.colour import NO_CHANGE, affine, draw_colours, steps_of
 from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.media.encode import encode_png
+from vidssl_cli.pages import heatmap
 from vidssl_cli.pages.clip_strip import (
     GAIN,
+    boundary_pictures,
     describe,
     flow_pictures,
     follows,
@@ -158,11 +160,15 @@ def test_flow_and_the_labels_that_are_made_of_it(toy_recipe, train, loader, tmp_
     words = recipe.pretext[0].own_labels(batch)
     assert len(words) == 4
     for place, article in enumerate(shown):
-        _, _, (what, row) = frames(article, 8).items()
+        _, _, (what, row), (u, of_u), (v, of_v) = frames(article, 8).items()
         colours, full = flow_pictures(batch.flow[place, 0])
         assert what == f"optical flow, full colour from {full:.2g} pixels on"
         assert np.array_equal(row[:7, :, :16, :3], colours)
         assert not row[7].any()  # nothing comes after the last frame
+        assert u == "horizontal motion boundaries; last, their sum M_u"
+        assert v == "vertical motion boundaries; last, their sum M_v"
+        expected = boundary_pictures(batch.flow[place, 0])
+        assert np.array_equal([of_u[:, :, :16, :3], of_v[:, :, :16, :3]], expected)
         for name, texts in words.items():
             assert f"<dt>{name}</dt><dd>{texts[place]}</dd>" in article
 
@@ -184,6 +190,22 @@ def test_flow_has_the_colour_of_its_direction():
     assert disc[4, 8, :3].argmax() == 0
     assert disc[1, 3, :3].argmax() == 1
     assert disc[7, 3, :3].argmax() == 2
+
+
+def test_motion_boundaries_are_where_flow_changes_and_their_sum_comes_last():
+    """A step of 2 pixels down one side: Prewitt's kernels see it from both columns next to it."""
+    flow = torch.zeros(2, 3, 8, 8)
+    flow[0, 0, :, 4:] = 2
+    flow[0, 1, :, 4:] = -2
+    flow[0, 2] = 5  # a moving camera
+    u, v = boundary_pictures(flow)
+    lowest, highest = (heatmap.SCALE[place].tolist() for place in (0, -1))
+    assert u.shape == v.shape == (4, 8, 8, 3)
+    for field in u[:2]:
+        assert (field[:, 3:5] == highest).all()
+        assert (field[:, [0, 1, 2, 5, 6, 7]] == lowest).all()
+    assert (u[2:] == lowest).all()  # the two steps cancel out
+    assert (v == lowest).all()
 
 
 def test_a_common_frame_rate_is_that_of_training(recipe, train, loader, tmp_path):

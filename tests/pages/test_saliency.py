@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vidssl_cli.contract.registry import offered
-from vidssl_cli.pages.saliency import energy, guided_gradient, min_max, spread, unit, without_median
+from vidssl_cli.pages.saliency import (
+    bounded,
+    energy,
+    guided_gradient,
+    min_max,
+    spread,
+    unit,
+    without_median,
+)
 
 
 def test_attention_of_the_specification():
@@ -31,6 +39,16 @@ def test_a_map_without_contrast_is_zero():
     for value in (0.0, 3.0):
         flat = torch.full((2, 3, 3), value)
         assert min_max(unit(flat)).eq(0).all()
+
+
+def test_a_few_values_do_not_darken_the_others_and_do_not_vanish():
+    values = torch.zeros(1000)
+    values[500] = 5
+    assert torch.equal(bounded(values), values / 5)
+    values[:500] = 1
+    expected = torch.ones(1000)
+    expected[501:] = 0
+    assert torch.equal(bounded(values), expected)
 
 
 def lerp(values, count, place):

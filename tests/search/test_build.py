@@ -20,9 +20,10 @@ from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
+from vidssl_cli.model import embedding
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.search import engines, store
-from vidssl_cli.search.build import build_index, unchanged_videos
+from vidssl_cli.search import build, engines, entries, store
+from vidssl_cli.search.build import UnchangedVideos, build_index
 from vidssl_cli.search.generations import tidy
 from vidssl_cli.search.levels import LEVELS
 from vidssl_cli.search.retrieve import retrieve
@@ -47,13 +48,25 @@ def videos(toy_videos, tmp_path):
 
 
 def content(folder):
-    """Every byte that a search depends on, by file."""
-    generation = open_index(folder).folder
-    return {
-        path.relative_to(generation).as_posix(): sha256(path)
-        for path in generation.rglob("*")
-        if path.is_file()
+    """What an index holds and answers, whatever segments it is in."""
+    index = open_index(folder)
+    gallery, items = index.gallery, index.gallery.items.tolist()
+    parts = [gallery.part(item) for item in items]
+    found = {
+        "settings": index.settings.model_dump(),
+        "videos": [gallery.videos[item] for item in items],
+        "stamps": gallery.stamps[items].tolist(),
+        "features": [gallery.features["clip"][part].tolist() for part in parts],
+        "means": gallery.features["video"][items].tolist(),
+        "spans": [gallery.spans[part].tolist() for part in parts],
     }
+    order = {item: number for number, item in enumerate(items)}
+    answers, _ = retrieve(index, [f"#{item}" for item in items], exclude_self=False, device="cpu")
+    found["hits"] = [
+        [(order[hit.item], hit.path, hit.score, hit.start) for hit in answer.hits]
+        for answer in answers
+    ]
+    return found
 
 
 def generations(folder):
@@ -64,23 +77,23 @@ def test_an_index_holds_what_was_embedded(encoder, videos, tmp_path):
     summary = build_index(encoder, videos, tmp_path / "index")
     index = open_index(tmp_path / "index")
     assert (summary.videos, summary.clips, summary.added) == (12, 36, 12)
-    assert index.gallery.videos == videos
-    assert index.gallery.features.shape == (36, summary.dimension)
+    assert list(index.gallery.videos) == videos
+    assert index.gallery.features["clip"].shape == (36, summary.dimension)
     assert index.gallery.spans[:3].tolist() == pytest.approx(
         np.array([[0, 0.32], [0.64, 0.96], [1.28, 1.6]])
     )
-    means = index.gallery.features.reshape(12, 3, -1).mean(1)
+    means = np.asarray(index.gallery.features["clip"]).reshape(12, 3, -1).mean(1)
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(index.level("video").vectors(np.arange(12)), expected, atol=1e-6)
     assert index.settings.encoder == encoder.digest
-    assert Encoder.load(index.folder / "encoder", "cpu").digest == encoder.digest
+    assert Encoder.load(index.encoder, "cpu").digest == encoder.digest
 
 
 @pytest.mark.parametrize("factory", ["IVF4096,Flat", "PQ", "IDMap,Flat", "IVF0,Flat"])
 def test_a_factory_that_does_not_fit_is_refused_before_a_video_is_read(
     encoder, videos, tmp_path, monkeypatch, factory
 ):
-    monkeypatch.setattr("vidssl_cli.search.build.embed", None)
+    monkeypatch.setattr("vidssl_cli.search.entries.embed", None)
     with pytest.raises(UsageError, match="FAISS cannot build"):
         build_index(encoder, videos, tmp_path / "index", factory=factory)
 
@@ -95,7 +108,7 @@ def test_a_misspelt_factory_is_refused_before_data_is_opened(encoder, videos, tm
 def test_standardised_vectors_agree_with_the_metric(encoder, videos, tmp_path):
     build_index(encoder, videos, tmp_path / "index", standardise=True)
     index = open_index(tmp_path / "index")
-    raw = index.gallery.features
+    raw = np.asarray(index.gallery.features["clip"])
     for level, features in zip(LEVELS, (raw.reshape(12, 3, -1).mean(1), raw), strict=True):
         expected = standardise(features, features)
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
@@ -123,6 +136,54 @@ def test_only_new_videos_are_embedded(encoder, videos, tmp_path, monkeypatch):
     assert seen == videos[10:]
 
 
+def test_what_was_embedded_is_kept_whatever_fails_after_it(encoder, videos, tmp_path, monkeypatch):
+    """A build that is stopped at the eighth video, then one that cannot be published."""
+    asked = []
+
+    def embed(encoder, videos, **options):
+        asked.append(len(videos))
+        for number, item in enumerate(embedding.embed(encoder, videos, **options)):
+            if asked == [12] and number == 7:
+                raise KeyboardInterrupt
+            yield item
+
+    monkeypatch.setattr(entries, "embed", embed)
+    with pytest.raises(KeyboardInterrupt):
+        build_index(encoder, videos, tmp_path / "index")
+    with monkeypatch.context() as patched:
+        patched.setattr(build, "publish_generation", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_index(encoder, videos, tmp_path / "index")
+    summary = build_index(encoder, videos, tmp_path / "index")
+    assert asked == [12, 5, 0]
+    assert (summary.added, summary.changed, summary.videos) == (12, 0, 12)
+    build_index(encoder, videos, tmp_path / "whole")
+    assert content(tmp_path / "index") == content(tmp_path / "whole")
+    build_index(encoder, videos, tmp_path / "index", overwrite=True)
+    assert asked == [12, 5, 0, 12, 12]
+
+
+def test_kept_features_of_another_file_or_network_are_not_used(
+    encoder, toy_encoder, videos, tmp_path, monkeypatch
+):
+    """Kept under a name whose file is another now, and by a network that is another now."""
+    with monkeypatch.context() as patched:
+        patched.setattr(build, "publish_generation", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_index(encoder, videos, tmp_path / "index")
+        with pytest.raises(ZeroDivisionError):
+            build_index(encoder, videos, tmp_path / "other")
+    shutil.copy(videos[3].path, videos[0].path)
+    build_index(encoder, videos, tmp_path / "index")
+    build_index(encoder, videos, tmp_path / "whole")
+    assert content(tmp_path / "index") == content(tmp_path / "whole")
+    other = toy_encoder(seed=1)
+    build_index(other, videos, tmp_path / "other")
+    assert open_index(tmp_path / "other").settings.encoder == other.digest
+    build_index(other, videos, tmp_path / "whole", overwrite=True)
+    assert content(tmp_path / "other") == content(tmp_path / "whole")
+
+
 def test_building_again_writes_nothing(encoder, videos, tmp_path):
     build_index(encoder, videos, tmp_path / "index")
     summary = build_index(encoder, videos[:4], tmp_path / "index")
@@ -130,15 +191,21 @@ def test_building_again_writes_nothing(encoder, videos, tmp_path):
     assert generations(tmp_path / "index") == ["generation-000001"]
 
 
-def test_a_changed_file_is_embedded_again_in_its_place(encoder, videos, tmp_path):
+def test_a_changed_file_is_embedded_again(encoder, videos, tmp_path):
     build_index(encoder, videos, tmp_path / "index")
     shutil.copy(videos[3].path, videos[0].path)
-    assert set(unchanged_videos(tmp_path / "index")) == {video.path for video in videos[1:]}
+    assert set(UnchangedVideos(tmp_path / "index")) == {video.path for video in videos[1:]}
     scanned = [replace(videos[0], bytes=videos[3].bytes), *videos[1:]]
     summary = build_index(encoder, scanned, tmp_path / "index")
     assert (summary.added, summary.changed) == (0, 1)
-    vectors = open_index(tmp_path / "index").level("video").vectors(np.arange(12))
-    np.testing.assert_array_equal(vectors[0], vectors[3])
+    index = open_index(tmp_path / "index")
+    new, old = index.gallery.item(videos[0].path), index.gallery.item(videos[3].path)
+    vectors = index.level("video").vectors(np.array([new, old]))
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    assert len(index.gallery) == 12
+    assert content(tmp_path / "index")["videos"] == [*videos[1:], scanned[0]]
+    again = build_index(encoder, scanned, tmp_path / "index")
+    assert (again.added, again.changed, again.generation) == (0, 0, "generation-000002")
 
 
 def test_a_changed_file_that_is_broken_now_leaves_the_gallery(encoder, videos, tmp_path, capsys):
@@ -148,7 +215,12 @@ def test_a_changed_file_that_is_broken_now_leaves_the_gallery(encoder, videos, t
     summary = build_index(encoder, videos, tmp_path / "index")
     assert [broken["path"] for broken in summary.broken] == [videos[0].path]
     assert videos[0].path in capsys.readouterr().err
-    assert open_index(tmp_path / "index").gallery.videos == videos[1:]
+    assert content(tmp_path / "index")["videos"] == videos[1:]
+    answers, _ = retrieve(open_index(tmp_path / "index"), ["#1"], top=99, device="cpu")
+    assert len(answers[0].hits) == 10
+    with pytest.raises(VidsslError, match="none of 1 queries"):
+        retrieve(open_index(tmp_path / "index"), ["#0"], device="cpu")
+    assert "removed from the index" in capsys.readouterr().err
 
 
 def test_a_new_label_needs_no_embedding(encoder, videos, tmp_path):
@@ -156,12 +228,17 @@ def test_a_new_label_needs_no_embedding(encoder, videos, tmp_path):
     named = [replace(video, label="other") for video in videos]
     summary = build_index(encoder, named, tmp_path / "index")
     assert (summary.added, summary.changed) == (0, 0)
-    assert open_index(tmp_path / "index").gallery.videos == named
+    assert list(open_index(tmp_path / "index").gallery.videos) == named
+    build_index(encoder, videos[:2], tmp_path / "index")
+    index = open_index(tmp_path / "index")
+    assert list(index.gallery.videos) == [*videos[:2], *named[2:]]
+    assert [index.gallery.item(video.path) for video in videos] == [*range(12)]
+    assert build_index(encoder, videos[:2], tmp_path / "index").generation == index.folder.name
 
 
 def test_the_gallery_is_a_manifest(encoder, videos, tmp_path):
     build_index(encoder, videos, tmp_path / "index")
-    assert read_manifest(open_index(tmp_path / "index").folder / "gallery.jsonl") == videos
+    assert read_manifest(tmp_path / "index" / "segment-000001" / "gallery.jsonl") == videos
 
 
 def test_another_network_is_refused_unless_it_begins_anew(encoder, toy_encoder, videos, tmp_path):
@@ -239,12 +316,11 @@ def test_without_faiss_an_exact_index_works_all_the_same(encoder, videos, tmp_pa
     build_index(encoder, videos, tmp_path / "with")
     monkeypatch.setattr(engines, "load_faiss", lambda: None)
     build_index(encoder, videos, tmp_path / "without")
-    assert not list(open_index(tmp_path / "without").folder.glob("*.faiss"))
     with pytest.raises(VidsslError, match="HNSW"):
         build_index(encoder, videos, tmp_path / "without", factory="HNSW")
     monkeypatch.undo()
     one, other = (
-        index.level("clip").nearest(index.gallery.features, 5)
+        index.level("clip").nearest(np.asarray(index.gallery.features["clip"]), 5)
         for index in (open_index(tmp_path / "with"), open_index(tmp_path / "without"))
     )
     for (ids, _), (others, _) in zip(one, other, strict=True):
@@ -255,20 +331,30 @@ def test_every_file_is_checked_before_it_is_read(encoder, videos, tmp_path, caps
     folder = tmp_path / "index"
     build_index(encoder, videos, folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    assert len(files) == 16
+    assert len(files) == 23
     for path in files:
         whole = path.read_bytes()
         damaged = bytearray(whole)
-        damaged[len(whole) // 2] ^= 4
-        path.write_bytes(damaged)
+        if whole:  # no row was changed
+            damaged[len(whole) // 2] ^= 4
+        path.write_bytes(damaged or b"{}")
         with pytest.raises(DamagedFileError) as caught:
-            open_index(folder)
+            open_index(folder).load_encoder("cpu")
         assert caught.value.where == str(path)
         path.unlink()
         with pytest.raises((DamagedFileError, UsageError)):
-            open_index(folder)
+            open_index(folder).load_encoder("cpu")
         path.write_bytes(whole)
     open_index(folder)
+
+
+def test_another_network_in_the_place_of_the_one_that_made_it_is_refused(
+    encoder, toy_encoder, videos, tmp_path
+):
+    build_index(encoder, videos, tmp_path / "index")
+    toy_encoder(seed=1).export(open_index(tmp_path / "index").encoder)
+    with pytest.raises(DamagedFileError, match="another network"):
+        retrieve(open_index(tmp_path / "index"), [videos[0].path], device="cpu")
 
 
 @pytest.mark.parametrize("position", range(0, 110, 7))
@@ -302,7 +388,8 @@ def test_a_builder_that_was_killed_before_it_could_point_is_made_up_for(
         (folder / "CURRENT").unlink()
     build_index(encoder, videos[:3], folder)
     assert generations(folder) == generations(whole)
-    assert (folder / "CURRENT").read_bytes() == (whole / "CURRENT").read_bytes()
+    assert content(folder) == content(whole)
+    assert len(list(folder.glob("segment-*"))) == len(list(whole.glob("segment-*")))
 
 
 def test_what_a_killed_builder_did_not_delete_is_deleted_by_the_next(encoder, videos, tmp_path):
@@ -328,7 +415,7 @@ def test_an_index_of_another_version_is_told(encoder, videos, tmp_path):
     def write(draft):
         shutil.copytree(generation, draft, dirs_exist_ok=True)
         (draft / MANIFEST).unlink()
-        (draft / "index.json").write_text(json.dumps(facts | {"version": 2}))
+        (draft / "index.json").write_text(json.dumps(facts | {"version": 3}))
 
     publish(folder / "generation-000002", write)
     digest = sha256(folder / "generation-000002" / MANIFEST)

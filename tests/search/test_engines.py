@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from vidssl_cli.base.errors import UsageError, VidsslError
+from vidssl_cli.contract import metrics
 from vidssl_cli.search import engines
+from vidssl_cli.search.columns import Column
+from vidssl_cli.search.exact import exact_engine, inverse_lengths
 from vidssl_cli.search.levels import Level
 
 
@@ -31,18 +35,30 @@ def brute_force(vectors, queries, k):
     return order, np.take_along_axis(scores, order, 1)
 
 
-def engine_over(kind, vectors):
+def unscaled(dimension):
+    return np.stack([np.zeros(dimension), np.ones(dimension)])
+
+
+NONE = np.empty(0, np.int64)
+
+
+def engine_over(kind, vectors, scaling, removed=NONE):
+    if kind == "exact":
+        return exact_engine(vectors, scaling, inverse_lengths(vectors, scaling), removed)
+    units = engines.unit_vectors(np.asarray(vectors), scaling).astype(np.float32)
     if kind == "torch":
-        return engines.torch_engine(vectors)
-    return engines.faiss_engine(engines.build_faiss(vectors, kind))
+        return engines.scaled(engines.torch_engine(units), scaling)
+    return engines.scaled(engines.faiss_engine(engines.build_faiss(units, kind)), scaling)
 
 
-def nearest(kind, vectors, queries, k):
-    unscaled = np.stack([np.zeros(vectors.shape[1]), np.ones(vectors.shape[1])])
-    return Level(vectors, unscaled, lambda: engine_over(kind, vectors)).nearest(queries, k)
+def nearest(kind, vectors, queries, k, scaling=None, removed=NONE):
+    column = vectors if isinstance(vectors, Column) else Column([vectors])
+    scaling = unscaled(column.shape[1]) if scaling is None else scaling
+    engine = engine_over(kind, column, scaling, removed)
+    return Level(column, scaling, removed, lambda: engine).nearest(queries, k)
 
 
-@pytest.mark.parametrize("kind", ["Flat", "torch"])
+@pytest.mark.parametrize("kind", ["exact", "Flat", "torch"])
 @pytest.mark.parametrize("count", [1, 2, 10, 500])
 @pytest.mark.parametrize("k", [1, 7, 1000])
 def test_exact_engines_agree_with_brute_force(kind, count, k):
@@ -53,7 +69,7 @@ def test_exact_engines_agree_with_brute_force(kind, count, k):
         np.testing.assert_allclose(found, scores[row], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["Flat", "torch"])
+@pytest.mark.parametrize("kind", ["exact", "Flat", "torch"])
 def test_equal_items_stay_in_gallery_order(kind):
     # 300 copies of four vectors: many more ties than are fetched at first.
     vectors = np.tile(random_vectors(4), (300, 1))
@@ -62,7 +78,7 @@ def test_equal_items_stay_in_gallery_order(kind):
     assert (scores == 1).all()
 
 
-@pytest.mark.parametrize("kind", ["Flat", "torch", "HNSW"])
+@pytest.mark.parametrize("kind", ["exact", "Flat", "torch", "HNSW"])
 def test_scores_do_not_leave_their_range(kind):
     vectors = random_vectors(40, 300)
     queries = np.concatenate([vectors, -vectors])
@@ -71,19 +87,58 @@ def test_scores_do_not_leave_their_range(kind):
     assert scores.min() == -1
 
 
-def test_engines_give_the_same_scores_to_the_bit():
+@pytest.mark.parametrize("other", ["Flat", "torch"])
+def test_engines_give_the_same_scores_to_the_bit(other):
     vectors, queries = random_vectors(500, 64), random_vectors(20, 64, seed=1)
-    for one, other in zip(
-        nearest("Flat", vectors, queries, 10), nearest("torch", vectors, queries, 10), strict=True
+    for one, same in zip(
+        nearest("exact", vectors, queries, 10), nearest(other, vectors, queries, 10), strict=True
     ):
-        np.testing.assert_array_equal(one[0], other[0])
-        np.testing.assert_array_equal(one[1], other[1])
+        np.testing.assert_array_equal(one[0], same[0])
+        np.testing.assert_array_equal(one[1], same[1])
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3, 40, 1500])
+@pytest.mark.parametrize("k", [1, 9, 700])
+@pytest.mark.parametrize("cores", [1, 3])
+def test_exact_search_is_brute_force_over_parts_and_standardised(queries, k, cores, monkeypatch):
+    """Features far from zero, in parts of any size, of which some are removed."""
+    monkeypatch.setattr("vidssl_cli.search.columns.BLOCK", 128)
+    monkeypatch.setattr("vidssl_cli.search.exact.BLOCK", 128)
+    monkeypatch.setattr("vidssl_cli.search.exact._cores", lambda: cores)
+    generator = np.random.default_rng(0)
+    features = generator.normal(5, [1, 3] * 8, (1000, 16)).astype(np.float32)
+    asked = generator.normal(5, [1, 3] * 8, (queries, 16)).astype(np.float32)
+    removed = np.unique(np.r_[0, 300:310, generator.integers(0, 1000, 100), 999])
+    kept = np.delete(np.arange(1000), removed)
+    scaling = metrics.scaling(features[kept])
+    column = Column(np.split(features, [1, 400, 700]))
+    units = engines.unit_vectors(features[kept], scaling)
+    order, scores = brute_force(units, engines.unit_vectors(asked, scaling), k)
+    found = nearest("exact", column, asked, k, scaling, removed)
+    for row, (ids, similar) in enumerate(found):
+        assert ids.tolist() == kept[order[row]].tolist()
+        np.testing.assert_allclose(similar, scores[row], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["exact", "Flat", "torch", "HNSW", "IVF"])
+def test_removed_entries_are_never_found(kind):
+    vectors = clustered_vectors(3000)
+    removed = np.arange(0, 3000, 3)
+    for ids, _ in nearest(kind, vectors, vectors[:30], 5, removed=removed):
+        assert len(ids) == 5
+        assert (ids % 3).all()
+
+
+def test_exact_search_leaves_no_limit_on_threads():
+    before = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    nearest("exact", random_vectors(500), random_vectors(5), 3)
+    assert [pool["num_threads"] for pool in threadpoolctl.threadpool_info()] == before
 
 
 def test_a_vector_of_zeros_is_like_nothing():
     vectors = random_vectors(5)
     vectors[2] = 0
-    ids, scores = nearest("Flat", vectors, vectors[2:3], 5)[0]
+    ids, scores = nearest("exact", vectors, vectors[2:3], 5)[0]
     assert ids.tolist() == [0, 1, 2, 3, 4]
     assert (scores == 0).all()
 
@@ -174,11 +229,6 @@ def test_what_faiss_builds_is_let_through(factory, capfd):
 
 def test_a_factory_of_very_many_lists_is_judged_when_the_gallery_is_known():
     engines.check_factory("IVF100000000,Flat", 16)
-
-
-def test_faiss_searches_batches_by_matrix_products():
-    faiss = engines.load_faiss()
-    assert faiss.cvar.distance_compute_blas_threshold == 20
 
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):

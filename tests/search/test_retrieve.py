@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 
@@ -81,16 +82,16 @@ def test_clips_are_ranked_by_themselves(index, toy_videos):
     assert len(answer.hits) == 30
     assert len({(hit.path, hit.start) for hit in answer.hits}) == 30
     clips = index.level("clip")
-    query = clips.unit(index.gallery.features[12:15].mean(0))
+    query = clips.unit(index.gallery.features["clip"][12:15].mean(0))
     best = cosine_ranking(query[None], clips.vectors(np.arange(30)), 1)[0, 0]
     assert answer.hits[0].item == best // 3
-    assert answer.hits[0].start == pytest.approx(index.gallery.spans[best, 0])
+    assert answer.hits[0].start == pytest.approx(index.gallery.spans[best][0])
 
 
 def test_a_hit_tells_its_most_similar_moment(index):
     (answer,), _ = ask(index, "#4")
     clips = index.level("clip")
-    query = clips.unit(index.gallery.features[12:15].mean(0))
+    query = clips.unit(index.gallery.features["clip"][12:15].mean(0))
     for hit in answer.hits:
         part = index.gallery.part(hit.item)
         similar = clips.vectors(np.arange(part.start, part.stop)) @ query
@@ -114,6 +115,13 @@ def test_a_moment_shorter_than_a_clip_is_widened_and_it_is_said(index, toy_video
     assert "seconds 0.64 to 0.96 are what is looked for" in capsys.readouterr().err
     assert (answer.hits[0].item, answer.hits[0].start) == (4, pytest.approx(0.64))
     assert answer.hits[0].score > 0.99999
+
+
+def test_a_moment_of_an_item_is_widened_to_the_clips_that_are_stored(index, capsys):
+    ask(index, "#4@0.7-0.9", level="clip")
+    assert "seconds 0.64 to 0.96 are what is looked for" in capsys.readouterr().err
+    ask(index, "#4@0.64-0.96", level="clip")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_moment_of_an_item_is_its_clips(index):
@@ -202,6 +210,18 @@ def test_a_still_picture_is_refused_as_what_it_is(index, toy_videos, tmp_path, c
     assert str(error) == "is a still picture (JPEG), not a video"
 
 
+def test_a_gif_of_one_picture_is_a_query(index, tmp_path):
+    path = tmp_path / "still.gif"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", 25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "rgb8"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    (answer,), broken = ask(index, str(path))
+    assert answer.hits
+    assert not broken
+
+
 def test_if_no_query_can_be_answered_that_is_an_error(index):
     with pytest.raises(VidsslError, match="none of 2 queries"):
         ask(index, "#10", "nowhere.mp4")
@@ -258,6 +278,7 @@ def test_the_json_document(folder, toy_videos, capsys):
         "start": document["queries"][0]["hits"][0]["start"],
         "end": document["queries"][0]["hits"][0]["end"],
         "label": "class 0",
+        "there": True,
         "item": 0,
     }
 
@@ -276,7 +297,7 @@ def test_exit_statuses(folder, toy_videos, tmp_path, capsys):
 
 def test_a_damaged_index_is_refused_by_name(folder, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "index")
-    path = next((tmp_path / "index").glob("*/video.faiss"))
+    path = next((tmp_path / "index").glob("*/video.npy"))
     damaged = bytearray(path.read_bytes())
     damaged[-3] ^= 16
     path.write_bytes(damaged)

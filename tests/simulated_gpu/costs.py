@@ -70,6 +70,14 @@ def make_videos(folder: Path) -> Path:
     return folder / "videos.jsonl"
 
 
+def beginning(name: str) -> str | None:
+    """Return the shipped recipe whose run a recipe starts from; None if it pre-trains."""
+    recipe = load(name)
+    if isinstance(recipe, PretrainRecipe):
+        return None
+    return "demo" if recipe.heads == "fresh" else "papers/temporal-transforms-c3d-ucf101"
+
+
 def shrunk(name: str, data: Path) -> list[str]:
     """Return the options of the command line that make a shipped recipe small, and no other."""
     recipe = load(name)

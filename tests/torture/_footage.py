@@ -62,6 +62,11 @@ KINDS = {
     "mkv mpeg4": Kind(".mkv", "mpeg4", {"g": "10"}),
     "mkv ffv1": Kind(".mkv", "ffv1", {"g": "10", "slicecrc": "1", "level": "3"}),
     "mkv mpeg2": Kind(".mkv", "mpeg2video", {"g": "10", "bf": "2"}),
+    "ogv vp8 sound": Kind(".ogv", "libvpx", _VPX, sound="libopus"),
+    "mxf mpeg2": Kind(".mxf", "mpeg2video", {"g": "10", "bf": "2"}),
+    "flv h264 sound": Kind(".flv", "libx264", {"g": "10"}, sound="aac"),
+    "wmv wmv2": Kind(".wmv", "wmv2", {"g": "10"}),
+    "gif": Kind(".gif", "gif", pixels="rgb8"),
 }
 
 

@@ -73,7 +73,10 @@ KINDS = {
         "raw", ["pack.json", "videos.jsonl", "part-*"],
         "index {world}/model --data {it} --out {it}-index",
     ),
-    "index": Kind("index", ["CURRENT", "generation-*/**/*"], "retrieve {it} #0 --top 2"),
+    "index": Kind(
+        "index", ["CURRENT", "generation-*/*", "segment-*/*", "encoder-*/*"],
+        "retrieve {it} {world}/../videos/0.mp4 --top 2",
+    ),
     "manifest": Kind("m.jsonl", [], "data scan {it} --out {it}.jsonl", lonely=True),
     "scores": Kind(
         "scores.jsonl", [], "data scores {world}/m.jsonl --out {it} --size 24x32 --crop 16",
@@ -124,7 +127,7 @@ def _make(world: Path, videos: Path, seed: int) -> None:
         status, told = _vidssl(command)
         if status:
             raise Broken(f"{command}: {told}")
-    shutil.copytree(next(world.glob("index/generation-*/encoder")), world / "model")
+    shutil.copytree(next(world.glob("index/encoder-*")), world / "model")
 
 
 def run(case: Case) -> Facts:
@@ -344,7 +347,7 @@ def _watched(damage: Damage) -> Iterator[list[str]]:
         "faiss.read_index": of_paths,
         "json.loads": of_texts,
         "vidssl_cli.model.card.Card.model_validate_json": of_texts,
-        "vidssl_cli.search.store.IndexSettings.model_validate_json": of_texts,
+        "vidssl_cli.search.layout.Layout.model_validate_json": of_texts,
         "vidssl_cli.media.packed._read_raw": of_pictures,
         "vidssl_cli.media.packed._read_compact": of_pictures,
     }

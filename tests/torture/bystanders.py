@@ -104,9 +104,10 @@ def _damage(case: Case, content: bytes) -> bytes:
 def _features(folder: Path) -> dict[str, np.ndarray]:
     """Return what an index holds, (clips, D) by file name."""
     gallery = open_index(folder).gallery
-    ends = np.cumsum(gallery.clips)[:-1]
-    parts = np.split(gallery.features, ends)
-    return {Path(v.path).name: p for v, p in zip(gallery.videos, parts, strict=True)}
+    return {
+        Path(gallery.videos[item].path).name: gallery.features["clip"][gallery.part(item)]
+        for item in gallery.items.tolist()
+    }
 
 
 def summary(facts: Sequence[Facts]) -> str:

@@ -98,9 +98,14 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.files.locks import locked
     from vidssl_cli.model.card import Card
+    from vidssl_cli.model.embedding import Embedded
     from vidssl_cli.model.encoder import Encoder
+    from vidssl_cli.search.entries import batches
+    from vidssl_cli.search.gallery import Gallery
+    from vidssl_cli.search.generations import next_segment
+    from vidssl_cli.search.layout import IndexSettings
     from vidssl_cli.search.publish import publish_generation
-    from vidssl_cli.search.store import Gallery, IndexSettings
+    from vidssl_cli.search.segments import write_segment
     from vidssl_plugins.backbones.hooks import R3D
 
     evaluation = Evaluation(clips=CLIPS)
@@ -112,17 +117,23 @@ def _build(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
     counts = {"built": 0, "refused": 0}
     while time.time() < until:
         numbers = draws.sample(range(VIDEOS), draws.randint(VIDEOS // 2, VIDEOS))
-        features = np.repeat([vector(number) for number in numbers], CLIPS, 0)
-        gallery = Gallery(
-            [Video(f"/{number}.mp4", frames=16, fps=25.0) for number in numbers],
-            np.zeros((len(numbers), 2), np.int64),
-            np.full(len(numbers), CLIPS),
-            features,
-            np.tile(np.float32([[0, 1]]), (len(features), 1)),
+        found = (
+            (
+                Embedded(
+                    Video(f"/{number}.mp4", frames=16, fps=25.0),
+                    np.repeat(vector(number)[None], CLIPS, 0),
+                    np.tile(np.float32([[0, 1]]), (CLIPS, 1)),
+                ),
+                (0, 0),
+            )
+            for number in numbers
         )
         try:
             with locked(folder, "vidssl index"):
-                publish_generation(folder, settings, gallery, encoder)
+                path = next_segment(folder)
+                segment = write_segment(path, batches(found, path))
+                gallery = Gallery([segment], np.empty(0, np.int64), {})
+                publish_generation(folder, settings, gallery, encoder, None)
                 counts["built"] += 1
         except VidsslError as error:
             if f" on {socket.gethostname()} since " not in str(error):
@@ -155,11 +166,13 @@ def _read(folder: Path, until: float, draws: random.Random) -> dict[str, int]:
         (answer,), _ = retrieve(index, [f"#{item}"], exclude_self=False, device="cpu")
         for hit in answer.hits:
             number = int(Path(hit.path).stem)
-            if not (index.gallery.features[index.gallery.part(hit.item)] == vector(number)).all():
+            if not (
+                index.gallery.features["clip"][index.gallery.part(hit.item)] == vector(number)
+            ).all():
                 raise Broken(f"{hit.path} has the vector of another video in {index.folder}")
         if answer.hits[0].item != item or answer.hits[0].score < 0.999:
             raise Broken(f"{answer.query.text} is not what is most like itself: {answer.hits[0]}")
-        if not (index.folder / "encoder" / "model.json").is_file():
+        if not (index.encoder / "model.json").is_file():
             raise Broken(f"the network of {index.folder} is gone while it is read")
         generations.add(index.folder.name)
         read += 1

@@ -250,8 +250,16 @@ def _index(shared: Path, folder: Path, changes: dict[str, bytes]) -> Sequence[st
 
     shutil.copytree(shared / "index", folder / "index")
     generation = next((folder / "index").glob("generation-*"))
-    (generation / "gallery.jsonl.sha256").unlink()  # a note that a manifest may lack
-    _forged(generation, changes)
+    segment = next((folder / "index").glob("segment-*"))
+    of_segment = {name: new for name, new in changes.items() if (segment / name).exists()}
+    of_generation = {name: new for name, new in changes.items() if name not in of_segment}
+    assert all((generation / name).exists() for name in of_generation)
+    if of_segment:
+        _forged(segment, of_segment)
+        layout = json.loads((generation / "index.json").read_bytes())
+        layout["segments"][0]["manifest"] = sha256(segment / MANIFEST)
+        of_generation["index.json"] = json.dumps(layout).encode()
+    _forged(generation, of_generation)
     pointer = {"generation": generation.name, "manifest": sha256(generation / MANIFEST)}
     _point(folder, pointer)
     return ["retrieve", "index", "#0"]
@@ -276,16 +284,33 @@ def _bottomless() -> bytes:
 
 def _index_tricks() -> None:
     changes = {
-        "an index whose array holds pickles": {"clips.npy": _array(np.array([_Runs()], object))},
+        "an index whose array holds pickles": {"ends.npy": _array(np.array([_Runs()], object))},
         "an index whose array claims 4 TB": {"spans.npy": _claiming((1 << 39, 2))},
         "an index whose mapped array claims 4 TB": {"clip.npy": _claiming((1 << 39, 2))},
-        "an index whose arrays are of another index": {"clips.npy": _array(np.arange(9))},
+        "an index whose arrays are of another index": {"ends.npy": _array(np.arange(9))},
         "an index whose settings are a pickle": {"index.json": pickle.dumps(_Runs())},
         "an index of features that are no numbers": {
-            "video.npy": _array(np.full((1, 32), np.nan, np.float32))
+            "statistics.npy": _array(np.full((2, 3, 32), np.nan))
+        },
+        "an index of lengths that are no numbers": {
+            "video.lengths.npy": _array(np.full(1, np.nan, np.float32))
+        },
+        "an index whose removed videos are not there": {"removed.npy": _array(np.array([7]))},
+        "an index of which all is removed": {"removed.npy": _array(np.array([0]))},
+        "an index whose changed rows have no number": {
+            "changed.jsonl": b'{"path": "/elsewhere.mp4"}\n'
+        },
+        "an index whose segment is elsewhere": {
+            "index.json": b'{"version": 2, "segments": [{"name": "../../segment-1", "manifest": "'
+            + b"0" * 64
+            + b'"}]}'
+        },
+        "an index whose rows begin elsewhere": {"lines.npy": _array(np.array([-5, 1 << 60]))},
+        "an index of clips that are no numbers": {
+            "clip.npy": _array(np.full((2, 32), np.nan, np.float32))
         },
         "an index of moments at infinity": {"spans.npy": _array(np.full((2, 2), np.inf, "f4"))},
-        "an index whose array has a bottomless header": {"clips.npy": _bottomless()},
+        "an index whose array has a bottomless header": {"ends.npy": _bottomless()},
         "an index whose gallery leads elsewhere": {
             "gallery.jsonl": b'{"path": "../../../../../etc/passwd"}\n'
         },
@@ -295,7 +320,7 @@ def _index_tricks() -> None:
         def craft(shared: Path, folder: Path, files: dict[str, bytes] = files) -> Sequence[str]:
             return _index(shared, folder, files)
 
-        TRICKS.append(Trick(name, craft, 4, "index/generation-"))
+        TRICKS.append(Trick(name, craft, 4, "index/"))
 
 
 _index_tricks()

@@ -203,7 +203,7 @@ def summary(facts: Sequence[Facts]) -> str:
 SUITE = Suite(
     promise="a damaged video ends no process, takes at most 10 s and 256 MB, and is used for the "
     "frames that decode with its problems named, or named as unreadable",
-    cases=2000,
+    cases=2250,
     share=(0, 23, 45, 61, 82, 104, 126, 148, 169),
     run=run,
     prepare=prepare,

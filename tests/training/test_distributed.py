@@ -30,6 +30,10 @@ METHODS = {
     "classify": [PACE, {"label": "pace"}],
     "pace": [PACE, {}],
     "same_context": [PACE, {"normalise": True, "temperature": 0.1}],
+    "same_context, distinctive": [
+        {"name": "time_equivariant", "copies": 2},
+        {"group": "clip", "normalise": True, "temperature": 0.1},
+    ],
     "same_pace": [PACE, {"normalise": True}],
     "temporal_transforms": [{"name": "temporal_transforms"}, {}],
     "equivariance": [{"name": "time_equivariant"}, {"temperature": 1}],

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from vidssl_cli.base.errors import Preempted, UsageError, VidsslError
 from vidssl_cli.config.known_datasets import NOTHING
+from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
+from vidssl_cli.contract.batch_norm import SyncBatchNorm1d
 from vidssl_cli.contract.metrics import Predictions
 from vidssl_cli.files import sealed_json
 from vidssl_cli.model import run_directory
@@ -88,6 +91,28 @@ def test_clips_and_crops_of_the_test(
     assert shown == {shape}
 
 
+@pytest.mark.parametrize("tested", [None, 1])
+def test_a_classifier_is_tested_at_the_stride_of_training_or_it_is_said(
+    tested, source, toy_recipe, toy_videos, tmp_path, capfd
+):
+    chosen = recipe(
+        toy_recipe,
+        epochs=1,
+        sampler={"name": "uniform", "frames": 8, "stride": 2},
+        evaluation={"clips": 2} | ({"stride": tested} if tested else {}),
+    )
+    session = Session(tmp_path / "run", device="cpu", dataset="UCF101")
+    report = finetune(chosen, toy_videos, source, session)
+    kept = load(tmp_path / "run" / "recipe.yaml")
+    assert kept.evaluation.stride == (tested or 2)
+    assert Encoder.load(tmp_path / "run", "cpu").evaluation.stride == (tested or 2)
+    warned = "trained on clips of stride 2 and tested on clips of stride 1"
+    assert (warned in capfd.readouterr().err) == (tested == 1)
+    assert report["published"]
+    for row in report["published"]:
+        assert ("one stride, not 2 in training and 1 in test" in row["differs"]) == (tested == 1)
+
+
 def test_a_classifier_that_is_loaded_predicts_what_was_reported(
     source, toy_recipe, toy_videos, tmp_path
 ):
@@ -121,6 +146,122 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(
     assert same == freeze
     heads = [k for k in read_tensors((out / "checkpoints/last").resolve()) if "classifier" in k]
     assert len(heads) == 4
+
+
+@pytest.fixture(scope="module")
+def headed(toy_videos, toy_recipe, tmp_path_factory):
+    """A run whose head has hidden layers with batch norm."""
+    out = tmp_path_factory.mktemp("headed") / "run"
+    pretext = {"name": "pace", "hidden": [6, 5], "norm": True}
+    chosen = PretrainRecipe.model_validate(toy_recipe(epochs=1) | {"pretext": pretext})
+    pretrain(chosen, toy_videos, Session(out, device="cpu"))
+    return out
+
+
+HIDDEN = {"hidden": [6, 5], "hidden_norm": True}
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """Tensors of a classifier as its training begins."""
+    from vidssl_cli.training import finetune as module
+
+    found, fit = {}, module.fit
+
+    def watch(learner, *args, **kwargs):
+        found.update({k: v.clone() for k, v in learner.classifier.state_dict().items()})
+        fit(learner, *args, **kwargs)
+
+    monkeypatch.setattr(module, "fit", watch)
+    return found
+
+
+@pytest.mark.parametrize("dropout", [0, 0.5])
+def test_hidden_layers_of_the_network_are_carried_into_transfer(
+    dropout, headed, toy_recipe, toy_videos, tmp_path, begun
+):
+    """All but the last layer, with the statistics of their norms; none from scratch."""
+    chosen = recipe(toy_recipe, epochs=1, heads="run", dropout=dropout, **HIDDEN)
+    trained = read_tensors((headed / "checkpoints/last").resolve())
+    for scratch in (False, True):
+        session = Session(tmp_path / str(scratch), device="cpu")
+        finetune(chosen, toy_videos, headed, session, scratch=scratch)
+        own = dict(begun)
+        last = "7." if dropout else "6."
+        hidden = {name for name in own if not name.startswith(last)}
+        assert {name.split(".")[0] for name in hidden} == {"0", "1", "3", "4"}
+        same = {name: torch.equal(own[name], trained[f"pretexts.0.head.{name}"]) for name in hidden}
+        assert set(same.values()) == {True} or scratch
+        assert not (scratch and same["0.weight"])
+        assert own[f"{last}weight"].shape == (3, 5)
+    assert own["1.running_var"].shape == (6,)
+
+
+def test_hidden_layers_of_a_classifier_are_carried_too(
+    headed, toy_recipe, toy_videos, tmp_path, begun
+):
+    """Supervised pre-training, whose classes are others."""
+    labels, out = recipe(toy_recipe, epochs=1, dropout=0.5, **HIDDEN), tmp_path / "labels"
+    finetune(labels, toy_videos, headed, Session(out, device="cpu"))
+    trained = read_tensors((out / "checkpoints/last").resolve())
+    renamed = [replace(video, label=f"other {video.label}") for video in toy_videos]
+    chosen = recipe(toy_recipe, epochs=1, heads="run", **HIDDEN)
+    finetune(chosen, renamed, out, Session(tmp_path / "run", device="cpu"))
+    for name in ("0.weight", "1.running_mean", "4.bias"):
+        assert torch.equal(begun[name], trained[f"classifier.{name}"])
+    assert not torch.equal(begun["6.weight"], trained["classifier.7.weight"])
+
+
+def test_a_classifier_with_norms_is_loaded_as_it_was_measured(
+    headed, toy_recipe, toy_videos, tmp_path
+):
+    out, test = tmp_path / "run", [video for video in toy_videos if video.split == "test"]
+    chosen = recipe(toy_recipe, heads="run", dropout=0.5, **HIDDEN)
+    report = finetune(chosen, toy_videos, headed, Session(out, device="cpu"))
+    classifier = Classifier.load(out, Encoder.load(out, "cpu"))
+    assert isinstance(classifier.learner.classifier[1], SyncBatchNorm1d)
+    videos, features = zip(*classifier.read(test, []), strict=True)
+    labels = classifier.numbers(videos)
+    predictions = Predictions(classifier.learner.classify(features), labels, 3)
+    assert predictions.confusion().tolist() == report["rows"][0]["confusion"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"hidden": [6]}, r"3.weight is not there, and \(5, 6\) in the run"),
+        ({"hidden": [7, 5]}, r"0.weight is \(7, 32\), and \(6, 32\) in the run"),
+        ({"hidden_norm": False}, r"2.weight is \(5, 6\), and missing in the run"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(
+    changes, found, headed, toy_recipe, toy_videos, tmp_path
+):
+    chosen = recipe(toy_recipe, heads="run", **(HIDDEN | changes))
+    with pytest.raises(UsageError, match=found) as refused:
+        finetune(chosen, toy_videos, headed, Session(tmp_path / "run", device="cpu"))
+    assert refused.value.where == str(headed)
+    assert "heads=fresh" in refused.value.hint
+    assert not (tmp_path / "run").exists()
+
+
+def test_heads_are_those_of_a_pre_training_that_read_feat(
+    headed, source, toy_recipe, toy_videos, tmp_path
+):
+    chosen = recipe(toy_recipe, heads="run", **HIDDEN)
+    Encoder.load(headed, "cpu").export(tmp_path / "model")
+    session = Session(tmp_path / "run", device="cpu")
+    with pytest.raises(UsageError, match="model is an exported model"):
+        finetune(chosen, toy_videos, tmp_path / "model", session)
+    with pytest.raises(UsageError, match=r"0.weight is \(6, 32\), and missing in the run"):
+        finetune(chosen, toy_videos, source, session)  # one layer, which is the last
+    pretext = {"name": "pace", "hidden": [6, 5], "norm": True, "tap": "conv5"}
+    other = PretrainRecipe.model_validate(toy_recipe(epochs=1) | {"pretext": pretext})
+    pretrain(other, toy_videos, Session(tmp_path / "other", device="cpu"))
+    with pytest.raises(UsageError, match="reads conv5, a classifier reads feat"):
+        finetune(chosen, toy_videos, tmp_path / "other", session)
+    with pytest.raises(ValidationError, match="hidden has none"):
+        recipe(toy_recipe, heads="run")
 
 
 def test_a_signal_cuts_a_measurement_short_and_it_is_made_again(

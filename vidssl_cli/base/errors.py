@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
+from vidssl_cli.base.wording import counted
+
 
 class VidsslError(Exception):
     """Something failed while running: exit status 1."""
@@ -83,7 +85,7 @@ class SkippedMediaError(VidsslError):
 
     @classmethod
     def raise_if(
-        cls, strict: bool, skipped: int, what: str = "videos", hint: str = "", partial: int = 0
+        cls, strict: bool, skipped: int, what: str = "video", hint: str = "", partial: int = 0
     ) -> None:
         """Raise if ``--strict`` was given and not all media were used as a whole.
 
@@ -92,13 +94,20 @@ class SkippedMediaError(VidsslError):
         Args:
             strict: Whether ``--strict`` was given.
             skipped: How many were left out.
-            what: What they are.
+            what: What one of them is.
             hint: What to do about it.
             partial: How many were used for the frames that decode.
         """
         if strict and (skipped or partial):
-            used = f", {partial} have problems and were used for what decodes" if partial else ""
-            raise cls(f"{skipped} {what} were left out{used}", hint=hint)
+            found = []
+            if skipped:
+                found.append(counted(skipped, f"{what} was left out", f"{what}s were left out"))
+            if partial:
+                has = counted(
+                    partial, "video has problems and was", "videos have problems and were"
+                )
+                found.append(f"{has} used for what decodes")
+            raise cls(", ".join(found), hint=hint)
 
 
 class Preempted(VidsslError):

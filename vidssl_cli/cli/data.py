@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
 
 if TYPE_CHECKING:
@@ -58,15 +59,16 @@ def scan(
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
+    others: Counter[str] = Counter()
     with remembered(out) as (known, keep):
-        videos, broken = reading.open(source, known=known, keep=keep)
+        videos, broken = reading.open(source, known=known, keep=keep, passed_over=others)
         write_manifest(out, videos)
     problems = problem_rows(videos)
     if as_json:
         reasons = [error.row for error in broken]
         found = {"videos": len(videos), "broken": reasons, "problems": problems}
         splits = Counter(video.split or "none" for video in videos)
-        emit_json({"manifest": str(out), "splits": splits, **found})
+        emit_json({"manifest": str(out), "splits": splits, **found, "passed_over": others})
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
@@ -75,7 +77,7 @@ def scan(
 def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:
     partial = sum(bool(video.problems) for video in videos)
     used = f", {partial} of them with problems" if partial else ""
-    return f"{out}: {len(videos)} videos{used}, {len(broken)} left out"
+    return f"{out}: {counted(len(videos), 'video')}{used}, {len(broken)} left out"
 
 
 def _summarise(title: str, videos: Sequence[Video]) -> None:
@@ -176,6 +178,12 @@ def scores(
         int, typer.Option(min=4, help="Side of the square in the middle that is scored.")
     ] = 112,
     frames: Annotated[int, typer.Option(min=2, help="Frames of a clip.")] = 16,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write a page of clips from easy to hard, with their motion."
+        ),
+    ] = None,
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -185,25 +193,35 @@ def scores(
     A clip scores high if its motion is in one place. The same command again keeps the scores in
     FILE of videos that have not changed.
     """
-    from vidssl_cli.base.console import emit, emit_json
-    from vidssl_cli.base.errors import SkippedMediaError
+    from vidssl_cli.base.console import emit, emit_json, say
+    from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
     resize = short_side or _parse_size(size)
+    if page and page.suffix.lower() != ".html":
+        raise UsageError(f"--page {page} is not a name for a page", hint="end it in .html")
 
     from vidssl_cli.data.motion_scores import Scoring, score_videos
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
+    if page:
+        require_writable(page)
     videos, broken = reading.open(source)
     scoring = Scoring(flow, resize, crop, frames)
     rows, unread = score_videos(videos, out, scoring, workers=reading.workers)
     broken = [*broken, *unread]
+    if page:
+        from vidssl_cli.pages.difficulty import write_ranking
+
+        write_ranking(page, videos, rows, scoring)
+        say(f"page: {page}")
     clips = sum(len(row.scores) for row in rows)
     if as_json:
         reasons = [error.row for error in broken]
         emit_json({"scores": str(out), "videos": len(rows), "clips": clips, "broken": reasons})
     else:
-        emit(f"{out}: {clips} clips of {len(rows)} videos, {len(broken)} videos left out")
+        found = f"{counted(clips, 'clip')} of {counted(len(rows), 'video')}"
+        emit(f"{out}: {found}, {counted(len(broken), 'video')} left out")
     SkippedMediaError.raise_if(strict, len(broken))
 
 
@@ -246,4 +264,4 @@ def synth(
     if as_json:
         emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
     else:
-        _summarise(f"{manifest}: {len(videos)} videos", videos)
+        _summarise(f"{manifest}: {counted(len(videos), 'video')}", videos)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.data import data
 from vidssl_cli.cli.options import (
     AsJson,
@@ -70,7 +71,7 @@ def check(
             }
         )
     else:
-        _tell(f"{len(videos)} videos, {usable} to train {recipe} on", findings)
+        _tell(f"{counted(len(videos), 'video')}, {usable} to train {recipe} on", findings)
 
 
 def _as_document(finding: Finding) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -64,6 +65,14 @@ def visualize(
             "or the representation where there is no classifier."
         ),
     ] = None,
+    decision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL[=CLASS]",
+            help="For guided_backprop, a decision of the run's pretext tasks, such as "
+            "transform=warp; without CLASS the one that it decides for.",
+        ),
+    ] = None,
     time: Annotated[
         Time,
         typer.Option(help="How maps are interpolated from a layer's frames to those of the clip."),
@@ -71,6 +80,20 @@ def visualize(
     clips: Annotated[
         int, typer.Option(min=1, help="Clips of each video; a single one is in its middle.")
     ] = 1,
+    stride: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,…",
+            help="Distance between two frames of a clip, or several to draw a clip at each; by "
+            "default the run's.",
+        ),
+    ] = None,
+    boundaries: Annotated[
+        bool,
+        typer.Option(
+            "--boundaries", help="Also draw where motion changes in the clip; needs OpenCV."
+        ),
+    ] = False,
     side: Annotated[
         int, typer.Option(min=16, metavar="PIXELS", help="Side of the pictures.")
     ] = 128,
@@ -98,7 +121,9 @@ def visualize(
     from vidssl_cli.pages.attention import visualize as draw
     from vidssl_cli.pages.attention_maps import Settings
 
-    settings = Settings(method.value, tap, time.value, clips, side, singles)
+    settings = Settings(
+        method.value, tap, decision, time.value, clips, _strides(stride), boundaries, side, singles
+    )
     drawings, broken = draw(
         run, videos, out, settings, checkpoint=checkpoint, device=device, overwrite=overwrite,
         root=data_root,
@@ -119,6 +144,23 @@ def visualize(
             emit(drawing.sheet)
         emit(str(page))
     SkippedMediaError.raise_if(strict, len(broken))
+
+
+def _strides(text: str | None) -> tuple[int, ...]:
+    """Read the values of --stride, each once.
+
+    Raises:
+        UsageError: They are no whole numbers from 1 on.
+    """
+    from vidssl_cli.base.errors import UsageError
+
+    if text is None:
+        return ()
+    if not re.fullmatch(r"[1-9]\d{0,4}(,[1-9]\d{0,4})*", text):
+        raise UsageError(
+            f"--stride {text} is not a list of strides", hint="whole numbers, such as 1,2,3,4"
+        )
+    return tuple(dict.fromkeys(map(int, text.split(","))))
 
 
 def map_(

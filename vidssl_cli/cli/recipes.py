@@ -78,7 +78,9 @@ def show(
 ) -> None:
     """Print a recipe with every key, or the differences of two.
 
-    The output for one recipe is itself a recipe.
+    The comment that a recipe's file begins with comes first: what it reproduces, by which commands,
+    and what differs from the paper or had to be chosen. The output for one recipe is itself a
+    recipe.
     """
     from vidssl_cli.base import console
     from vidssl_cli.base.errors import UsageError
@@ -99,6 +101,8 @@ def show(
         path = str(load.find(recipe))
         console.emit_json({"path": path, "recipe": loaded.model_dump(mode="json")})
     else:
+        if comment := load.opening_comment(recipe):
+            console.emit("\n".join([*comment, ""]), lines=True)
         console.stdout.file.write(load.resolved_yaml(loaded))
 
 

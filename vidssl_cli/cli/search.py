@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import (
     AsJson,
     Checkpoint,
@@ -71,6 +72,12 @@ def index(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the index instead of adding to it.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Take out videos whose files are gone.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte of the index first.")
+    ] = False,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
     device: Device = "auto",
@@ -88,12 +95,15 @@ def index(
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.search.build import build_index, check_factory, unchanged_videos
+    from vidssl_cli.search.build import UnchangedVideos, build_index, check_factory
+    from vidssl_cli.search.store import verify_index
 
     require_writable(out)
     encoder = Encoder.load(run, device, checkpoint)
     check_factory(factory, encoder)
-    known = {} if overwrite else unchanged_videos(out)
+    if verify:
+        verify_index(out)
+    known = {} if overwrite else UnchangedVideos(out)
     found, broken = reading.open(data, known=known)
     videos = [video for video in found if part is Part.ALL or video.split == part]
     if not videos:
@@ -105,7 +115,7 @@ def index(
         )
     summary = build_index(
         encoder, videos, out,
-        factory=factory, standardise=standardise, overwrite=overwrite, broken=broken,
+        factory=factory, standardise=standardise, overwrite=overwrite, prune=prune, broken=broken,
     )  # fmt: skip
     if as_json:
         emit_json(asdict(summary))
@@ -190,17 +200,19 @@ def retrieve(
     else:
         for answer in answers:
             _show_answer(answer)
-    SkippedMediaError.raise_if(strict, len(broken), "queries")
+    SkippedMediaError.raise_if(strict, len(broken), "query")
 
 
 def _show_summary(summary: Summary) -> None:
     changes = f"{summary.added} added, {summary.changed} changed"
+    for count, word in ((summary.renamed, "renamed"), (summary.removed, "removed")):
+        changes += f", {count} {word}" if count else ""
     if summary.broken:
         changes += f", {len(summary.broken)} left out"
     from vidssl_cli.base.console import emit
 
     emit(
-        f"{summary.index}: {summary.videos} videos, {summary.clips} clips of "
+        f"{summary.index}: {counted(summary.videos, 'video')}, {counted(summary.clips, 'clip')} of "
         f"{summary.dimension} dimensions, {summary.factory} ({changes})"
     )
 
@@ -213,7 +225,8 @@ def _show_answer(answer: Answer) -> None:
     for hit in answer.hits:
         label = [hit.label] if labelled else []
         moment = f"{hit.start:.1f}-{hit.end:.1f} s"
-        rows.append([hit.rank, f"{hit.score:.3f}", moment, *label, f"#{hit.item}", hit.path])
+        path = hit.path if hit.there else f"{hit.path} (not there)"
+        rows.append([hit.rank, f"{hit.score:.3f}", moment, *label, f"#{hit.item}", path])
     columns = ["", "score", "moment", *(["label"] if labelled else []), "item", "video"]
     widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
     left = stdout.width - sum(width + 3 for width in widths[:-1]) - 4

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidssl_cli.base.wording import share
 from vidssl_cli.cli.options import AsJson, Data, DataOptions, Device, expand
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _show(out: Path, runs: Sequence[PlannedRun], statuses: dict[Path, int], as_j
     failed = [folder for folder, status in statuses.items() if status]
     if failed:
         raise VidsslError(
-            f"{len(failed)} of {len(runs)} runs failed, the first: {failed[0]}",
+            f"{share(len(failed), len(runs), 'run')} failed, the first: {failed[0]}",
             where=str(failed[0].with_suffix(".log")),
             hint="give the same command again to do what is left",
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.signals import stopped
+from vidssl_cli.base.wording import counted, share
 from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, shared_cores
 from vidssl_cli.cli.sweep_plan import Command, PlannedRun
 
@@ -46,7 +47,7 @@ def run_jobs(
         for run in runs
         if run.commands
     ]
-    say(f"{len(runs)} runs, {len(jobs)} of them not done; {at_once} at a time")
+    say(f"{counted(len(runs), 'run')}, {len(jobs)} of them not done; {at_once} at a time")
     pool = JobPool(at_once, shared_cores(at_once))
     count = itertools.count(1)
 
@@ -60,7 +61,7 @@ def run_jobs(
     found = pool.run(jobs, report)
     if pool.received:
         done = sum(each.status == 0 for each in found)
-        what = f"after {done} of {len(jobs)} runs"
+        what = f"after {share(done, len(jobs), 'run')}"
         raise stopped(pool.received, what, hint="give the same command again to go on")
     return {Path(each.job.name): each.status or 0 for each in found}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vidssl_cli.base.wording import share
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
@@ -88,7 +89,7 @@ def pretrain(
         require_writable(out)
     videos, broken = reading.open(data)
     training = training_part(videos)
-    say(f"pre-training on {len(training)} of {len(videos)} videos")
+    say(f"pre-training on {share(len(training), len(videos), 'video')}")
     session = Session(
         out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
     )

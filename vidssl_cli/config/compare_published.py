@@ -37,7 +37,8 @@ class Measured:
     backbone: BackboneOptions
     pretraining: DataSet | None
     settings: Mapping[str, Any]
-    """Of those that `Setting` names; what is not there is not compared."""
+    """Of those that `Setting` names; what is not there is not compared. ``trained_stride`` is that
+    of the clips that a classifier is trained on."""
     own: Sequence[str] = ()
     """Keys of the rows that the recipe reproduces: they come first among equals."""
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -215,6 +216,9 @@ def _of_settings(row: PublishedRow, measured: Measured) -> Iterator[Difference]:
         if name in theirs and ours is not None and theirs[name] != ours:
             told = f"{text.format(_plain(theirs[name]))}, not {_plain(ours)}"
             yield Difference(told, SETTING)
+    trained, tested = (measured.settings.get(name) for name in ("trained_stride", "stride"))
+    if trained is not None and trained != tested:
+        yield Difference(f"one stride, not {trained} in training and {tested} in test", SETTING)
 
 
 def _plain(value: Any) -> str:

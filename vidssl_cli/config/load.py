@@ -6,6 +6,7 @@ import functools
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -36,6 +37,9 @@ KINDS: Mapping[str, type[PretrainRecipe] | type[FinetuneRecipe]] = {
 """Recipes by ``task``, which is also the command that takes them."""
 
 SUFFIX = ".yaml"
+
+RESOLVED = "# Every key of a recipe, resolved by vidssl"
+"""How a file begins that `resolved_yaml` has written."""
 
 
 @functools.cache
@@ -171,6 +175,12 @@ def json_schema(task: str) -> dict[str, Any]:
     return KINDS[task].model_json_schema(schema_generator=_Schema)
 
 
+def opening_comment(name_or_path: str | Path) -> list[str]:
+    """Return the lines of the comment that a recipe's file begins with."""
+    lines = find(name_or_path).read_text(encoding="utf-8-sig").splitlines()
+    return list(takewhile(lambda line: line.startswith("#") and RESOLVED not in line, lines))
+
+
 def resolved_yaml(recipe: Recipe) -> str:
     """Return a recipe with every key, as YAML that is itself a recipe."""
     from importlib.metadata import version
@@ -181,7 +191,7 @@ def resolved_yaml(recipe: Recipe) -> str:
         type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     text = io.StringIO()
-    text.write(f"# Every key of a recipe, resolved by vidssl {version('vidssl')}.\n")
+    text.write(f"{RESOLVED} {version('vidssl')}.\n")
     yaml.dump(_ordered(document(recipe)), text)
     return text.getvalue()
 

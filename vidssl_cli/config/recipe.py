@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from vidssl_cli.config.sections import (
@@ -137,6 +138,31 @@ class FinetuneRecipe(Recipe):
     """Train the classifier alone; the backbone keeps its weights and its statistics."""
     hidden: tuple[PositiveInt, ...] = ()
     """Widths of fully connected layers before the classifier."""
+    hidden_norm: bool = False
+    """Put batch norm before the ReLU of each of these layers."""
+    heads: Literal["fresh", "run"] = "fresh"
+    """Where these layers come from, which may belong to the network: ``fresh`` draws them, ``run``
+    takes them from the head of the run's first pretext task, or from its classifier. The last
+    layer, which tells the classes, is always new, and with `--scratch` all of them are."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the representation that is dropped before the classifier."""
     evaluation: ClassifierEvaluation = ClassifierEvaluation()
+
+    @property
+    def stride(self) -> int | None:
+        """Distance in frames between two frames of a training clip; None if clips have several."""
+        return getattr(self.sampler, "stride", None)
+
+    @field_validator("heads")
+    @classmethod
+    def _layers_to_carry(cls, heads: str, info: Any) -> str:
+        if heads == "run" and not info.data.get("hidden"):
+            raise ValueError("run takes over hidden layers, and hidden has none")
+        return heads
+
+    @model_validator(mode="after")
+    def _test_follows_training(self) -> Self:
+        if self.stride is None or "stride" in self.evaluation.model_fields_set:
+            return self
+        evaluation = self.evaluation.model_copy(update={"stride": self.stride})
+        return self.model_copy(update={"evaluation": evaluation})

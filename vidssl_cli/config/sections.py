@@ -242,7 +242,8 @@ class Evaluation(Section):
     stride: PositiveInt = 1
     """Distance in frames between two frames of a clip."""
     tap: str = "pool5"
-    """Layer whose output is the representation."""
+    """Layer whose output is the representation; ``projection`` is what the first pretext task with
+    a projection compares."""
     pool: Pool = "gap"
     """How a layer's output (C, T, H, W) becomes a vector."""
     standardise: bool = False
@@ -252,6 +253,8 @@ class Evaluation(Section):
 class ClassifierEvaluation(Evaluation):
     """How a classifier is tested: on which clips of a video, whose mean softmax decides."""
 
+    stride: PositiveInt = 1
+    """Distance in frames between two frames of a clip; that of the sampler if not given."""
     windows: Literal["uniform", "dense", "overlap"] = "uniform"
     """``uniform`` takes ``clips`` evenly spaced clips, ``dense`` about that many of all that there
     are, ``overlap`` one from every start that is a multiple of ``hop``."""

@@ -74,8 +74,9 @@ class ClipPlan:
     labels: Mapping[str, NDArray[np.int64] | NDArray[np.float32]] = field(default_factory=dict)
     """Free labels by name: (V,) per view, or () for the video; ABSENT where one does not apply."""
     geometry: Draw | None = None
-    """Random numbers that crop and flip the views: None for the video's own, or those of another
-    video of the batch, with which it then shares boxes of equal keys."""
+    """Random numbers that crop and flip the views: None for the video's own, or those of one video
+    of the batch for several, which then share how the boxes of their views lie to one another, and
+    the boxes themselves if their frames have one size."""
 
 
 @dataclass(frozen=True)

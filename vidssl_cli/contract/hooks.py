@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 import pluggy
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
+from vidssl_cli.contract.projection import Projection
 from vidssl_cli.contract.reports import Report
 from vidssl_cli.contract.study import Study
 
@@ -139,6 +140,10 @@ class PretextOptions(Options):
         """
         return {}
 
+    def projection(self) -> Projection | None:
+        """Describe the module ``projection`` of the pretext, which a run then keeps as a tap."""
+        return None
+
     def build(self, context: PretextContext) -> Pretext:
         """Build heads and state, randomly initialised."""
         raise NotImplementedError
@@ -196,7 +201,10 @@ class Pretext(Protocol):
     not finite: what `after_step` would have learned must be forgotten. If it tells
     classes apart and has a method ``predictions(features, batch)``, that is called in evaluation
     alone, and returns by label of the sampler two tensors of class numbers, (N,) what it tells and
-    (N,) what is true, ABSENT where the label does not apply.
+    (N,) what is true, ABSENT where the label does not apply. Such a task may also have a method
+    ``decisions(features)``, for pictures of what a decision rests on: by label logits (B, V, K) of
+    each clip, or (B, K) where all clips of a video are decided about together; nothing, where V
+    is another number of clips than it takes.
     """
 
     def __call__(

@@ -55,6 +55,20 @@ class Classified:
     """Training videos that could not be used."""
 
 
+@dataclass(frozen=True)
+class Strides:
+    """Distances in frames between two frames of the clips that a classifier sees."""
+
+    trained: int | None
+    """In training; None if clips have several."""
+    tested: int
+
+    @property
+    def differ(self) -> bool:
+        """Whether it is tested on clips of another stride than it is trained on."""
+        return self.trained not in (None, self.tested)
+
+
 class Embedding(Protocol):
     """How the run's recipe embeds a video: its ``evaluation`` section."""
 
@@ -86,8 +100,10 @@ class Study(Protocol):
     """The sets of weights to compare, ``run`` and ``random``."""
     folder: Path | None
     """Where an evaluator may write files."""
+    backbone: str
+    """Name of the backbone."""
     taps: Mapping[str, int]
-    """Taps of the backbone with their channels."""
+    """Taps of the backbone with their channels; ``projection`` too, where the run keeps one."""
     evaluation: Embedding
     """Defaults of what an evaluator's options do not set."""
 
@@ -139,6 +155,16 @@ class Study(Protocol):
 
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
         """Return (N, D) hand-made features of whole videos, stored like those of networks."""
+        ...
+
+    def strides(self, recipe: str, overrides: Sequence[str], tested: int | None) -> Strides:
+        """Return the strides at which `finetune` trains and tests; warn where they differ.
+
+        Args:
+            recipe: Name or path of a recipe for `vidssl finetune`.
+            overrides: Changes to it, ``key=value``.
+            tested: What the protocol says of the test; None leaves it to the recipe.
+        """
         ...
 
     def finetune(

@@ -80,8 +80,13 @@ def draw_parameters(
 ) -> Parameters:
     """Draw the parameters of the views of one video whose frames have the given (height, width)."""
     geometry = plan.geometry or draw
+    region = (0, 0, *size)
+    if plan.geometry and augment.crop != "center":
+        # Frames of one short side all hold its square, whatever their shape: boxes in it lie to one
+        # another as in the other videos that share them.
+        region = random_square(geometry("region"), min(size), size)
     rows = [
-        _draw_view(view, number, draw, geometry, augment, side, size)
+        _draw_view(view, number, draw, geometry, augment, side, region)
         for number, view in enumerate(plan.views)
     ]
     return Parameters(*(np.array(column) for column in zip(*rows, strict=True)))
@@ -94,7 +99,7 @@ def _draw_view(
     geometry: Draw,
     augment: Augment,
     side: int,
-    size: tuple[int, int],
+    region: Box,
 ) -> tuple[Any, ...]:
     """Draw a row of every field of `Parameters`."""
 
@@ -104,7 +109,7 @@ def _draw_view(
     def happens(source: Draw, purpose: str, shared: Key | None, probability: float) -> bool:
         return probability > 0 and source(purpose, key(shared)).random() < probability
 
-    box = _draw_box(geometry("crop", key(view.crop)), augment, side, size)
+    box = _draw_box(geometry("crop", key(view.crop)), augment, side, region)
     flip = happens(geometry, "flip", view.flip, augment.flip)
     blur = np.float32(0)
     if happens(draw, "blur", view.colour, augment.blur.probability):
@@ -116,14 +121,16 @@ def _draw_view(
     return box, flip, view.turns, blur, steps, matrix, offset
 
 
-def _draw_box(
-    random: np.random.Generator, augment: Augment, side: int, size: tuple[int, int]
-) -> Box:
+def _draw_box(random: np.random.Generator, augment: Augment, side: int, region: Box) -> Box:
+    """Draw a box in a region of a frame."""
+    size = region[2:]
     if augment.crop == "center":
-        return centre_box(side, size)
-    if augment.crop == "random":
-        return random_square(random, side, size)
-    return random_box(random, augment.crop, size)
+        box = centre_box(side, size)
+    elif augment.crop == "random":
+        box = random_square(random, side, size)
+    else:
+        box = random_box(random, augment.crop, size)
+    return region[0] + box[0], region[1] + box[1], *box[2:]
 
 
 def prepare(pictures: Sequence[Tensor], parameters: Parameters, settings: Input) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.config.sections import Input
 from vidssl_cli.contract.clips import Draw, Sampler, known_frames
@@ -92,8 +93,10 @@ def check(
     ]
     visits = sum(map(sampler.visits, usable)) * recipe.train.repeats
     if visits < recipe.train.batch_videos:
-        message = f"{visits} visits to {len(usable)} training videos do not fill one batch of"
-        findings.append(Finding("batch", f"{message} {recipe.train.batch_videos} videos", ()))
+        found = f"{counted(visits, 'visit')} to {counted(len(usable), 'training video')}"
+        batch = counted(recipe.train.batch_videos, "video")
+        message = f"too few for one batch of {batch}: {found}"
+        findings.append(Finding("batch", message, ()))
     return len(usable), [found for found in findings if found.items or found.kind == "batch"]
 
 
@@ -108,7 +111,7 @@ def _clips(sampler: Sampler, fps: float | None, usable: Sequence[Video]) -> Iter
         "too short",
         "shorter than clips, so that the sampler repeats frames",
         tuple(
-            (video.path, f"{video.frames} frames")
+            (video.path, counted(video.frames or 0, "frame"))
             for video in usable
             if short[known_frames(at_rate(video, fps))]
         ),
@@ -216,7 +219,9 @@ def _labels(
         yield Finding(
             "imbalance",
             f"the largest class has at least {IMBALANCE} times the videos of the smallest",
-            tuple((label, f"{count} training videos") for label, count in sizes.most_common()),
+            tuple(
+                (label, counted(count, "training video")) for label, count in sizes.most_common()
+            ),
         )
     yield Finding(
         "unknown class",

@@ -19,6 +19,7 @@ import numpy as np
 
 from vidssl_cli.base.console import say, track
 from vidssl_cli.base.errors import MediaError
+from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.media.decode import read_planes
@@ -76,8 +77,8 @@ class Thumbnails:
         """Decode the pictures; errors of videos that cannot be read are in ``broken``."""
         there = [video for video in videos if video.packed or os.path.exists(video.path)]
         if len(there) < len(videos):
-            missing = f"{len(videos) - len(there)} of {len(videos)} videos are not there"
-            say(f"{missing}; their pictures are not looked at")
+            missing = share(len(videos) - len(there), len(videos), "video", "is", "are")
+            say(f"{missing} not there; no pictures are compared for what is not there")
         self.videos: list[Video] = []
         self.broken: list[MediaError] = []
         pictures = []

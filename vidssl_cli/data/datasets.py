@@ -12,13 +12,8 @@ from pathlib import Path
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data import kinetics, something_something
-from vidssl_cli.data.lists import (
-    SPLITS,
-    label_by_number,
-    misfit,
-    read_json_list,
-    read_names,
-)
+from vidssl_cli.data.class_names import label_by_number
+from vidssl_cli.data.lists import SPLITS, misfit, read_json_list, read_names
 from vidssl_cli.data.walk import Walk
 
 DIVING48 = {1: "Diving48", 2: "Diving48_V2"}

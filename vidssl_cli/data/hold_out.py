@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.base.wording import counted, share
 from vidssl_cli.contract.videos import Video
 
 
@@ -71,12 +72,15 @@ def _choose(groups: Mapping[str, Counter[str | None]], share: float) -> set[str]
 def _tell(videos: Sequence[Video], held: int, groups: int) -> None:
     test = [video for video in videos if video.split == "test"]
     named = sum(video.group is not None for video in videos)
-    say(f"held out: {len(test)} of {len(videos)} videos, {held} of {groups} recordings")
+    recordings = share(held, groups, "recording")
+    say(f"held out: {share(len(test), len(videos), 'video')}, {recordings}")
     if named < len(videos):
+        forms = "does not say which recording it is of", "do not say which recording they are of"
         say(
-            f"{len(videos) - named} of {len(videos)} videos do not say which recording they are "
-            "of, and each is taken for one: cuts of one recording may be on both sides"
+            f"{share(len(videos) - named, len(videos), 'video', *forms)}, and each is taken for "
+            "one: cuts of one recording may be on both sides"
         )
     if untested := {video.label for video in videos} - {video.label for video in test}:
         names = ", ".join(sorted(map(str, untested))[:5])
-        say(f"{len(untested)} classes are not tested, for want of a second recording: {names}")
+        classes = counted(len(untested), "class is", "classes are")
+        say(f"{classes} not tested, for want of a second recording: {names}")

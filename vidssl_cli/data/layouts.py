@@ -6,26 +6,28 @@ DATA is a folder, a list, a table, a manifest, a packed set, or one video. No vi
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import is_normalized, normalize
 
 from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data import entries as listed
 from vidssl_cli.data.datasets import find_lists, meant, read_official, recording_of
 from vidssl_cli.data.hold_out import hold_out
 from vidssl_cli.data.kinetics import is_kinetics, read_kinetics
 from vidssl_cli.data.lists import (
     SPLITS,
     Lists,
-    label_entries,
+    misfit,
     only_present,
-    read_entries,
     refuse_options,
 )
 from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.data.packed_set import is_packed_set, read_set
-from vidssl_cli.data.table import open_table, read_table
+from vidssl_cli.data.table import open_table, read_entries
 from vidssl_cli.data.walk import Walk
 from vidssl_cli.files.confine import Root, out_of_bounds
 
@@ -38,6 +40,8 @@ class LeftOut:
     """Folders that cannot be read, and why."""
     absent: list[Video] = field(default_factory=list)
     """Videos that lists of a folder name, and that are not there."""
+    others: Counter[str] = field(default_factory=Counter)
+    """Files of a folder that do not have the ending of a video, by ending."""
 
 
 def find_videos(
@@ -78,7 +82,7 @@ def find_videos(
         videos = _in_folder(_from_folder(place, lists, bounds, gone), place, bounds)
     elif suffix == ".jsonl":
         _refuse_all(str(place), lists)
-        videos = read_manifest(place, root)
+        videos = read_manifest(place, root, once=True)
     elif suffix in (".csv", ".txt"):
         videos = _in_list(_from_file(place, lists, root, gone), place.parent, root)
     else:
@@ -92,7 +96,15 @@ def find_videos(
             if gone.folders
             else "docs/data.md says what DATA may be",
         )
+    videos = [_with_usual_label(video) for video in videos]
     return hold_out(videos, lists.hold_out) if lists.hold_out else videos
+
+
+def _with_usual_label(video: Video) -> Video:
+    """Return a video with its label in Unicode's NFC; macOS writes names of folders in NFD."""
+    if video.label is None or is_normalized("NFC", video.label):
+        return video
+    return replace(video, label=normalize("NFC", video.label))
 
 
 def _require_readable(folder: Path) -> None:
@@ -160,14 +172,12 @@ def _one_video(source: Path, lists: Lists) -> list[Video]:
 
 def _from_file(source: Path, lists: Lists, root: Root | None, gone: LeftOut) -> list[Video]:
     _refuse_all(str(source), replace(lists, classes=None))
-    if source.suffix.lower() == ".txt":
-        return label_entries(read_entries(source, source.parent), lists, folders=False)
     table = open_table(source)
     if is_kinetics(table):
         refuse_options(source, classes=lists.classes)
-        walk = Walk(source.parent, root or Root(source.parent), gone.folders)
+        walk = Walk(source.parent, root or Root(source.parent), gone.folders, gone.others)
         return only_present(read_kinetics([source], walk), source, gone.absent)
-    return read_table(table, lists)
+    return listed.label(listed.once(read_entries(table, source.parent)), lists)
 
 
 def _from_folder(source: Path, lists: Lists, bounds: Root | None, gone: LeftOut) -> list[Video]:
@@ -175,7 +185,7 @@ def _from_folder(source: Path, lists: Lists, bounds: Root | None, gone: LeftOut)
         refuse_options("lists of your own", split=lists.split != 1, lists=lists.folder)
         return _from_split_lists(source, lists, gone)
     refuse_options(f"the folder {source}", classes=lists.classes)
-    walk = Walk(source, bounds, gone.folders)
+    walk = Walk(source, bounds, gone.folders, gone.others)
     if official := lists.folder or find_lists(source):
         try:
             named = read_official(walk, official, lists.split)
@@ -202,6 +212,7 @@ def _from_tree(walk: Walk) -> list[Video]:
         if len(tops) == 1:
             raise UsageError(f"{walk.folder} holds one folder of videos", hint=question)
         warn(f"the {len(tops)} folders in {walk.folder} are taken for classes; it {question}")
+    _refuse_parent(walk.folder, tops, {parts[1].lower() for parts, _ in rows if len(parts) > 2})
     named = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
     others = sorted(top for top in tops if top.lower() not in SPLITS)
     # A class may be called `train`, so that only folders that are all splits are splits.
@@ -222,12 +233,40 @@ def _from_tree(walk: Walk) -> list[Video]:
     return videos
 
 
+def _refuse_parent(folder: Path, tops: set[str], inner: set[str]) -> None:
+    """Warn that all videos get one label because they are in one folder, in folders of their own.
+
+    Raises:
+        UsageError: These folders are splits.
+    """
+    if len(tops) != 1 or not inner or (top := min(tops)).lower() in SPLITS:
+        return
+    question = f"did you mean {folder / top}?"
+    if inner <= {*SPLITS}:
+        raise UsageError(f"{folder} holds one folder of videos, with splits in it", hint=question)
+    if len(inner) > 1:
+        warn(
+            f"{folder} holds one folder, so that all videos in it have the class {top}; {question}"
+        )
+
+
 def _from_split_lists(source: Path, lists: Lists, gone: LeftOut) -> list[Video]:
-    entries = [
-        (replace(video, split=part), number)
-        for part, file in (("train", lists.train), ("test", lists.test))
-        if file
-        for video, number in read_entries(file, source)
-    ]
-    given = " and ".join(str(file) for file in (lists.train, lists.test) if file)
-    return only_present(label_entries(entries, lists, folders=True), given, gone.absent)
+    files = {part: file for part, file in (("train", lists.train), ("test", lists.test)) if file}
+    parts = [_part(file, source, part) for part, file in files.items()]
+    listed.refuse_mixture(parts)
+    entries = listed.once([entry for part in parts for entry in part])
+    given = " and ".join(map(str, files.values()))
+    return only_present(listed.label(entries, lists, folders=True), given, gone.absent)
+
+
+def _part(file: Path, source: Path, split: str) -> list[listed.Entry]:
+    """Return the entries of the list of a split."""
+    entries = read_entries(open_table(file), source)
+    for entry in entries:
+        if entry.video.split not in (None, split):
+            problem = (
+                f"is in the split {entry.video.split}, and the list is given as that of {split}"
+            )
+            hint = "give a table with splits as DATA, without other lists"
+            raise misfit(file, entry.line, problem, hint)
+    return [replace(entry, video=replace(entry.video, split=split)) for entry in entries]

@@ -1,16 +1,16 @@
-"""Reads lists of videos, of classes, and of JSON rows; `data.table` reads tables."""
+"""What lists have in common: options, lines, JSON rows, and errors that name a line."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.untrusted_text import read_json, read_lines
 
@@ -37,7 +37,7 @@ class Lists:
     """List of training videos, one relative path per line, perhaps with a class number."""
     test: Path | None = None
     classes: Path | None = None
-    """Class names of lists with class numbers: `read_classes`."""
+    """Class names of lists with class numbers: `class_names.read_classes`."""
     hold_out: float | None = None
     """Share of each class to test on, if DATA has no splits: `hold_out`."""
 
@@ -65,94 +65,10 @@ def read_json_list(file: Path) -> list[Any]:
     return rows
 
 
-def read_entries(file: Path, root: Path) -> list[tuple[Video, str | None]]:
-    """Read a list of `path` or `path class-number` lines; paths may contain spaces.
-
-    Raises:
-        DamagedFileError: Only some lines have a class number, or one is a comment.
-    """
-    lines = list(read_names(file))
-    entries: list[tuple[Video, str | None]] = []
-    for place, line in lines:
-        *path, last = line.rsplit(maxsplit=1)
-        numbered = bool(path) and last.isdecimal()
-        name = os.path.join(root, path[0] if numbered else line)
-        if line.startswith("#") and not os.path.exists(name):
-            raise misfit(file, place, f"{line!r} is the name of no file", "delete the line")
-        entries.append((Video(name), last if numbered else None))
-    numbered_lines = [number is not None for _, number in entries]
-    usual = 2 * sum(numbered_lines) >= len(entries)
-    if len({*numbered_lines}) > 1:
-        place, line = lines[numbered_lines.index(not usual)]
-        found = "has no class number" if usual else "ends in a class number"
-        others = f"unlike {numbered_lines.count(usual)} of {len(lines)} lines"
-        raise misfit(file, place, f"{line!r} {found}, {others}", "give all lines one, or none")
-    return entries
-
-
 def misfit(file: Path, line: int, problem: str, hint: str) -> DamagedFileError:
     """Return the error for a line that does not fit the others."""
     where = f"{file}:{line}"
     return DamagedFileError(f"{where}: {problem}", where=where, hint=hint)
-
-
-def label_entries(
-    entries: Sequence[tuple[Video, str | None]], lists: Lists, *, folders: bool
-) -> list[Video]:
-    """Label by the numbers if every entry has one, else by folder if ``folders`` is set."""
-    if all(number is not None for _, number in entries):
-        names = read_classes(lists.classes) if lists.classes else None
-        return [label_by_number(video, str(number), names) for video, number in entries]
-    refuse_options("lists in which not every line has a class number", classes=lists.classes)
-    if not folders:
-        return [video for video, _ in entries]
-    if any(number is not None for _, number in entries):
-        say("only one of the two lists has class numbers; classes are the videos' folders instead")
-    return [replace(video, label=Path(video.path).parent.name) for video, _ in entries]
-
-
-_NUMBERED = re.compile(r"(?P<number>\d{1,9})[\s,;:]+(?P<name>\S.*)")
-
-
-def read_classes(file: Path) -> dict[int, str]:
-    """Read class names by number.
-
-    A file has lines `name`, which are numbered from 0, or lines `number name`.
-
-    Raises:
-        DamagedFileError: Only some lines begin with a number, two have the same, or one is a
-            comment.
-    """
-    lines = list(read_names(file))
-    matches = [_NUMBERED.fullmatch(line) for _, line in lines]
-    numbered = sum(match is not None for match in matches)
-    for place, line in lines:
-        if line.startswith("#"):
-            raise misfit(file, place, f"{line!r} is a comment, not a class", "delete the line")
-    if 2 * numbered <= len(lines):  # a class may be called `3 point shot`
-        return dict(enumerate(line for _, line in lines))
-    names: dict[int, str] = {}
-    for (place, line), match in zip(lines, matches, strict=True):
-        if match is None:
-            others = f"unlike {numbered} of {len(lines)} lines"
-            raise misfit(file, place, f"{line!r} has no number, {others}", "number all, or none")
-        if names.setdefault(int(match["number"]), match["name"]) != match["name"]:
-            raise misfit(file, place, f"a second class {match['number']}", "number each once")
-    return names
-
-
-def label_by_number(video: Video, number: str, names: Mapping[int, str] | None) -> Video:
-    """Label a video with a class number's name, or with the number where there are no names."""
-    if names is None:
-        return replace(video, label=number)
-    try:
-        return replace(video, label=names[int(number)])
-    except (KeyError, ValueError):  # int() refuses thousands of digits
-        first = min(names, default=0)
-        raise UsageError(
-            f"{video.path} is of class {number}, but there are {len(names)} class names",
-            hint=f"they are numbered from {first}; other numbers need lines like `1 name`",
-        ) from None
 
 
 def read_names(file: Path) -> Iterator[tuple[int, str]]:
@@ -162,6 +78,31 @@ def read_names(file: Path) -> Iterator[tuple[int, str]]:
     for number, line in read_lines(file):
         if stripped := line.strip():
             yield number, stripped
+
+
+def require_text(file: Path, line: int, text: str, *, name: str | None = None) -> None:
+    """Refuse bytes that are not UTF-8, except in the name of a file that is there.
+
+    Args:
+        file: Where the text is from.
+        line: Number of its line.
+        text: With surrogates for such bytes.
+        name: File that it is the name of.
+
+    Raises:
+        DamagedFileError: The text has such bytes, or NUL characters.
+    """
+    if text.isascii() and "\0" not in text:
+        return
+    for place, char in enumerate(text):
+        if char == "\0":
+            hint = "save it as UTF-8; UTF-16 needs a byte order mark"
+            problem = f"{text!r} is not the name of a file or class, for it has NUL characters"
+            raise misfit(file, line, problem, hint)
+        if "\udc80" <= char <= "\udcff" and not (name and os.path.lexists(name)):
+            problem = f"the byte 0x{ord(char) - 0xDC00:02x} after {text[:place]!r} is not UTF-8"
+            hint = f"save it as UTF-8, for example by `iconv -f WINDOWS-1252 -t UTF-8 {file.name}`"
+            raise misfit(file, line, problem, hint)
 
 
 def only_present(
@@ -188,7 +129,8 @@ def only_present(
             hint="DATA must be the folder that the paths in the lists start from",
         )
     if missing := len(named) - len(there):
-        say(f"{missing} of the {len(named)} videos that {lists} names are not there")
+        others = f"of the {counted(len(named), 'video')} that {lists} names"
+        say(f"{counted(missing, f'{others} is', f'{others} are')} not there")
     tested = any(v.split == "test" and v.label is not None for v in named if id(v) in there)
     present = []
     for video in named:

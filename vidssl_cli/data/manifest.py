@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.base.escaping import json_text, shown
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import Video, row_type
 from vidssl_cli.files.confine import HINT, Root
 from vidssl_cli.files.sealed_folder import check_note, write_noted
@@ -28,7 +30,7 @@ MOST = 50
 """Problems of a manifest that are looked for."""
 
 
-def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
+def read_manifest(path: Path, root: Root | None = None, *, once: bool = False) -> list[Video]:
     """Read a manifest; paths in it are relative to its folder.
 
     Keys that begin with an underscore are the user's own and are passed over.
@@ -37,29 +39,39 @@ def read_manifest(path: Path, root: Root | None = None) -> list[Video]:
         path: The manifest.
         root: What all files must lie in. Without it, relative paths must not lead out of the
             manifest's folder; absolute ones are taken as they are.
+        once: Return one row of a video that has several.
 
     Raises:
         DamagedFileError: it is not what its note says, or cannot be understood: the problems, one
-            ``file:line: problem`` each, up to `MOST`.
+            ``file:line: problem`` each, up to `MOST`. With ``once``, two rows of a video that
+            differ in label, split or group are one.
     """
     place = _Place(os.path.abspath(path.parent), root)
-    videos: list[Video] = []
+    rows: dict[object, tuple[int, Video]] = {}
+    again = []
     problems: list[str] = []
     check_note(path)
     for number, line in read_lines(path):
         if not line.strip():
             continue
         try:
-            videos.append(_parse(line, place))
+            video = _parse(line, place)
+            before, first = rows.setdefault(video.path if once else number, (number, video))
+            _compare(before, first, video)
         except ValueError as error:
             problems.extend(f"{path}:{number}: {problem}" for problem in _messages(error))
             if len(problems) >= MOST:
                 break
+        else:
+            again += [number] * (first is not video)
     if problems:
         raise DamagedFileError(
             problems, where=str(path), hint="docs/data.md says what a row may hold"
         )
-    return videos
+    if again:
+        found = counted(len(again), "row names a video", "rows name videos")
+        say(f"{path}:{again[0]}: {found} that another names too; each video is used once")
+    return [video for _, video in rows.values()]
 
 
 def write_manifest(path: Path, videos: Sequence[Video]) -> None:
@@ -76,6 +88,12 @@ def row_writer(path: Path) -> Callable[[Video], str]:
     """Return what makes the line of a video in a manifest at ``path``."""
     place = _Place(os.path.abspath(path.parent), None)
     return lambda video: _line(video, place)
+
+
+def row_reader(path: Path) -> Callable[[str], Video]:
+    """Return what reads a line of a manifest at ``path``; it raises ValueError if it cannot."""
+    place = _Place(os.path.abspath(path.parent), None)
+    return lambda line: _parse(line, place)
 
 
 def _line(video: Video, place: _Place) -> str:
@@ -148,6 +166,18 @@ def _parse(line: str, place: _Place) -> Video:
     if packed:
         packed = dataclasses.replace(packed, path=place.absolute("packed.path", packed.path))
     return dataclasses.replace(video, path=place.absolute("path", video.path), packed=packed)
+
+
+def _compare(before: int, first: Video, again: Video) -> None:
+    """Compare two rows of a video.
+
+    Raises:
+        ValueError: They differ in what no scan finds.
+    """
+    for key in ("label", "split", "group"):
+        was, found = getattr(first, key), getattr(again, key)
+        if was != found:
+            raise ValueError(f"{key}: {again.path} has {found!r}, and {was!r} in line {before}")
 
 
 def _messages(error: ValueError) -> list[str]:

@@ -56,6 +56,47 @@ class Scoring:
             MediaError: It cannot be read.
             UsageError: The square does not fit.
         """
+        size, square = self._square(video)
+        fields = _fields(video, self.flow, size, self._clips(video))
+        scores = tuple(motion_score(field.sum(0)[square]) for field in fields)
+        try:
+            return replace(identify(video), scores=scores)
+        except OSError as error:
+            raise MediaError(f"cannot be read: {error.strerror}", where=video.path) from error
+
+    def see(
+        self, video: Video, number: int
+    ) -> tuple[range, NDArray[np.uint8], NDArray[np.float32]]:
+        """Return what the score of a clip is made of.
+
+        Args:
+            video: That was scored.
+            number: Of the clip among its clips, from 0.
+
+        Returns:
+            The numbers of the clip's T frames, and in the square of S pixels that is scored the
+            pictures (T, S, S, 3) and the flow (T - 1, 2, S, S).
+
+        Raises:
+            MediaError: It cannot be read.
+        """
+        size, square = self._square(video)
+        clip = self._clips(video)[number]
+        pictures = read_planes(video, clip, size)[square].transpose(0, 2, 3, 1)
+        (flow,) = _fields(video, self.flow, size, [clip])
+        return clip, pictures, flow[square]
+
+    def _clips(self, video: Video) -> list[range]:
+        """Return the frame numbers of each clip."""
+        starts = range(0, (video.frames or 0) - self.frames + 1, self.frames)
+        return [range(start, start + self.frames) for start in starts]
+
+    def _square(self, video: Video) -> tuple[tuple[int, int], tuple[Any, ...]]:
+        """Return the size at which flow is computed, and where in it the square is.
+
+        Raises:
+            UsageError: It does not fit.
+        """
         size = target_size(self.resize, (video.height or 1, video.width or 1))
         if self.crop > min(size):
             raise UsageError(
@@ -63,13 +104,7 @@ class Scoring:
                 where=video.path,
             )
         top, left, _, _ = centre_box(self.crop, size)
-        square = np.s_[..., top : top + self.crop, left : left + self.crop]
-        fields = _fields(video, self.flow, size, self.frames)
-        scores = tuple(motion_score(field.sum(0)[square]) for field in fields)
-        try:
-            return replace(identify(video), scores=scores)
-        except OSError as error:
-            raise MediaError(f"cannot be read: {error.strerror}", where=video.path) from error
+        return size, np.s_[..., top : top + self.crop, left : left + self.crop]
 
 
 def score_videos(
@@ -130,13 +165,21 @@ def motion_score(total: NDArray[np.float32]) -> float:
     height, width = total.shape[1:]
     rows, columns = (np.arange(length) * 4 // length for length in (height, width))
     blocks = (4 * rows[:, None] + columns).ravel()
-    for component in total.astype(np.float64):
-        magnitude = np.hypot(*_derivatives(component)).ravel()
+    for magnitude in motion_boundaries(total).reshape(2, -1):
         sums = np.bincount(blocks, magnitude, 16)
         if sums.any():
             strongest = (sums / np.bincount(blocks, minlength=16)).argmax()
             best = max(best, float(sums[strongest] / sums.sum()))
     return best
+
+
+def motion_boundaries(total: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how strongly each component of flow (2, H, W) changes from place to place, (2, H, W).
+
+    Of flow that is summed over a clip they are the lengths of M_u and M_v, the summed motion
+    boundaries (Wang, thesis 2020, equation 2.2), as derivatives of a sum are sums of derivatives.
+    """
+    return np.stack([np.hypot(*_derivatives(component)) for component in total.astype(np.float64)])
 
 
 def _derivatives(field: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -148,11 +191,9 @@ def _derivatives(field: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
 
 
 def _fields(
-    video: Video, method: FlowMethod, size: tuple[int, int], frames: int
+    video: Video, method: FlowMethod, size: tuple[int, int], clips: Sequence[range]
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the flow (T - 1, 2, H, W) within each clip."""
-    clips = [range(start, start + frames) for start in range(0, video.frames or 0, frames)]
-    clips = [clip for clip in clips if clip.stop <= (video.frames or 0)]
+    """Yield the flow (T - 1, 2, H, W) within each of some clips that follow one another."""
     if video.packed and video.packed.flow and video.packed.flow.method == method:
         for clip in clips:
             yield stored_flow(video, clip[:-1], size)
@@ -172,6 +213,6 @@ def _pictures(
         return
     if not clips:
         return
-    pictures = map(grey, stream_planes(video, range(clips[-1].stop), size))
+    pictures = map(grey, stream_planes(video, range(clips[0].start, clips[-1].stop), size))
     for clip in clips:
         yield [next(pictures) for _ in clip]

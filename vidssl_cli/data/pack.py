@@ -17,6 +17,7 @@ import av
 
 from vidssl_cli.base.console import say, track, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import FlowMethod, Packed, Video
 from vidssl_cli.data.manifest import digest, read_manifest, write_manifest
 from vidssl_cli.data.pack_parts import number_of, write_parts
@@ -211,7 +212,7 @@ def _check_room(videos: Sequence[Video], of: int, out: Path, settings: Settings)
             continue  # it will be told when its turn comes
     total = sum((v.frames or 1) * settings.size(v)[0] * settings.size(v)[1] for v in videos)
     size = round(total * written / max(1, pixels))
-    say(f"{len(videos)} of {of} videos to pack, which will take about {size / 1e9:.2f} GB")
+    say(f"{share(len(videos), of, 'video')} to pack, which will take about {size / 1e9:.2f} GB")
     require_room(out, size, "the set; another place, a smaller size or --format compact may do")
 
 

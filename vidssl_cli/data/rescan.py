@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest, row_writer
 from vidssl_cli.files.sealed_folder import note_of
@@ -40,7 +41,8 @@ def remembered(out: Path) -> Iterator[tuple[dict[str, Video], Callable[[Video], 
     rows = [*_rows(out), *_rows(_without_half_line(journal))]
     known = {row.path: row for row in rows if _is_unchanged(row)}
     if known:
-        say(f"{out}: {len(known)} of its {len(rows)} files have not changed since the last scan")
+        same = share(len(known), len(rows), "file", "has", "have")
+        say(f"{out}: {same} not changed since the last scan")
     line = row_writer(out)
     with journal.open("a", buffering=1, encoding="utf-8", errors="surrogateescape") as file:
         yield known, lambda video: print(line(video), end="", file=file)

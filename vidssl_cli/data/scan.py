@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vidssl_cli.base.console import leave_out, say, track, warn
 from vidssl_cli.base.errors import MediaError, UsageError
+from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Damaged, Video, kind_of
 from vidssl_cli.data.layouts import LeftOut, find_videos
 from vidssl_cli.data.lists import Lists
@@ -34,6 +35,7 @@ def open_data(
     workers: int | None = None,
     hold_out: float | None = None,
     left_out: list[Video] | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> tuple[list[Video], list[MediaError]]:
     """Find the videos of DATA, and their facts where no manifest holds them.
 
@@ -52,6 +54,7 @@ def open_data(
         hold_out: Share of every class to test with, where DATA has no splits; see `hold_out`.
         left_out: Receives the rows that DATA has of videos that are not returned: those that cannot
             be used, and those that lists name and that are not there.
+        passed_over: Counts the files in a folder that do not have the ending of a video, by ending.
 
     Returns:
         The videos that are used, in an order that depends on names only, and one error for each
@@ -62,14 +65,14 @@ def open_data(
         DamagedFileError: A manifest or list cannot be understood, or leads out of bounds.
     """
     given = Lists(split, lists, train_list, test_list, classes, hold_out)
-    gone = LeftOut()
+    gone = LeftOut(others=Counter() if passed_over is None else passed_over)
     found = find_videos(source, given, Root(root) if root else None, gone)
     broken, unusable = gone.folders, gone.absent
-    found = [_recalled(video, (known or {}).get(video.path)) for video in found]
+    recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    results = _probed(found, workers or os.cpu_count() or 1)
-    for before, result in zip(found, results, strict=True):
-        if isinstance(result, Video) and not _has_facts(before):
+    results = _probed(recalled, workers or os.cpu_count() or 1)
+    for before, earlier, result in zip(found, recalled, results, strict=True):
+        if isinstance(result, Video) and not _has_facts(earlier):
             keep(result)
         if isinstance(result, Video) and result.problems:
             if damaged == "leave-out":
@@ -109,8 +112,8 @@ def _tell_problems(videos: Sequence[Video]) -> None:
         kinds = Counter(kind_of(problem) for video in troubled for problem in video.problems)
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
         say(
-            f"{len(troubled)} of {len(videos)} videos have problems ({counts}) and are used for "
-            "what decodes of them; --damaged leave-out leaves them out"
+            f"{share(len(troubled), len(videos), 'video', 'has', 'have')} problems ({counts}); "
+            "the frames that decode are used, and --damaged leave-out leaves such videos out"
         )
 
 
@@ -119,8 +122,8 @@ def _tell_tracks(videos: Sequence[Video]) -> None:
     if several := [video for video in videos if video.track is not None]:
         first = several[0]
         say(
-            f"{len(several)} of {len(videos)} files have several video streams; the one with most "
-            f"frames is used, such as number {first.track} of {first.path}"
+            f"{share(len(several), len(videos), 'file', 'has', 'have')} several video streams; the "
+            f"one with most frames is used, such as number {first.track} of {first.path}"
         )
 
 
@@ -133,8 +136,9 @@ def _tell_short(videos: Sequence[Video]) -> None:
     short = [video for video in whole if (video.declared or 0) > (video.frames or 0)]
     if short:
         first = short[0]
+        found = share(len(short), len(videos), "video", "declares", "declare")
         say(
-            f"{len(short)} of {len(videos)} videos declare more frames than decode, the first "
+            f"{found} more frames than decode, the first "
             f"{first.path}: {first.frames} of {first.declared}; `vidssl data check` names them"
         )
 

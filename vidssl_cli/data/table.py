@@ -1,4 +1,4 @@
-"""Tables of videos: CSV files, separated by commas, semicolons or tabs."""
+"""Tables of videos: CSV files, separated by commas, semicolons, tabs or bars."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidssl_cli.base.console import say
-from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.lists import (
-    SPLITS,
-    Lists,
-    label_entries,
-    misfit,
-    read_entries,
-    refuse_options,
+from vidssl_cli.base.console import say, warn
+from vidssl_cli.base.errors import DamagedFileError, UsageError
+from vidssl_cli.base.wording import counted
+from vidssl_cli.data.entries import (
+    Entry,
+    entry,
+    is_entry,
+    is_video,
+    read_lines_of,
+    refuse_strays,
+    with_endings,
 )
+from vidssl_cli.data.lists import SPLITS, misfit
 from vidssl_cli.files.untrusted_text import read_lines
 
 COLUMNS = ("path", "label", "split", "group")
 """What a table of videos may say of each."""
+HEADER = f"begin with a header, such as path,label; columns are {', '.join(COLUMNS)}"
+_MARKS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -34,7 +38,8 @@ class Table:
 
     file: Path
     rows: Sequence[tuple[int, list[str]]]
-    """Of each row the number of its last line, and its cells without surrounding space."""
+    """Of each row the number of its last line, and its cells without surrounding space; a list
+    without separators has one cell in each."""
 
     @property
     def header(self) -> list[str]:
@@ -58,19 +63,26 @@ class Table:
 
     def _named(self, line: int, columns: list[str], cells: list[str]) -> dict[str, str]:
         if len(cells) < len(columns) or any(cells[len(columns) :]):
-            problem = f"{len(cells)} cells below a header of {len(columns)}"
+            problem = f"{counted(len(cells), 'cell')} below a header of {len(columns)}"
             raise misfit(self.file, line, problem, "give every row a cell for each column")
         return dict(zip(columns, cells, strict=False))
 
 
 def open_table(file: Path) -> Table:
-    """Read the cells of a CSV file.
+    """Read the cells of a CSV file, or the lines of a list.
 
     Raises:
+        UsageError: It is no file.
         DamagedFileError: It is no such file.
     """
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file")
     lines = [line for _, line in read_lines(file, "")]
-    reader = csv.reader(lines, delimiter=_separator(lines), skipinitialspace=True)
+    mark = _separator(lines, is_table=file.suffix.lower() == ".csv")
+    if mark is None:
+        whole = [(place, [line.strip()]) for place, line in read_lines(file) if line.strip()]
+        return Table(file, whole)
+    reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
     rows: list[tuple[int, list[str]]] = []
     try:
         for row in reader:
@@ -83,66 +95,105 @@ def open_table(file: Path) -> Table:
     return Table(file, rows)
 
 
-def _separator(lines: Sequence[str]) -> str:
-    """Return the separator of cells: the one that suits the header, else the most common."""
-    header = next((line.lower() for line in lines if line.strip()), "")
-    for mark in ",;\t":
-        if {"path", "youtube_id"} & {cell.strip(' "\r\n') for cell in header.split(mark)}:
+def _separator(lines: Sequence[str], *, is_table: bool) -> str | None:
+    """Return the separator of cells, or None if lines are `path` or `path label`.
+
+    It is what suits the header, else what ends the names of most videos, else the most common one.
+    """
+    filled = [line.strip() for line in lines if line.strip()][:1000]
+    for mark in _MARKS:
+        if filled and {"path", "youtube_id"} & {each.lower() for each in _cells(filled[0], mark)}:
             return mark
-    return max(",;\t", key=_QUOTED.sub("", "".join(lines[:100])).count)
+    rows = {mark: [_cells(line, mark) for line in filled] for mark in _MARKS}
+    first = {mark: sum(len(row) > 1 and is_video(row[0]) for row in rows[mark]) for mark in _MARKS}
+    best = max(_MARKS, key=first.__getitem__)
+    if first[best] and 2 * first[best] >= len(filled):
+        return best
+    if 2 * sum(is_entry(line, labelled=is_table) for line in filled) > len(filled):
+        return None
+    text = _QUOTED.sub("", "\n".join(filled))
+    mark = max(_MARKS, key=text.count)
+    even = len({len(row) for row in rows[mark]}) == 1
+    videos = sum(any(map(is_video, row)) for row in rows[mark])
+    return mark if mark in text and (is_table or even or 2 * videos > len(filled)) else None
 
 
-def read_table(table: Table, lists: Lists) -> list[Video]:
-    """Read rows with a header that names path, or with columns path, label, split.
+def _cells(line: str, mark: str) -> list[str]:
+    try:
+        row = next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
+    except csv.Error:
+        row = []
+    return [cell.strip() for cell in row] or [line]
+
+
+def read_entries(table: Table, root: Path) -> list[Entry]:
+    """Read a list, or rows with a header that names path, or with columns path, label, split.
+
+    Args:
+        table: Its cells.
+        root: What paths are relative to.
 
     Raises:
         DamagedFileError: A row does not fit the others, or has no path.
     """
-    file, folder = table.file, table.file.parent
     if "path" in table.header:
-        refuse_options(file, classes=lists.classes)
         rows = table.below_header(COLUMNS)
-    elif all(len(cells) == 1 for _, cells in table.rows):  # `path` or `path number`
-        return label_entries(read_entries(file, folder), lists, folders=False)
+        if "label" not in table.header and {*table.header} - {*COLUMNS, ""}:
+            warn(f"{table.file}: no column is called label, so that videos have no classes")
+    elif all(len(cells) == 1 for _, cells in table.rows):
+        return read_lines_of(table.file, root, [(line, cell) for line, (cell,) in table.rows])
     else:
-        refuse_options(file, classes=lists.classes)
-        rows = _without_header(table)
-    return [_video(f"{file}:{line}", folder, cells) for line, cells in rows]
+        rows = _without_header(table, root)
+    entries = [_entry(table.file, line, root, cells) for line, cells in rows]
+    refuse_strays(entries, root)
+    return with_endings(entries)
 
 
-def _without_header(table: Table) -> list[tuple[int, dict[str, str]]]:
+def _without_header(table: Table, root: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the rows of a file without header, by column.
 
     Raises:
-        DamagedFileError: Rows differ in their number of cells, or the first is a header without
-            ``path``.
+        DamagedFileError: Rows differ in their number of cells, the first is a header without
+            ``path``, or columns are others than path, label, split.
     """
-    (line, first), *_ = table.rows
-    if {*COLUMNS} & {*table.header} and not os.path.exists(table.file.parent / first[0]):
-        hint = f"columns are {', '.join(COLUMNS)}"
-        raise misfit(table.file, line, "the header names no column path", hint)
+    (line, first), *rest = table.rows
     counts = Counter(len(cells) for _, cells in table.rows)
     usual = counts.most_common(1)[0][0]
-    for line, cells in table.rows:
+    videos = Counter(column for _, row in rest for column, cell in enumerate(row) if is_video(cell))
+    is_header = bool({*COLUMNS} & {*table.header}) or (
+        len(first) == usual and videos.total() > 0 and not any(map(is_video, first))
+    )
+    if is_header and not first[0].startswith("#") and not os.path.isfile(root / first[0]):
+        names = ", ".join(filter(None, first))
+        problem = f"the header names no column path, but {names}"
+        raise misfit(table.file, line, problem, f"rename them: columns are {', '.join(COLUMNS)}")
+    for place, cells in table.rows:
         if len(cells) != usual:
-            problem = f"{len(cells)} cells, unlike {counts[usual]} of {len(table.rows)} rows"
-            raise misfit(table.file, line, problem, f"rows have {usual} cells each")
+            others = f"unlike {counts[usual]} of {counted(len(table.rows), 'row')}"
+            hint = f"rows have {counted(usual, 'cell')} each"
+            raise misfit(table.file, place, f"{counted(len(cells), 'cell')}, {others}", hint)
     if usual > len(COLUMNS) - 1:
-        hint = "columns without a header are path, label, split"
-        raise misfit(table.file, line, f"{usual} cells and no header", hint)
-    return [(line, dict(zip(COLUMNS, cells, strict=False))) for line, cells in table.rows]
+        raise misfit(table.file, line, f"{usual} cells and no header", HEADER)
+    column = max(range(usual), key=lambda each: videos[each])
+    if videos[column] and not videos[0]:
+        problem = f"the names of videos are in column {column + 1}, and there is no header"
+        raise misfit(table.file, line, problem, f"{HEADER}; quote names that contain separators")
+    if usual == 2 and all(cells[1].lower() in SPLITS for _, cells in table.rows):
+        problem = "column 2 has splits, and there is no header"
+        raise misfit(table.file, line, problem, "begin with the header path,split")
+    return [(place, dict(zip(COLUMNS, cells, strict=False))) for place, cells in table.rows]
 
 
-def _video(where: str, folder: Path, cells: dict[str, str]) -> Video:
-    """Turn the cells of a table's row into a video."""
+def _entry(file: Path, line: int, root: Path, cells: dict[str, str]) -> Entry:
+    """Turn the cells of a row into an entry."""
     path, split = cells.get("path"), cells.get("split")
     if not path:
-        raise DamagedFileError(f"{where}: there is no path", where=where)
+        raise misfit(file, line, "there is no path", "name the video")
     if split and split.lower() not in SPLITS:
-        raise DamagedFileError(f"{where}: split is train, val or test, not {split!r}", where=where)
-    return Video(
-        os.path.join(folder, path),
-        cells.get("label") or None,
-        SPLITS[split.lower()] if split else None,
-        cells.get("group") or None,
-    )
+        raise misfit(file, line, f"split is train, val or test, not {split!r}", "correct the row")
+    facts = {
+        "label": cells.get("label") or None,
+        "split": SPLITS[split.lower()] if split else None,
+        "group": cells.get("group") or None,
+    }
+    return entry(file, line, root, path, facts)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.media.decode import read_planes
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def require_readable(unreadable: Sequence[MediaError]) -> None:
     """
     if unreadable:
         raise VidsslError(
-            f"{len(unreadable)} videos cannot be read, the first: {unreadable[0]}",
+            f"{counted(len(unreadable), 'video')} cannot be read, the first: {unreadable[0]}",
             where=unreadable[0].where,
             hint="make the manifest again with `vidssl data scan`, which leaves them out",
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, MediaError
+from vidssl_cli.base.wording import by_kind, counted
 from vidssl_cli.files.confine import Root, out_of_bounds
 
 SUFFIXES = (
@@ -26,13 +29,19 @@ STRAYS = frozenset(
     }
 )
 """Folders that archives, file servers and operating systems leave behind, in lower case."""
+STRAY_FILES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db"})
+"""Files likewise."""
+_OWN = re.compile(r".*\.jsonl(\.sha256|\.part)?", re.IGNORECASE)
+"""Manifests, which a scan writes into DATA."""
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"
 
 
 class Walk:
     """A search of a folder for videos. What it passes over is told on stderr."""
 
-    def __init__(self, folder: Path, bounds: Root | None, broken: list[MediaError]) -> None:
+    def __init__(
+        self, folder: Path, bounds: Root | None, broken: list[MediaError], others: Counter[str]
+    ) -> None:
         """Set what to search.
 
         Args:
@@ -40,6 +49,7 @@ class Walk:
             bounds: Links must lead into it; None lets them lead anywhere.
             broken: Receives an error for every folder that cannot be read, and every link that
                 leads nowhere.
+            others: Counts the files that do not have the ending of a video, by ending.
         """
         self.folder = folder
         self.bounds = bounds
@@ -47,6 +57,7 @@ class Walk:
         self._real = os.path.realpath(folder)
         self._strays: list[str] = []
         self._outside: list[str] = []
+        self._others = others
 
     def videos(self) -> list[Path]:
         """Return every video: those of a folder by name, then those of the folders in it.
@@ -59,6 +70,13 @@ class Walk:
             say(f"{_counted(self._strays)} passed over as left behind by a system or an archive")
         if self._outside:
             say(f"{_counted(self._outside)} found through links that lead out of {self.folder}")
+        if self._others:
+            files = counted(
+                self._others.total(),
+                "file with another ending was",
+                "files with other endings were",
+            )
+            say(f"{self.folder}: {files} passed over ({by_kind(self._others)})")
         return found
 
     def by_name(self) -> dict[str, str]:
@@ -124,6 +142,8 @@ class Walk:
         if os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
             if entry.is_symlink() and not os.path.exists(entry.path):  # perhaps a class
                 self._leave_out(entry.path, FileNotFoundError(2, "leads to nothing that is there"))
+            else:
+                self._pass_over(entry)
             return False
         if _accompanies(entry):
             self._strays.append(entry.path)
@@ -131,6 +151,12 @@ class Walk:
         if entry.is_symlink():
             self._check_link(entry.path)
         return True
+
+    def _pass_over(self, entry: os.DirEntry[str]) -> None:
+        if entry.name.lower() in STRAY_FILES:
+            self._strays.append(entry.path)
+        elif not entry.name.startswith(".") and not _OWN.fullmatch(entry.name):
+            self._others[os.path.splitext(entry.name)[1].lower() or "none"] += 1
 
     def _check_link(self, path: str, *, is_folder: bool = False) -> None:
         """Check where a link leads, before it is followed.

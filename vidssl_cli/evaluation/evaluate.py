@@ -93,7 +93,7 @@ def _measured(
         backbone=card.backbone,
         pretraining=card.pretraining,
         settings=seen(card.input, card.frames)
-        | {name: said[name] for name in Setting.model_fields if name in said},
+        | {name: said[name] for name in (*Setting.model_fields, "trained_stride") if name in said},
         own=card.published,
         left_out=report.left_out,
     )

@@ -10,8 +10,6 @@ import torch
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.config.load import load
-from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Augment
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.contract.reports import Confusion, PretextScores
@@ -22,12 +20,11 @@ from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.model.precision import DTYPES, inference_precision
-from vidssl_cli.model.run_directory import RECIPE, read_facts, verify_file
-from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.videos import Video
 
 VISITS = 2
@@ -61,16 +58,9 @@ def pretext_scores(
         UsageError: the run is not one of pre-training, or its sampler can use none of the videos.
         MediaError: a video cannot be read.
     """
-    recipe = load(verify_file(run, RECIPE))
-    if not isinstance(recipe, PretrainRecipe):
-        raise UsageError(f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks")
+    recipe, learner = PretrainLearner.load(run, checkpoint if trained else None)
     chosen = choose_device(device)
     loader = _build_loader(recipe, videos, chosen, visits)
-    torch.manual_seed(recipe.train.seed)
-    learner = PretrainLearner(recipe, read_facts(run)["videos"])
-    if trained:
-        source, tensors = read_newest(run, checkpoint, read_tensors)
-        load_weights(learner, tensors, source)
     place(learner, chosen)
     values, predictions = _measure(learner, loader, DTYPES[inference_precision(chosen)])
     names = recipe.sampler.classes()

@@ -12,7 +12,7 @@ import numpy as np
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import known_frames
 from vidssl_cli.contract.reports import Confusion, PretextScores
-from vidssl_cli.contract.study import Classified, ClipSet, Layer
+from vidssl_cli.contract.study import Classified, ClipSet, Layer, Strides
 from vidssl_cli.contract.videos import Video
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Windows
     from vidssl_cli.contract.study import Baseline, Crops, Embedding
 
-TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32}
+TAPS = {"pool3": 8, "pool4": 16, "conv5": 32, "pool5": 32, "feat": 32, "projection": 16}
 
 Answer = Callable[[str, "ClipSet", "Layer"], "NDArray[np.floating]"]
 """From weights, clips and layer to features (clips, D)."""
@@ -58,6 +58,7 @@ class MadeUpStudy:
     test: Sequence[Video] = field(default_factory=lambda: labelled("test", 4))
     weights: Sequence[str] = ("run", "random")
     folder: Path | None = None
+    backbone: str = "made_up"
     taps: Mapping[str, int] = field(default_factory=lambda: TAPS)
     evaluation: Embedding = field(default_factory=lambda: Evaluation(clips=2))
     frames: int = 16
@@ -102,6 +103,10 @@ class MadeUpStudy:
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
         """Return (N, D) hand-made features, by default noise."""
         return np.stack([self.hand_made(name, video) for video in videos]).astype(np.float32)
+
+    def strides(self, recipe: str, overrides: Sequence[str], tested: int | None) -> Strides:
+        """Return a stride of 1 in training; recipes do not matter."""
+        return Strides(1, tested or 1)
 
     def finetune(
         self,

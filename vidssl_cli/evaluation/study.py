@@ -17,7 +17,7 @@ from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.config.load import load_as
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.config.sections import Evaluation
-from vidssl_cli.contract.study import Classified, ClipSet, Layer
+from vidssl_cli.contract.study import Classified, ClipSet, Layer, Strides
 from vidssl_cli.data.coverage import coverage
 from vidssl_cli.data.frame_rate import stored_frames
 from vidssl_cli.data.manifest import training_part
@@ -31,6 +31,7 @@ from vidssl_cli.model.classifier import Classifier
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.precision import inference_precision
 from vidssl_cli.model.run_directory import FACTS, read_facts
+from vidssl_cli.training.finetune import warn_of_strides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +86,7 @@ class EncoderStudy:
         self.folder = folder
         self.run, self.checkpoint = run, checkpoint
         self.evaluation: Embedding = encoder.evaluation
+        self.backbone = encoder.card.backbone.name
         self.taps: Mapping[str, int] = encoder.taps
         self.frames = encoder.card.frames
         self.device = str(encoder.device)
@@ -233,6 +235,13 @@ class EncoderStudy:
                 rows = made[each].astype(np.float32)[:, None]
                 shelf.add(dict(zip(new, rows, strict=True)))
         return np.concatenate([shelves[name].rows[row] for row in names])
+
+    def strides(self, recipe: str, overrides: Sequence[str], tested: int | None) -> Strides:
+        """Return the strides at which `finetune` trains and tests; warn where they differ."""
+        chosen = load_as(FinetuneRecipe, recipe, overrides)
+        strides = Strides(chosen.stride, tested or chosen.evaluation.stride)
+        warn_of_strides(strides)
+        return strides
 
     def finetune(
         self,

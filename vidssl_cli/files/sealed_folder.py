@@ -14,7 +14,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -67,7 +67,7 @@ def verify(folder: Path, *needed: str) -> dict[str, str]:
         DamagedFileError: A file is missing or has changed, or the manifest does not name one that
             is needed.
     """
-    files = _read_manifest(folder, needed)
+    files = listed(folder, *needed)
     return {name: _check(folder / name, size, digest) for name, (size, digest) in files.items()}
 
 
@@ -77,9 +77,38 @@ def intact(folder: Path, name: str) -> Path:
     Raises:
         DamagedFileError: It is missing or has changed.
     """
-    size, digest = _read_manifest(folder, [name])[name]
+    size, digest = listed(folder, name)[name]
     _check(folder / name, size, digest)
     return folder / name
+
+
+def listed(folder: Path, *needed: str) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of each file by its name, as the manifest has them.
+
+    Raises:
+        DamagedFileError: The manifest is damaged, or does not name a file that is needed.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DamagedFileError(
+            f"there is no {MANIFEST}, which lists the files of the folder",
+            where=str(folder),
+            hint=_HINT,
+        )
+    with understood(path):
+        rows = sealed_json.read(path, _HINT)["files"].items()
+        files = {name: (int(row["size"]), str(row["sha256"])) for name, row in rows}
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DamagedFileError(
+                f"the manifest names {name!r}, which is outside of the folder", where=str(path),
+                hint="do not use this folder: its manifest was tampered with",
+            )  # fmt: skip
+    if missing := [name for name in needed if name not in files]:
+        raise DamagedFileError(
+            f"the manifest does not name {missing[0]}", where=str(path), hint=_HINT
+        )
+    return files
 
 
 def write_noted(path: Path, content: bytes) -> None:
@@ -182,31 +211,6 @@ def _read_note(path: Path) -> bytes | None:
 def _note(path: Path, digest: str) -> bytes:
     """Return a line as ``sha256sum`` writes it."""
     return f"{digest}  ".encode() + os.fsencode(path.name) + b"\n"
-
-
-def _read_manifest(folder: Path, needed: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Return size and SHA-256 of each file by its name."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise DamagedFileError(
-            f"there is no {MANIFEST}, which lists the files of the folder",
-            where=str(folder),
-            hint=_HINT,
-        )
-    with understood(path):
-        rows = sealed_json.read(path, _HINT)["files"].items()
-        files = {name: (int(row["size"]), str(row["sha256"])) for name, row in rows}
-    for name in files:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DamagedFileError(
-                f"the manifest names {name!r}, which is outside of the folder", where=str(path),
-                hint="do not use this folder: its manifest was tampered with",
-            )  # fmt: skip
-    if missing := [name for name in needed if name not in files]:
-        raise DamagedFileError(
-            f"the manifest does not name {missing[0]}", where=str(path), hint=_HINT
-        )
-    return files
 
 
 def _check(path: Path, size: int, digest: str) -> str:

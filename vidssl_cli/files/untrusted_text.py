@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -70,19 +71,28 @@ def read_bounded(path: Path, most: int = LARGEST) -> bytes:
 def read_lines(path: Path, newline: str | None = None) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, from 1.
 
-    Names of files need not be UTF-8; surrogateescape preserves them.
+    Names of files need not be UTF-8; surrogateescape preserves them. A file that begins with the
+    byte order mark of UTF-16 is read as that.
 
     Args:
         path: The file.
         newline: As for `open`.
 
     Raises:
-        DamagedFileError: A line is longer than `LONGEST`, or it is no regular file.
+        DamagedFileError: A line is longer than `LONGEST`, it is no regular file, or broken UTF-16.
     """
     require_regular(path)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
+    with path.open("rb") as file:
+        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if marked else "utf-8-sig"
+    with path.open(encoding=encoding, errors="surrogateescape", newline=newline) as file:
         for number in count(1):
-            line = file.readline(LONGEST + 1)
+            try:
+                line = file.readline(LONGEST + 1)
+            except UnicodeDecodeError as error:
+                raise DamagedFileError(
+                    f"{path}:{number}: is not UTF-16: {error.reason}", where=str(path)
+                ) from None
             if not line:
                 return
             if len(line) > LONGEST:

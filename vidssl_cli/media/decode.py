@@ -110,7 +110,10 @@ def stream_planes(
         with opened(video.path, video.bytes, video.track) as (container, stream):
             for frame in _pick(video, container, stream, run):
                 if picture is None:
-                    picture = np.empty((3, *target_size(resize, shown_size(frame))), np.uint8)
+                    # Of the video, not of this frame: the size of frames may change on the way.
+                    height, width = video.height, video.width
+                    shown = (height, width) if height and width else shown_size(frame)
+                    picture = np.empty((3, *target_size(resize, shown)), np.uint8)
                     # For the first frame only: one whose side data was looked at is part of a
                     # reference cycle, and keeps its memory until garbage is collected.
                     stored = _stored(picture, frame)

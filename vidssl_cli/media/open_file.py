@@ -27,13 +27,18 @@ FORMATS = (
 
 _BARE_JPEGS = (".mjpeg", ".mjpg")
 """Names of JPEGs one after the other; FFmpeg takes the first ones for a still picture."""
-_PICTURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n": "PNG",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
+_OTHERS = {
+    b"\xff\xd8\xff": "a still picture (JPEG)",
+    b"\x89PNG\r\n": "a still picture (PNG)",
+    b"BM": "a still picture (BMP)",
+    b"II*\0": "a still picture (TIFF)",
+    b"MM\0*": "a still picture (TIFF)",
+    b"ID3": "sound (MP3)",
+    b"fLaC": "sound (FLAC)",
 }
+"""What files are that begin so, if they are no video."""
+_HEIC = b"ftyphei"
+"""Bytes 4 to 10 of stills of phones. FFmpeg gives each of their tiles as a video."""
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD")
 
 
@@ -48,9 +53,9 @@ def opened(
         size: bytes that it had when it was scanned, if that is known.
         track: number of the stream among all of the file; None takes the one FFmpeg prefers.
     """
-    _refuse_special(path, size)
     pixels = limit(PIXELS)
     try:
+        _refuse_special(path, size)
         with av.open(
             os.path.abspath(path),  # a bare name like `concat:a.mp4` would be taken for a protocol
             "r",
@@ -145,6 +150,9 @@ def _refuse_special(path: str, scanned: int | None) -> None:
         raise MediaError(
             f"has {size} bytes, but had {scanned} when it was scanned; scan it again", where=path
         )
+    with open(path, "rb", buffering=0) as file:
+        if file.read(11).endswith(_HEIC):
+            raise MediaError("is a still picture (HEIC), not a video", where=path)
 
 
 def _reason(path: str, error: Exception) -> str:
@@ -158,9 +166,9 @@ def _reason(path: str, error: Exception) -> str:
             return "is a macOS `._` resource file, not a video"
         if head.lstrip().startswith(_PLAYLISTS):
             return "is a playlist, which points to other files; name those"
-        for start, kind in _PICTURES.items():
+        for start, kind in _OTHERS.items():
             if head.startswith(start):
-                return f"is a still picture ({kind}), not a video"
+                return f"is {kind}, not a video"
         if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
             return "is a picture (WebP), not a video"
         return f"is damaged, or no video of a known format ({error.strerror})"

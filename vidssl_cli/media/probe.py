@@ -90,6 +90,8 @@ def _read(path: str, track: int | None = None) -> tuple[Video, Trace]:
         tick, rate = float(stream.time_base or 1), float(stream.average_rate or 0)
         timeline = read_timeline(trace.timestamps, tick, rate)
         problems = [broken, *missing(container, stream, trace, listed), timeline.problem]
+        if container.streams.audio and len(trace.packets) == 1 and not any(problems):
+            raise MediaError("is sound with a cover picture, not a video", where=path)
     hours = timeline.duration / 3600
     if hours > limit(HOURS):
         raise MediaError(f"lasts {hours:.1f} hours, {raised_by(HOURS)}", where=path)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import FASTEST, SLOWEST
 
 CUSTOMARY = 25.0
@@ -73,7 +74,8 @@ def read_timeline(timestamps: Sequence[int | None], tick: float, declared: float
         return Timeline("missing", CUSTOMARY, count / CUSTOMARY, problem=problem)
     problem = ""
     if jumps.any():
-        problem = f"time: its timestamps jump {jumps.sum()} times; each counts as a usual step"
+        often = counted(int(jumps.sum()), "time")
+        problem = f"time: its timestamps jump {often}; each counts as a usual step"
     timing = "steady"
     # Containers round to their tick, so that a steady 30 fps may step 33, 34, 33 milliseconds.
     rounding = max(_TOLERANCE * usual, 1 if usual > 1 else 0)

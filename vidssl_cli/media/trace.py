@@ -137,7 +137,10 @@ def missing(
         yield f"{kind}: {count} of {total}"
     if total < listed:
         yield f"end: has {total} of {listed} frames that it lists"
-    if "mp4" in container.format.name and stream.duration and stream.frames:
+    form = container.format.name
+    # An MP4 file in fragments declares the time of the first, and ASF that of its longest stream.
+    tells = ("mp4" in form and stream.frames) or (form == "asf" and len(container.streams) == 1)
+    if tells and stream.duration:
         part = (trace.end - (stream.start_time or 0)) / stream.duration
         if part < 1 - 1.5 / total:
             yield f"end: its frames take {part:.0%} of the time that it declares"
@@ -174,13 +177,13 @@ def _silent(trace: Trace, codec: str) -> tuple[int, int]:
 
 
 def checksum(frame: VideoFrame, reformatter: VideoReformatter) -> int:
-    """Digest a frame's brightness, on a grid of pixels where the frame is large."""
-    grey = reformatter.reformat(
+    """Digest a frame's brightness and colour, on a grid of pixels where the frame is large."""
+    seen = reformatter.reformat(
         frame,
         width=min(frame.width, 256),
         height=min(frame.height, 256),
-        format="gray8",
+        format="yuv444p",
         interpolation=Interpolation.POINT,
         threads=1,
     )
-    return zlib.crc32(grey.to_ndarray().tobytes())
+    return zlib.crc32(seen.to_ndarray().tobytes())

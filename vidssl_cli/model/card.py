@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import NonNegativeInt, ValidationError
 
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.config.sections import DataSet, Evaluation, Input, Section
-from vidssl_cli.contract.hooks import BackboneOptions
+from vidssl_cli.contract.hooks import BackboneOptions, PretextOptions
+from vidssl_cli.contract.projection import Projection
 from vidssl_cli.contract.registry import Offered
+
+PROJECTION = "projection"
+"""The tap that is the projection of a pretext task, where the card has one."""
+
+
+class KeptProjection(Projection):
+    """The projection of a pretext task, which is kept with the backbone."""
+
+    pretext: NonNegativeInt
+    """Which of the run's pretext tasks it is of, from 0."""
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its tensors in checkpoints begin with."""
+        return f"pretexts.{self.pretext}.projection."
+
+
+def kept_projection(pretexts: Sequence[PretextOptions]) -> KeptProjection | None:
+    """Return the projection that a run keeps: that of the first task that has one."""
+    for number, options in enumerate(pretexts):
+        if layers := options.projection():
+            return KeptProjection(pretext=number, **layers.model_dump())
+    return None
 
 
 class Card(Section):
@@ -21,6 +46,8 @@ class Card(Section):
     frames: int
     """T, frames of a clip."""
     evaluation: Evaluation
+    projection: KeptProjection | None = None
+    """What a pretext task compares, the tap ``projection``."""
     seed: int
     """Seed of the run; the same network with random weights is drawn with it."""
     published: tuple[str, ...] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,8 +16,9 @@ from vidssl_cli.base.console import track
 from vidssl_cli.config.load import load
 from vidssl_cli.config.recipe import FinetuneRecipe
 from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.mlp import mlp
 from vidssl_cli.contract.study import Layer
-from vidssl_cli.model.learner import Learner
+from vidssl_cli.model.learner import Features, Learner
 from vidssl_cli.model.run_directory import FACTS, RECIPE, read_facts, verify_file
 from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
@@ -39,13 +39,10 @@ class FinetuneLearner(Learner):
         super().__init__()
         self.backbone = cast(nn.Module, backbone)
         self.freeze = recipe.freeze
-        widths = [backbone.feature_dim, *recipe.hidden]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
+        widths = [backbone.feature_dim, *recipe.hidden, classes]
+        self.classifier = mlp(widths, norm=recipe.hidden_norm)
         if recipe.dropout:
-            layers.append(nn.Dropout(recipe.dropout))
-        self.classifier = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+            self.classifier.insert(len(self.classifier) - 1, nn.Dropout(recipe.dropout))
         if self.freeze:
             self.backbone.requires_grad_(False)
 
@@ -58,8 +55,19 @@ class FinetuneLearner(Learner):
 
     def logits(self, clips: Tensor, precision: torch.dtype) -> Tensor:
         """Return (B, V, K) for clips (B, V, C, T, H, W)."""
-        scores: Tensor = self.classifier(self.encode(clips, precision)["feat"])
-        return scores
+        features = self.encode(clips, precision)["feat"]
+        scores: Tensor = self.classifier(features.flatten(0, 1))
+        return scores.view(*features.shape[:2], -1)
+
+    def hidden_layers(self) -> dict[str, Tensor]:
+        """Return the tensors of the classifier without its last layer; those of a head's names."""
+        last = f"{len(self.classifier) - 1}."
+        tensors = self.classifier.state_dict()
+        return {name: tensor for name, tensor in tensors.items() if not name.startswith(last)}
+
+    def decisions(self, features: Features) -> dict[str, Tensor]:
+        """Return (B, V, K) logits of the one label, ``class``."""
+        return {"class": self.classifier(features["feat"])}
 
     @torch.inference_mode()
     def classify(self, features: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:

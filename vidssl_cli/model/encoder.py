@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from math import ceil, floor
+from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,11 +18,11 @@ from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows, known_frames
 from vidssl_cli.contract.study import Layer
 from vidssl_cli.data import augment
-from vidssl_cli.data.frame_rate import at_rate, position_at, stored_frames
+from vidssl_cli.data.frame_rate import at_rate, position_at, seconds_at, stored_frames
 from vidssl_cli.data.views import decode_ahead
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.media.geometry import centre_box, three_boxes
-from vidssl_cli.model.card import Card, read_card
+from vidssl_cli.model.card import PROJECTION, Card, read_card
 from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.pooling import check_tap, pool_tap
 from vidssl_cli.model.precision import DTYPES, inference_precision
@@ -30,9 +31,10 @@ from vidssl_cli.model.weights import (
     MODEL,
     SizeLimit,
     load_weights,
-    read_backbone,
+    read_checked,
     read_newest,
     read_tensors,
+    under,
     write_tensors,
 )
 
@@ -45,6 +47,15 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Moment, Video
 
 
+CLIPS_AT_ONCE = 32
+"""Clips of a video that pass through the network together; of all sub-sequences of a long video
+the activations would fill a device."""
+
+
+PROJECTION_FILE = "projection.safetensors"
+"""Of an exported model folder that has one."""
+
+
 class Encoder:
     """A backbone and its card, ready for videos."""
 
@@ -52,11 +63,23 @@ class Encoder:
         self.card = card
         self.backbone = cast(nn.Module, backbone)
         self.taps = backbone.taps
+        self.projection: nn.Module | None = None
+        """Of the card; with random weights, until `load` reads others."""
+        if layers := card.projection:
+            check_tap(card.backbone.name, backbone.taps, layers.tap)
+            self.projection = layers.build(backbone.taps[layers.tap])
+            self.taps = {**backbone.taps, PROJECTION: layers.dim}
         self.device = device
         self.trained: str | None = None
         """Name of the checkpoint that it was loaded from; None if it was not."""
-        place(self.backbone, device)
-        self.backbone.eval()
+        for part in self._parts.values():
+            place(part, device)
+            part.eval()
+
+    @property
+    def _parts(self) -> dict[str, nn.Module]:
+        """The modules whose weights it has, by what their names begin with in the digest."""
+        return {"": self.backbone} | ({"projection/": self.projection} if self.projection else {})
 
     @property
     def evaluation(self) -> Evaluation:
@@ -67,7 +90,11 @@ class Encoder:
     def digest(self) -> str:
         """SHA-256 of the weights."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.backbone.state_dict().items()):
+        for name, tensor in sorted(
+            (prefix + name, tensor)
+            for prefix, part in self._parts.items()
+            for name, tensor in part.state_dict().items()
+        ):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -86,16 +113,24 @@ class Encoder:
             DamagedFileError: a file is damaged, or the weights do not fit the backbone.
         """
         chosen = choose_device(device)
+        projection: dict[str, Tensor] = {}
         if (folder / MODEL).is_file() or (folder / MANIFEST).is_file():
-            source, tensors = folder, read_tensors(folder, CARD)
+            also = [PROJECTION_FILE] if (folder / PROJECTION_FILE).is_file() else []
+            source, tensors = folder, read_tensors(folder, CARD, *also)
             card = read_card(folder / CARD)
+            if also:
+                projection = read_checked(folder / PROJECTION_FILE)
         else:
             card = read_card(verify_file(folder, CARD))
-            source, tensors = read_newest(folder, checkpoint, read_backbone)
-        with SizeLimit(tensors, folder / CARD):
-            backbone = card.backbone.build()
-        load_weights(cast(nn.Module, backbone), tensors, source)
-        encoder = cls(card, backbone, chosen)
+            source, found = read_newest(folder, checkpoint, read_tensors)
+            tensors = under(found, "backbone.")
+            if card.projection:
+                projection = under(found, card.projection.prefix)
+        with SizeLimit(tensors | projection, folder / CARD):
+            encoder = cls(card, card.backbone.build(), chosen)
+        load_weights(encoder.backbone, tensors, source)
+        if encoder.projection:
+            load_weights(encoder.projection, projection, source)
         encoder.trained = None if source == folder else source.name
         return encoder
 
@@ -104,6 +139,8 @@ class Encoder:
 
         def write(draft: Path) -> None:
             write_tensors(draft / MODEL, self.backbone.state_dict())
+            if self.projection:
+                write_tensors(draft / PROJECTION_FILE, self.projection.state_dict())
             (draft / CARD).write_text(self.card.as_text(), encoding="utf-8")
 
         publish(folder, write)
@@ -130,7 +167,14 @@ class Encoder:
         precision = DTYPES[inference_precision(self.device)]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             taps: dict[str, Tensor] = self.backbone(clips)
-        return taps
+        return self.project(taps)
+
+    def project(self, taps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return taps with what the projection makes of them, in float32, if there is one."""
+        if self.projection is None or self.card.projection is None:
+            return taps
+        read = pool_tap(taps[self.card.projection.tap].float(), "gap")
+        return {**taps, PROJECTION: self.projection(read)}
 
     def calibrate(self, videos: Sequence[Video], skipped: list[MediaError], clips: int = 1) -> None:
         """Set the running statistics of the norms from so many clips of each video.
@@ -138,7 +182,7 @@ class Encoder:
         A network with random weights needs it: with the initial statistics its features would be
         worse than random weights have to be.
         """
-        for module in self.backbone.modules():
+        for module in chain.from_iterable(part.modules() for part in self._parts.values()):
             if reset := getattr(module, "reset_running_stats", None):
                 reset()
                 vars(module)["momentum"] = None  # a cumulative mean
@@ -146,10 +190,12 @@ class Encoder:
         views = ((video, self.views(video, windows)) for video in videos)
         decoded = decode_ahead(views, self.card.input.resize, skipped)
         seen = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
-        self.backbone.train()
+        for part in self._parts.values():
+            part.train()
         for group in seen.tensor_split(ceil(len(seen) / 8)):
             self.taps_of(group)
-        self.backbone.eval()
+        for part in self._parts.values():
+            part.eval()
 
     def count(self, video: Video) -> int:
         """Return how many frames a video has at the network's rate (``input.fps``)."""
@@ -160,19 +206,37 @@ class Encoder:
     ) -> NDArray[np.int64]:
         """Return (clips, T) stored frame numbers of clips of the video or of a moment of it.
 
-        A moment shorter than a clip is widened around its middle: slowed down to fill the clip it
-        would show another motion.
+        A moment shorter than a clip of this video lasts on average is widened around its middle:
+        fewer frames, slowed down or repeated, would show another motion. Where the moment has
+        fewer frames than a clip all the same, since they are slower there, they are played there
+        and back.
         """
-        fps = self.card.input.fps
-        first, count = 0, self.count(video)
-        if moment:
-            start, end = position_at(at_rate(video, fps), np.array(moment)).tolist()
-            span = (self.card.frames - 1) * windows.stride + 1
-            wanted = max(ceil(end) - floor(start), span)
-            middle = (start + end) / 2
-            first = min(max(0, round(middle - wanted / 2)), max(0, count - wanted))
-            count = min(wanted, count - first)
-        return stored_frames(video, fps, first + windows.of(count, self.card.frames))
+        rate, count = self.card.input.fps, self.count(video)
+        if moment is None:
+            return stored_frames(video, rate, windows.of(count, self.card.frames))
+        first, shown = self._part(at_rate(video, rate), count, windows.stride, moment)
+        played = max(shown, min(count, self._span(windows.stride)))
+        numbers = windows.of(played, self.card.frames)
+        back = numbers % max(1, 2 * shown - 2)
+        return stored_frames(video, rate, first + np.minimum(back, 2 * shown - 2 - back))
+
+    def _span(self, stride: int) -> int:
+        """Return how many frames a clip spans."""
+        return (self.card.frames - 1) * stride + 1
+
+    def _part(self, video: Video, count: int, stride: int, moment: Moment) -> tuple[int, int]:
+        """Return the first frame and the number of frames of a moment that may be widened."""
+        start, end = moment
+        length = float(seconds_at(video, np.array(count)))
+        least = min(1.0, self._span(stride) / count) * length
+        short = end - start < least
+        if short:
+            start = min(max(0.0, (start + end - least) / 2), length - least)
+            end = start + least
+        places = position_at(video, np.array([start, end]))
+        first, last = np.round(places) if short else (np.floor(places[0]), np.ceil(places[1]))
+        first = min(int(first), count - 1)
+        return first, max(1, min(int(last), count) - first)
 
     def read(
         self,
@@ -195,6 +259,13 @@ class Encoder:
         for reading in readings:
             check_tap(self.card.backbone.name, self.taps, reading.tap)
         for (video, frames), pictures in decode_ahead(views, self.card.input.resize, skipped):
-            taps = self.taps_of(self.prepare(list(pictures), crops))
-            found = [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]
-            yield video, frames, found
+            parts = [
+                self._pooled(self.prepare(list(part), crops), readings)
+                for part in torch.split(pictures, CLIPS_AT_ONCE)
+            ]
+            yield video, frames, [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+    def _pooled(self, clips: Tensor, readings: Sequence[Layer]) -> list[NDArray[np.float32]]:
+        """Return (N, D) of clips (N, 3, T, S, S) for each reading."""
+        taps = self.taps_of(clips)
+        return [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]

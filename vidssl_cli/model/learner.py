@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from vidssl_cli.base.errors import PluginError
+from vidssl_cli.base.errors import PluginError, UsageError
+from vidssl_cli.config.load import load
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.model.card import PROJECTION, kept_projection
 from vidssl_cli.model.pooling import check_tap
+from vidssl_cli.model.run_directory import RECIPE, read_facts, verify_file
+from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
 if TYPE_CHECKING:
-    from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.clips import Batch
     from vidssl_cli.contract.hooks import Backbone
 
@@ -67,6 +72,10 @@ class Learner(nn.Module):
         """Run the backbone on clips (B, V, C, T, H, W)."""
         return encode(cast("Backbone", self.backbone), clips, precision)
 
+    def decisions(self, features: Features) -> dict[str, Tensor]:
+        """Return by label logits (B, V, K) of clips, or (B, K) of videos; none by default."""
+        return {}
+
     def after_step(self) -> None:
         """Update what follows each optimizer step, such as banks and momentum copies."""
 
@@ -83,7 +92,8 @@ class PretrainLearner(Learner):
         backbone = recipe.backbone.build()
         self.backbone = cast(nn.Module, backbone)
         # Refused now, and not after training.
-        check_tap(recipe.backbone.name, backbone.taps, recipe.evaluation.tap)
+        taps = [*backbone.taps, PROJECTION] if kept_projection(recipe.pretext) else backbone.taps
+        check_tap(recipe.backbone.name, taps, recipe.evaluation.tap)
         context = PretextContext(
             feature_dim=backbone.feature_dim,
             taps=backbone.taps,
@@ -98,6 +108,30 @@ class PretrainLearner(Learner):
         )
         self.names = number_duplicates([options.title() for options in recipe.pretext])
         self.weights = [options.weight for options in recipe.pretext]
+
+    @classmethod
+    def load(cls, run: Path, checkpoint: str | None) -> tuple[PretrainRecipe, Self]:
+        """Load the recipe of a run of `vidssl pretrain`, and what it has learned.
+
+        Args:
+            run: its directory.
+            checkpoint: ``last`` or ``best``; None stands for random weights, of the run's seed.
+
+        Raises:
+            UsageError: the run is not one of pre-training.
+            DamagedFileError: a file is damaged, or the weights do not fit the network.
+        """
+        recipe = load(verify_file(run, RECIPE))
+        if not isinstance(recipe, PretrainRecipe):
+            raise UsageError(
+                f"{run} is not a run of `vidssl pretrain`; only those have pretext tasks"
+            )
+        torch.manual_seed(recipe.train.seed)
+        learner = cls(recipe, read_facts(run)["videos"])
+        if checkpoint:
+            source, tensors = read_newest(run, checkpoint, read_tensors)
+            load_weights(learner, tensors, source)
+        return recipe, learner
 
     def encode(self, clips: Tensor, precision: torch.dtype) -> Features:
         """Run the backbone; copies of it in the pretexts then run in the same precision."""
@@ -129,6 +163,17 @@ class PretrainLearner(Learner):
             if (predict := getattr(pretext, "predictions", None))
             for label, answers in predict(features, batch).items()
         }
+
+    def decisions(self, features: Features) -> dict[str, Tensor]:
+        """Return the logits of all pretexts that give them; a label that is there is numbered."""
+        found = [
+            pair
+            for pretext in self.pretexts
+            if (decide := getattr(pretext, "decisions", None))
+            for pair in decide(features).items()
+        ]
+        names = number_duplicates([label for label, _ in found])
+        return dict(zip(names, (logits for _, logits in found), strict=True))
 
     def after_step(self) -> None:
         """Let every pretext that keeps state between steps update it."""

@@ -70,18 +70,21 @@ def read_tensors(folder: Path, *also: str) -> dict[str, Tensor]:
         DamagedFileError: any file of the folder is damaged.
     """
     verify(folder, MODEL, *also)
-    with understood(folder / MODEL):
-        return load_file(folder / MODEL)
+    return read_checked(folder / MODEL)
 
 
-def read_backbone(folder: Path) -> dict[str, Tensor]:
-    """Read the backbone's tensors from a checkpoint.
+def read_checked(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file that has been checked.
 
     Raises:
-        DamagedFileError: a file is damaged.
+        DamagedFileError: it is not what `write_tensors` writes.
     """
-    prefix = "backbone."
-    tensors = read_tensors(folder)
+    with understood(file):
+        return load_file(file)
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of one part of a checkpoint, named without the prefix of the part."""
     return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
 
 

@@ -1,42 +1,36 @@
 """`vidssl visualize`: what a network responds to in clips, and the same with random weights.
 
-Letters: T frames, S side of the pictures.
+Letters: V clips of a video, T frames, S side of the pictures.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from vidssl_cli.base.console import leave_out, track
+from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
-from vidssl_cli.contract.clips import Windows
-from vidssl_cli.data import augment
-from vidssl_cli.data.streams import cut_pixels
-from vidssl_cli.data.views import decode_views
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
 from vidssl_cli.pages import heatmap
-from vidssl_cli.pages.attention_maps import Settings, open_explainers
+from vidssl_cli.pages.attention_clips import Clip, read_clips
+from vidssl_cli.pages.attention_maps import Explainer, Settings, open_explainers
 from vidssl_cli.pages.html import data_url, write_page
 from vidssl_cli.pages.moving_pictures import Picture, moving_picture
-from vidssl_cli.search.queries import Query, read_query
+from vidssl_cli.pages.saliency import bounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
 RATE, QUALITY = 8.0, 75
 """Of moving pictures: frames per second, slow enough to follow a map, and quality."""
+BOUNDARIES = ("motion boundaries M_u (horizontal)", "motion boundaries M_v (vertical)")
 
 
 @dataclass(frozen=True)
@@ -47,12 +41,18 @@ class Drawing:
     label: str | None
     frames: list[int]
     """Numbers of the frames that the network saw."""
+    stride: int
+    """Distance between two of them, at the frame rate of the network."""
     shown: dict[str, str]
     """Titles of the maps of each set of weights, ``run`` and ``random``."""
     sheet: str
     """Picture: a row of frames, one of the run's maps, one of the random network's."""
     movie: str
     """The same as a video, side by side."""
+    boundaries: str | None
+    """Picture: the middle frame, the run's map of it, and the summed motion boundaries M_u, M_v."""
+    last_frames: str | None
+    """Picture: the last frames of the clips of all strides, a column for each, in these rows."""
 
 
 def visualize(
@@ -83,7 +83,8 @@ def visualize(
         warned of each.
 
     Raises:
-        UsageError: The tap does not exist or is a vector, or the folder is not empty.
+        UsageError: The tap does not exist or is a vector, the network makes no such decision, or
+            the folder is not empty.
         VidsslError: No video can be read.
     """
     if not overwrite and out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -94,144 +95,151 @@ def visualize(
     if settings.tap:
         check_tap(encoder.card.backbone.name, encoder.taps, settings.tap)
     broken: list[MediaError] = []
-    clips = _read(encoder, texts, settings, broken, root)
-    if not clips:
+    strides = settings.strides or (encoder.evaluation.stride,)
+    groups = read_clips(encoder, texts, settings.clips, strides, broken, root)
+    if not groups:
         raise VidsslError(
             f"none of {len(broken)} videos can be read", hint="see the warnings above"
         )
-    videos = {clip.query.video.path: clip.query.video for clip in clips}
-    explainers = open_explainers(run, encoder, checkpoint, list(videos.values()))
-    out.mkdir(parents=True, exist_ok=True)
-    drawings, shown_clips = [], []
-    for clip in track(clips, "clips", len(clips)):
-        maps, shown = {}, {}
-        for weights, explainer in explainers.items():
-            values, shown[weights] = explainer.explain(encoder.prepare([clip.decoded]), settings)
-            maps[weights] = values.cpu().numpy()
-        pictures = {"frames": clip.seen(encoder.card.input.crop, settings.side)}
-        pictures |= {
-            name: heatmap.overlay(pictures["frames"], value) for name, value in maps.items()
-        }
-        drawings.append(_write(out, clip, pictures, shown, singles=settings.singles))
-        shown_clips.append(_for_page(clip, pictures, shown))
-    subtitle = f"{settings.method}, {encoder.card.backbone.name} of {run}, {len(clips)} clips"
+    videos = {clips[0].query.video.path: clips[0].query.video for clips in groups}
+    explainers = open_explainers(run, encoder, checkpoint, list(videos.values()), settings)
+    drawings: list[Drawing] = []
+    shown: list[_Section] = []
+    for clips in track(groups, "videos", len(groups)):
+        drawn = _draw(clips, encoder, explainers, settings)
+        out.mkdir(parents=True, exist_ok=True)
+        for first in range(0, len(drawn), len(strides)):
+            of_place = drawn[first : first + len(strides)]
+            last_frames = None
+            if len(strides) > 1:
+                last_frames = str(out / f"{of_place[0].clip.place}-strides.png")
+                columns = [each.last_frame() for each in of_place]
+                joined = heatmap.side_by_side([column[None] for column in columns])[0]
+                atomic_write(Path(last_frames), encode_png(joined))
+                shown.append(_last_frames_on_page(of_place, columns))
+            for each in of_place:
+                drawings.append(_write(out, each, last_frames, singles=settings.singles))
+                shown.append(_clip_on_page(each))
+    subtitle = f"{settings.method}, {encoder.card.backbone.name} of {run}, {len(drawings)} clips"
     write_page(
         out / "index.html", "attention.html", title="Where the network looks", subtitle=subtitle,
-        scale=[f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in heatmap.SCALE], clips=shown_clips,
+        scale=[f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in heatmap.SCALE], sections=shown,
     )  # fmt: skip
     return drawings, broken
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A clip of a video that can be read."""
+class _Drawn:
+    """A clip with its pictures."""
 
-    query: Query
-    name: str
-    """Of the files that are drawn of it."""
-    frames: NDArray[np.int64]
-    """(T,)"""
-    decoded: Tensor
-    """(T, 3, H, W) uint8, all of the frames."""
+    clip: Clip
+    rows: Mapping[str, NDArray[np.uint8]]
+    """(T, S, S, 3) of ``frames``, ``run`` and ``random``."""
+    shown: dict[str, str]
+    """Titles of the last two."""
+    boundaries: Mapping[str, NDArray[np.uint8]]
+    """(S, S, 3) of M_u and M_v by their captions, or nothing."""
 
-    def seen(self, crop: int, side: int) -> NDArray[np.uint8]:
-        """Return the square (T, S, S, 3) of the frames that the network sees, in their colours.
-
-        Args:
-            crop: Side of the square in the decoded frames.
-            side: S.
-        """
-        middle = augment.centre((self.decoded.shape[-2], self.decoded.shape[-1]), crop)
-        square = cut_pixels([self.decoded], middle, crop)[0].transpose(0, 1).float()
-        scaled = F.interpolate(
-            square, (side, side), mode="bilinear", antialias=True, align_corners=False
-        )
-        pixels = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        return cast("NDArray[np.uint8]", pixels.numpy())
+    def last_frame(self) -> NDArray[np.uint8]:
+        """Return the last frame of each row, one below the other."""
+        return heatmap.sheet([row[-1:] for row in self.rows.values()])
 
 
-def _read(
+def _draw(
+    clips: Sequence[Clip],
     encoder: Encoder,
-    texts: Sequence[str],
+    explainers: Mapping[str, Explainer],
     settings: Settings,
-    broken: list[MediaError],
-    root: Path | None,
-) -> list[Clip]:
-    """Read the clips of all videos; warn of those that cannot be read, and leave them out."""
-    queries: list[Query] = []
-    clips: list[Clip] = []
-    for text in texts:
-        try:
-            queries += read_query(text, (), broken, root)
-        except MediaError as error:
-            leave_out(error, broken)
-    windows = Windows(clips=settings.clips, stride=encoder.evaluation.stride)
-    for number, query in enumerate(track(queries, "reading", len(queries)), 1):
-        frames = encoder.views(query.video, windows, query.moment)
-        try:
-            decoded = decode_views(query.video, list(frames), encoder.card.input.resize)
-        except MediaError as error:
-            leave_out(error, broken)
-            continue
-        stem = re.sub(r"[^\w.-]+", "_", Path(query.video.path).stem)[:60]
-        for position, (numbers, pictures) in enumerate(zip(frames, decoded, strict=True), 1):
-            name = f"{number:03d}-{stem}" + (f"-{position}" if settings.clips > 1 else "")
-            clips.append(Clip(query, name, numbers, pictures))
-    return clips
+) -> list[_Drawn]:
+    """Draw the clips of one video."""
+    prepared = encoder.prepare([clip.decoded for clip in clips])
+    explained = {
+        weights: explainer.explain(prepared, settings) for weights, explainer in explainers.items()
+    }
+    crop, side = encoder.card.input.crop, settings.side
+    drawn = []
+    for place, clip in enumerate(clips):
+        frames = clip.seen(crop, side)
+        rows, shown, boundaries = {"frames": frames}, {}, {}
+        for weights, maps in explained.items():
+            values, shown[weights] = maps[place]
+            rows[weights] = heatmap.overlay(frames, values.cpu().numpy())
+        if settings.boundaries:
+            fields = [bounded(field).numpy() for field in clip.boundaries(crop, side)]
+            pictures = [heatmap.coloured(field).round().astype(np.uint8) for field in fields]
+            boundaries = dict(zip(BOUNDARIES, pictures, strict=True))
+        drawn.append(_Drawn(clip, rows, shown, boundaries))
+    return drawn
 
 
-def _write(
-    out: Path,
-    clip: Clip,
-    pictures: Mapping[str, NDArray[np.uint8]],
-    shown: dict[str, str],
-    *,
-    singles: bool,
-) -> Drawing:
+def _write(out: Path, drawn: _Drawn, last_frames: str | None, *, singles: bool) -> Drawing:
     """Write the files of a clip."""
-    rows = list(pictures.values())
+    clip, rows = drawn.clip, list(drawn.rows.values())
+    video = clip.query.video
     sheet, movie = out / f"{clip.name}.png", out / f"{clip.name}.mp4"
     atomic_write(sheet, encode_png(heatmap.sheet(rows)))
     write_mp4(movie, heatmap.side_by_side(rows), RATE, crf=18)
+    boundaries = None
+    if drawn.boundaries:
+        middle = len(clip.frames) // 2
+        seen = [drawn.rows["frames"][middle], drawn.rows["run"][middle]]
+        joined = heatmap.side_by_side([p[None] for p in (*seen, *drawn.boundaries.values())])[0]
+        boundaries = str(out / f"{clip.name}-boundaries.png")
+        atomic_write(Path(boundaries), encode_png(joined))
     if singles:
         (out / clip.name).mkdir(exist_ok=True)
-        for kind, sequence in pictures.items():
+        for kind, sequence in drawn.rows.items():
             for number, picture in enumerate(sequence):
                 path = out / clip.name / f"{number:03d}-{kind}.png"
                 atomic_write(path, encode_png(picture))
-    video = clip.query.video
-    return Drawing(video.path, video.label, clip.frames.tolist(), shown, str(sheet), str(movie))
+    frames = clip.frames.tolist()
+    return Drawing(
+        video.path, video.label, frames, clip.stride, drawn.shown, str(sheet), str(movie),
+        boundaries, last_frames,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class ShownClip:
-    """A clip on the page."""
+class _Section:
+    """A section of the page: a clip, or the last frames of several."""
 
     path: str
     name: str
     label: str | None
-    first: int
-    """Number of the first frame."""
-    last: int
+    what: str
+    """Which frames."""
     pictures: Mapping[str, Picture]
-    """By their titles."""
-    sheet: str
+    """By their captions."""
+    sheet: str | None = None
     """Data URL."""
 
 
-def _for_page(
-    clip: Clip, pictures: Mapping[str, NDArray[np.uint8]], shown: Mapping[str, str]
-) -> ShownClip:
-    video, rows = clip.query.video, list(pictures.values())
-    titles = ["frames", f"run: {shown['run']}", f"random weights: {shown['random']}"]
+def _clip_on_page(drawn: _Drawn) -> _Section:
+    clip, rows = drawn.clip, list(drawn.rows.values())
+    captions = ["frames", f"run: {drawn.shown['run']}", f"random weights: {drawn.shown['random']}"]
     moving = [moving_picture(row, RATE, QUALITY) for row in rows]
-    sheet = encode_webp(heatmap.sheet(rows)[None], RATE, quality=QUALITY)
-    return ShownClip(
-        video.path,
-        Path(video.path).name,
-        video.label,
-        int(clip.frames.min()),
-        int(clip.frames.max()),
-        dict(zip(titles, moving, strict=True)),
-        data_url(sheet, "webp"),
-    )
+    pictures = dict(zip(captions, moving, strict=True))
+    pictures |= {caption: _still(field) for caption, field in drawn.boundaries.items()}
+    what = f"frames {clip.frames.min()}–{clip.frames.max()}, stride {clip.stride}"
+    return _section(clip, what, pictures, _still(heatmap.sheet(rows)).still)
+
+
+def _last_frames_on_page(drawn: Sequence[_Drawn], columns: Sequence[NDArray[np.uint8]]) -> _Section:
+    clips = [each.clip for each in drawn]
+    captions = [f"stride {clip.stride}: frame {clip.frames[-1]}" for clip in clips]
+    pictures = dict(zip(captions, map(_still, columns), strict=True))
+    what = "last frames of the clips; from the top: the frame, run, random weights"
+    return _section(clips[0], what, pictures)
+
+
+def _section(
+    clip: Clip, what: str, pictures: Mapping[str, Picture], sheet: str | None = None
+) -> _Section:
+    video = clip.query.video
+    return _Section(video.path, Path(video.path).name, video.label, what, pictures, sheet)
+
+
+def _still(picture: NDArray[np.uint8]) -> Picture:
+    """Return a picture (H, W, 3) that does not move."""
+    url = data_url(encode_webp(picture[None], RATE, quality=QUALITY), "webp")
+    return Picture(url, url)

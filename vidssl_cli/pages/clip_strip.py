@@ -6,12 +6,18 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from vidssl_cli.data.colour import NO_CHANGE, affine, steps_of
+from vidssl_cli.data.motion_scores import motion_boundaries
 from vidssl_cli.media.encode import encode_png
+from vidssl_cli.pages.heatmap import coloured
 from vidssl_cli.pages.html import data_url
+from vidssl_cli.pages.saliency import bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -64,6 +70,22 @@ def flow_pictures(flow: Tensor) -> tuple[NDArray[np.uint8], float]:
     right, down = flow.cpu().numpy()
     full = max(1.0, float(np.quantile(np.hypot(right, down), 0.99)))
     return _shown(_directions(right / full, down / full)), full
+
+
+def boundary_pictures(flow: Tensor) -> Sequence[NDArray[np.uint8]]:
+    """Draw the motion boundaries of optical flow (2, F, S, S), right and down.
+
+    Returns:
+        For either component (F + 1, H, W, 3) pictures in the colours of `heatmap`: of each field,
+        on one scale, and of all together, on a scale of its own.
+    """
+    fields = np.stack([motion_boundaries(field) for field in flow.transpose(0, 1).cpu().numpy()])
+    sums = motion_boundaries(flow.sum(1).cpu().numpy())
+    parts = [[fields[:, number], sums[None, number]] for number in (0, 1)]
+    scaled = [
+        np.concatenate([bounded(torch.from_numpy(part)).numpy() for part in both]) for both in parts
+    ]
+    return [_shown(coloured(values.astype(np.float32)) / 255) for values in scaled]
 
 
 def wheel(side: int = 64) -> NDArray[np.uint8]:

@@ -93,7 +93,7 @@ def write_answers(path: Path, answers: Sequence[Answer], index: Index) -> None:
         query = answer.query
         title = "Query" if query.item is None else f"Query #{query.item}"
         rankings.append(Ranking(Thumbnail(query.video, query.moment), hits, title))
-    subtitle = f"most alike by cosine similarity, among {len(index.gallery.videos)} videos"
+    subtitle = f"most alike by cosine similarity, among {len(index.gallery)} videos"
     write_gallery(path, "Nearest neighbours", subtitle, rankings)
 
 

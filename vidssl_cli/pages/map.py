@@ -93,8 +93,9 @@ def write_map(path: Path, index: Index, *, projection: Projection, moving: int) 
     Raises:
         UsageError: UMAP is not installed, or there are too few videos for it.
     """
-    videos = index.gallery.videos
-    chosen = sample([video.label for video in videos], MOST)
+    items = index.gallery.items
+    videos = {item: index.gallery.videos[item] for item in items.tolist()}
+    chosen = items[sample([video.label for video in videos.values()], MOST)]
     plane = lay_out(index.level("video").vectors(chosen), projection)
     shown = {int(chosen[n]) for n in sample([videos[item].label for item in chosen], moving)}
     pictures, broken = _pictures([(item, videos[item]) for item in sorted(shown)])

@@ -18,12 +18,14 @@ import numpy as np
 import torch
 
 from vidssl_cli.base.console import leave_out
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.data.augment import prepare
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.media.encode import encode_png
 from vidssl_cli.pages.clip_strip import (
     GAIN,
+    boundary_pictures,
     describe,
     flow_pictures,
     follows,
@@ -54,6 +56,13 @@ if TYPE_CHECKING:
 
     Label = NDArray[np.int64] | NDArray[np.float32] | np.int64 | np.float32
     """Of a view, or of the video."""
+
+
+BOUNDARIES = tuple(
+    f"{way} motion boundaries; last, their sum {name}"
+    for way, name in (("horizontal", "M_u"), ("vertical", "M_v"))
+)
+"""Captions of rows, which fit a phone."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +215,7 @@ def _plugin(kind: str, options: Options) -> _Plugin:
 def _video(visit: Visit, recipe: PretrainRecipe) -> _ShownVideo:
     video, plan = visit.video, visit.sample.plan
     facts = [
-        f"{video.frames} frame{'s' * (video.frames != 1)}",
+        counted(video.frames or 0, "frame"),
         f"{video.width} × {video.height} pixels",
     ]
     if video.fps:
@@ -255,6 +264,7 @@ def _pictures(visit: Visit, number: int, settings: Input) -> dict[str, NDArray[n
     if visit.flow is not None:
         drawn, full = flow_pictures(visit.flow[number])
         rows[f"optical flow, full colour from {full:.2g} pixels on"] = drawn
+        rows |= dict(zip(BOUNDARIES, boundary_pictures(visit.flow[number]), strict=True))
     return rows
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Time = Literal["linear", "nearest"]
 """How a map of few frames is spread over many."""
+BRIGHTEST = 0.998
+"""Share of the values of a picture that lie within the scale of colours, where a few stand out."""
 
 
 def energy(tap: Tensor, power: float = 2) -> Tensor:
@@ -52,6 +54,15 @@ def min_max(values: Tensor) -> Tensor:
     """Map values linearly to the range from 0 to 1; those that are all the same become 0."""
     low, high = values.aminmax()
     return (values - low) / (high - low) if high > low else torch.zeros_like(values)
+
+
+def bounded(values: Tensor) -> Tensor:
+    """Map values to the range from 0 to 1, and the very highest ones to 1.
+
+    Unless there is nothing but those: all of them are then within the scale.
+    """
+    limit = float(np.quantile(values.numpy(), BRIGHTEST))
+    return min_max(values.clamp(max=limit) if limit > values.min() else values)
 
 
 def guided_gradient(score: Tensor, clips: Tensor) -> Tensor:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
-from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
 from vidssl_cli.search import engines
-from vidssl_cli.search.generations import is_foreign, is_index, tidy
-from vidssl_cli.search.publish import publish_generation, require_room_for
-from vidssl_cli.search.store import Gallery, IndexSettings, open_index
+from vidssl_cli.search.compaction import compacted, joined, wasteful
+from vidssl_cli.search.entries import JOURNAL, batches, embed_entries
+from vidssl_cli.search.gallery import Gallery
+from vidssl_cli.search.generations import is_foreign, is_index, next_segment, tidy
+from vidssl_cli.search.layout import IndexSettings
+from vidssl_cli.search.plan import Plan, stamp_of
+from vidssl_cli.search.publish import publish_generation
+from vidssl_cli.search.segments import Segment, write_segment
+from vidssl_cli.search.store import Index, open_index
 
 
 @dataclass(frozen=True)
@@ -37,23 +40,14 @@ class Summary:
     added: int
     changed: int
     """Embedded again, since their files changed."""
+    renamed: int
+    """Known by another path, at which there is no file any more."""
+    removed: int
+    """Taken out by ``prune``."""
     factory: str
     standardise: bool
     broken: list[dict[str, str]]
     """``{"path", "reason"}`` of every video of DATA that could not be read."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    """One video of the gallery; compared by identity."""
-
-    video: Video
-    stamp: tuple[int, int]
-    """Size in bytes and time of change in ns: if they differ, it is another file."""
-    features: NDArray[np.float32]
-    """(clips, D)"""
-    spans: NDArray[np.float32]
-    """(clips, 2)"""
 
 
 def build_index(
@@ -64,6 +58,7 @@ def build_index(
     factory: str | None = None,
     standardise: bool | None = None,
     overwrite: bool = False,
+    prune: bool = False,
     broken: Sequence[MediaError] = (),
 ) -> Summary:
     """Make an index of the videos, or add them to the one that is there.
@@ -79,6 +74,7 @@ def build_index(
         standardise: Standardise features by the gallery's mean and deviation; None keeps what the
             index has, at first what the recipe says.
         overwrite: Replace the index that is there.
+        prune: Take out videos whose files are gone.
         broken: Videos that a scan left out, for the summary.
 
     Raises:
@@ -91,39 +87,80 @@ def build_index(
     skipped: list[MediaError] = []
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
-        if old:
-            tidy(out)
+        tidy(out)
         settings = _settings(encoder, old.settings if old else None, factory, standardise)
-        known = _entries(old.gallery) if old else {}
-        check_factory(settings.factory, encoder, len(known.keys() | {v.path for v in data}))
-        entries = _update(encoder, known, data, out, skipped)
+        gallery = old.gallery if old else None
+        plan = Plan(gallery, data, prune=prune)
+        total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
+        check_factory(settings.factory, encoder, total)
+        segment = _embed(encoder, settings, plan, out, skipped)
         for error in skipped:
             leave_out(error)
-        if not entries:
-            raise VidsslError(
-                f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
-            )
-        gallery = _gallery(list(entries.values()))
-        if old and old.settings == settings and list(known.values()) == list(entries.values()):
+        updated = plan.applied(segment)
+        if updated is None:
+            raise _nothing_left(data, plan)
+        if old and old.settings == settings and updated is gallery:
             generation = old.folder
         else:
-            generation = publish_generation(out, settings, gallery, encoder)
+            generation = _publish(out, settings, updated, encoder, old)
+        (out / JOURNAL).unlink(missing_ok=True)
+        index = open_index(out)
     return Summary(
         index=str(out),
         generation=generation.name,
-        videos=len(gallery.videos),
-        clips=len(gallery.features),
-        dimension=gallery.features.shape[1],
-        added=len(entries.keys() - known.keys()),
-        changed=sum(
-            entry.features is not known[path].features
-            for path, entry in entries.items()
-            if path in known
-        ),
+        videos=len(index.gallery),
+        clips=index.gallery.clips,
+        dimension=index.gallery.features["clip"].shape[1],
+        added=(len(segment) if segment else 0) - plan.replaced(segment),
+        changed=plan.replaced(segment),
+        renamed=len(plan.renamed),
+        removed=len(plan.gone),
         factory=settings.factory,
         standardise=settings.standardise,
         broken=[error.row for error in (*broken, *skipped)],
     )
+
+
+def _embed(
+    encoder: Encoder,
+    settings: IndexSettings,
+    plan: Plan,
+    out: Path,
+    skipped: list[MediaError],
+) -> Segment | None:
+    """Embed what is new into a segment; return None if there is none.
+
+    Raises:
+        NoRoomError: The index would not fit on the disk; raised when the first is embedded.
+    """
+    found = embed_entries(encoder, settings, plan.new, plan.stamps, out, skipped)
+    if (first := next(found, None)) is None:
+        return None
+    path = next_segment(out)
+    return write_segment(path, batches(chain([first], found), path))
+
+
+def _nothing_left(data: Sequence[Video], plan: Plan) -> VidsslError:
+    if plan.gone:
+        return VidsslError(
+            "the files of all videos of the index are gone; it stays as it is",
+            hint="is their disk mounted? else delete the index",
+        )
+    return VidsslError(
+        f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
+    )
+
+
+def _publish(
+    out: Path, settings: IndexSettings, gallery: Gallery, encoder: Encoder, old: Index | None
+) -> Path:
+    """Publish a gallery, after joining segments where that pays."""
+    if wasteful(gallery):
+        gallery, old = compacted(out, gallery), None
+    else:
+        segments = joined(out, gallery.segments)
+        gallery = Gallery(segments, gallery.removed, gallery.changed)
+    return publish_generation(out, settings, gallery, encoder, old)
 
 
 def check_factory(factory: str | None, encoder: Encoder, videos: int | None = None) -> None:
@@ -145,18 +182,36 @@ def check_factory(factory: str | None, encoder: Encoder, videos: int | None = No
     engines.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
 
 
-def unchanged_videos(out: Path) -> dict[str, Video]:
-    """Return, by path, the videos of an index whose files have not changed; none without an index.
+class UnchangedVideos(Mapping[str, Video]):
+    """The videos of an index whose files have not changed, by path; each is read when asked for.
 
     A scan takes their facts over instead of decoding them again.
-
-    Raises:
-        DamagedFileError: The index is damaged.
     """
-    if not is_index(out):
-        return {}
-    entries = _entries(open_index(out).gallery)
-    return {p: entry.video for p, entry in entries.items() if entry.stamp == _stamp(p)}
+
+    def __init__(self, out: Path) -> None:
+        """Open the index, if there is one.
+
+        Raises:
+            DamagedFileError: It is damaged.
+        """
+        self._gallery = open_index(out).gallery if is_index(out) else None
+
+    def __getitem__(self, path: str) -> Video:
+        if self._gallery:
+            (item,) = self._gallery.find([Video(path)]).tolist()
+            if item >= 0 and tuple(self._gallery.stamps[item].tolist()) == stamp_of(path):
+                video: Video = self._gallery.videos[item]
+                return video
+        raise KeyError(path)
+
+    def __iter__(self) -> Iterator[str]:
+        if self._gallery:
+            for item in self._gallery.items.tolist():
+                if (path := self._gallery.videos[item].path) in self:
+                    yield path
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -184,74 +239,3 @@ def _settings(
         )
     chosen = {"factory": factory, "standardise": standardise}
     return old.model_copy(update={key: v for key, v in chosen.items() if v is not None})
-
-
-def _update(
-    encoder: Encoder,
-    known: Mapping[str, _Entry],
-    data: Sequence[Video],
-    out: Path,
-    skipped: list[MediaError],
-) -> dict[str, _Entry]:
-    """Return the entries by path: those known in their old order, then the new ones.
-
-    Raises:
-        NoRoomError: The index would not fit on the disk; raised when the first is embedded.
-    """
-    videos = {video.path: video for video in data}
-    stamps = {path: _stamp(path) for path in videos}
-    stale = {p: v for p, v in videos.items() if p not in known or known[p].stamp != stamps[p]}
-    entries = {p: entry for p, entry in known.items() if p not in stale}
-    for path in videos.keys() - stale.keys():
-        if entries[path].video != videos[path]:  # its label, say
-            entries[path] = replace(entries[path], video=videos[path])
-    checked = False
-    for item in embed(encoder, list(stale.values()), skipped=skipped, label="indexing"):
-        if not checked:
-            clips, dimension = item.features.shape
-            total = len(entries) + len(stale)
-            require_room_for(out, total, total * clips, dimension, encoder)
-            checked = True
-        if not np.isfinite(item.features).all():
-            raise VidsslError(
-                "the network gives features that are not finite",
-                where=item.video.path,
-                hint="its training diverged: see loss in metrics.jsonl; lower the learning rate",
-            )
-        path = item.video.path
-        entries[path] = _Entry(item.video, stamps[path], item.features, item.spans)
-    order = [path for path in (*known, *(p for p in videos if p not in known)) if path in entries]
-    return {path: entries[path] for path in order}
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:  # gone since the scan, which embedding reports
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
-def _entries(gallery: Gallery) -> dict[str, _Entry]:
-    """Return the entries of a gallery by path."""
-    entries = {}
-    ends = np.cumsum(gallery.clips).tolist()
-    for video, stamp, clips, end in zip(
-        gallery.videos, gallery.stamps.tolist(), gallery.clips.tolist(), ends, strict=True
-    ):
-        part = slice(end - clips, end)
-        entries[video.path] = _Entry(
-            video, tuple(stamp), gallery.features[part], gallery.spans[part]
-        )
-    return entries
-
-
-def _gallery(entries: Sequence[_Entry]) -> Gallery:
-    """Return the gallery of entries."""
-    return Gallery(
-        videos=[entry.video for entry in entries],
-        stamps=np.array([entry.stamp for entry in entries], dtype=np.int64),
-        clips=np.array([len(entry.features) for entry in entries], dtype=np.int64),
-        features=np.concatenate([entry.features for entry in entries], dtype=np.float32),
-        spans=np.concatenate([entry.spans for entry in entries], dtype=np.float32),
-    )

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.contract.metrics import scale, unit
 
 Ids = NDArray[np.int64]
-Engine = Callable[[NDArray[np.float32], int], Ids]
-"""(queries (Q, D), K) to the candidates (Q, K), in any order, -1 where there are fewer."""
+Engine = Callable[[NDArray[np.floating[Any]], int], Ids]
+"""(queries (Q, D), K) to the candidates (Q, K), in any order, -1 where there are fewer. An index's
+takes queries as the network gave them; what is below `scaled` takes single precision and length
+1."""
 
 EXACT = "Flat"
 LONGEST = 500
@@ -46,9 +49,6 @@ def load_faiss() -> Any | None:
     except Exception as error:  # faiss-gpu without its CUDA libraries raises RuntimeError
         warn(f"FAISS is installed but cannot be loaded ({error}); see `vidssl doctor`")
         return None
-    # FAISS 1.15 scans the gallery once per query in batches below this number (times D, and by
-    # default 128,000): 20 times slower for 200 queries against a million vectors.
-    faiss.cvar.distance_compute_blas_threshold = 20
     return faiss
 
 
@@ -66,10 +66,9 @@ def expand_factory(factory: str, size: int, dimension: int) -> str:
     return short.get(factory, factory)
 
 
-def write_faiss(vectors: NDArray[np.float32], factory: str, path: Path) -> None:
-    """Build a FAISS index over vectors and write it to a file; see `build_faiss`."""
-    faiss = require_faiss(factory)
-    faiss.write_index(build_faiss(vectors, factory), str(path))
+def write_faiss(index: Any, path: Path) -> None:
+    """Write a FAISS index to a file."""
+    require_faiss("").write_index(index, str(path))
 
 
 def build_faiss(vectors: NDArray[np.float32], factory: str) -> Any:
@@ -175,6 +174,22 @@ def require_faiss(factory: str) -> Any:
     if faiss is None:
         raise VidsslError(f"{factory} indexes need FAISS, which cannot be imported", hint=INSTALL)
     return faiss
+
+
+def unit_vectors(
+    features: NDArray[np.floating[Any]], scaling: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Scale features (…, D) by (2, D) of `metrics.scaling`, then to length 1; zeros stay."""
+    return unit(scale(features, scaling))
+
+
+def scaled(engine: Engine, scaling: NDArray[np.float64]) -> Engine:
+    """Return an engine that takes queries as the network gave them; see `Statistics.scaling`."""
+
+    def search(queries: NDArray[np.floating[Any]], k: int) -> Ids:
+        return engine(unit_vectors(queries, scaling).astype(np.float32), k)
+
+    return search
 
 
 def faiss_engine(index: Any, device: str = "cpu") -> Engine:

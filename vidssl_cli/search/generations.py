@@ -3,6 +3,8 @@
     CURRENT               the newest generation, and the SHA-256 of its manifest
     generation-000002/    what `vidssl_cli.search.store` describes
     generation-000001/    the one before, for readers that still have it open
+    segment-000001/       videos and their features, of both generations perhaps
+    encoder-9f86d081/     the exported model
 
 Readers see whole generations only, whatever a builder does meanwhile.
 """
@@ -17,12 +19,13 @@ from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write, sweep
 from vidssl_cli.files.sealed_folder import MANIFEST, discard, sha256
 from vidssl_cli.files.untrusted_text import understood
+from vidssl_cli.files.verified import note_of
 
-POINTER = "CURRENT"
+POINTER, LAYOUT = "CURRENT", "index.json"
 HINT = "restore the index from a copy, or index the data again with --overwrite"
 """What to do about a damaged index."""
 
-_GENERATIONS = "generation-[0-9]*"
+_GENERATIONS, _SEGMENTS, _ENCODERS = "generation-[0-9]*", "segment-[0-9]*", "encoder-[0-9a-f]*"
 _NAME = re.compile(r"generation-\d+")
 
 
@@ -34,7 +37,8 @@ def is_index(folder: Path) -> bool:
 def is_foreign(folder: Path) -> bool:
     """Tell whether a folder holds something else than an index, or one that was never finished."""
     found = {path.name for path in folder.glob("[!.]*")}
-    return POINTER not in found and not found <= {path.name for path in folder.glob(_GENERATIONS)}
+    own = {path.name for kind in (_GENERATIONS, _SEGMENTS, _ENCODERS) for path in folder.glob(kind)}
+    return POINTER not in found and not found <= own
 
 
 def read_pointer(folder: Path) -> tuple[str, str]:
@@ -77,17 +81,35 @@ def next_name(folder: Path) -> str:
     return f"generation-{newest + 1:06d}"
 
 
+def next_segment(folder: Path) -> Path:
+    """Return where the next segment goes, whose name none had that a reader may have open."""
+    newest = max((_number(path.name) for path in folder.glob(_SEGMENTS)), default=0)
+    return folder / f"segment-{newest + 1:06d}"
+
+
+def encoder_folder(folder: Path, digest: str) -> Path:
+    """Return where the network with these weights is in an index."""
+    return folder / f"encoder-{digest[:16]}"
+
+
 def tidy(folder: Path) -> None:
-    """Delete all generations but the newest and the one before, and what killed processes left.
+    """Delete all generations but the newest and the one before, and what only they needed.
+
+    What killed processes left is deleted too. A generation that is open stays.
 
     Raises:
-        UsageError, DamagedFileError: There is no pointer to the newest, or it is damaged.
+        DamagedFileError: The pointer to the newest is damaged.
     """
     sweep(folder)
-    newest = _number(read_pointer(folder)[0])
+    newest = _number(read_pointer(folder)[0]) if is_index(folder) else 0
     for path in folder.glob(_GENERATIONS):
-        if _number(path.name) not in (newest - 1, newest):
+        if not newest or _number(path.name) not in (newest - 1, newest):
             discard(path)
+    needed = "".join(path.read_text() for path in folder.glob(f"{_GENERATIONS}/{LAYOUT}"))
+    for path in (*folder.glob(_SEGMENTS), *folder.glob(_ENCODERS)):
+        if path.name not in needed and path.name.removeprefix("encoder-") not in needed:
+            discard(path)
+            note_of(path).unlink(missing_ok=True)
 
 
 def missing_generation(folder: Path, name: str, digest: str) -> DamagedFileError:

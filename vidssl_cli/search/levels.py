@@ -16,14 +16,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.contract.metrics import scale, unit
-from vidssl_cli.search.engines import Engine, Ids
+from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.search.columns import Column
+from vidssl_cli.search.engines import Engine, Ids, unit_vectors
 
 LevelName = Literal["video", "clip"]
 LEVELS: tuple[LevelName, LevelName] = ("video", "clip")
 
-_TIE = 1e-5
-"""More than single precision can err in a cosine."""
+_TIE, _ROUNDING = 1e-5, 1e-6
+"""More than single precision can err in a cosine: at all, and for each unit of the length of the
+mean that is subtracted, in deviations."""
 
 
 class Level:
@@ -31,23 +33,31 @@ class Level:
 
     def __init__(
         self,
-        features: NDArray[np.float32],
+        features: Column,
         scaling: NDArray[np.float64],
+        removed: NDArray[np.int64],
         open_engine: Callable[[], Engine],
+        where: str = "",
     ) -> None:
         """Take the entries; nothing is computed yet.
 
         Args:
             features: (N, D), as the network gave them.
             scaling: (2, D) of `metrics.scaling`, or 0 and 1 for features that stay as they are.
+            removed: Numbers of entries that are never found, ascending.
             open_engine: Returns what proposes candidates; called by the first search.
+            where: Whose features they are, for messages.
         """
         self.features = features
         self._scaling = scaling
+        self._removed = removed
         self._open_engine = open_engine
+        self._where = where
+        self._tie = _TIE + _ROUNDING * float(np.linalg.norm(scaling[0] * scaling[1]))
 
     def __len__(self) -> int:
-        return len(self.features)
+        """Return how many entries can be found."""
+        return len(self.features) - len(self._removed)
 
     def unit(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Scale features (…, D) as the index does, then to length 1; see `unit_vectors`."""
@@ -74,36 +84,35 @@ class Level:
         Returns:
             For each query the numbers of its neighbours (K,) and their cosines (K,), which are in
             [-1, 1], best first; equally similar ones in the order of their numbers.
+
+        Raises:
+            DamagedFileError: A feature is not finite.
         """
-        units = self.unit(queries)
         k = min(k, len(self))
-        count = min(len(self), 4 * k + 16)  # compressed vectors are ranked only roughly
-        proposals = self.engine(units.astype(np.float32), count)
+        count = min(len(self.features), 4 * k + 16)  # compressed vectors are ranked only roughly
+        proposals = self.engine(queries, count)
         return [
-            self._rank(query, k, proposal) for query, proposal in zip(units, proposals, strict=True)
+            self._rank(query, k, proposal)
+            for query, proposal in zip(queries, proposals, strict=True)
         ]
 
     def _rank(
-        self, query: NDArray[np.float64], k: int, proposed: Ids
+        self, query: NDArray[np.floating[Any]], k: int, proposed: Ids
     ) -> tuple[Ids, NDArray[np.float32]]:
         """Rank candidates by their true cosines, with all that may tie for the last place."""
+        unit = self.unit(query)
         while True:
-            ids = np.unique(proposed[proposed >= 0])
-            products = (self.vectors(ids) * query).sum(1)
+            ids = np.setdiff1d(proposed[proposed >= 0], self._removed)
+            products = (self.vectors(ids) * unit).sum(1)
+            if not np.isfinite(products).all():
+                raise DamagedFileError("it holds features that are not finite", where=self._where)
             scores = np.clip(products, -1, 1).astype(np.float32)
             order = np.argsort(-scores, kind="stable")
             if (
-                len(proposed) == len(self)
-                or len(ids) <= k
-                or scores[order[-1]] < scores[order[k - 1]] - _TIE
+                len(proposed) == len(self.features)
+                or (proposed < 0).any()
+                or (len(ids) > k and scores[order[-1]] < scores[order[k - 1]] - self._tie)
             ):
                 return ids[order[:k]], scores[order[:k]]
-            more = min(len(self), 4 * len(proposed))
-            proposed = self.engine(query[None].astype(np.float32), more)[0]
-
-
-def unit_vectors(
-    features: NDArray[np.floating[Any]], scaling: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Scale features (…, D) by (2, D) of `metrics.scaling`, then to length 1; zeros stay."""
-    return unit(scale(features, scaling))
+            more = min(len(self.features), 4 * len(proposed))
+            proposed = self.engine(query[None], more)[0]

@@ -2,49 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.contract.metrics import scaling
-from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.manifest import row_writer
 from vidssl_cli.files.disk_space import require_room
-from vidssl_cli.files.sealed_folder import publish
+from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
+from vidssl_cli.files.verified import note_whole
 from vidssl_cli.search import engines
-from vidssl_cli.search.generations import next_name, write_pointer
-from vidssl_cli.search.levels import LEVELS, unit_vectors
-from vidssl_cli.search.store import GALLERY, SETTINGS, Gallery, IndexSettings
+from vidssl_cli.search.columns import Column
+from vidssl_cli.search.exact import inverse_lengths
+from vidssl_cli.search.gallery import Gallery
+from vidssl_cli.search.generations import LAYOUT, encoder_folder, next_name, write_pointer
+from vidssl_cli.search.layout import CHANGED, ITEM, REMOVED, SCALING, IndexSettings, Layout, Part
+from vidssl_cli.search.levels import LEVELS, LevelName
+from vidssl_cli.search.store import Index
 
 if TYPE_CHECKING:
     from vidssl_cli.model.encoder import Encoder
 
+_GROWTH = 2
+"""How many times as many entries as it was trained with a FAISS index gets before it is trained
+anew."""
+
 
 def publish_generation(
-    folder: Path, settings: IndexSettings, gallery: Gallery, encoder: Encoder
+    folder: Path, settings: IndexSettings, gallery: Gallery, encoder: Encoder, old: Index | None
 ) -> Path:
     """Write a generation, make it the newest, and delete all but it and the one before.
+
+    Args:
+        folder: The index.
+        settings: How it was made.
+        gallery: Its videos; the segments lie in the folder.
+        encoder: The network; written if it is not there.
+        old: The generation before, if this one begins with all its videos; FAISS indexes of it are
+            added to.
 
     Raises:
         UsageError: FAISS cannot build such an index over this gallery.
         NoRoomError: It does not fit; the index is as it was.
     """
-    name = next_name(folder)
+    name, model = next_name(folder), encoder_folder(folder, settings.encoder)
+    if not model.is_dir():
+        encoder.export(model)
+        note_whole(model)
 
     def write(draft: Path) -> None:
-        (draft / SETTINGS).write_text(settings.model_dump_json(indent=2) + "\n")
-        write_manifest(draft / GALLERY, gallery.videos)
-        np.save(draft / "clip.npy", gallery.features)
-        np.save(draft / "video.npy", _means(gallery))
-        np.save(draft / "clips.npy", gallery.clips)
-        np.save(draft / "spans.npy", gallery.spans)
-        np.save(draft / "stamps.npy", gallery.stamps)
-        _write_searchable(draft, settings)
-        encoder.export(draft / "encoder")
+        np.save(draft / REMOVED, gallery.removed)
+        _write_changed(draft / CHANGED, gallery.changed)
+        scalings: dict[LevelName, NDArray[np.float64]] = {}
+        trained: dict[LevelName, int] = {}
+        for level in LEVELS:
+            features = gallery.features[level]
+            scalings[level] = _scaling(gallery, level, settings)
+            np.save(draft / f"{level}.lengths.npy", inverse_lengths(features, scalings[level]))
+            if settings.factory != engines.EXACT:
+                index, own, trained[level] = _faiss(features, scalings[level], settings, level, old)
+                np.save(draft / f"{level}.scaling.npy", own)
+                engines.write_faiss(index, draft / f"{level}.faiss")
+        np.save(draft / SCALING, np.stack([scalings[level] for level in LEVELS]))
+        parts = [
+            Part(name=segment.folder.name, manifest=sha256(segment.folder / MANIFEST))
+            for segment in gallery.segments
+        ]
+        layout = Layout(settings=settings, segments=tuple(parts), trained=trained)
+        (draft / LAYOUT).write_text(layout.model_dump_json(indent=2) + "\n")
 
-    clips, dimension = gallery.features.shape
-    publish(folder / name, write, size=_size(len(gallery.videos), clips, dimension, encoder))
+    publish(folder / name, write, size=4 * (len(gallery.stamps) + len(gallery.spans)))
+    note_whole(folder / name)
     write_pointer(folder, name)
     return folder / name
 
@@ -57,30 +88,45 @@ def require_room_for(
     Raises:
         NoRoomError: An index of so many videos and clips does not fit on the disk.
     """
-    require_room(folder, _size(videos, clips, dimension, encoder), "the index")
-
-
-def _size(videos: int, clips: int, dimension: int, encoder: Encoder) -> int:
-    """Return the bytes of features and weights; FAISS indexes come on top."""
     weights: int = sum(tensor.nbytes for tensor in encoder.backbone.state_dict().values())
-    return 4 * dimension * (videos + clips) + weights
+    require_room(folder, 4 * dimension * (videos + clips) + weights, "the index")
 
 
-def _write_searchable(draft: Path, settings: IndexSettings) -> None:
-    """Write the scaling and the FAISS indexes of features that were written before."""
-    scalings = []
-    for level in LEVELS:
-        features = np.load(draft / f"{level}.npy", "r")
-        unscaled = np.stack([np.zeros(features.shape[1]), np.ones(features.shape[1])])
-        scalings.append(scaling(features) if settings.standardise else unscaled)
-        if settings.factory != engines.EXACT or engines.load_faiss() is not None:
-            vectors = unit_vectors(features, scalings[-1]).astype(np.float32)
-            engines.write_faiss(vectors, settings.factory, draft / f"{level}.faiss")
-    np.save(draft / "scaling.npy", np.stack(scalings))
+def _write_changed(path: Path, changed: Mapping[int, Video]) -> None:
+    """Write the rows that replace others, with their numbers."""
+    row = row_writer(path)
+    with path.open("w", encoding="utf-8") as file:
+        for item, video in sorted(changed.items()):
+            file.write(f'{{"{ITEM}": {item}, {row(video)[1:]}')
 
 
-def _means(gallery: Gallery) -> NDArray[np.float32]:
-    """Return the mean over the clips of each video (N, D)."""
-    starts = np.cumsum(gallery.clips) - gallery.clips
-    sums = np.add.reduceat(gallery.features, starts, dtype=np.float64)
-    return (sums / gallery.clips[:, None]).astype(np.float32)
+def _scaling(gallery: Gallery, level: LevelName, settings: IndexSettings) -> NDArray[np.float64]:
+    """Return (2, D) that standardises the features of a level, or leaves them as they are."""
+    statistics = gallery.statistics(level)
+    if settings.standardise:
+        return statistics.scaling()
+    return np.stack([np.zeros_like(statistics.mean), np.ones_like(statistics.mean)])
+
+
+def _faiss(
+    features: Column,
+    scaling: NDArray[np.float64],
+    settings: IndexSettings,
+    level: LevelName,
+    old: Index | None,
+) -> tuple[Any, NDArray[np.float64], int]:
+    """Return a FAISS index of a level, the scaling of its vectors, and how many trained it.
+
+    What was trained before is added to, until there are `_GROWTH` times as many entries.
+    """
+    size = len(features)
+    trained = old.trained.get(level, 0) if old else 0
+    if old and old.settings.factory == settings.factory and size < _GROWTH * trained:
+        index, scaling = old.faiss(level)
+        for _, rows in features.blocks(index.ntotal):
+            index.add(engines.unit_vectors(rows, scaling).astype(np.float32))
+        return index, scaling, trained
+    vectors = np.empty(features.shape, np.float32)
+    for first, rows in features.blocks():
+        vectors[first : first + len(rows)] = engines.unit_vectors(rows, scaling)
+    return engines.build_faiss(vectors, settings.factory), scaling, size

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.scan import open_data, warn_of_problems
 from vidssl_cli.media.probe import probe
+from vidssl_cli.search.gallery import Gallery
 
 _MOMENT = re.compile(r"(?P<target>.+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)")
 _DIGITS = 20
@@ -40,13 +40,13 @@ class Query:
 
 
 def read_query(
-    text: str, gallery: Sequence[Video], broken: list[MediaError], root: Path | None = None
+    text: str, gallery: Gallery | None, broken: list[MediaError], root: Path | None = None
 ) -> list[Query]:
     """Read one query; a folder or a list gives one for each of its videos.
 
     Args:
         text: As the user wrote it.
-        gallery: Videos of the index; none where a query can only be a file.
+        gallery: Of the index; None where a query can only be a file.
         broken: Receives the videos of a folder that cannot be read, after a warning of each.
         root: Folder that the videos of a folder or list must lie in; see `find_videos`.
 
@@ -75,23 +75,27 @@ def _is_collection(target: str) -> bool:
     return listed or os.path.isdir(target)
 
 
-def _find(target: str, gallery: Sequence[Video]) -> tuple[int | None, Video]:
+def _find(target: str, gallery: Gallery | None) -> tuple[int | None, Video]:
     """Return the video that a query names, and its number if it is meant as an item."""
     if gallery and re.fullmatch(r"#\d+", target) and not os.path.exists(target):
-        item = int(target[1:]) if len(target) <= _DIGITS else len(gallery)
-        if item >= len(gallery):
-            raise MediaError(f"the gallery's items are #0 to #{len(gallery) - 1}", where=target)
-        return item, gallery[item]
+        last = len(gallery.videos) - 1
+        item = int(target[1:]) if len(target) <= _DIGITS else last + 1
+        if item > last:
+            raise MediaError(f"the gallery's items are #0 to #{last}", where=target)
+        if item in gallery.removed:
+            raise MediaError("this item was removed from the index", where=target)
+        return item, gallery.videos[item]
     if "://" in target:
         raise MediaError("is a URL; download the file and give its path", where=target)
     path = os.path.abspath(target)
-    same = next((item for item, video in enumerate(gallery) if video.path == path), None)
+    same = gallery.item(path) if gallery else None
+    known = None if gallery is None or same is None else gallery.videos[same]
     if os.path.exists(target):
         video = probe(path)
         warn_of_problems(video)
-        return None, replace(video, label=None if same is None else gallery[same].label)
-    if same is not None:
-        return same, gallery[same]
+        return None, replace(video, label=None if known is None else known.label)
+    if known:
+        return same, known
     elsewhere = ", and the gallery has no such item" if gallery else ""
     raise MediaError(f"there is no such file{elsewhere}", where=target)
 

@@ -18,10 +18,13 @@ from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
-from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.search.levels import LevelName
+from vidssl_cli.search.plan import is_there
 from vidssl_cli.search.queries import Query, read_query
 from vidssl_cli.search.store import Index
+
+_FURTHER = 4
+"""How many times as many hits are looked through for some whose files are there."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Hit:
     """Of the moment that is most similar to the query, in seconds."""
     end: float
     label: str | None
+    there: bool
+    """Whether its file is there; of those that are not, none is before one that is."""
     item: int
     """Number in the gallery, for the query ``#item``."""
 
@@ -86,7 +91,7 @@ def retrieve(
     queries: list[Query] = []
     for text in texts:
         try:
-            queries += read_query(text, index.gallery.videos, broken, root)
+            queries += read_query(text, index.gallery, broken, root)
         except MediaError as error:
             leave_out(error, broken)
     features = _features(index, queries, device, broken)
@@ -99,10 +104,30 @@ def retrieve(
     spare = max(0 if item is None else _entries(index, level, item) for item in own)
     ranked = index.level(level, str(choose_device(device)), foreign)
     found = ranked.nearest(np.stack([mean for _, mean in asked]), top + spare)
-    return [
-        Answer(query, list(islice(_hits(index, level, mean, item, *entries), top)))
-        for (query, mean), item, entries in zip(asked, own, found, strict=True)
-    ], broken
+    answers = []
+    for (query, mean), item, entries in zip(asked, own, found, strict=True):
+        hits = list(islice(_hits(index, level, mean, item, *entries), top))
+        if not all(hit.there for hit in hits):  # look further, for some that are
+            (more,) = ranked.nearest(mean[None], _FURTHER * top + spare)
+            hits = _those_first(_hits(index, level, mean, item, *more), top)
+        answers.append(Answer(query, hits))
+    _tell_missing(index, answers)
+    return answers, broken
+
+
+def _those_first(hits: Iterator[Hit], top: int) -> list[Hit]:
+    """Return the best hits whose files are there, and after them the best of the others."""
+    ordered = sorted(hits, key=lambda hit: not hit.there)[:top]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(ordered, 1)]
+
+
+def _tell_missing(index: Index, answers: Sequence[Answer]) -> None:
+    missing = {hit.path for answer in answers for hit in answer.hits if not hit.there}
+    if missing:
+        warn(
+            f"the files of {len(missing)} hits are not there ({min(missing)}); such hits come "
+            "last. `vidssl index --prune` takes them out of the index"
+        )
 
 
 def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str, Any]:
@@ -132,7 +157,7 @@ def _features(
         numbers = {id(video): number for video, number in zip(videos, files, strict=True)}
         skipped: list[MediaError] = []
         for item in embed(
-            Encoder.load(index.folder / "encoder", device),
+            index.load_encoder(device),
             videos,
             evaluation=index.settings.evaluation,
             moments=[queries[number].moment for number in files],
@@ -154,7 +179,7 @@ def _features(
 
 
 def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
-    """Warn of a moment that is shorter than a clip: the network saw more than was asked for."""
+    """Warn where a moment is shorter than its clips, which show more than was asked for."""
     if query.moment is None:
         return
     start, end = float(spans[:, 0].min()), float(spans[:, 1].max())
@@ -169,13 +194,14 @@ def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
 def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
     """Return the features (clips, D) that the gallery has of an item, or of a moment of it."""
     part = index.gallery.part(item)
-    features, spans = index.gallery.features[part], index.gallery.spans[part]
+    features, spans = index.gallery.features["clip"][part], index.gallery.spans[part]
     if query.moment is None:
         return features
     start, end = query.moment
     inside = (spans[:, 0] < end) & (spans[:, 1] > start)
     if not inside.any():
         raise MediaError("the index has no clip of this moment", where=query.text)
+    _tell_widened(query, spans[inside])
     return features[inside]
 
 
@@ -183,12 +209,13 @@ def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | No
     """Return the item of the gallery that is left out of the hits, if any."""
     if query.item is not None:
         return None if exclude_self is False else query.item
-    return index.items.get(query.video.path) if exclude_self else None
+    return index.gallery.item(query.video.path) if exclude_self else None
 
 
 def _entries(index: Index, level: LevelName, item: int) -> int:
     """Return how many entries of a level are of one video."""
-    return 1 if level == "video" else int(index.gallery.clips[item])
+    part = index.gallery.part(item)
+    return 1 if level == "video" else part.stop - part.start
 
 
 def _hits(
@@ -210,7 +237,7 @@ def _hits(
         clip = entry if level == "clip" else _best_clip(index, item, mean)
         start, end = (round(second, 3) for second in gallery.spans[clip].tolist())
         video = gallery.videos[item]
-        yield Hit(rank, video.path, round(score, 6), start, end, video.label, item)
+        yield Hit(rank, video.path, round(score, 6), start, end, video.label, is_there(video), item)
 
 
 def _best_clip(index: Index, item: int, mean: NDArray[np.float64]) -> int:

@@ -1,88 +1,36 @@
-"""An index on disk, opened for searching.
-
-A generation, one of those that `vidssl_cli.search.generations` finds, holds
-
-    index.json     how the index was made
-    gallery.jsonl  the videos (N); itself a manifest
-    clip.npy       (M, D) features of all clips, as the network gave them
-    video.npy      (N, D) their means over each video
-    clips.npy      (N,) clips of each video
-    spans.npy      (M, 2) start and end of each clip in seconds
-    stamps.npy     (N, 2) size and time of change of each file
-    scaling.npy    (2, 2, D) what standardises videos and clips
-    *.faiss        FAISS indexes over both, where FAISS is installed
-    encoder/       the exported model
-
-and refers to nothing outside, so that an index may be copied and moved.
-"""
+"""An index on disk, opened for searching; `vidssl_cli.search.layout` says of what it consists."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from vidssl_cli.base.errors import DamagedFileError
-from vidssl_cli.config.sections import Evaluation, Section
-from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.manifest import read_manifest
 from vidssl_cli.files.sealed_folder import MANIFEST, held, sha256, verify
-from vidssl_cli.files.untrusted_text import understood
+from vidssl_cli.files.untrusted_text import read_json, understood
+from vidssl_cli.files.verified import verify_once
+from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.search import engines
-from vidssl_cli.search.generations import HINT, POINTER, missing_generation, read_pointer
-from vidssl_cli.search.levels import LEVELS, Level, LevelName, unit_vectors
-
-SETTINGS, GALLERY = "index.json", "gallery.jsonl"
-ARRAYS = ("clip", "video", "clips", "spans", "stamps", "scaling")
-FILES = (SETTINGS, GALLERY, *(f"{name}.npy" for name in ARRAYS))
-"""What is read of every generation."""
-
-
-class IndexSettings(Section):
-    """How an index was made: the content of `index.json`."""
-
-    version: Literal[1] = 1
-    """Of this layout."""
-    encoder: str
-    """SHA-256 of the weights."""
-    evaluation: Evaluation
-    """How the gallery was embedded; queries are embedded the same way."""
-    factory: Annotated[str, Field(max_length=engines.LONGEST)] = engines.EXACT
-    """FAISS factory string, or one of the short names of `engines.expand_factory`."""
-    standardise: bool = False
-    """Whether features are standardised by the gallery's mean and deviation."""
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Videos (N) and the features of their clips (M)."""
-
-    videos: Sequence[Video]
-    stamps: NDArray[np.int64]
-    """(N, 2) size in bytes and time of change in ns of each file when it was embedded."""
-    clips: NDArray[np.int64]
-    """(N,) clips of each video."""
-    features: NDArray[np.float32]
-    """(M, D) clip after clip, video after video; not normalised."""
-    spans: NDArray[np.float32]
-    """(M, 2) start and end of each clip in seconds."""
-
-    def part(self, video: int) -> slice:
-        """Return which of the M clips are of one video."""
-        end = int(self.clips[: video + 1].sum())
-        return slice(end - int(self.clips[video]), end)
-
-    def owner(self, clip: int) -> int:
-        """Return the video that one of the M clips is of."""
-        return int(np.searchsorted(np.cumsum(self.clips), clip, side="right"))
+from vidssl_cli.search.exact import exact_engine
+from vidssl_cli.search.first_layout import read_first_layout
+from vidssl_cli.search.generations import (
+    HINT,
+    LAYOUT,
+    POINTER,
+    missing_generation,
+    read_pointer,
+)
+from vidssl_cli.search.layout import Contents, read_contents, read_layout
+from vidssl_cli.search.levels import Level, LevelName
+from vidssl_cli.search.segments import FILES, open_segment
 
 
 class Index:
@@ -96,35 +44,37 @@ class Index:
 
         Raises:
             DamagedFileError: A file is damaged, or the manifest has not this SHA-256.
+            ValidationError: Another version of vidssl wrote it.
         """
         reading = ExitStack()
         reading.enter_context(held(folder))
         weakref.finalize(self, reading.close)
-        manifest = folder / MANIFEST
-        if manifest.is_file() and (found := sha256(manifest)) != digest:
+        self.folder = folder
+        self._files = _verified(folder, digest, f"{POINTER} means", [LAYOUT])
+        with understood(folder / LAYOUT):
+            version = read_json(folder / LAYOUT)["version"]
+        read = read_first_layout if version == 1 else _read_contents
+        self._contents = read(folder, self._files)
+        self.settings = self._contents.settings
+        self.gallery = self._contents.gallery
+        self.encoder = self._contents.encoder
+        self.trained = self._contents.trained
+
+    def load_encoder(self, device: str = "auto") -> Encoder:
+        """Return the network that made the index.
+
+        Raises:
+            DamagedFileError: It is damaged, or another.
+        """
+        encoder = Encoder.load(self.encoder, device)
+        if encoder.digest != self.settings.encoder:
             raise DamagedFileError(
-                f"the manifest is not the one that {POINTER} means: its SHA-256 is {found}, "
-                f"not {digest}",
-                where=str(manifest),
+                f"it is another network than that of the index: the SHA-256 of its weights is "
+                f"{encoder.digest}, not {self.settings.encoder}",
+                where=str(self.encoder),
                 hint=HINT,
             )
-        self._files = verify(folder, *FILES)
-        self.folder = folder
-        self.settings = IndexSettings.model_validate_json((folder / SETTINGS).read_bytes())
-        with understood(folder):
-            self.gallery = Gallery(
-                read_manifest(folder / GALLERY),
-                np.load(folder / "stamps.npy"),
-                np.load(folder / "clips.npy"),
-                np.load(folder / "clip.npy", "r"),
-                np.load(folder / "spans.npy"),
-            )
-            video, scaling = np.load(folder / "video.npy", "r"), np.load(folder / "scaling.npy")
-            _refuse_mixture(self.gallery, video, scaling)
-        self._features = {"video": video, "clip": self.gallery.features}
-        self._scaling = dict(zip(LEVELS, scaling, strict=True))
-        self.items = {video.path: item for item, video in enumerate(self.gallery.videos)}
-        """Numbers of the videos by their paths."""
+        return encoder
 
     def level(self, name: LevelName, device: str = "cpu", foreign: Path | None = None) -> Level:
         """Return the videos, or the clips, of the index.
@@ -138,31 +88,45 @@ class Index:
         A search raises VidsslError where the index needs FAISS and that is not installed, and
         DamagedFileError where the foreign index is not one of these vectors.
         """
-        engine = partial(self._engine, name, device, foreign)
-        return Level(self._features[name], self._scaling[name], engine)
+        features, scaling = self.gallery.features[name], self._contents.scaling[name]
+        removed = self.gallery.removed_entries(name)
+        engine = partial(self._engine, name, device, foreign, removed)
+        return Level(features, scaling, removed, engine, str(self.folder.parent))
 
-    def _engine(self, level: LevelName, device: str, foreign: Path | None) -> engines.Engine:
-        features = self._features[level]
+    def _engine(
+        self, level: LevelName, device: str, foreign: Path | None, removed: NDArray[np.int64]
+    ) -> engines.Engine:
+        features, scaling = self.gallery.features[level], self._contents.scaling[level]
         if foreign:
-            size, dimension = features.shape
-            return engines.foreign_engine(foreign, size, dimension, device)
-        faiss = engines.load_faiss()
-        name = f"{level}.faiss"
-        exact = self.settings.factory == engines.EXACT
-        by_torch = faiss is None or (device.startswith("cuda") and not engines.has_gpu(faiss))
-        if exact and (by_torch or name not in self._files):
-            vectors = unit_vectors(features, self._scaling[level]).astype(np.float32)
-            return engines.torch_engine(vectors, device)
+            return engines.scaled(
+                engines.foreign_engine(foreign, len(features), features.shape[1], device), scaling
+            )
+        if self.settings.factory == engines.EXACT:
+            if not device.startswith("cuda"):
+                return exact_engine(features, scaling, self._contents.inverse[level], removed)
+            vectors = engines.unit_vectors(np.asarray(features), scaling).astype(np.float32)
+            return engines.scaled(engines.torch_engine(vectors, device), scaling)
+        index, own = self.faiss(level)
+        return engines.scaled(engines.faiss_engine(index, device), own)
+
+    def faiss(self, level: LevelName) -> tuple[Any, NDArray[np.float64]]:
+        """Return the FAISS index of a level, and the scaling of its vectors.
+
+        Raises:
+            VidsslError: FAISS is not installed.
+            DamagedFileError: There is none.
+        """
         faiss = engines.require_faiss(self.settings.factory)
-        if name not in self._files:
+        if (name := f"{level}.faiss") not in self._files:
             raise DamagedFileError(
                 f"the manifest does not name {name}", where=str(self.folder / MANIFEST), hint=HINT
             )
-        return engines.faiss_engine(faiss.read_index(str(self.folder / name)), device)
+        index = faiss.read_index(str(self.folder / name))
+        return index, self._contents.faiss_scaling.get(level, self._contents.scaling[level])
 
 
 def open_index(folder: Path) -> Index:
-    """Open the newest generation of an index, after checking every byte of it.
+    """Open the newest generation of an index, after checking its files.
 
     Raises:
         UsageError: The folder is not an index.
@@ -176,7 +140,7 @@ def open_index(folder: Path) -> Index:
             raise DamagedFileError(
                 f"the index was made by another version of vidssl ({error.error_count()} "
                 "unknown settings)",
-                where=str(folder / name / SETTINGS),
+                where=str(folder / name / LAYOUT),
                 hint="index the data again with --overwrite",
             ) from None
         except (DamagedFileError, FileNotFoundError):
@@ -187,27 +151,37 @@ def open_index(folder: Path) -> Index:
                 raise
 
 
-def _refuse_mixture(
-    gallery: Gallery, video: NDArray[np.float32], scaling: NDArray[np.float64]
-) -> None:
-    """Refuse arrays that do not belong together.
+def verify_index(folder: Path) -> None:
+    """Read every byte of the newest generation of an index.
 
     Raises:
-        ValueError: A shape, a type or a number is not what `publish` writes.
+        UsageError: The folder is not an index.
+        DamagedFileError: A file of it is damaged or missing.
     """
-    videos, (clips, dimension) = len(gallery.videos), gallery.features.shape
-    expected: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
-        "clip.npy": (gallery.features, (clips, dimension)),
-        "video.npy": (video, (videos, dimension)),
-        "clips.npy": (gallery.clips, (videos,)),
-        "spans.npy": (gallery.spans, (clips, 2)),
-        "stamps.npy": (gallery.stamps, (videos, 2)),
-        "scaling.npy": (scaling, (len(LEVELS), 2, dimension)),
-    }
-    for name, (array, shape) in expected.items():
-        if array.shape != shape or array.dtype.kind not in "if":
-            raise ValueError(f"{name} is {array.dtype} {array.shape}, not numbers {shape}")
-        if not np.isfinite(array.sum(dtype=np.float64)):  # makes no other array as large
-            raise ValueError(f"{name} holds numbers that are not finite")
-    if (gallery.clips < 1).any() or gallery.clips.sum() != clips:
-        raise ValueError(f"clips.npy does not count {clips} clips")
+    index = open_index(folder)
+    segments = (segment.folder for segment in index.gallery.segments)
+    for part in sorted({index.folder, index.encoder, *segments}):
+        verify(part)
+
+
+def _read_contents(folder: Path, files: Mapping[str, str]) -> Contents:
+    """Read a generation and its segments."""
+    layout = read_layout(folder, files)
+    segments = []
+    for part in layout.segments:
+        place = folder.parent / part.name
+        verified = _verified(place, part.manifest, f"{folder / LAYOUT} means", FILES)
+        segments.append(open_segment(place, verified))
+    return read_contents(folder, layout, segments)
+
+
+def _verified(folder: Path, digest: str, meant: str, names: Sequence[str]) -> Mapping[str, str]:
+    """Check a sealed folder of the index whose manifest has a known digest."""
+    manifest = folder / MANIFEST
+    if manifest.is_file() and (found := sha256(manifest)) != digest:
+        raise DamagedFileError(
+            f"the manifest is not the one that {meant}: its SHA-256 is {found}, not {digest}",
+            where=str(manifest),
+            hint=HINT,
+        )
+    return verify_once(folder, *names)

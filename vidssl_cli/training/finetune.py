@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from vidssl_cli.base.console import say
+from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import UsageError, VidsslError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.config.compare_published import Measured, closest_published, seen
 from vidssl_cli.config.known_datasets import NOTHING, identify_dataset
 from vidssl_cli.contract.metrics import Predictions, class_accuracy, mean_class_accuracy
+from vidssl_cli.contract.study import Strides
 from vidssl_cli.data.coverage import coverage
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.data.views import require_readable
@@ -25,6 +27,7 @@ from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import check_tap
 from vidssl_cli.model.run_directory import REPORT, identify
 from vidssl_cli.model.weights import load_weights, read_tensors
+from vidssl_cli.training.hidden_layers import carry_hidden_layers
 from vidssl_cli.training.loop import fit
 from vidssl_cli.training.processes import open_world
 from vidssl_cli.training.session import Session, build_loader, record_run, select_usable
@@ -74,7 +77,8 @@ def finetune(
 
     Raises:
         VidsslError: a video cannot be read, with ``complete``.
-        UsageError: labels or splits are missing, or the directory does not fit.
+        UsageError: labels or splits are missing, the directory does not fit, or the heads that the
+            recipe takes over.
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
     """
     if session.overwrite and session.out.resolve() == source.resolve():
@@ -84,16 +88,19 @@ def finetune(
             hint="choose another --out",
         )
     splits = _split(data)
+    warn_of_strides(Strides(recipe.stride, recipe.evaluation.stride))
     with open_world(session.device) as world:
         encoder = Encoder.load(source, str(world.device), checkpoint)
-        check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
         sampler = build_sampler(recipe.sampler, encoder.card.input)
         used, rejected = select_usable(splits["train"], sampler)
         say(f"backbone: {len(encoder.backbone.state_dict())} tensors from {source}")
         encoder = _with_own_card(encoder, recipe, sampler.frames, scratch)
+        check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
         torch.manual_seed(recipe.train.seed)
         classes = sorted({str(video.label) for video in splits["train"]})
         classifier = Classifier.build(encoder, classes, recipe)
+        if recipe.heads == "run" and not scratch:
+            carry_hidden_layers(source, checkpoint, classifier.learner)
         card, labels = encoder.card, classifier.numbers(used)
         loader = build_loader(recipe, card.input, sampler, used, session, world, labels=labels)
         origin = {
@@ -126,6 +133,16 @@ def finetune(
     return report
 
 
+def warn_of_strides(strides: Strides) -> None:
+    """Warn where a classifier is tested on clips of another stride than it is trained on."""
+    if strides.differ:
+        warn(
+            f"the classifier is trained on clips of stride {strides.trained} and tested on clips "
+            f"of stride {strides.tested}; papers use one: leave the stride of the test out, and "
+            "sampler.stride sets both"
+        )
+
+
 def _split(data: Sequence[Video]) -> dict[str, list[Video]]:
     """Return the labelled videos of each split.
 
@@ -145,15 +162,20 @@ def _split(data: Sequence[Video]) -> dict[str, list[Video]]:
     measured = {v.label for v in splits["val"] + splits["test"]}
     if unknown := measured - {v.label for v in splits["train"]}:
         raise UsageError(
-            f"{len(unknown)} classes are tested but never trained: {sorted(map(str, unknown))[:5]}",
+            f"{counted(len(unknown), 'class is', 'classes are')} tested but never trained: "
+            f"{sorted(map(str, unknown))[:5]}",
             hint="check the splits with `vidssl data check`",
         )
     return splits
 
 
 def _with_own_card(encoder: Encoder, recipe: FinetuneRecipe, frames: int, scratch: bool) -> Encoder:
-    """Return the encoder to start from, with the recipe's settings instead of the source's."""
+    """Return the encoder to start from, with the recipe's settings instead of the source's.
+
+    A projection is left behind: what it reads changes.
+    """
     own = {"frames": frames, "evaluation": recipe.evaluation, "seed": recipe.train.seed}
+    own |= {"projection": None}
     if scratch:
         own |= {"origin": "", "pretraining": NOTHING}
     card = encoder.card.model_copy(update=own)
@@ -242,6 +264,7 @@ def _published(
 ) -> list[dict[str, Any]]:
     """Return what papers report of fine-tuning on these data, the closest first."""
     settings = {"splits": str(session.split), **seen(card.input, card.frames)}
+    settings["trained_stride"] = recipe.stride
     measured = Measured(
         evaluator="finetune",
         dataset=identify_dataset(data, session.dataset),

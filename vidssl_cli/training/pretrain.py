@@ -13,7 +13,7 @@ from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data.frame_rate import build_sampler
-from vidssl_cli.model.card import Card
+from vidssl_cli.model.card import Card, kept_projection
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.training.dry_run import Cost, estimate_cost
 from vidssl_cli.training.loop import fit
@@ -79,6 +79,7 @@ def pretrain(
             input=recipe.input,
             frames=sampler.frames,
             evaluation=recipe.evaluation,
+            projection=kept_projection(recipe.pretext),
             seed=recipe.train.seed,
             published=recipe.published,
             pretraining=identify_dataset(used, session.dataset),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from vidssl_cli.base.console import SECONDS_BETWEEN_LINES, say, stderr
+from vidssl_cli.base.wording import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -60,7 +61,8 @@ class ProgressDisplay:
                 self._bar.stop()
         if self.shown and self.done > self.first:
             slower = name_bottleneck(self.capacity(), self._model_rate())
-            say(f"trained {self.done - self.first} steps: {self._rates()}; bottleneck: {slower}")
+            steps = counted(self.done - self.first, "step")
+            say(f"trained {steps}: {self._rates()}; bottleneck: {slower}")
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield batches, and add up the time spent waiting for them."""

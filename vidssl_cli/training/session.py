@@ -13,6 +13,7 @@ import numpy as np
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
+from vidssl_cli.base.wording import counted, share
 from vidssl_cli.config.attribution import plugin_error
 from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.recipe import PretrainRecipe
@@ -84,7 +85,7 @@ def select_usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video],
         )
     if rejected:
         warn(
-            f"{len(rejected)} of {len(data)} videos are left out; the first is "
+            f"{share(len(rejected), len(data), 'video', 'is', 'are')} left out; the first is "
             f"{rejected[0].where}: {rejected[0]}"
         )
     return used, rejected
@@ -167,9 +168,11 @@ def record_run(
             loader.on_skip = run.skip
             yield run
         if skipped := len(run.skipped):
-            warn(f"{skipped} videos were skipped; see {session.out / BAD_MEDIA}")
+            found = counted(skipped, "video was", "videos were")
+            warn(f"{found} skipped; see {session.out / BAD_MEDIA}")
         if steps := run.facts["skipped_steps"]:
-            warn(f"{steps} steps were skipped; see not_finite in {session.out / METRICS}")
+            found = counted(steps, "step was", "steps were")
+            warn(f"{found} skipped; see not_finite in {session.out / METRICS}")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
-from vidssl_plugins.backbones.shared.batch_norm import batch_norm, follow
+from vidssl_cli.contract.batch_norm import batch_norm, follow
 
 
 class TemporalGroupNorm(nn.Module):

@@ -21,17 +21,13 @@ class FinetuneEvaluator:
     """Fine-tunes the run's weights and random ones on each split.
 
     Args:
-        recipe: Name or path of a recipe for `vidssl finetune`.
-        overrides: What is different from it, ``key=value``.
+        protocol: By which recipe it is trained, and how test videos are seen.
+        overrides: What is different from the recipe, ``key=value``.
         splits: Official splits; empty for the study's own.
-        protocol: How test videos are seen.
     """
 
-    def __init__(
-        self, recipe: str, overrides: Sequence[str], splits: Sequence[int], protocol: Protocol
-    ) -> None:
-        self.recipe, self.overrides = recipe, overrides
-        self.numbers, self.protocol = sorted(set(splits)), protocol
+    def __init__(self, protocol: Protocol, overrides: Sequence[str], splits: Sequence[int]) -> None:
+        self.protocol, self.overrides, self.numbers = protocol, overrides, sorted(set(splits))
 
     def __call__(self, study: Study) -> Report:
         """Report the mean over the splits, and each split with the deviation in a table.
@@ -44,17 +40,18 @@ class FinetuneEvaluator:
         splits = self._splits(study)
         classes = [Classes.of(part, "finetune", 1) for part in splits.values()]
         names = sorted({name for each in classes for name in each.names})
-        protocol = self.protocol
+        protocol, recipe = self.protocol, self.protocol.recipe_for(study.backbone)
+        strides = study.strides(recipe, self.overrides, protocol.stride)
         windows = Windows(
             protocol.windows,
             protocol.clips or study.evaluation.clips,
             protocol.hop,
-            protocol.stride or study.evaluation.stride,
+            strides.tested,
         )
         counts, measured, left_out = {}, {}, 0
         for weights in study.weights:
             answers = [
-                part.finetune(weights, self.recipe, self.overrides, windows, protocol.crops)
+                part.finetune(weights, recipe, self.overrides, windows, protocol.crops)
                 for part in splits.values()
             ]
             scored = [
@@ -69,7 +66,9 @@ class FinetuneEvaluator:
             for weights, found in measured.items()
         }
         chance = float(np.mean([each.chance for each in classes]))
-        facts = self._facts(classes, windows)
+        facts = {"recipe": recipe, **self._facts(classes, windows)}
+        if strides.differ:
+            facts["trained_stride"] = strides.trained
         if left_out:
             facts["left_out"] = left_out
         report = class_report("finetune", names, counts, chance, facts, means)
@@ -95,7 +94,7 @@ class FinetuneEvaluator:
         return splits
 
     def _facts(self, classes: Sequence[Classes], windows: Windows) -> dict[str, Any]:
-        facts: dict[str, Any] = {"recipe": self.recipe}
+        facts: dict[str, Any] = {}
         if self.overrides:
             facts["set"] = list(self.overrides)
         if self.numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.reports import Report, Table
-from vidssl_cli.contract.study import Baseline, ClipSet, Layer, Pool, Study
+from vidssl_cli.contract.study import Baseline, ClipSet, Layer, Study
 from vidssl_cli.contract.videos import Video
 from vidssl_plugins.evaluators import retrieval_report as show
 from vidssl_plugins.evaluators.options.retrieval_protocols import Protocol
 from vidssl_plugins.evaluators.retrieval_ranking import Floats, Found, Items, Search
-from vidssl_plugins.evaluators.shared.settings import Settings, reading_of, settle
+from vidssl_plugins.evaluators.shared.settings import Settings, readings_of, settle
 
 TOPK = (1, 5, 10, 20, 50)
 """What the papers report."""
@@ -68,7 +68,7 @@ class RetrievalEvaluator:
                 hint="give data of two classes or more",
             )
         settings = self._settings(study)
-        sweep = self._sweep(study, settings)
+        sweep = readings_of(study, self.protocol.taps, settings.reading.pool)
         readings = list(dict.fromkeys([settings.reading, *sweep]))
         gallery, queries = (self._looks(study, settings, v) for v in (study.train, study.test))
         search = self._search(study.test, study.train, queries, gallery)
@@ -119,14 +119,6 @@ class RetrievalEvaluator:
             windows = Windows("overlap", hop=hop, stride=settings.windows.stride)
             return replace(settings, windows=windows)
         return settings
-
-    def _sweep(self, study: Study, settings: Settings) -> list[Layer]:
-        """Return the layers to compare; those without a pooling of their own take the main one."""
-        readings = []
-        for name in self.protocol.taps:
-            tap, _, pool = name.partition(":")
-            readings.append(reading_of(study, tap, cast(Pool, pool or settings.reading.pool)))
-        return readings
 
     def _looks(self, study: Study, settings: Settings, videos: Sequence[Video]) -> list[ClipSet]:
         looks = settings.looks(study, videos)

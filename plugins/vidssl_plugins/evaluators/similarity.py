@@ -14,7 +14,7 @@ from vidssl_cli.contract.reports import Report, Table
 from vidssl_cli.contract.study import Pool, Study
 from vidssl_plugins.evaluators.shared.classifiers import linear_svm
 from vidssl_plugins.evaluators.shared.overlapping import overlapping, unit_means
-from vidssl_plugins.evaluators.shared.settings import reading_of
+from vidssl_plugins.evaluators.shared.settings import readings_of
 from vidssl_plugins.evaluators.similarity_pairs import Pairs, read_pairs
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ class SimilarityEvaluator:
                 not fit the data.
         """
         svm = linear_svm(self.penalty)
-        readings = [reading_of(study, tap, self.pool) for tap in self.taps]
+        readings = readings_of(study, self.taps, self.pool)
         pairs = read_pairs(self.pairs, study.data)
         named, places = np.unique(pairs.videos, return_inverse=True)
         looks = overlapping(study, [study.data[place] for place in named], self.hop)
@@ -53,7 +53,7 @@ class SimilarityEvaluator:
             "videos": len(named),
             "hop": self.hop,
             "taps": " ".join(self.taps),
-            "pool": readings[0].pool,
+            "pool": self.pool or study.evaluation.pool,
             "C": self.penalty,
         }
         for weights in study.weights:

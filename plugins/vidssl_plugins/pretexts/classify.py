@@ -10,9 +10,9 @@ from torch import Tensor
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.options.shared import ClassifyOptions
 from vidssl_plugins.pretexts.shared.classification import LabelClassifier
-from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 
@@ -38,17 +38,22 @@ class ClassifyPretext(LabelClassifier):
             raise UsageError(
                 f"the difference is that of two views; the sampler plans {context.views}"
             )
+        self.views = context.views
         dim = tap_dim(options.tap, context) * (context.views if over == "video" else 1)
         self.head = mlp([dim, *options.hidden, classes], norm=options.norm)
 
-    def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (N, classes) and labels (N,) of clips or videos."""
+    def decisions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return logits (B, V, K) of clips, or (B, K) of videos."""
         vectors = clip_vectors(features, self.tap, self.reduce)
-        match self.over:
-            case "clip":
-                rows = vectors.flatten(0, 1)
-            case "video":
-                rows = vectors.flatten(1)
-            case "difference":
-                rows = vectors[:, 0] - vectors[:, 1]
-        return self.head(rows), batch.labels[self.label].flatten()
+        if self.over == "clip":
+            logits = self.head(vectors.flatten(0, 1)).unflatten(0, vectors.shape[:2])
+            return {self.label: logits}
+        if vectors.shape[1] != self.views:
+            return {}
+        joined = vectors.flatten(1) if self.over == "video" else vectors[:, 0] - vectors[:, 1]
+        return {self.label: self.head(joined)}
+
+    def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits (N, K) and labels (N,) of clips or videos."""
+        logits = self.decisions(features)[self.label]
+        return logits.flatten(0, -2), batch.labels[self.label].flatten()

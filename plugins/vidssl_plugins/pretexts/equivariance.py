@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
 from vidssl_plugins.pretexts.shared.gather import gather
-from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 
@@ -42,14 +41,16 @@ class EquivariancePretext(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the term ``loss`` and the metric ``accuracy``, over the videos of all processes.
 
-        Accuracy is the share of videos to which the other of their couple is the most similar.
+        Accuracy is the share of videos to which another of their couple is the most similar.
         """
         vectors = gather(self.head(clip_vectors(features, self.tap).flatten(1)))
         couple, relation = (gather(batch.labels[name]) for name in ("couple", "relation"))
         together = couple[:, None] == couple
-        positives = together & ~torch.eye(len(couple), dtype=torch.bool, device=couple.device)
-        same = relation[:, None] == relation if self.mask_equal_relations else together
+        positives = together.clone().fill_diagonal_(False)
+        negatives = relation[:, None] != relation if self.mask_equal_relations else ~together
         others = vectors.detach() if self.stop_gradient else vectors
         scores = similarity(vectors, others, normalise=True)
-        loss = contrast(scores, positives, ~same, temperature=self.temperature)
-        return {"loss": loss}, {"accuracy": retrieved(scores, positives, ~same)}
+        loss = contrast(
+            scores, positives, negatives, temperature=self.temperature, denominator="pair"
+        )
+        return {"loss": loss}, {"accuracy": retrieved(scores, positives, negatives)}

@@ -15,7 +15,7 @@ from vidssl_plugins.pretexts.instance_moco import MomentumCopy, Queue
 from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
 from vidssl_plugins.pretexts.shared.gather import gather
-from vidssl_plugins.pretexts.shared.mlp import projection
+from vidssl_plugins.pretexts.shared.projection import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 

@@ -61,16 +61,28 @@ class OrderPretext(LabelClassifier):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(pairs.shape[1] * hidden, len(orders))
 
+    def decisions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return logits (B, orders) of the order in which the clips are given."""
+        vectors = clip_vectors(features, self.tap)
+        if vectors.shape[1] != self.orders.shape[1]:
+            return {}
+        as_given = torch.zeros((len(vectors), 1), dtype=torch.int64, device=vectors.device)
+        return {self.label: self._of_orders(vectors, as_given)[:, 0]}
+
     def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (N, orders) and ranks (N,) of every order that is shown of every video."""
         vectors = clip_vectors(features, self.tap)
+        ranks = torch.arange(len(self.orders), device=vectors.device).expand(len(vectors), -1)
+        if self.shown == "random":
+            ranks = batch.labels["permutation"][:, None]
+        return self._of_orders(vectors, ranks).flatten(0, 1), ranks.flatten()
+
+    def _of_orders(self, vectors: Tensor, ranks: Tensor) -> Tensor:
+        """Return logits (B, n, orders) of clips (B, V, D) that are shown in the orders (B, n)."""
         videos, views = vectors.shape[:2]
         firsts = vectors[:, :, None].expand(-1, -1, views, -1)
         compared = self.pair(torch.cat([firsts, firsts.transpose(1, 2)], dim=-1))  # (B, V, V, H)
-        ranks = torch.arange(len(self.orders), device=vectors.device).expand(videos, -1)
-        if self.shown == "random":
-            ranks = batch.labels["permutation"][:, None]
-        first, second = self.orders[ranks][..., self.pairs].unbind(-2)  # (B, orders, pairs)
+        first, second = self.orders[ranks][..., self.pairs].unbind(-2)  # (B, n, pairs)
         rows = torch.arange(videos, device=vectors.device)[:, None, None]
-        joined = compared[rows, first, second].flatten(2)
-        return self.head(self.dropout(joined)).flatten(0, 1), ranks.flatten()
+        logits: Tensor = self.head(self.dropout(compared[rows, first, second].flatten(2)))
+        return logits

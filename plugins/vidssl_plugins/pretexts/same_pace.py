@@ -1,4 +1,4 @@
-"""Contrast of clips by their pace (Wang, thesis 2020, section 4.3)."""
+"""Contrast of clips by their pace (Wang, thesis 2020, section 4.2.3)."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
 from vidssl_plugins.pretexts.shared.gather import gather
-from vidssl_plugins.pretexts.shared.mlp import mlp, projection
+from vidssl_plugins.pretexts.shared.projection import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 from vidssl_plugins.pretexts.sstl_bank import CellUpdate, TemporalBank
 
@@ -40,6 +41,7 @@ class SSTLPretext(nn.Module):
         weights: Of the terms.
         update: How the bank learns; None for no bank.
         bank_negatives: Cells that are drawn in each step as negatives.
+        bank_from: Draw them from videos outside the batch, or from all that are not the clip's.
         rate_input: Predict the rate from the tap's vector or from a map, `RATE_MAP`.
         rate_hidden: Width of the hidden layer of the rate head.
     """
@@ -53,12 +55,14 @@ class SSTLPretext(nn.Module):
         weights: Weights,
         update: CellUpdate | None,
         bank_negatives: int,
+        bank_from: Literal["outside", "others"],
         rate_input: Literal["pooled", "map"],
         rate_hidden: int,
     ) -> None:
         super().__init__()
         self.tap, self.temperature, self.weights = options.tap, temperature, weights
-        self.bank_negatives, self.rate_input = bank_negatives, rate_input
+        self.bank_negatives, self.bank_from = bank_negatives, bank_from
+        self.rate_input = rate_input
         dim = tap_dim(options.tap, context)
         self.projection = projection(options, dim)
         if weights.rate:
@@ -105,10 +109,13 @@ class SSTLPretext(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Compare the views with one another and with cells of other videos (equation 3)."""
         cells, owners = vectors.new_empty(0, vectors.shape[1]), video.new_empty(0)
+        drawn = owners.bool()
         if self.bank is not None and self.bank_negatives and self.training:
-            cells, owners = self.bank.sample(self.bank_negatives)
+            left_out = video if self.bank_from == "outside" else owners
+            cells, owners, drawn = self.bank.sample(self.bank_negatives, left_out)
         scores = similarity(vectors, torch.cat([vectors, cells]), normalise=True)
         positives, negatives = view_pairs(video, views, owners)
+        negatives[:, len(vectors) :] &= drawn
         loss = contrast(scores, positives, negatives, temperature=self.temperature)
         accuracy = retrieved(scores, positives, negatives)
         return {"contrast": self.weights.contrast * loss}, {"accuracy": accuracy}

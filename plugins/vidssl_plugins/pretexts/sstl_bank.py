@@ -58,16 +58,27 @@ class TemporalBank(nn.Module):
         self.register_buffer("cells", cells)
         self.register_buffer("seed", torch.randint(2**62, ()))
 
-    def sample(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return different cells (n, D) and their videos (n,), the same until the next update.
+    def sample(self, count: int, left_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw cells that differ, of equal chances, but for those of videos ``left_out`` (b,).
 
-        n is ``count``, or the number of all cells if that is smaller.
+        The same until the next update, whichever process draws.
+
+        Returns:
+            Cells (n, D), their videos (n,), and which of them were to be drawn (n,) bool: all, but
+            in a bank that has fewer than ``count`` others. n is ``count``, or the number of all
+            cells if that is smaller.
         """
         generator = torch.Generator().manual_seed(int(self.seed))
-        columns = self.cells.shape[1]
-        total = len(self.cells) * columns
-        chosen = torch.randperm(total, generator=generator)[:count].to(self.cells.device)
-        return self.cells.flatten(0, 1)[chosen], chosen // columns
+        videos, columns = self.cells.shape[:2]
+        enough = count + len(left_out) * columns  # of which at least ``count`` are others, or all
+        drawn = torch.randperm(videos * columns, generator=generator)[:enough]
+        drawn = drawn.to(self.cells.device)
+        owners = drawn // columns
+        others = torch.ones(videos, dtype=torch.uint8, device=drawn.device)
+        others = others.index_fill(0, left_out, 0)[owners]
+        # Sorting keeps their order, and their number need not be known on the host.
+        first = others.argsort(descending=True, stable=True)[:count]
+        return self.cells.flatten(0, 1)[drawn[first]], owners[first], others[first].bool()
 
     def summary(self, video: Tensor) -> Tensor:
         """Return the mean cell (n, D) of videos (n,), which is no unit vector."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
-from vidssl_plugins.pretexts.shared.mlp import mlp
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 from vidssl_plugins.pretexts.statistics_appearance import appearance_labels
 from vidssl_plugins.pretexts.statistics_motion import motion_labels

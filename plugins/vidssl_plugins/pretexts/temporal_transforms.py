@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import ABSENT, Batch
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.shared.classification import masked_cross_entropy
-from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 TERMS = {"transform": "motion", "speed": "speed"}
@@ -66,19 +66,26 @@ class TemporalTransformsPretext(nn.Module):
         found = self._logits(features, batch)
         return {label: (logits.argmax(1), true) for label, (logits, true) in found.items()}
 
+    def decisions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return logits (B, V, classes) of each label that has several classes."""
+        vectors = clip_vectors(features, self.tap)
+        logits = self.head(vectors.flatten(0, 1)).unflatten(0, vectors.shape[:2])
+        motion, speed = logits.split([self.types, self.speeds], dim=2)
+        return ({"transform": motion} if self.types > 1 else {}) | (
+            {"speed": speed} if self.speed_on else {}
+        )
+
     def _logits(
         self, features: Mapping[str, Tensor], batch: Batch
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Return logits (N, classes) and labels (N,) of each label that has several classes."""
-        logits = self.head(clip_vectors(features, self.tap).flatten(0, 1))
-        motion, speed = logits.split([self.types, self.speeds], dim=1)
         transform = batch.labels["transform"].flatten()
-        found = {}
-        if self.types > 1:
-            found["transform"] = motion, transform
-        if self.speed_on:
-            found["speed"] = speed, self._counted(transform, batch.labels["speed"].flatten())
-        return found
+        speed = self._counted(transform, batch.labels["speed"].flatten())
+        true = {"transform": transform, "speed": speed}
+        return {
+            label: (logits.flatten(0, 1), true[label])
+            for label, logits in self.decisions(features).items()
+        }
 
     def _counted(self, transform: Tensor, speed: Tensor) -> Tensor:
         """Mark the speed ABSENT on clips whose type does not count in the speed term."""

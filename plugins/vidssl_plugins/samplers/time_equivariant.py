@@ -49,18 +49,21 @@ class Relation:
         return ((p << 8 | q) << 2 | back_p << 1 | back_q) << 32 | (self.shift + (1 << 31))
 
 
-def draw_shift(
-    last: int, first: int, second: int, how: Literal["natural", "balanced"], draw: Draw
-) -> int:
+Shifts = Literal["natural", "balanced", "aligned"]
+
+
+def draw_shift(last: int, first: int, second: int, how: Shifts, draw: Draw) -> int:
     """Draw a shift that two clips can have in a video whose last frame is ``last``.
 
     Args:
         last: Last frame of the shorter video.
         first: Reach of the first clip, at most ``last``.
         second: Reach of the second clip, at most ``last``.
-        how: ``natural`` or ``balanced``.
+        how: ``natural``, ``balanced``, or ``aligned`` for none.
         draw: Random numbers.
     """
+    if how == "aligned":
+        return 0
     random = draw("shift")
     if how == "natural":
         return int(random.integers(last - second + 1) - random.integers(last - first + 1))
@@ -77,23 +80,23 @@ def draw_shift(
 
 @dataclass(eq=False)
 class TimeEquivariantSampler(ShortVideoSampler):
-    """Plans two clips of each video; consecutive videos of a batch make a couple.
+    """Plans two clips of each video, each once or twice; consecutive videos make a couple.
 
     Videos at the end of a batch that do not fill a couple make one of their own, down to a single
     video, which is only a negative in the contrast between couples.
     """
 
-    views = 2
-
     frames: int
     speeds: tuple[int, ...]
     backward: float
     equivariance: Literal["temporal", "spatial", "both", "none"]
-    relation: Literal["natural", "balanced"]
+    relation: Shifts
+    copies: int
     coupling: int
     short_video: ShortOrLess
 
     def __post_init__(self) -> None:
+        self.views = 2 * self.copies
         self.together = 1 if self.equivariance == "none" else self.coupling
         reaches = [self._reach(rank) for rank in range(len(self.speeds))]
         self.short = ShortVideos(self.short_video, reaches[-1] + 1, reaches[0] + 1)
@@ -162,16 +165,18 @@ class TimeEquivariantSampler(ShortVideoSampler):
         first, second = (self._reach(rank) for rank in relation.speeds)
         latest = self.short.length(video) - 1 - max(first, relation.shift + second)
         start = int(draw("start").integers(max(0, -relation.shift), latest + 1))
-        views = []
-        for begin, rank, backward in zip(
-            (start, start + relation.shift), relation.speeds, relation.backward, strict=True
-        ):
+        begins = (start, start + relation.shift)
+        views, clips = [], []
+        for begin, rank, backward in zip(begins, relation.speeds, relation.backward, strict=True):
             walk = np.arange(self.frames, dtype=np.int64) << self.speeds[rank]
             frames = self.short.fold(begin + walk, video)
             views.append(View(frames[::-1].copy() if backward else frames))
+            clips.append((begin << 8 | rank) << 1 | backward)
         labels = {
-            "speed": np.array(relation.speeds),
-            "direction": np.array(relation.backward, dtype=np.int64),
+            "speed": np.tile(relation.speeds, self.copies),
+            "direction": np.tile(np.array(relation.backward, dtype=np.int64), self.copies),
             "order": np.array(order(relation.shift, first, second)),
         }
-        return tuple(views), labels
+        if self.copies > 1:
+            labels["clip"] = np.tile(clips, self.copies)
+        return tuple(views * self.copies), labels

@@ -11,10 +11,10 @@ from torch import nn
 
 from vidssl_cli.base.errors import RecipeError, UsageError
 from vidssl_cli.config.load import load
+from vidssl_cli.contract.batch_norm import SyncBatchNorm3d
 from vidssl_cli.model.weights import load_weights
 from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.backbones.options.tgn import TGN
-from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
 
 FRAMES = torch.arange(8.0).view(1, 1, 4, 1, 2)
@@ -176,7 +176,7 @@ import json, sys
 import torch
 from torch import distributed
 from vidssl_cli.training.processes import join
-from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm3d
+from vidssl_cli.contract.batch_norm import SyncBatchNorm3d
 from vidssl_plugins.backbones.tgn import TemporalGroupNorm
 
 rank, size, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

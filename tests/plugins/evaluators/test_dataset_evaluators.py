@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
@@ -270,6 +271,25 @@ def test_videos_of_one_name_are_told_by_their_folders(tmp_path):
     rows = [["x/twin", study.test[1].path, "0", "a"], V, *BALANCED[2:]]
     report = Similarity(name="similarity", pairs=write(tmp_path / "p.csv", rows)).build()(study)
     assert report.facts["videos"] == 7
+
+
+@pytest.mark.parametrize("pool", ["adaptive_max233", "flatten", "gap", "gmp"])
+def test_similarity_takes_any_pooling_of_the_recipe(pool, toy_encoder, toy_videos, tmp_path):
+    """Pool5 is a vector here, as in the networks of the thesis, whose recipes pool maps."""
+    rows = [(n, n + 3, 1, n % 2) for n in range(6)] + [(n, n + 1, 0, n % 2) for n in range(6)]
+    options = Similarity(name="similarity", pairs=write(tmp_path / "pairs.csv", rows))
+    report = evaluate(toy_encoder(tap="pool4", pool=pool), toy_videos, options)
+    assert report.facts["taps"] == "pool3 pool4 pool5:gap"
+    assert report.facts["pool"] == pool
+
+
+def test_similarity_reads_each_layer_by_its_own_pooling(table):
+    study = nine(positive)
+    options = Similarity(name="similarity", pairs=table, taps=["pool3:gmp", "pool4"], pool="gap")
+    options.build()(study)
+    assert study.asked[-1][1] == [Layer("pool3", "gmp"), Layer("pool4", "gap")]
+    with pytest.raises(ValidationError, match="no pooling 'max'"):
+        Similarity(name="similarity", pairs=table, taps=["pool3:max"])
 
 
 def test_both_need_no_splits(toy_encoder, toy_videos, tmp_path):

@@ -10,7 +10,9 @@ import pytest
 from vidssl_cli.base.errors import Interrupted, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run as run_cli
+from vidssl_cli.config.load import load, names
 from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.sections import DataSet
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Classified
 from vidssl_cli.contract.videos import Video
@@ -85,7 +87,7 @@ def test_clips_may_lead():
     ("options", "windows", "crops", "level"),
     [
         ({}, Windows(clips=2), "centre", "video"),
-        ({"preset": "tt"}, Windows("dense", clips=32, stride=4), "centre", "video"),
+        ({"preset": "tt"}, Windows("overlap", clips=2, hop=1), "centre", "video"),
         ({"preset": "te"}, Windows(clips=10), "three", "video"),
         ({"preset": "psp"}, Windows(clips=10), "centre", "video"),
         ({"preset": "sstl"}, Windows(clips=5), "centre", "video"),
@@ -97,8 +99,8 @@ def test_clips_may_lead():
             Windows("overlap", clips=10, hop=4), "centre", "video",
         ),
         (
-            {"preset": "tt", "clips": 3, "stride": 2, "level": "clip"},
-            Windows("dense", clips=3, stride=2), "centre", "clip",
+            {"preset": "tt", "windows": "dense", "clips": 3, "stride": 2, "level": "clip"},
+            Windows("dense", clips=3, hop=1, stride=2), "centre", "clip",
         ),
     ],
 )  # fmt: skip
@@ -110,6 +112,29 @@ def test_presets_test_as_the_papers_do(options, windows, crops, level):
     assert study.tested == ("mine", overrides, windows, crops)
     assert (facts["crops"], facts["level"], facts["stride"]) == (crops, level, windows.stride)
     assert ("clips" in facts) == (windows.place != "overlap")
+    assert facts.get("hop", windows.hop) == windows.hop
+
+
+@pytest.mark.parametrize(
+    ("options", "backbone", "recipe"),
+    [
+        ({}, "r3d", "finetune"),
+        ({"preset": "tt"}, "r3d", "papers/temporal-transforms-finetune"),
+        ({"preset": "tt"}, "c3d_light", "papers/temporal-transforms-finetune-c3d"),
+        ({"preset": "tt", "recipe": "mine"}, "c3d_light", "mine"),
+        ({"preset": "te"}, "s3dg", "papers/time-equivariant-finetune"),
+        ({"preset": "psp"}, "c3d", "papers/playback-speed-finetune"),
+        ({"preset": "sstl"}, "r3d", "papers/sstl-finetune"),
+        ({"preset": "sts2"}, "c3d_light", "papers/statistics-finetune-c3d-light"),
+        ({"preset": "sts3"}, "r3d", "finetune"),
+        ({"preset": "pace"}, "s3dg", "finetune"),
+    ],
+)
+def test_presets_train_by_the_recipe_of_their_paper(options, backbone, recipe):
+    study = scripted(CLIPS, backbone=backbone)
+    facts = Finetune(name="finetune", **options).build()(study).facts
+    assert facts["recipe"] == study.tested[0] == recipe
+    assert recipe in names() or recipe == "mine"
 
 
 def test_splits_are_averaged_and_their_classes_summed():
@@ -154,10 +179,12 @@ def run(toy_videos, toy_recipe, tmp_path_factory):
 QUICK = ("sampler.frames=8", "train.epochs=1", "train.repeats=1", "train.batch_videos=4")
 
 
-def measure(run, data, folder, **options):
+def measure(run, data, folder, dataset=None, **options):
     chosen = Finetune(name="finetune", **{"set": QUICK} | options)
     encoder = Encoder.load(run, "cpu")
-    return evaluate(encoder, data, chosen, folder, run=run, store=folder / "features")
+    return evaluate(
+        encoder, data, chosen, folder, run=run, store=folder / "features", dataset=dataset
+    )
 
 
 @pytest.fixture
@@ -186,7 +213,7 @@ def test_what_was_trained_is_tested_again_without_training(run, toy_videos, tmp_
     assert [row["weights"] for row in report.rows] == ["run", "random"]
     assert trained == ["finetuned", "scratch"]
     assert measure(run, toy_videos, tmp_path).rows == report.rows
-    other = measure(run, toy_videos, tmp_path, preset="te", clips=2)
+    other = measure(run, toy_videos, tmp_path, preset="te", recipe="finetune", clips=2)
     assert np.sum(other.figures[0].counts) == 4
     assert trained == ["finetuned", "scratch"]
     measure(run, toy_videos[1:], tmp_path)
@@ -201,6 +228,48 @@ def test_says_what_fine_tuning_itself_reports(run, toy_videos, tmp_path):
         assert last["checkpoint"] == "last"
         for metric in ("clip_accuracy", "video_accuracy", "mean_class_accuracy"):
             assert row[metric] == pytest.approx(last[metric])
+
+
+@pytest.mark.usefixtures("run_alone")
+@pytest.mark.parametrize(
+    ("options", "stride"),
+    [
+        ({}, 1),
+        ({"set": [*QUICK, "sampler.stride=2"]}, 2),
+        ({"preset": "tt", "windows": "uniform", "clips": 2}, 4),
+        ({"preset": "te", "clips": 1}, 4),
+        ({"preset": "pace", "recipe": "papers/temporal-transforms-finetune"}, 4),
+    ],
+)
+def test_one_stride_feeds_training_and_test(options, stride, run, toy_videos, tmp_path, capfd):
+    """Of the network that is trained, whatever stride the run embeds with."""
+    facts = measure(run, toy_videos, tmp_path, **options).facts
+    (child,) = tmp_path.glob("finetuned-*/recipe.yaml")
+    recipe = load(child)
+    assert (recipe.sampler.stride, recipe.evaluation.stride) == (stride, stride)
+    assert facts["stride"] == stride
+    assert "trained_stride" not in facts
+    assert "stride" not in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("run_alone")
+@pytest.mark.parametrize(
+    "options",
+    [{"set": [*QUICK, "sampler.stride=2", "evaluation.stride=1"]}, {"stride": 2}],
+    ids=["recipe", "protocol"],
+)
+def test_two_strides_are_warned_about_and_differ_from_papers(
+    options, run, toy_videos, tmp_path, capfd
+):
+    data = DataSet(name="UCF101", classes=101, of=101)
+    report = measure(run, toy_videos, tmp_path, dataset=data, **options)
+    trained, tested = report.facts["trained_stride"], report.facts["stride"]
+    assert {trained, tested} == {1, 2}
+    said = f"trained on clips of stride {trained} and tested on clips of stride {tested}"
+    assert said in capfd.readouterr().err
+    assert report.published
+    for row in report.published:
+        assert f"one stride, not {trained} in training and {tested} in test" in row.differs
 
 
 @pytest.mark.usefixtures("run_alone")
@@ -228,7 +297,7 @@ def test_goes_on_where_it_was_interrupted(run, toy_videos, tmp_path, monkeypatch
 @pytest.mark.usefixtures("run_alone")
 def test_a_test_video_that_cannot_be_read_is_an_error(run, toy_videos, tmp_path):
     lost = replace(toy_videos[-1], path=str(tmp_path / "lost.mp4"))
-    with pytest.raises(VidsslError, match="1 videos cannot be read") as raised:
+    with pytest.raises(VidsslError, match="1 video cannot be read") as raised:
         measure(run, [*toy_videos[:-1], lost], tmp_path)
     assert raised.value.where == lost.path
     lost = replace(toy_videos[0], path=str(tmp_path / "lost.mp4"))

@@ -79,7 +79,7 @@ def test_names_of_classes():
     assert names["rotation.rotation"][1] == "90°"
     wrapped = samplers.Pace(name="pace", paces=["1/3", 2, -3])
     curriculum = samplers.Curriculum(name="curriculum", sampler=wrapped, order="random")
-    assert curriculum.classes() == {"pace": ("1/3x", "2x", "-3x")}
+    assert curriculum.classes() == {"pace": ("-3x", "1/3x", "2x")}  # by rank
 
 
 def test_a_run_is_counted_over_all_held_out_clips(toy_videos, toy_recipe, tmp_path):

@@ -19,7 +19,7 @@ from vidssl_cli.evaluation.made_up import TAPS, MadeUpStudy, clouds, labelled, n
 from vidssl_plugins.evaluators.hooks import Retrieval
 from vidssl_plugins.evaluators.options.retrieval_protocols import PROTOCOLS, Preset
 
-POOLS = {f"pool{number}": 8 for number in range(1, 6)} | {"conv5": 8, "feat": 8}
+POOLS = {f"pool{number}": 8 for number in range(1, 6)} | {"conv5": 8, "projection": 8}
 
 
 def evaluate(study, **options):
@@ -110,14 +110,14 @@ def test_every_preset_has_a_row():
     assert set(get_args(Preset)) == PROTOCOLS.keys()
 
 
-EXPECTED = {  # methods.md 9.3 and 9.4
+EXPECTED = {  # methods.md 9.3 and 9.4; the texts for pace (4.6), sts (3.6.2) and sstl (4.4)
     "vcop": ("video", 10, "conv5", "maxpool122", "centre", False),
     "psp": ("video", 10, "conv5", "maxpool122", "centre", False),
-    "pace": ("video", 10, "pool5", "gap", "centre", False),
+    "pace": ("clip", 10, "pool5", "gap", "centre", False),
     "sts": ("video", 10, "pool5", "gap", "centre", False),
     "tt": ("video", 10, "pool5", "gap", "centre", True),
     "te": ("video", 10, "pool5", "gap", "three", True),
-    "sstl": ("clip", 10, "feat", "gap", "centre", False),
+    "sstl": ("clip", 10, "projection", "gap", "centre", False),
 }
 
 

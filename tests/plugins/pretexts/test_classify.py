@@ -10,9 +10,9 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import ABSENT, Batch
 from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.mlp import mlp
 from vidssl_plugins.pretexts.hooks import Classify
 from vidssl_plugins.pretexts.shared.classification import masked_cross_entropy
-from vidssl_plugins.pretexts.shared.mlp import mlp
 from vidssl_plugins.pretexts.shared.taps import clip_vectors
 
 CONTEXT = PretextContext(6, {"feat": 6, "conv5": 6}, {"speed": 4, "order": 3, "rate": 0}, 2, 5)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
-from vidssl_plugins.pretexts.hooks import SameContext, SamePace
+from vidssl_plugins.pretexts.hooks import Pace, SameContext, SamePace
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
 
 # Two clips of video A, two of video B; compared by dot product.
@@ -63,7 +63,14 @@ def test_same_pace_averaged_over_positive_pairs():
     assert mean_over_pairs == pytest.approx(1.274201, abs=1e-5)
 
 
-@pytest.mark.parametrize("denominator", ["global", "anchor", "single_log"])
+@pytest.mark.parametrize(
+    ("options", "section"), [(Pace, "4.2.2"), (SameContext, "4.2.3"), (SamePace, "4.2.3")]
+)
+def test_methods_cite_the_section_that_has_their_equation(options, section):
+    assert f"(Wang, thesis 2020, section {section}" in options.__doc__
+
+
+@pytest.mark.parametrize("denominator", ["global", "anchor", "single_log", "pair"])
 def test_without_a_positive_pair_the_loss_is_0_and_trains_nothing(denominator):
     vectors = PACE.clone().requires_grad_()
     scores = similarity(vectors, vectors, normalise=False)
@@ -73,7 +80,7 @@ def test_without_a_positive_pair_the_loss_is_0_and_trains_nothing(denominator):
     assert vectors.grad.eq(0).all()
 
 
-@pytest.mark.parametrize("denominator", ["global", "anchor", "single_log"])
+@pytest.mark.parametrize("denominator", ["global", "anchor", "single_log", "pair"])
 def test_without_any_pair_the_loss_is_0(denominator):
     scores = torch.ones(1, 1, requires_grad=True)
     neither = torch.zeros(1, 1, dtype=torch.bool)
@@ -82,6 +89,7 @@ def test_without_any_pair_the_loss_is_0(denominator):
     assert (loss.item(), scores.grad.item()) == (0, 0)
 
 
+@pytest.mark.parametrize("denominator", ["anchor", "pair"])
 @pytest.mark.parametrize(
     ("vectors", "temperature", "expected"),
     [
@@ -93,9 +101,9 @@ def test_without_any_pair_the_loss_is_0(denominator):
         (VIEWS, 0.1, 0.063780),
     ],
 )
-def test_one_positive_and_all_others(vectors, temperature, expected):
+def test_one_positive_and_all_others(vectors, temperature, expected, denominator):
     scores = similarity(vectors, vectors, normalise=True)
-    loss = contrast(scores, *masks([0, 0, 1, 1]), temperature=temperature)
+    loss = contrast(scores, *masks([0, 0, 1, 1]), temperature=temperature, denominator=denominator)
     assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -113,7 +121,7 @@ def test_candidates_beside_the_batch():
     assert loss.item() == pytest.approx(0.520949, abs=1e-5)
 
 
-@pytest.mark.parametrize("denominator", ["global", "anchor"])
+@pytest.mark.parametrize("denominator", ["global", "anchor", "pair"])
 @given(seed=st.integers(0, 1000), groups=st.lists(st.integers(0, 3), min_size=2, max_size=9))
 def test_order_of_the_batch_does_not_matter(denominator, seed, groups):
     generator = torch.Generator().manual_seed(seed)
@@ -133,6 +141,15 @@ def test_uniform_scores_cost_log_of_the_candidates(positives, negatives):
     kinds = torch.arange(positives + negatives) < positives
     loss = contrast(torch.full((1, len(kinds)), 7.0), kinds[None], ~kinds[None])
     assert loss.item() == pytest.approx(positives * math.log(len(kinds)), rel=1e-5)
+
+
+@given(st.integers(1, 6), st.integers(1, 40))
+def test_pairs_of_an_anchor_do_not_compete_and_are_averaged(positives, negatives):
+    """At uniform scores each costs the log of itself and the negatives, however many there are."""
+    kinds = torch.arange(positives + negatives) < positives
+    scores = torch.full((1, len(kinds)), 7.0)
+    loss = contrast(scores, kinds[None], ~kinds[None], denominator="pair")
+    assert loss.item() == pytest.approx(math.log(1 + negatives), rel=1e-5)
 
 
 def test_large_products_do_not_overflow():

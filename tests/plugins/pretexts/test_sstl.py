@@ -259,20 +259,60 @@ def test_a_video_seen_twice_moves_by_both():
     torch.testing.assert_close(once.cells[0], F.normalize(torch.tensor([[0.8, 0.4]]), dim=1))
 
 
+NONE = torch.empty(0, dtype=torch.int64)
+
+
+def filled(videos, columns=2):
+    """Return a bank whose cells all differ."""
+    return bank(F.normalize(torch.randn(videos, columns, 4), dim=2))
+
+
 def test_samples_are_new_after_each_update_and_never_repeat_a_cell():
     torch.manual_seed(0)
-    made = bank(F.normalize(torch.randn(10, 2, 4), dim=2))
-    cells, videos = made.sample(7)
+    made = filled(10)
+    cells, videos, drawn = made.sample(7, NONE)
     assert cells.shape == (7, 4)
+    assert drawn.all()
     assert len({tuple(cell.tolist()) for cell in cells}) == 7
     assert all(
         (cell == made.cells[video]).all(1).any() for cell, video in zip(cells, videos, strict=True)
     )
-    assert torch.equal(made.sample(7)[0], cells)
+    assert torch.equal(made.sample(7, NONE)[0], cells)
     made.update(torch.tensor([0]), torch.tensor([0.5]), torch.ones(1, 4))
-    assert not torch.equal(made.sample(7)[1], videos)
-    assert len(made.sample(2048)[0]) == 20
-    assert made.sample(0)[0].shape == (0, 4)
+    assert not torch.equal(made.sample(7, NONE)[1], videos)
+    assert len(made.sample(2048, NONE)[0]) == 20
+    assert made.sample(0, NONE)[0].shape == (0, 4)
+
+
+@given(
+    columns=st.integers(1, 3),
+    count=st.integers(1, 30),
+    left_out=st.lists(st.integers(0, 11), max_size=14),
+    seed=st.integers(0, 2**31),
+)
+def test_videos_are_left_out_before_cells_are_drawn(columns, count, left_out, seed):
+    """The draw is the first of all cells in a random order that are of other videos."""
+    torch.manual_seed(seed)
+    made = filled(12, columns)
+    cells, videos, drawn = made.sample(count, torch.tensor(left_out, dtype=torch.int64))
+    others = (12 - len(set(left_out))) * columns
+    assert len(cells) == min(count, 12 * columns)
+    assert drawn.sum() == min(count, others)
+    assert torch.equal(drawn, torch.tensor([int(video) not in left_out for video in videos]))
+    assert len(torch.unique(cells, dim=0)) == len(cells)
+    every = made.sample(12 * columns, NONE)[1].tolist()
+    first = [video for video in every if video not in left_out][:count]
+    assert videos[drawn].tolist() == first
+
+
+def test_cells_have_equal_chances():
+    made, times = filled(6), Counter()
+    for seed in range(3000):
+        made.seed.fill_(seed)
+        _, videos, _ = made.sample(4, torch.tensor([1, 4, 1]))
+        times.update(videos.tolist())
+    assert set(times) == {0, 2, 3, 5}
+    assert max(times.values()) < 1.06 * min(times.values())
 
 
 # The losses.
@@ -304,10 +344,30 @@ def test_contrast_without_a_bank():
 
 def test_contrast_with_cells_of_other_videos():
     """Every clip competes with the two cells of the other video, never with its own."""
-    made = pretext(video_weight=0, rate_weight=0)
+    made = pretext(video_weight=0, rate_weight=0, bank_from="others")
     made.bank.cells.copy_(torch.tensor([[[1, 0], [0.8, -0.6]], [[0.0, 1], [0.6, 0.8]]]))
     terms, _ = made({"feat": VIEWS}, batch([0, 1]))
     assert terms["contrast"].item() == pytest.approx(0.520949, abs=1e-6)
+
+
+def test_contrast_with_cells_of_videos_outside_the_batch():
+    """Section 3.2: negatives are of the rest of the videos, apart from the input ones."""
+    made = pretext(4, video_weight=0, rate_weight=0, bank_negatives=5)
+    others = F.normalize(torch.tensor([[[1.0, 2], [3, 1]], [[-1, 2], [2, -3]]]), dim=2)
+    made.bank.cells.copy_(torch.stack([others[0], F.normalize(VIEWS[0]), VIEWS[1], others[1]]))
+    terms, _ = made({"feat": VIEWS}, batch([2, 1]))
+    z = VIEWS.flatten(0, 1)
+    s = (z @ torch.cat([z, others.flatten(0, 1)]).T / 0.1).exp()
+    expected = [-(s[i, i ^ 1] / (s[i].sum() - s[i, i])).log() for i in range(4)]
+    assert terms["contrast"].item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
+    within, _ = made({"feat": VIEWS}, batch([2, 1]))
+    assert torch.equal(within["contrast"], terms["contrast"])
+
+
+def test_a_batch_of_all_videos_competes_with_no_cell():
+    made = pretext(video_weight=0, rate_weight=0)
+    terms, _ = made({"feat": VIEWS}, batch([0, 1]))
+    assert terms["contrast"].item() == pytest.approx(0.063780, abs=1e-6)
 
 
 def test_two_visits_to_a_video_do_not_compete():
@@ -396,7 +456,7 @@ def test_the_order_of_a_batch_changes_nothing(order, seed):
 
 
 def test_at_equal_similarities_the_contrast_is_the_log_of_the_candidates():
-    made = pretext(3, video_weight=0, rate_weight=0)
+    made = pretext(3, video_weight=0, rate_weight=0, bank_from="others")
     made.bank.cells.copy_(torch.tensor([1.0, 0]).expand(3, 2, 2))
     terms, _ = made({"feat": VIEWS[:1, :1].expand(3, 2, 2)}, batch([0, 1, 2]))
     # The other view, four views of two other videos, four cells of theirs.

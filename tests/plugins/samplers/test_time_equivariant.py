@@ -163,6 +163,39 @@ def test_balanced_relations_are_equally_frequent():
     assert only == {OVERLAP}
 
 
+def test_without_shifts_both_clips_begin_at_one_frame():
+    built, found = sampler(relation="aligned"), set()
+    for epoch in range(60):
+        one, other = plan(built, [300, 140], epoch)
+        assert relation(one) == relation(other)
+        *motion, shift = relation(one)
+        assert shift == 0
+        assert one.labels["order"] == OVERLAP
+        found.add(tuple(motion))
+    assert len(found) > 30  # of 64 pairs of speeds and directions
+
+
+def test_clips_can_be_planned_twice():
+    once, twice = sampler(), sampler(copies=2)
+    assert (once.views, twice.views) == (2, 4)
+    numbers = {}
+    for epoch in range(40):
+        for single, double in zip(
+            plan(once, [200, 100], epoch), plan(twice, [200, 100], epoch), strict=True
+        ):
+            shown = [view.frames.tolist() for view in double.views]
+            assert shown == 2 * [view.frames.tolist() for view in single.views]
+            assert {view.crop for view in double.views} == {None}
+            for name in ("speed", "direction"):
+                assert double.labels[name].tolist() == 2 * single.labels[name].tolist()
+            assert double.labels["order"] == single.labels["order"]
+            assert "clip" not in single.labels
+            for frames, number in zip(shown, double.labels["clip"].tolist(), strict=True):
+                numbers.setdefault(number, set()).add(tuple(frames))
+    assert all(len(clips) == 1 for clips in numbers.values())
+    assert len(numbers) == len(set.union(*numbers.values()))
+
+
 def test_the_shorter_video_limits_speed_and_shift():
     speeds = set()
     for epoch in range(200):
@@ -276,6 +309,32 @@ def test_equal_vectors_cost_the_logarithm_of_the_candidates():
     assert loss.item() == pytest.approx(np.log(3), abs=1e-6)
 
 
+@pytest.mark.parametrize("coupling", [2, 3, 4, 6])
+def test_larger_couples_do_not_multiply_the_loss(coupling):
+    """Equation 1: a pair competes with other relations, and is one of several of its anchor."""
+    couples = [number // coupling for number in range(12)]
+    loss, _ = equivariance(torch.ones(12, 3), couples)
+    assert loss.item() == pytest.approx(np.log(1 + 12 - coupling), abs=1e-6)
+    apart, _ = equivariance(torch.eye(12 // coupling)[couples], couples, temperature=0.02)
+    assert apart.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_equivariance_loss_of_three_videos_with_one_relation():
+    """The values of equation 1, pair by pair."""
+    rows = torch.cat([PSI, torch.tensor([[0, 0, 1.0], [0.6, 0, 0.8]])])
+    couples = [0, 0, 0, 1, 1, 1]
+    scores = np.exp((rows @ rows.T).numpy() / 0.5)
+    expected = []
+    for anchor, couple in enumerate(couples):
+        against = sum(
+            s for s, other in zip(scores[anchor], couples, strict=True) if other != couple
+        )
+        partners = [n for n, other in enumerate(couples) if other == couple and n != anchor]
+        expected.append(np.mean([np.log(1 + against / scores[anchor, n]) for n in partners]))
+    loss, _ = equivariance(rows, couples, temperature=0.5)
+    assert loss.item() == pytest.approx(np.mean(expected), abs=1e-6)
+
+
 def test_the_order_of_a_batch_does_not_change_the_loss():
     turned = torch.tensor([2, 0, 3, 1])
     loss, _ = equivariance(PSI[turned], [1, 0, 1, 0])
@@ -334,3 +393,32 @@ def test_instance_loss(temperature, expected):
     batch = Batch(torch.empty(2, 2, 0), {}, torch.arange(2), torch.empty(0))
     terms, _ = pretext({"feat": phi}, batch)
     assert terms["loss"].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_distinctive_contrast_has_the_other_clips_of_a_video_for_negatives():
+    """Figure 5's baseline: a clip goes with its second view alone."""
+    options = SameContext(
+        name="same_context", group="clip", normalise=True, temperature=0.5, denominator="anchor"
+    )
+    assert options.required() == {"clip"}
+    assert SameContext(name="same_context").required() == set()
+    torch.manual_seed(0)
+    rows = torch.nn.functional.normalize(torch.randn(2, 4, 3), dim=2)
+    labels = {"clip": torch.tensor([[7, 9, 7, 9], [7, 7, 7, 7]])}
+    batch = Batch(torch.empty(2, 4, 3), labels, torch.tensor([0, 5]), torch.empty(0))
+    context = PretextContext(3, {"feat": 3}, {"clip": 0}, 4, 2)
+    terms, _ = options.build(context)({"feat": rows}, batch)
+    groups = ["0, 7", "0, 9", "0, 7", "0, 9"] + 4 * ["5, 7"]
+    flat = rows.flatten(0, 1)
+    s = np.exp((flat @ flat.T).numpy() / 0.5)
+    pairs = [(i, j) for i in range(8) for j in range(8) if i != j and groups[i] == groups[j]]
+    expected = sum(np.log((s[i].sum() - s[i, i]) / s[i, j]) for i, j in pairs) / 8
+    assert terms["loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_distinctive_contrast_needs_clips_that_are_planned_twice(toy_recipe):
+    recipe = toy_recipe() | {"pretext": {"name": "same_context", "group": "clip"}}
+    single = {"name": "time_equivariant"}
+    with pytest.raises(ValidationError, match="same_context needs the label clip"):
+        PretrainRecipe.model_validate(recipe | {"sampler": single})
+    PretrainRecipe.model_validate(recipe | {"sampler": single | {"copies": 2}})

@@ -28,7 +28,7 @@ class BatchNorm(Options):
         """Build one layer."""
         from torch import nn
 
-        from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm3d
+        from vidssl_cli.contract.batch_norm import SyncBatchNorm3d
 
         kind = SyncBatchNorm3d if self.sync else nn.BatchNorm3d
         return kind(channels, eps=self.eps, momentum=self.momentum)

@@ -26,24 +26,27 @@ class Finetune(EvaluatorOptions):
     """
 
     name: Literal["finetune"]
-    recipe: str = "finetune"
-    """Recipe for `vidssl finetune`, by name or path."""
+    recipe: str | None = None
+    """Recipe for `vidssl finetune`, by name or path; if not given, that of the preset, and
+    ``finetune`` without one."""
     set: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """What is different from the recipe, such as ``[train.epochs=5, train.batch_videos=8]``."""
     splits: tuple[PositiveInt, ...] = ()
     """Official splits to train and test on; the one of `--split` if there are none here."""
     preset: Preset | None = None
-    """Clips and crops of a paper's test: temporal transformations, time-equivariant, playback
-    speed, SSTL, statistics (thesis, chapters 2 and 3) and pace. What else is given replaces it."""
+    """A paper's recipe, and clips and crops of its test: temporal transformations,
+    time-equivariant, playback speed, SSTL, statistics (thesis, chapters 2 and 3) and pace. What
+    else is given replaces it."""
     windows: Place | None = None
     """Where the clips of a test video lie: evenly spaced, about so many of all that there are, or
     from every start that is a multiple of ``hop``; ``uniform`` if not given."""
     clips: PositiveInt | None = None
     """Clips of a test video; the run's evaluation.clips if not given."""
     stride: PositiveInt | None = None
-    """Distance in frames between two frames of a clip; the run's evaluation.stride if not given."""
-    hop: PositiveInt = 8
-    """Frames from one start to the next, for ``overlap``."""
+    """Distance in frames between two frames of a test clip; that of the recipe, which is that of
+    training unless it says another, if not given."""
+    hop: PositiveInt | None = None
+    """Frames from one start to the next, for ``overlap``; the preset's, or 8, if not given."""
     crops: Crops | None = None
     """The middle of each clip, which is the default, or ``three`` squares along its longer side,
     each of which counts as a clip."""
@@ -55,4 +58,4 @@ class Finetune(EvaluatorOptions):
         from vidssl_plugins.evaluators.finetune import FinetuneEvaluator
 
         protocol = PROTOCOLS[self.preset] if self.preset else Protocol()
-        return FinetuneEvaluator(self.recipe, self.set, self.splits, with_given(protocol, self))
+        return FinetuneEvaluator(with_given(protocol, self), self.set, self.splits)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 
 from vidssl_cli.contract.hooks import Evaluator, EvaluatorOptions
 from vidssl_cli.contract.study import Crops, Pool
@@ -15,7 +15,7 @@ from vidssl_plugins.evaluators.options.retrieval_protocols import (
     Preset,
     Protocol,
 )
-from vidssl_plugins.evaluators.options.shared import Standardise, with_given
+from vidssl_plugins.evaluators.options.shared import Standardise, Taps, with_given
 
 
 class Retrieval(EvaluatorOptions):
@@ -45,7 +45,7 @@ class Retrieval(EvaluatorOptions):
     """Layer that is compared; the recipe's evaluation.tap if not given."""
     pool: Pool | None = None
     """How it becomes a vector; the recipe's evaluation.pool if not given."""
-    taps: tuple[str, ...] | None = None
+    taps: Taps | None = None
     """Layers to compare in one pass over the videos, as a table of their own: names of taps, each
     with the pooling above or with its own, ``pool4:gmp``."""
     standardise: Standardise | None = None
@@ -58,15 +58,6 @@ class Retrieval(EvaluatorOptions):
     """Show what hand-made features find: colours, and how much frames differ."""
     still: bool = False
     """Repeat the middle frame of every clip: what is still found is found by appearance."""
-
-    @field_validator("taps")
-    @classmethod
-    def _known_poolings(cls, taps: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for tap in taps or ():
-            _, colon, pool = tap.partition(":")
-            if colon and pool not in get_args(Pool):
-                raise ValueError(f"no pooling {pool!r}; choose from {', '.join(get_args(Pool))}")
-        return taps
 
     def build(self) -> Evaluator:
         """Build the evaluator."""

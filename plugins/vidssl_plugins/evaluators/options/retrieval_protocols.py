@@ -54,16 +54,18 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
         clips=10,
     ),
     "pace": Protocol(
-        "Wang, thesis 2020, chapter 4: ten clips, pool1 to pool5; its text looks up clips, the "
-        "code that it names (VCOP's) the mean of a video's clips",
+        "Wang, thesis 2020, section 4.6: every test clip among the training clips, ten of a video; "
+        "pool1 to pool5, section 4.6 and table 4.10",
         tap="pool5",
         pool="gap",
         standardise=False,
         clips=10,
+        level="clip",
         taps=LAYERS,
     ),
     "sts": Protocol(
-        "Wang, thesis 2020, chapter 3: as pace",
+        "Wang, thesis 2020, section 3.6.2: cosine distances between videos, ten clips of each; "
+        "pool1 to pool5, figure 3.8",
         tap="pool5",
         pool="gap",
         standardise=False,
@@ -89,9 +91,8 @@ PROTOCOLS: Mapping[Preset, Protocol] = {
     ),
     "sstl": Protocol(
         "SSTL, ICLR 2021 submission: every test clip among all training clips, ten of "
-        "a video, by the last fully connected layer; that is part of the pretext task, not of the "
-        "network, so that feat, which it reads, stands for it",
-        tap="feat",
+        "a video, by the last fully connected layer (section 4.4)",
+        tap="projection",
         pool="gap",
         standardise=False,
         clips=10,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -35,6 +36,18 @@ def as_tuple(value: object) -> object:
 Penalties = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 Standardise = bool | Literal["centre"]
 """By the training videos' mean and deviation, or not; or subtract from either side its mean."""
+
+
+def _known_poolings(taps: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for tap in taps or ():
+        _, colon, pool = tap.partition(":")
+        if colon and pool not in get_args(Pool):
+            raise ValueError(f"no pooling {pool!r}; choose from {', '.join(get_args(Pool))}")
+    return taps
+
+
+Taps = Annotated[tuple[str, ...], AfterValidator(_known_poolings)]
+"""Names of taps, each with or without a pooling of its own, ``pool4:gmp``."""
 
 
 class FC(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from vidssl_cli.contract.hooks import Evaluator, EvaluatorOptions
 from vidssl_cli.contract.study import Pool
+from vidssl_plugins.evaluators.options.shared import Taps
 
 
 class Similarity(EvaluatorOptions):
@@ -22,10 +23,12 @@ class Similarity(EvaluatorOptions):
     name: Literal["similarity"]
     pairs: Path
     """Table of pairs (CSV) with the columns first, second, same, fold: docs/evaluation.md."""
-    taps: Annotated[tuple[str, ...], Field(min_length=1)] = ("pool3", "pool4", "pool5")
-    """Layers that are compared."""
+    taps: Annotated[Taps, Field(min_length=1)] = ("pool3", "pool4", "pool5:gap")
+    """Layers that are compared, each with the pooling below or with its own, ``pool4:gmp``. Most
+    networks average pool5 themselves, so that it is a vector, which other poolings refuse."""
     pool: Pool | None = None
-    """How they become vectors; the recipe's evaluation.pool if not given."""
+    """How those without a pooling of their own become vectors; the recipe's evaluation.pool if not
+    given."""
     hop: PositiveInt = 8
     """Frames from the beginning of one clip to that of the next."""
     penalty: PositiveFloat = 1

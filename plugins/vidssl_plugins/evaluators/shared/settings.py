@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,21 @@ def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -
     if tap not in study.taps:
         raise UsageError(f"the backbone has no tap {tap!r}", hint=f"it has {', '.join(study.taps)}")
     return Layer(tap, pool)
+
+
+def readings_of(study: Study, taps: Sequence[str], pool: Pool | None = None) -> list[Layer]:
+    """Return how layers of the network are read, for names such as ``pool4`` and ``pool4:gmp``.
+
+    Args:
+        study: whose recipe gives the pooling that neither a name nor ``pool`` does.
+        taps: the names.
+        pool: of those without a pooling of their own.
+
+    Raises:
+        UsageError: the backbone has no such tap.
+    """
+    parts = (name.partition(":") for name in taps)
+    return [reading_of(study, tap, cast(Pool, own) or pool) for tap, _, own in parts]
 
 
 def settle(

@@ -9,7 +9,7 @@ from vidssl_plugins.pretexts.options.shared import ClassifyOptions
 
 
 class Pace(ClassifyOptions):
-    """Classifies the pace of a clip (Wang, thesis 2020, section 4.3; Wang, Jiao, Liu 2020)."""
+    """Classifies the pace of a clip (Wang, thesis 2020, section 4.2.2; Wang, Jiao, Liu 2020)."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"pace"})
 

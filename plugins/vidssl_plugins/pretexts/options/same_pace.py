@@ -9,7 +9,7 @@ from vidssl_plugins.pretexts.options.shared import ContrastOptions
 
 
 class SamePace(ContrastOptions):
-    """Contrasts clips at one pace with clips at other paces (Wang, thesis 2020, section 4.3)."""
+    """Contrasts clips at one pace with clips at other paces (Wang, thesis 2020, section 4.2.3)."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"pace"})
 

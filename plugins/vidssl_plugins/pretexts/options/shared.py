@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import PositiveFloat, PositiveInt
 
 from vidssl_cli.contract.hooks import PretextOptions
+from vidssl_cli.contract.projection import Projection
 
 
 class ClassifyOptions(PretextOptions):
@@ -35,6 +36,14 @@ class ProjectionOptions(PretextOptions):
     """Widths of the projection's hidden layers, each with ReLU; its last layer is then linear."""
     proj_norm: bool = False
     """Put batch norm before the ReLU of every hidden layer."""
+
+    def projection(self) -> Projection | None:
+        """Return the layers, if there are any."""
+        if self.proj_dim is None:
+            return None
+        return Projection(
+            tap=self.tap, hidden=self.proj_hidden, dim=self.proj_dim, norm=self.proj_norm
+        )
 
 
 class ContrastOptions(ProjectionOptions):

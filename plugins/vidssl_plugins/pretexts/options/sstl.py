@@ -34,8 +34,12 @@ class SSTL(ProjectionOptions):
     video_weight: NonNegativeFloat = 0.2
     """Factor on the distance of a clip to the mean cell of its video; 0 for no such term."""
     bank_negatives: NonNegativeInt = 2048
-    """The paper's memory size: cells that are drawn in each step; those of other videos are
-    negatives of every clip; 0 for none."""
+    """The paper's memory size: cells that are drawn in each step, as negatives of every clip; 0 for
+    none."""
+    bank_from: Literal["outside", "others"] = "outside"
+    """Which cells: of videos outside the batch of all processes (section 3.2, apart from the input
+    videos), or of any, where those of a clip's own video are not its negatives. Under
+    train.accumulate the batch is one of its parts."""
     columns: PositiveInt = 2
     """L, cells for each video; 1 for a memory that does not depend on time."""
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -74,6 +78,7 @@ class SSTL(ProjectionOptions):
             weights=Weights(self.contrast_weight, self.rate_weight, self.video_weight),
             update=update if self.remembers else None,
             bank_negatives=self.bank_negatives,
+            bank_from=self.bank_from,
             rate_input=self.rate_input,
             rate_hidden=self.rate_hidden,
         )

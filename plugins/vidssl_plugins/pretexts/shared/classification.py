@@ -34,6 +34,13 @@ class LabelClassifier(nn.Module, abc.ABC):
     label: str
 
     @abc.abstractmethod
+    def decisions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return by label logits (B, V, classes) of clips, or (B, classes) of videos.
+
+        Nothing, where V is another number of clips than a video is told by.
+        """
+
+    @abc.abstractmethod
     def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (N, classes) and true classes (N,)."""
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Denominator = Literal["global", "anchor", "single_log"]
+Denominator = Literal["global", "anchor", "single_log", "pair"]
 
 
 def contrast(
@@ -28,8 +28,11 @@ def contrast(
       the anchors: InfoNCE (van den Oord et al. 2018), with one positive for each anchor its usual
       mean;
     - ``global``: the same with the sum over all of A, whatever the anchor (Wang, thesis 2020,
-      section 4.3);
-    - ``single_log``: -log of the ratio of sum_P exp s to sum_A exp s.
+      section 4.2.3);
+    - ``single_log``: -log of the ratio of sum_P exp s to sum_A exp s;
+    - ``pair``: each positive pair by itself against the negatives of its anchor, whose other
+      positives do not compete; the mean over the positives of an anchor, then over the anchors
+      (Jenni, Jin 2021, equation 1). With one positive for each anchor this is ``anchor``.
 
     Args:
         scores: (anchors, candidates) similarities. Candidates may be clips of the batch, cells of
@@ -46,6 +49,10 @@ def contrast(
     scores = scores.float() / temperature
     # The lowest finite number instead of -inf: rows without any pair must not make NaN gradients.
     nothing = torch.finfo(scores.dtype).min
+    if denominator == "pair":
+        against = scores.masked_fill(~negatives, nothing).logsumexp(1, keepdim=True)
+        shares = positives / positives.sum(1, keepdim=True).clamp(min=1)
+        return (shares * F.softplus(against - scores)).sum() / len(scores)
     pairs = scores.masked_fill(~(positives | negatives), nothing)
     if denominator == "single_log":
         together = scores.masked_fill(~positives, nothing).flatten().logsumexp(0)

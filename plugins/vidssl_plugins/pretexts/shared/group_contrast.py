@@ -1,4 +1,4 @@
-"""Contrast of clips by what they share (Wang, thesis 2020, section 4.3)."""
+"""Contrast of clips by what they share (Wang, thesis 2020, section 4.2.3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.options.shared import ContrastOptions
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity
 from vidssl_plugins.pretexts.shared.gather import gather
-from vidssl_plugins.pretexts.shared.mlp import projection
+from vidssl_plugins.pretexts.shared.projection import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 

@@ -55,7 +55,7 @@ A fraction is a pair of integers: frame numbers never pass through a float.
 class Pace(SamplerOptions):
     """Clips at different paces (Wang, thesis 2020, chapter 4; Wang, Jiao, Liu 2020).
 
-    Offers the label ``pace``: the rank of the clip's pace among the chosen paces.
+    Offers the label ``pace``: the rank of the clip's pace among the chosen paces, the lowest first.
     """
 
     name: Literal["pace"]
@@ -112,5 +112,5 @@ class Pace(SamplerOptions):
         return {"pace": len(self.paces)}
 
     def classes(self) -> Mapping[str, Sequence[str]]:
-        """Name the classes of the label."""
-        return {"pace": tuple(f"{pace}x" for pace in self.paces)}
+        """Name the classes of the label, which are ranks by ascending pace."""
+        return {"pace": tuple(f"{pace}x" for pace in sorted(self.paces))}

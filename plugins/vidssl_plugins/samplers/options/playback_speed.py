@@ -48,9 +48,10 @@ class PlaybackSpeed(SamplerOptions):
     ) = 5
     """Source frames per clip frame, -3 for playing every third frame backwards; or a number n of
     clips for the n speeds of equation (1): [-3, 1, 3] for 3, [-5, -3, 1, 3, 5] for 5."""
-    short_video: ShortOrClamp = "skip"
+    short_video: ShortOrClamp = "loop"
     """What becomes of a video that is shorter than a clip at the fastest speed: it goes on from its
-    first frame, repeats its last one, is left out, or stops the run."""
+    first frame, repeats its last one, is left out, or stops the run. The paper, which leaves out no
+    video, does not say."""
 
     @field_validator("speeds")
     @classmethod

@@ -22,7 +22,8 @@ class TimeEquivariant(SamplerOptions):
     the other. Each video draws where that lies in it. Offers the labels ``speed`` (rank of
     the speed) and ``direction`` (0 forwards, 1 backwards) of each clip; ``order`` of the two (0
     the first ends before the second starts, 1 the other way round, 2 they overlap); and, for the
-    contrast between couples, numbers of the ``couple`` and of its ``relation``.
+    contrast between couples, numbers of the ``couple`` and of its ``relation``. With ``copies: 2``
+    there is a number of each ``clip`` too, which its two views share.
     """
 
     name: Literal["time_equivariant"]
@@ -35,9 +36,13 @@ class TimeEquivariant(SamplerOptions):
     equivariance: Literal["temporal", "spatial", "both", "none"] = "temporal"
     """What a couple shares: the ``temporal`` relation of its clips; the ``spatial`` one, crops and
     flips, with both clips of a video on the same frames; both; or nothing, without couples."""
-    relation: Literal["natural", "balanced"] = "natural"
-    """How the shift is drawn: as that between two starts anywhere in the shorter video, or so that
-    before, after and overlap are equally frequent where they are possible."""
+    relation: Literal["natural", "balanced", "aligned"] = "natural"
+    """How the shift is drawn: as that between two starts anywhere in the shorter video; so that
+    before, after and overlap are equally frequent where they are possible; or not at all, so that
+    both clips begin at one frame."""
+    copies: Literal[1, 2] = 1
+    """Views of each clip, each cropped, mirrored and coloured by itself: 2 for contrast between the
+    clips of one video, whose views are the first clip, the second, and both again."""
     coupling: Annotated[int, Field(ge=2)] = 2
     """Videos that share a relation; train.batch_videos must be a multiple."""
     short_video: ShortOrLess = "restrict"
@@ -54,6 +59,7 @@ class TimeEquivariant(SamplerOptions):
             backward=self.backward,
             equivariance=self.equivariance,
             relation=self.relation,
+            copies=self.copies,
             coupling=self.coupling,
             short_video=self.short_video,
         )
@@ -63,6 +69,8 @@ class TimeEquivariant(SamplerOptions):
         names = {"speed": len(self.speeds), "direction": 2, "order": 3}
         if self.equivariance != "none":
             names |= {"couple": 0, "relation": 0}
+        if self.copies > 1:
+            names["clip"] = 0
         return names
 
     def classes(self) -> Mapping[str, Sequence[str]]:

@@ -1,12 +1,15 @@
-"""Batch normalisation whose statistics may span all processes, on any device."""
+"""Batch normalisation whose statistics may span all processes, on any device.
+
+For networks and heads; unlike the rest of the contract it imports torch.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, distributed, nn
+import torch  # noqa: TID253 - options import this inside `build()`
+import torch.nn.functional as F  # noqa: TID253
+from torch import Tensor, distributed, nn  # noqa: TID253
 
 
 def batch_norm(

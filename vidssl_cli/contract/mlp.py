@@ -1,14 +1,16 @@
-"""Heads of linear layers with ReLU between them."""
+"""Heads of linear layers with ReLU between them, of pretext tasks and of classifiers.
+
+Unlike the rest of the contract it imports torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import nn  # noqa: TID253 - options import this inside `build()`
 
-from vidssl_plugins.backbones.shared.batch_norm import SyncBatchNorm1d
-from vidssl_plugins.pretexts.options.shared import ProjectionOptions
+from vidssl_cli.contract.batch_norm import SyncBatchNorm1d
 
 
 def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
@@ -26,12 +28,3 @@ def mlp(widths: Sequence[int], *, norm: bool = False) -> nn.Sequential:
             layers.append(SyncBatchNorm1d(other))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers, nn.Linear(before, after))
-
-
-def projection(options: ProjectionOptions, dim: int) -> nn.Module:
-    """Build what maps vectors of ``dim`` numbers to those that are compared."""
-    if options.proj_dim is None:
-        return nn.Identity()
-    head = mlp([dim, *options.proj_hidden, options.proj_dim], norm=options.proj_norm)
-    # The thesis's "fc" is one rectified layer; a deeper head ends with a linear one.
-    return head if options.proj_hidden else head.append(nn.ReLU())

@@ -1,0 +1,113 @@
+"""What an index embeds: kept in a journal until it is in a segment.
+
+Letters: D features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.base.console import say
+from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.data.manifest import row_writer
+from vidssl_cli.files.journal import Journal
+from vidssl_cli.files.untrusted_text import understood
+from vidssl_cli.model.embedding import Embedded, embed
+from vidssl_cli.search.publish import require_room_for
+from vidssl_cli.search.segments import ROWS, Batch, keys_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vidssl_cli.contract.videos import Video
+    from vidssl_cli.model.encoder import Encoder
+    from vidssl_cli.search.layout import IndexSettings
+
+_GROUP = 1024
+"""Videos that are written at once."""
+JOURNAL = ".embedded"
+"""What was embedded and is not in the index yet; the next run goes on from it."""
+
+
+def embed_entries(
+    encoder: Encoder,
+    settings: IndexSettings,
+    videos: Mapping[str, Video],
+    stamps: Mapping[str, tuple[int, int]],
+    out: Path,
+    skipped: list[MediaError],
+) -> Iterator[tuple[Embedded, tuple[int, int]]]:
+    """Embed videos, but those that a run had embedded which did not finish; yield their stamps too.
+
+    Raises:
+        NoRoomError: The features would not fit on the disk; raised when the first is embedded.
+        VidsslError: The network gives features that are not finite.
+    """
+    if not videos:
+        return
+    key = [settings.encoder, settings.evaluation.model_dump(mode="json")]
+    with Journal(out / JOURNAL, key) as journal:
+        marks = {path: [path, *stamps[path], _facts(video)] for path, video in videos.items()}
+        kept = {row[0] for row, _ in journal.records() if row == marks.get(row[0])}
+        if kept:
+            say(f"{len(kept)} of {len(videos)} videos were embedded by a run that did not finish")
+        for row, content in list(journal.records()) if kept else ():
+            if row == marks.get(row[0]):
+                with understood(out / JOURNAL):
+                    features, spans = _unpack(content)
+                yield Embedded(videos[row[0]], features, spans), stamps[row[0]]
+        missing = [video for path, video in videos.items() if path not in kept]
+        for number, item in enumerate(embed(encoder, missing, skipped=skipped, label="indexing")):
+            path = item.video.path
+            if number == 0:
+                clips, dimension = item.features.shape
+                require_room_for(out, len(missing), clips, dimension, encoder)
+            if not np.isfinite(item.features).all():
+                raise VidsslError(
+                    "the network gives features that are not finite",
+                    where=path,
+                    hint="its training diverged: see loss in metrics.jsonl; lower the learning "
+                    "rate",
+                )
+            journal.append(marks[path], _pack(item.features, item.spans))
+            yield item, stamps[path]
+
+
+def batches(found: Iterable[tuple[Embedded, tuple[int, int]]], segment: Path) -> Iterator[Batch]:
+    """Group embedded videos for a segment."""
+    row_of, found = row_writer(segment / ROWS), iter(found)
+    while group := list(islice(found, _GROUP)):
+        items = [item for item, _ in group]
+        yield Batch(
+            [row_of(item.video).encode() for item in items],
+            keys_of([item.video for item in items]),
+            np.array([stamp for _, stamp in group], np.int64),
+            np.array([len(item.features) for item in items], np.int64),
+            np.concatenate([item.features for item in items], dtype=np.float32),
+            np.concatenate([item.spans for item in items], dtype=np.float32),
+        )
+
+
+def _facts(video: Video) -> str:
+    """Return a digest of what a video's features depend on, beside its file."""
+    facts = replace(video, label=None, split=None, group=None)
+    return hashlib.sha256(repr(facts).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _pack(features: NDArray[np.float32], spans: NDArray[np.float32]) -> bytes:
+    """Return features (clips, D) and spans (clips, 2) as bytes."""
+    return len(features).to_bytes(8, "little") + features.tobytes() + spans.tobytes()
+
+
+def _unpack(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return features (clips, D) and spans (clips, 2)."""
+    clips, values = int.from_bytes(content[:8], "little"), np.frombuffer(content[8:], np.float32)
+    features, spans = np.split(values, [len(values) - 2 * clips])
+    return features.reshape(clips, -1), spans.reshape(clips, 2)

@@ -1,0 +1,158 @@
+"""The gallery of an index: the videos of all its segments, by their numbers.
+
+A number stands for the same video until the index is compacted; those of removed videos stay free.
+
+Letters: N videos, M clips, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidssl_cli.contract.videos import Video
+from vidssl_cli.search.columns import Column
+from vidssl_cli.search.levels import LEVELS, LevelName
+from vidssl_cli.search.segments import CONTENT, MARKS, PATH, PATH_CHECK, Segment, find, keys_of
+from vidssl_cli.search.statistics import Statistics
+
+
+class Gallery:
+    """Videos (N) and the features of their clips (M), removed ones among them."""
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        removed: NDArray[np.int64],
+        changed: Mapping[int, Video],
+    ) -> None:
+        """Put segments, of which there is at least one, one after another.
+
+        Args:
+            segments: What was embedded.
+            removed: Numbers of the videos that are no longer in the gallery, ascending.
+            changed: Rows that replace those of the segments, by number.
+        """
+        self.segments, self.removed, self.changed = segments, removed, changed
+        self.stamps = Column([segment.stamps for segment in segments])
+        self.spans = Column([segment.spans for segment in segments])
+        self.features = {
+            level: Column([segment.features[level] for segment in segments]) for level in LEVELS
+        }
+        self.videos = Videos(self)
+
+    def __len__(self) -> int:
+        """Return how many videos it has, without removed ones."""
+        return len(self.stamps) - len(self.removed)
+
+    @cached_property
+    def items(self) -> NDArray[np.int64]:
+        """Numbers of the videos, without removed ones."""
+        return np.delete(np.arange(len(self.stamps)), self.removed)
+
+    @property
+    def clips(self) -> int:
+        """How many clips its videos have, without removed ones."""
+        return len(self.spans) - len(self.removed_entries("clip"))
+
+    def part(self, item: int) -> slice:
+        """Return which of the M clips are of one video."""
+        number, row = self.stamps.place(item)
+        before = int(self.spans.ends[number]) - self.segments[number].clips
+        part = self.segments[number].part(row)
+        return slice(before + part.start, before + part.stop)
+
+    def owner(self, clip: int) -> int:
+        """Return the video that one of the M clips is of."""
+        number, row = self.spans.place(clip)
+        before = int(self.stamps.ends[number]) - len(self.segments[number])
+        return before + int(np.searchsorted(self.segments[number].ends, row, side="right"))
+
+    def removed_entries(self, level: LevelName) -> NDArray[np.int64]:
+        """Return the removed videos or their clips, ascending."""
+        if level == "video":
+            return self.removed
+        parts = [self.part(item) for item in self.removed.tolist()]
+        return np.array([*chain(*(range(p.start, p.stop) for p in parts))], np.int64)
+
+    def statistics(self, level: LevelName) -> Statistics:
+        """Return those of the features of a level, without removed ones."""
+        whole = Statistics.joined(segment.statistics[level] for segment in self.segments)
+        if removed := self.removed_entries(level).tolist():
+            whole = whole.without(Statistics.of(self.features[level][removed]))
+        return whole
+
+    def item(self, path: str) -> int | None:
+        """Return the number of the video with a path, if there is one."""
+        (item,) = self.find([Video(path)]).tolist()
+        return item if item >= 0 else None
+
+    def find(self, videos: Sequence[Video]) -> NDArray[np.int64]:
+        """Return the numbers of the videos (n,) with these paths, -1 where there is none."""
+        return self.find_digests(keys_of(videos))
+
+    def find_digests(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the numbers of the videos (n,) with the paths of `keys_of`, or -1."""
+        found = np.full(keys.shape[1], -1, np.int64)
+        stale = np.union1d(self.removed, np.array([*self.changed], np.int64))
+        for segment, end in zip(self.segments, self.stamps.ends.tolist(), strict=True):
+            rows = segment.find(PATH, keys[PATH])
+            items = rows + end - len(segment)
+            same = (rows >= 0) & (segment.keys[PATH_CHECK][rows] == keys[PATH_CHECK])
+            found = np.where(same & ~np.isin(items, stale), items, found)
+        changed = np.setdiff1d(np.array([*self.changed], np.int64), self.removed)
+        if len(changed):
+            others = keys_of([self.changed[item] for item in changed.tolist()])
+            rows = find(others[PATH], np.argsort(others[PATH]), keys[PATH])
+            same = (rows >= 0) & (others[PATH_CHECK][rows] == keys[PATH_CHECK])
+            found = np.where(same, changed[rows], found)
+        return found
+
+    def find_content(self, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the numbers of videos (n,) with these files' sizes and ends, or -1."""
+        found = np.full(len(digests), -1, np.int64)
+        for segment, end in zip(self.segments, self.stamps.ends.tolist(), strict=True):
+            rows = segment.find(CONTENT, digests)
+            items = rows + end - len(segment)
+            there = (rows >= 0) & ~np.isin(items, self.removed)
+            found = np.where(there, items, found)
+        return found
+
+    def marks(self, items: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return the digests of label, split and group of videos (n,)."""
+        keys = Column([segment.keys[MARKS] for segment in self.segments])
+        marks = keys[items]
+        for item in set(self.changed).intersection(items.tolist()) if self.changed else ():
+            marks[items == item] = keys_of([self.changed[item]])[MARKS]
+        return marks
+
+
+class Videos(Sequence[Video]):
+    """The videos of a gallery by number; each is parsed when it is asked for."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+
+    def __len__(self) -> int:
+        return len(self._gallery.stamps)
+
+    @overload
+    def __getitem__(self, item: int) -> Video: ...
+    @overload
+    def __getitem__(self, item: slice) -> Sequence[Video]: ...
+    def __getitem__(self, item: int | slice) -> Video | Sequence[Video]:
+        """Return a video, removed or not."""
+        if isinstance(item, slice):
+            return [self[number] for number in range(*item.indices(len(self)))]
+        if changed := self._gallery.changed.get(item):
+            return changed
+        number, row = self._gallery.stamps.place(item)
+        return self._gallery.segments[number].video(row)
+
+    def __iter__(self) -> Iterator[Video]:
+        return (self[item] for item in range(len(self)))
