@@ -160,6 +160,18 @@ TRANSFORMS_FINETUNE = {
     | CROPS,
     "4, datasets": {"sampler.stride": 4, "evaluation.stride": 4, "freeze": False},
 }
+TRANSFORMS_TASK = {
+    "3.3": adamw(5e-5, betas=[0.9, 0.99], weight_decay=1e-4)
+    | {"train.schedule.name": "cosine", "train.schedule.final": 1e-3, "augment.flip": 0.5}
+    | FRAMES_112
+    | CROPS,
+    "3.1": {"sampler.frames": 16},
+    "4, three fully connected layers, and 3.3": {
+        "pretext.0.hidden": [2048, 2048],
+        "pretext.0.norm": True,
+    },
+    "4, C3D": {"train.epochs": 75, "backbone.name": "c3d_light"},
+}
 EQUIVARIANT = {  # Jenni, Jin 2021
     "3.4": {"train.optimizer.name": "adamw", "train.optimizer.betas": [0.9, 0.999]}
     | {"train.schedule.name": "cosine", "evaluation.tap": "pool5", "evaluation.standardise": True},
@@ -256,6 +268,16 @@ STATED = [
         TRANSFORMS_FINETUNE,
         {"4": {"train.epochs": 75, "hidden": [2048, 2048], "heads": "run"}}
         | {"3.3, all but the last layer": {"hidden_norm": True}},
+    ),
+    (
+        "papers/temporal-transforms-sync",
+        *(TRANSFORMS_TASK, {"3.3": {"train.batch_videos": 28}}),
+        {"4": {"sampler.reach": 6, "pretext.0.over": "difference", "pretext.0.label": "delay"}},
+    ),
+    (
+        "papers/temporal-transforms-before-after",
+        *(TRANSFORMS_TASK, {"3.3": {"train.batch_videos": 14}}),  # 28 examples: both orders
+        {"4, two runs of 8 frames": {"sampler.frames": 16}},
     ),
     (
         "papers/time-equivariant-r3d-ucf101",

@@ -158,6 +158,8 @@ def toy(command):
         more = [f"set={json.dumps(own)}", "clips=2", "hop=8"]
         if "splits=[1,2,3]" in words:
             more.append("splits=[1,3]")
+    elif command.name == "evaluate" and not getattr(protocol(command), "freeze", True):
+        more = [f"set={json.dumps([*TOY, 'pretext.0.hidden=[8]'])}"]
     elif command.name == "evaluate":
         fields = type(protocol(command)).model_fields
         more = ["fc.epochs=1", "fc.hidden=[8]"] * ("fc" in fields) + ["clips=2"] * (
@@ -169,6 +171,8 @@ def toy(command):
 
 WHOLE = [
     "papers/temporal-transforms-c3d-ucf101",  # linear, sync, before_after, still, from labels
+    "papers/temporal-transforms-sync",
+    "papers/temporal-transforms-before-after",
     "papers/time-equivariant-r3d-ucf101",  # svm, knn
     "papers/time-equivariant-r2plus1d-diving48",
     "papers/playback-speed-c3d-ucf101",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidssl_cli.contract.reports import Confusion, Curves, Neighbours
-from vidssl_cli.pages.charts import COLOURS, confusion, curves, draw_all
+from vidssl_cli.pages.charts import COLOURS, bars, confusion, curves, draw_all
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = """</svg><script>alert(1)</script>"'& x"""
@@ -144,3 +144,82 @@ def test_drawings_lie_beside_the_report(tmp_path):
     files = draw_all(tmp_path, figures)
     assert [file.name for file in files] == ["figure-2-recall.svg", "figure-3-a-b-c.svg"]
     assert all(ElementTree.parse(file).getroot().tag == f"{SVG}svg" for file in files)
+
+
+def shaded(drawing):
+    """Return the corners of the areas, (x, y) each."""
+    paths = [
+        p for p in ElementTree.fromstring(drawing).iter(f"{SVG}path") if p.get("class") == "band"
+    ]
+    return [
+        [tuple(map(float, point.split())) for point in re.split("[ML]", p.get("d")[:-1])[1:]]
+        for p in paths
+    ]
+
+
+def test_a_band_lies_around_its_line():
+    """Its edges are the lowest values forwards and the highest backwards, and the axis has both."""
+    points, band = [(1, 0.5), (2, 0.7)], [(0.4, 0.6), (0.5, 1.5)]
+    drawing = curves(Curves("Cosine", "frames", "y", {"a": points, "b": points}, {"b": band}))
+    ((low1, low2, high2, high1),) = shaded(drawing)
+    (x1, y1), (x2, y2) = dots(drawing)[:2]
+    assert (low1[0], low2[0], high2[0], high1[0]) == pytest.approx((x1, x2, x2, x1), abs=0.1)
+    assert low1[1] - y1 == pytest.approx(y1 - high1[1], abs=0.2)
+    assert low2[1] - y2 == pytest.approx((y2 - high2[1]) / 4, abs=0.2)
+    assert max(numbers(drawing)[:-2]) >= 1.5
+
+
+def test_what_is_not_finite_of_a_band_is_left_out():
+    points = [(1, 0.5), (2, nan), (3, 0.7), (4, 0.8)]
+    band = [(0.4, 0.6), (0.1, 0.2), (0.5, inf), (0.7, 0.9)]
+    drawing = curves(Curves("Cosine", "frames", "y", {"a": points}, {"a": band}))
+    assert [len(area) for area in shaded(drawing)] == [4]
+    only = curves(Curves("Cosine", "frames", "y", {"a": [(1, 0.5)]}, {"a": [(nan, 1)]}))
+    assert shaded(only) == []
+
+
+def test_a_band_belongs_to_the_points_of_a_line():
+    for bands in ({"a": [(0, 1)]}, {"b": [(0, 1), (0, 1)]}):
+        with pytest.raises(ValueError, match="a band of 'Loss'"):
+            Curves("Loss", "step", "loss", {"a": [(0, 1), (1, 2)]}, bands)
+
+
+def test_few_even_values_lie_at_equal_distances():
+    drawing = curves(line([(x / 10, x / 10) for x in range(1, 12)]))
+    across = [x for x, _ in dots(drawing)]
+    assert across[1] - across[0] == pytest.approx(across[-1] - across[-2], abs=0.2)
+
+
+def rectangles(drawing):
+    found = ElementTree.fromstring(drawing).iter(f"{SVG}rect")
+    return [
+        (float(r.get("x")), float(r.get("width")), r.get("fill"), r.find(f"{SVG}title").text)
+        for r in found
+    ]
+
+
+def test_bars_go_both_ways_from_one_line():
+    drawing = bars("Gain", {"dive": 20, "swim": 5, "still": 0, "run": -10})
+    dive, swim, still, run = rectangles(drawing)
+    assert dive[0] == swim[0] == still[0] == pytest.approx(run[0] + run[1], abs=0.2)
+    assert (dive[1], swim[1], still[1]) == pytest.approx((2 * run[1], run[1] / 2, 0), abs=0.2)
+    assert dive[2] == swim[2] != run[2]
+    assert [said for *_, said in (dive, run)] == ["dive: +20.0", "run: \N{MINUS SIGN}10.0"]
+    assert "dive" in texts(drawing)
+    assert {"+5.0", "0.0"} <= set(texts(drawing))
+
+
+def test_bars_of_nothing_and_of_nasty_names():
+    ElementTree.fromstring(bars("Gain", {}))
+    assert not rectangles(bars("Gain", {"a": 0}))[0][1]
+    drawing = bars(HOSTILE, {HOSTILE: 1.5, "b": -1})
+    ElementTree.fromstring(drawing)
+    assert "<script" not in drawing
+
+
+def test_lines_of_one_chart_are_marked_alike():
+    """All have dots or none has, but for a single point, which would not be seen."""
+    few, many = [(x, 0.5) for x in range(3)], [(x, 0.5) for x in range(30)]
+    assert len(dots(curves(Curves("a", "x", "y", {"few": few, "more": few[:2]})))) == 5
+    assert not dots(curves(Curves("a", "x", "y", {"few": few, "many": many})))
+    assert len(dots(curves(Curves("a", "x", "y", {"one": few[:1], "many": many})))) == 1

@@ -422,3 +422,51 @@ def test_a_foreign_report_is_refused_by_name(two_recipes, content, capfd):
     told = capfd.readouterr().err
     assert f"error: {path}: is not a report of `vidssl evaluate`" in told
     assert "hint: delete it, and evaluate again" in told
+
+
+def confused(title, dive, swim):
+    """Return a figure: of 10 videos of either class so many are right; one class is not tested."""
+    counts = [[dive, 10 - dive, 0], [10 - swim, swim, 0], [0, 0, 0]]
+    classes = ["dive", "swim", "never"]
+    return {"kind": "confusion", "title": title, "classes": classes, "counts": counts}
+
+
+def gains(page):
+    drawn = re.findall(r'<svg[^>]*aria-label="([^"]*points by class[^"]*)".*?</svg>', page, re.S)
+    said = re.findall(r"<title>(\w+: [+\N{MINUS SIGN}][\d.]+)</title>", page)
+    return drawn, said
+
+
+def test_what_one_of_two_recipes_gains_at_each_class(make_run, made_up_report, tmp_path):
+    """Recipe a has two seeds: 9 and 5 of 10 dives, 3 and 5 of 10 swims; b has 4 and 6.
+
+    That is 14 of 20 less 4 of 10, 30 points; and 8 of 20 less 6 of 10, -20.
+    """
+    for epochs, name, seed, dive, swim in ((1, "a", 0, 9, 3), (1, "a", 1, 5, 5), (2, "b", 0, 4, 6)):
+        figures = [confused("linear, run weights", dive, swim), confused("random", 0, 0)]
+        recipe = f"train: {{seed: SEED, epochs: {epochs}}}"
+        report = made_up_report(0.5, figures=figures)
+        make_run(tmp_path / name / str(seed), report, recipe=recipe, seed=seed)
+    page = tmp_path / "page.html"
+    write_report(page, *read(tmp_path))
+    assert gains(page.read_text()) == (
+        ["linear, points by class: a less b"],
+        ["dive: +30.0", "swim: \N{MINUS SIGN}20.0"],
+    )
+    write_report(page, *read(tmp_path / "a"))
+    assert gains(page.read_text()) == ([], [])
+
+
+def test_bands_are_of_single_seeds(make_run, made_up_report, tmp_path):
+    """Recipe a has one seed and its band; b has two, whose mean has none."""
+    for epochs, name, seed in ((1, "a", 0), (2, "b", 0), (2, "b", 1)):
+        lines = {"run": [[1, 0.5], [2, 0.6 + seed]]}
+        figure = {"kind": "curves", "title": "over time", "x": "t", "y": "", "lines": lines}
+        figure["bands"] = {"run": [[0.4, 0.6], [0.5, 0.7]]}
+        recipe = f"train: {{seed: SEED, epochs: {epochs}}}"
+        report = made_up_report(0.5, figures=[figure])
+        make_run(tmp_path / name / str(seed), report, recipe=recipe, seed=seed)
+    page = tmp_path / "page.html"
+    for folder, bands in ((tmp_path, 1), (tmp_path / "b", 0), (tmp_path / "a", 1)):
+        write_report(page, *read(folder))
+        assert page.read_text().count('class="band"') == bands

@@ -32,6 +32,13 @@ class Curves:
     """Label of the vertical axis."""
     lines: Mapping[str, Sequence[tuple[float, float]]]
     """(x, y) of each line by its name, with x ascending."""
+    bands: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """(lowest, highest) at each point of lines that have a range, such as a confidence interval."""
+
+    def __post_init__(self) -> None:
+        """Refuse ranges that are not of the points of a line."""
+        if any(len(band) != len(self.lines.get(name, ())) for name, band in self.bands.items()):
+            raise ValueError(f"a band of {self.title!r} has not a range for every point of a line")
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,23 @@ class Study(Protocol):
         """
         ...
 
+    def learn(
+        self, weights: str, recipe: str, overrides: Sequence[str], visits: int
+    ) -> PretextScores:
+        """Train the whole network on a task of its own; return how well it does on the test split.
+
+        Videos of the split ``train`` are trained on. A network that learned the task before, in the
+        study's folder, is not trained again.
+
+        Args:
+            weights: To start from.
+            recipe: Name or path of a recipe for `vidssl pretrain`, whose network and input are
+                replaced by those of the study.
+            overrides: Changes to it, ``key=value``.
+            visits: Visits of its sampler to each test video; clips are cut in the middle.
+        """
+        ...
+
     def pretext_scores(self, weights: str) -> PretextScores:
         """Return how well the run does its pretext tasks on the videos of the test split."""
         ...

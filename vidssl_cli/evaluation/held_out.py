@@ -10,6 +10,7 @@ import torch
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config.sections import Augment
 from vidssl_cli.contract.clips import ABSENT
 from vidssl_cli.contract.reports import Confusion, PretextScores
 from vidssl_cli.data.frame_rate import build_sampler
@@ -31,12 +32,17 @@ VISITS = 2
 
 
 def pretext_scores(
-    run: Path, videos: Sequence[Video], *, trained: bool, device: str, checkpoint: str = "last"
+    run: Path,
+    videos: Sequence[Video],
+    *,
+    trained: bool,
+    device: str,
+    checkpoint: str = "last",
+    visits: int | None = None,
 ) -> PretextScores:
     """Return the mean losses and metrics of a run's pretext tasks, and their confusions.
 
-    Clips are drawn and augmented as in training; nothing is learned, and norms use their running
-    statistics.
+    Clips are drawn as in training; nothing is learned, and norms use their running statistics.
 
     Args:
         run: directory of a pre-training run.
@@ -44,6 +50,9 @@ def pretext_scores(
         trained: take the run's weights; otherwise the same network and heads have random ones.
         device: as on the command line.
         checkpoint: ``last`` or ``best``.
+        visits: visits to each video, all of which count, cut in the middle and not varied; by
+            default there are `VISITS`, augmented as in training, and those that do not fill a batch
+            of its size are left out.
 
     Raises:
         UsageError: the run is not one of pre-training, or its sampler can use none of the videos.
@@ -51,7 +60,7 @@ def pretext_scores(
     """
     recipe, learner = PretrainLearner.load(run, checkpoint if trained else None)
     chosen = choose_device(device)
-    loader = _build_loader(recipe, videos, chosen)
+    loader = _build_loader(recipe, videos, chosen, visits)
     place(learner, chosen)
     values, predictions = _measure(learner, loader, DTYPES[inference_precision(chosen)])
     names = recipe.sampler.classes()
@@ -62,7 +71,9 @@ def pretext_scores(
     return PretextScores(values, confusions)
 
 
-def _build_loader(recipe: PretrainRecipe, videos: Sequence[Video], device: torch.device) -> Loader:
+def _build_loader(
+    recipe: PretrainRecipe, videos: Sequence[Video], device: torch.device, visits: int | None
+) -> Loader:
     """Return the batches of held-out videos, which are at most as large as the recipe's.
 
     Raises:
@@ -73,14 +84,18 @@ def _build_loader(recipe: PretrainRecipe, videos: Sequence[Video], device: torch
     if not usable:
         raise UsageError(f"the run's sampler can use none of {len(videos)} held-out videos")
     size = min(recipe.train.batch_videos, len(usable))
+    augment = recipe.augment
+    if visits:
+        size = next(n for n in range(size, 0, -1) if len(usable) * visits % n == 0)
+        augment = Augment(crop="center", flip=0)
     order = Order(
         usable,
         sampler,
         seed=recipe.train.seed,
         batch_videos=size - size % sampler.together or sampler.together,
-        repeats=VISITS,
+        repeats=visits or VISITS,
     )
-    pipeline = Pipeline(recipe.input, recipe.augment, recipe.streams(), recipe.flow, device)
+    pipeline = Pipeline(recipe.input, augment, recipe.streams(), recipe.flow, device)
     return Loader(order, pipeline)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.config.load import load_as
-from vidssl_cli.config.recipe import FinetuneRecipe
+from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
+from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.study import Classified, ClipSet, Layer, Strides
 from vidssl_cli.data.coverage import coverage
 from vidssl_cli.data.frame_rate import stored_frames
@@ -24,6 +25,7 @@ from vidssl_cli.data.views import require_readable
 from vidssl_cli.evaluation.baselines import BASELINES, describe
 from vidssl_cli.evaluation.feature_cache import Shelf, content_digest, row_name
 from vidssl_cli.evaluation.held_out import pretext_scores
+from vidssl_cli.evaluation.learned_task import learn_once
 from vidssl_cli.evaluation.transfer import Source, finetune_once
 from vidssl_cli.model.classifier import Classifier
 from vidssl_cli.model.encoder import Encoder
@@ -267,6 +269,26 @@ class EncoderStudy:
         (features,) = tuned.features("run", clip_sets, [Layer("feat")], crops)
         probabilities = classifier.learner.classify(features)
         return Classified(classifier.classes, probabilities, read_facts(run)["skipped"])
+
+    def learn(
+        self, weights: str, recipe: str, overrides: Sequence[str], visits: int
+    ) -> PretextScores:
+        """Return how well the whole network does a task of its own that it was trained on."""
+        encoder = self._encoders["run"]
+        own = {
+            "backbone": encoder.card.backbone,
+            "input": encoder.card.input,
+            "evaluation": Evaluation(tap="feat"),  # every backbone has it
+        }
+        chosen = load_as(PretrainRecipe, recipe, overrides).model_copy(update=own)
+        if self.folder is None:
+            raise UsageError("training needs a folder to train in")
+        train, test = (
+            [video for video in self.data if video.split == split] for split in ("train", "test")
+        )
+        start = encoder if weights == "run" else None
+        run = learn_once(self.folder, chosen, train, start, self.device)
+        return pretext_scores(run, test, trained=True, device=self.device, visits=visits)
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
         """Return what identifies the content of a video; its file is read once."""

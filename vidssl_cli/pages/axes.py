@@ -36,7 +36,8 @@ class Axis:
 def horizontal_axis(values: Sequence[float], start: float, end: float) -> Axis:
     """Return an axis from the lowest to the highest value.
 
-    Few values have a tick each, on a logarithmic axis where they span more than a factor of ten.
+    Few values have a tick each, on a logarithmic axis where they span more than a factor of ten and
+    are not evenly spaced.
     """
     marks = sorted(set(values))
     low, high = marks[0], marks[-1]
@@ -44,7 +45,9 @@ def horizontal_axis(values: Sequence[float], start: float, end: float) -> Axis:
         margin = max(1.0, abs(low))
         return Axis(low - margin, high + margin, start, end, marks[:1])
     if len(marks) <= FEW:
-        axis = Axis(low, high, start, end, marks, low > 0 and high / low > 10)
+        gaps = [b - a for a, b in pairwise(marks)]
+        is_even = max(gaps) <= 2 * min(gaps)
+        axis = Axis(low, high, start, end, marks, low > 0 and high / low > 10 and not is_even)
         if all(axis.at(b) - axis.at(a) >= _GAP for a, b in pairwise(marks)):
             return axis
     step = _step(low, high)

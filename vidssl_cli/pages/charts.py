@@ -9,7 +9,7 @@ a dark ground.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from textwrap import wrap
@@ -28,6 +28,8 @@ COLOURS = 6
 """Lines that colour alone tells apart; the next ones are dashed."""
 
 _DASHES = (None, "6 4", "2 3", "9 3 2 3")
+_BAR = 18
+"""Units from one bar to the next."""
 _CHARACTER = 7.4
 """Units that a character of text takes, on average and a little more."""
 _LARGEST = 1e300
@@ -50,7 +52,8 @@ def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> Markup:
     """Draw lines over common axes.
 
     Few values of x have a tick each, on a logarithmic axis where they span more than a factor of
-    ten (k of recall@k, examples of low-shot learning). Values that are not finite are left out.
+    ten unevenly (k of recall@k, examples of low-shot learning). Bands are shaded behind their
+    lines. Values that are not finite are left out.
 
     Args:
         figure: What to draw.
@@ -61,6 +64,7 @@ def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> Markup:
         An ``<svg>`` element.
     """
     lines = {visible(name): _finite(points) for name, points in figure.lines.items()}
+    bands = {visible(name): _edges(figure, name) for name in figure.bands}
     points = [point for line in lines.values() for point in line]
     head, top = _head(figure.title, width)
     if not points:
@@ -68,7 +72,8 @@ def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> Markup:
         return _svg(figure.title, width, top + 30, [*head, nothing])
     legend, top = _legend(list(lines), width, top) if len(lines) > 1 else ([], top)
     first, last = top + 28, top + height - 40
-    y = vertical_axis([value for _, value in points], last, first)
+    edges = [point for band in bands.values() for point in band]
+    y = vertical_axis([value for _, value in points + edges], last, first)
     left = _CHARACTER * max(len(_number(tick)) for tick in y.ticks) + 8
     x = horizontal_axis([value for value, _ in points], left, width - 14)
     parts = [*head, *legend, element("text", visible(figure.y), class_="mute", x=0, y=top + 14)]
@@ -77,10 +82,12 @@ def curves(figure: Curves, width: int = WIDTH, height: int = HEIGHT) -> Markup:
         parts.append(_label(_number(tick), left - 6, y.at(tick) + 4, "end"))
     parts += [_label(_number(tick), x.at(tick), last + 18) for tick in x.ticks]
     parts.append(_label(visible(figure.x), (left + x.end) / 2, last + 36))
+    longest = max(map(len, lines.values()))
     for number, (name, line) in enumerate(lines.items()):
         places = [(x.at(a), y.at(b)) for a, b in line]
+        parts += _band([(x.at(a), y.at(b)) for a, b in bands.get(name, ())], number)
         parts += _line(places, number)
-        if len(line) <= FEW:
+        if longest <= FEW or len(line) == 1:
             said = [f"{name}: {_number(a)}, {_number(b)}" for a, b in line]
             parts += map(_dot, places, said, [number] * len(line))
     return _svg(figure.title, width, top + height, parts)
@@ -120,6 +127,35 @@ def confusion(figure: Confusion) -> Markup:
     return _svg(figure.title, width, ceil(first + side + 4), parts)
 
 
+def bars(title: str, values: Mapping[str, float], width: int = WIDTH) -> Markup:
+    """Draw a bar for each value by its name, in the order given; those below 0 to the left of it.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    names = {name: _shorten(visible(name)) for name in values}
+    left = _CHARACTER * max(map(len, names.values()), default=0) + 8
+    right = width - 7 * _CHARACTER
+    low, high = min([0.0, *values.values()]), max([0.0, *values.values()])
+    scale = (right - left) / ((high - low) or 1)
+    zero = left - low * scale
+    parts, top = _head(title, width)
+    end = top + 8 + _BAR * len(values)
+    parts.append(element("path", class_="rule", d=f"M{zero:.1f} {top + 8:.1f}V{end:.1f}"))
+    for number, (name, value) in enumerate(values.items()):
+        y = top + 8 + _BAR * number
+        said, colour = f"{visible(name)}: {_signed(value)}", f"var(--c{int(value < 0)})"
+        parts.append(element("text", names[name], text_anchor="end", x=left - 6, y=y + 13))
+        parts.append(
+            element(
+                "rect", element("title", said), x=f"{zero + min(0.0, value) * scale:.1f}", y=y + 2,
+                width=f"{abs(value) * scale:.1f}", height=_BAR - 4, fill=colour,
+            )
+        )  # fmt: skip
+        parts.append(_label(_signed(value), width - 2, y + 13, "end"))
+    return _svg(title, width, end + 6, parts)
+
+
 def _confusion_row(
     figure: Confusion, row: int, counts: Sequence[int], origin: tuple[float, float], cell: float
 ) -> Iterator[Markup]:
@@ -143,6 +179,25 @@ def _confusion_row(
 
 def _finite(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points if abs(x) < _LARGEST and abs(y) < _LARGEST]
+
+
+def _edges(figure: Curves, name: str) -> list[tuple[float, float]]:
+    """Return the outline of a band: its lower edge, and its upper one backwards."""
+    points, band = figure.lines[name], figure.bands[name]
+    both = [
+        _finite([(x, low), (x, high)])
+        for (x, y), (low, high) in zip(points, band, strict=True)
+        if _finite([(x, y)])
+    ]
+    whole = [edges for edges in both if len(edges) == 2]
+    return [low for low, _ in whole] + [high for _, high in reversed(whole)]
+
+
+def _band(outline: Sequence[tuple[float, float]], number: int) -> list[Markup]:
+    """Shade an area, if it has an outline."""
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in outline) + "Z"
+    colour = f"var(--c{number % COLOURS})"
+    return [element("path", class_="band", fill=colour, d=path)] * bool(outline)
 
 
 def _line(places: Sequence[tuple[float, float]], number: int) -> list[Markup]:
@@ -196,6 +251,11 @@ def _label(text: str, x: float, y: float, anchor: str = "middle") -> Markup:
 
 def _number(value: float) -> str:
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _signed(value: float) -> str:
+    rounded = round(value, 1)
+    return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
 
 
 def _shorten(name: str, longest: int = 24) -> str:

@@ -15,6 +15,7 @@ from vidssl_cli.evaluation.scoreboard import FEW
 from vidssl_cli.evaluation.tables import cells
 from vidssl_cli.model.run_directory import read_rows
 from vidssl_cli.pages import charts
+from vidssl_cli.pages.class_gains import class_gains
 from vidssl_cli.pages.curves import mean_line, training_curves
 from vidssl_cli.pages.html import write_page
 from vidssl_cli.pages.report_galleries import galleries
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 Points = Sequence[tuple[float, float]]
 """(x, y) of a line."""
+Drawn = tuple[Points, Points | None]
+"""A line and its band, (lowest, highest) at each point."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _protocol(board: Board) -> ProtocolResults:
         board.notes,
         _all_published(board) if board.published[FEW:] else None,
         " · ".join(f"{key} {value}" for key, value in facts.items()),
-        [charts.curves(figure) for figure in _merged_curves(board)],
+        [charts.curves(figure) for figure in _merged_curves(board)] + class_gains(board),
         _every_run(board),
         [_run_results(*found) for found in board.found],
     )
@@ -157,25 +160,35 @@ def _merged_curves(board: Board) -> list[Curves]:
     What groups are compared with has one line where all groups agree, and else one for each.
     """
     first: dict[str, Curves] = {}
-    seeds: dict[str, dict[str, dict[str, list[Points]]]] = {}
+    seeds: dict[str, dict[str, dict[str, list[Drawn]]]] = {}
     for group, _, evaluation in board.found:
         for figure in evaluation.figures:
             if isinstance(figure, Curves):
                 first.setdefault(figure.title, figure)
                 of_lines = seeds.setdefault(figure.title, {})
                 for name, line in figure.lines.items():
-                    of_lines.setdefault(name, {}).setdefault(group.name, []).append(line)
+                    drawn = line, figure.bands.get(name)
+                    of_lines.setdefault(name, {}).setdefault(group.name, []).append(drawn)
+    merged = {title: _merged_lines(of_lines) for title, of_lines in seeds.items()}
     return [
-        replace(first[title], lines=_merged_lines(of_lines)) for title, of_lines in seeds.items()
+        replace(
+            first[title],
+            lines={name: line for name, (line, _) in lines.items()},
+            bands={name: band for name, (_, band) in lines.items() if band},
+        )
+        for title, lines in merged.items()
     ]
 
 
-def _merged_lines(of_lines: Mapping[str, Mapping[str, Sequence[Points]]]) -> dict[str, Points]:
-    """Return means over seeds, given by line and group, with names that tell them apart."""
+def _merged_lines(of_lines: Mapping[str, Mapping[str, Sequence[Drawn]]]) -> dict[str, Drawn]:
+    """Return means over seeds, given by line and group, with names that tell them apart.
+
+    The mean of several seeds has no band.
+    """
     several = len({group for of_groups in of_lines.values() for group in of_groups}) > 1
-    lines: dict[str, Points] = {}
+    lines: dict[str, Drawn] = {}
     for name, of_groups in of_lines.items():
-        means = {group: mean_line(seeds) for group, seeds in of_groups.items()}
+        means = {group: _mean(seeds) for group, seeds in of_groups.items()}
         if several and name == "run":
             lines |= means
         elif several and any(line != next(iter(means.values())) for line in means.values()):
@@ -183,6 +196,12 @@ def _merged_lines(of_lines: Mapping[str, Mapping[str, Sequence[Points]]]) -> dic
         else:
             lines[name] = next(iter(means.values()))
     return lines
+
+
+def _mean(seeds: Sequence[Drawn]) -> Drawn:
+    if len(seeds) == 1:
+        return seeds[0]
+    return mean_line([line for line, _ in seeds]), None
 
 
 def _runs(groups: Sequence[Group]) -> Table:

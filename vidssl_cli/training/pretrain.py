@@ -22,6 +22,7 @@ from vidssl_cli.training.session import Session, build_loader, record_run, selec
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
+    from vidssl_cli.model.encoder import Encoder
 
 LARGE = 2**28
 """Bytes of a pretext's memory from which on its size is reported."""
@@ -44,6 +45,7 @@ def pretrain(
     data: Sequence[Video],
     session: Session,
     broken: Sequence[MediaError] = (),
+    start: Encoder | None = None,
 ) -> Outcome:
     """Train the recipe's backbone on the videos, and leave a run directory.
 
@@ -52,6 +54,7 @@ def pretrain(
         data: the videos with their facts; labels are not used.
         session: where and on what.
         broken: files of the data that a scan could not read.
+        start: a network like the recipe's, whose weights take the place of random ones.
 
     Returns:
         Outcome: what was skipped, or what the run would cost if the session is a dry run.
@@ -65,6 +68,8 @@ def pretrain(
     with open_world(session.device) as world:
         torch.manual_seed(recipe.train.seed)
         learner = PretrainLearner(recipe, len(used))
+        if start:
+            learner.backbone.load_state_dict(start.backbone.state_dict())
         _report_memories(learner)
         loader = build_loader(recipe, recipe.input, sampler, used, session, world)
         if session.dry_run:
@@ -80,7 +85,8 @@ def pretrain(
             pretraining=identify_dataset(used, session.dataset),
         )
         unusable = (*broken, *rejected)
-        with record_run(recipe, loader, unusable, card, session, world) as run:
+        origin = {"weights": start.digest} if start else None
+        with record_run(recipe, loader, unusable, card, session, world, origin) as run:
             fit(learner, loader, recipe.train, run, world, on_nan=session.on_nan)
             return Outcome(len(run.skipped), run.facts["skipped_steps"])
 

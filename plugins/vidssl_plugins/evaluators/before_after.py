@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.reports import Report
 from vidssl_cli.contract.study import Study
-from vidssl_plugins.evaluators.options.shared import Probe
-from vidssl_plugins.evaluators.shared.time_task import TimeTask
+from vidssl_plugins.evaluators.options.shared import TimeProbe
+from vidssl_plugins.evaluators.shared.learned_task import LearnedTask
+from vidssl_plugins.evaluators.shared.time_task import TimeTask, accuracy
+from vidssl_plugins.samplers.before_after import swapped_halves
+
+RECIPE = "papers/temporal-transforms-before-after"
+"""By which all layers learn the task."""
 
 
 class BeforeAfterEvaluator:
     """Classifies whether the earlier or the later half of a clip comes first."""
 
-    def __init__(self, options: Probe, pairs: int) -> None:
+    def __init__(self, options: TimeProbe, pairs: int) -> None:
         self.options, self.pairs = options, pairs
 
     def __call__(self, study: Study) -> Report:
@@ -34,35 +39,13 @@ class BeforeAfterEvaluator:
             clips = swapped_halves(count, study.frames, self.pairs, random)
             return clips, np.tile([0, 1], self.pairs)
 
-        task = TimeTask(study, self.options, study.frames, 2, plan)
+        task: LearnedTask | TimeTask
+        if self.options.freeze:
+            task = TimeTask(study, self.options, study.frames, 2, plan)
+        else:
+            task = LearnedTask(study, self.options, study.frames, RECIPE, self.pairs, {})
+        counts = {weights: task.counts(weights) for weights in study.weights}
         rows = [
-            {
-                "weights": weights,
-                "accuracy": float((task.answers(weights) == task.test.classes).mean()),
-            }
-            for weights in study.weights
+            {"weights": weights, "accuracy": accuracy(found)} for weights, found in counts.items()
         ]
         return Report(rows, 0.5, {"accuracy": 0.5}, task.facts)
-
-
-def swapped_halves(
-    count: int, frames: int, couples: int, random: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw two runs of frames that do not overlap, and join them in both orders.
-
-    Args:
-        count: Frames of the video.
-        frames: T, of a clip.
-        couples: How many to draw.
-        random: Random numbers. The gap is uniform over what fits, and so is the start, given the
-            gap.
-
-    Returns:
-        (2 x couples, T): of each couple the earlier run before the later one, then after it.
-    """
-    gap = random.integers(count - frames + 1, size=couples)
-    start = random.integers(count - frames - gap + 1)
-    run = np.arange(frames // 2)
-    earlier, later = start[:, None] + run, (start + frames // 2 + gap)[:, None] + run
-    both = np.stack([np.hstack([earlier, later]), np.hstack([later, earlier])], axis=1)
-    return both.reshape(-1, frames)

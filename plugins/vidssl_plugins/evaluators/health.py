@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.reports import Curves, Report, Table
 from vidssl_cli.contract.study import Baseline, Pool, Study
-from vidssl_cli.contract.videos import Video
 from vidssl_plugins.evaluators.health_measures import (
     Floats,
     alignment,
@@ -23,7 +22,7 @@ from vidssl_plugins.evaluators.health_measures import (
     spectrum,
     uniformity,
 )
-from vidssl_plugins.evaluators.shared.settings import settle
+from vidssl_plugins.evaluators.shared.settings import settle, spread
 
 DEAD = 0.01
 """A dimension is dead if its deviation is below this share of the root mean square of all."""
@@ -95,7 +94,7 @@ class HealthEvaluator:
         Raises:
             UsageError: there are fewer than three videos, or a single clip of each.
         """
-        videos = _spread(study.data, self.videos)
+        videos = spread(study.data, self.videos)
         if len(videos) < 3:
             raise UsageError(
                 f"health compares neighbours, and needs three videos; there are {len(videos)}"
@@ -148,12 +147,6 @@ class HealthEvaluator:
             ],
             figures=[_curves(found)],
         )
-
-
-def _spread(videos: Sequence[Video], most: int) -> Sequence[Video]:
-    if len(videos) <= most:
-        return videos
-    return [videos[number * len(videos) // most] for number in range(most)]
 
 
 def _measure(

@@ -8,6 +8,7 @@ from vidssl_cli.contract.hooks import EvaluatorOptions, hookimpl
 from vidssl_plugins.evaluators.options.before_after import BeforeAfter
 from vidssl_plugins.evaluators.options.finetune import Finetune
 from vidssl_plugins.evaluators.options.health import Health
+from vidssl_plugins.evaluators.options.invariance import Invariance
 from vidssl_plugins.evaluators.options.knn import KNN
 from vidssl_plugins.evaluators.options.linear import Linear
 from vidssl_plugins.evaluators.options.low_shot import LowShot
@@ -35,6 +36,7 @@ def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
         Scene,
         Similarity,
         Health,
+        Invariance,
         Pretext,
         Retrieval,
     ]

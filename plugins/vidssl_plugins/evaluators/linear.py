@@ -45,16 +45,18 @@ class LinearEvaluator:
         from vidssl_plugins.evaluators.shared.fc import classify_clips
 
         classes, settings = Classes.of(study, "linear"), settle_frozen(study, self.options)
+        tested = settings.tested(self.options.windows, self.options.hop)
         counts, more = {}, {}
         for weights in study.weights:
-            train, test = (settings.clips(study, weights, p) for p in (study.train, study.test))
+            train = settings.clips(study, weights, study.train)
+            test = tested.clips(study, weights, study.test)
             probabilities = classify_clips(
                 train, classes.train, test, self.fc, classes=len(classes.names), device=study.device
             )
             found = confusion(classes.test, video_classes(probabilities), len(classes.names))
             counts[weights] = found
             more[weights] = {"clip_accuracy": clip_accuracy(probabilities, classes.test)}
-        facts = classes.facts | settings.facts | {"standardise": False, "head": "fc"}
+        facts = classes.facts | tested.facts | {"standardise": False, "head": "fc"}
         report = class_report("linear", classes.names, counts, classes.chance, facts, more)
         report.chances["clip_accuracy"] = classes.chance
         return report

@@ -44,6 +44,7 @@ class LowShotEvaluator:
             UsageError: scikit-learn is missing, or a class has too few training videos.
         """
         classes, settings = Classes.of(study, "low_shot", 1), settle_frozen(study, self.options)
+        tested = settings.tested(self.options.windows, self.options.hop)
         smallest = int(np.bincount(classes.train)[np.unique(classes.train)].min())
         if self.shots[-1] > smallest:
             fewer = [shots for shots in self.shots if shots <= smallest] or [smallest]
@@ -56,7 +57,8 @@ class LowShotEvaluator:
         each = len(classes.train) / len(np.unique(classes.train))
         found: dict[str, dict[str, list[float]]] = {}
         for weights in study.weights:
-            parts = [settings.means(study, weights, part) for part in (study.train, study.test)]
+            gallery = settings.means(study, weights, study.train)
+            parts = [gallery, tested.means(study, weights, study.test)]
             train, test = (standardise(part, parts[0]) for part in parts)
             found[weights] = {
                 name: [
@@ -65,7 +67,7 @@ class LowShotEvaluator:
                 ]
                 for name, draws in self._draws(classes.train)
             }
-        return self._report(found, classes, each, settings.facts)
+        return self._report(found, classes, each, tested.facts)
 
     def _classifier(self) -> Classifier:
         match self.classifier:

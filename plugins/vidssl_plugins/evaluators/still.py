@@ -12,17 +12,21 @@ from vidssl_cli.contract.clips import Draw
 from vidssl_cli.contract.metrics import video_accuracy
 from vidssl_cli.contract.reports import Report, Table
 from vidssl_cli.contract.study import ClipSet, Layer, Study
+from vidssl_plugins.evaluators.options.finetune_protocols import Place
 from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.classes import Classes
 from vidssl_plugins.evaluators.shared.fc import classify_clips
 from vidssl_plugins.evaluators.shared.settings import settle
 
+SHOWN = ("clips", "windows", "hop", "tap", "pool")
+"""Settings that the report has."""
+
 
 class StillEvaluator:
     """Trains the same layers on clips, and on clips in which nothing moves."""
 
-    def __init__(self, options: Probe, clips: int | None) -> None:
-        self.options, self.clips = options, clips
+    def __init__(self, options: Probe, clips: int | None, windows: Place, hop: int) -> None:
+        self.options, self.clips, self.windows, self.hop = options, clips, windows, hop
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy`` on clips and ``still`` on still clips, for each set of weights.
@@ -35,7 +39,8 @@ class StillEvaluator:
         """
         classes = Classes.of(study, "still", least=1)
         settings = settle(study, clips=self.clips, tap=self.options.tap, pool=self.options.pool)
-        moving = [settings.looks(study, part) for part in (study.train, study.test)]
+        tested = settings.tested(self.windows, self.hop)
+        moving = [settings.looks(study, study.train), tested.looks(study, study.test)]
         still = [
             [self._one_frame(study, look, n) for n, look in enumerate(moving[0])],
             [repeated(look, look.frames[:, study.frames // 2]) for look in moving[1]],
@@ -50,9 +55,7 @@ class StillEvaluator:
         gaps = [[r["weights"], round(100 * (r["accuracy"] - r["still"]), 1)] for r in rows]
         table = Table("what motion adds, in points", ["weights", "accuracy - still"], gaps)
         facts = classes.facts | {
-            "clips": settings.windows.clips,
-            "tap": settings.reading.tap,
-            "pool": settings.reading.pool,
+            **{key: value for key, value in tested.facts.items() if key in SHOWN},
             "still clips": "are all zeros to a network that sees differences of frames"
             if study.residual
             else "repeat one frame",

@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.contract.metrics import confusion
 from vidssl_cli.contract.reports import Confusion, Report, Table
 from vidssl_cli.contract.study import Study
-from vidssl_plugins.evaluators.options.shared import Probe
-from vidssl_plugins.evaluators.shared.time_task import TimeTask
+from vidssl_plugins.evaluators.options.shared import TimeProbe
+from vidssl_plugins.evaluators.shared.learned_task import LearnedTask
+from vidssl_plugins.evaluators.shared.time_task import TimeTask, accuracy
+from vidssl_plugins.samplers.sync import paired_starts
+
+RECIPE = "papers/temporal-transforms-sync"
+"""By which all layers learn the task."""
 
 
 class SyncEvaluator:
     """Classifies the delay of one clip against another by the difference of their features."""
 
-    def __init__(self, options: Probe, reach: int, stride: int, pairs: int) -> None:
+    def __init__(self, options: TimeProbe, reach: int, stride: int, pairs: int) -> None:
         self.options, self.reach, self.stride, self.pairs = options, reach, stride, pairs
         self.delays = np.arange(-reach, reach + 1)
 
@@ -35,49 +39,41 @@ class SyncEvaluator:
             return starts.reshape(-1, 1) + clip, delays + self.reach
 
         classes = len(self.delays)
-        needs = clip[-1] + 1 + self.reach * self.stride
-        task = TimeTask(study, self.options, needs, classes, plan)
+        needs = int(clip[-1]) + 1 + self.reach * self.stride
+        task: LearnedTask | TimeTask
+        if self.options.freeze:
+            task = TimeTask(study, self.options, needs, classes, plan, _difference)
+        else:
+            drawn = {"reach": self.reach, "stride": self.stride}
+            task = LearnedTask(study, self.options, needs, RECIPE, self.pairs, drawn)
         rows: list[dict[str, Any]] = []
         errors: list[list[str | float]] = []
         figures: list[Any] = []
         for weights in study.weights:
-            given = task.answers(weights, lambda clips: clips[::2] - clips[1::2])
-            accuracy, error = sync_scores(task.test.classes, given)
-            rows.append({"weights": weights, "accuracy": accuracy})
-            errors.append([weights, round(error, 4)])
-            figures.append(self._confusion(weights, task.test.classes, given))
+            counts = task.counts(weights)
+            rows.append({"weights": weights, "accuracy": accuracy(counts)})
+            errors.append([weights, round(mean_error(counts), 4)])
+            figures.append(self._confusion(weights, counts))
         for guess, error in chance_errors(self.reach).items():
             errors.append([guess, round(error, 4)])
         table = Table("mean absolute error, in frames", ["weights", "error"], errors)
         chance = 1 / classes
         return Report(rows, chance, {"accuracy": chance}, task.facts, [table], figures)
 
-    def _confusion(self, weights: str, true: NDArray[Any], given: NDArray[Any]) -> Confusion:
-        counts = confusion(true, given, len(self.delays))
+    def _confusion(self, weights: str, counts: NDArray[np.int64]) -> Confusion:
         names = [f"{delay:+d}" if delay else "0" for delay in self.delays]
         return Confusion(f"delay in frames, {weights} weights", names, counts.tolist())
 
 
-def paired_starts(
-    delays: NDArray[np.int64], starts: int, random: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw where two clips begin, the second so many frames after the first.
-
-    Args:
-        delays: (P,), each of less than ``starts`` either way.
-        starts: Frames at which a clip may begin, from 0.
-        random: Random numbers.
-
-    Returns:
-        (P, 2) first frames of both clips; every place that fits is equally likely.
-    """
-    first = random.integers(np.maximum(0, -delays), starts - np.maximum(0, delays))
-    return np.stack([first, first + delays], axis=1)
+def _difference(clips: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (pairs, D) for (clips, D): the first of each pair less the second."""
+    return clips[::2] - clips[1::2]
 
 
-def sync_scores(true: NDArray[np.int64], given: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the share of right delays and the mean absolute error in frames."""
-    return float(np.mean(true == given)), float(np.abs(true - given).mean())
+def mean_error(counts: NDArray[np.int64]) -> float:
+    """Return the mean absolute error in classes of a `confusion`, (K, K)."""
+    true, given = np.indices(counts.shape)
+    return float((np.abs(true - given) * counts).sum() / counts.sum())
 
 
 def chance_errors(reach: int) -> dict[str, float]:

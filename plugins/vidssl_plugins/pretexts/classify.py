@@ -24,7 +24,7 @@ class ClassifyPretext(LabelClassifier):
         options: ClassifyOptions,
         context: PretextContext,
         label: str,
-        over: Literal["clip", "video"] = "clip",
+        over: Literal["clip", "video", "difference"] = "clip",
     ) -> None:
         super().__init__()
         self.label, self.over = label, over
@@ -34,17 +34,24 @@ class ClassifyPretext(LabelClassifier):
             raise UsageError(
                 f"the label {label} is a quantity; {options.name} needs one that has classes"
             )
+        if over == "difference" and context.views != 2:
+            raise UsageError(
+                f"the difference is that of two views; the sampler plans {context.views}"
+            )
         self.views = context.views
-        dim = tap_dim(options.tap, context) * (1 if over == "clip" else context.views)
+        dim = tap_dim(options.tap, context) * (context.views if over == "video" else 1)
         self.head = mlp([dim, *options.hidden, classes], norm=options.norm)
 
     def decisions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return logits (B, V, K) of clips, or (B, K) of videos."""
         vectors = clip_vectors(features, self.tap, self.reduce)
-        if self.over == "video":
-            fits = vectors.shape[1] == self.views
-            return {self.label: self.head(vectors.flatten(1))} if fits else {}
-        return {self.label: self.head(vectors.flatten(0, 1)).unflatten(0, vectors.shape[:2])}
+        if self.over == "clip":
+            logits = self.head(vectors.flatten(0, 1)).unflatten(0, vectors.shape[:2])
+            return {self.label: logits}
+        if vectors.shape[1] != self.views:
+            return {}
+        joined = vectors.flatten(1) if self.over == "video" else vectors[:, 0] - vectors[:, 1]
+        return {self.label: self.head(joined)}
 
     def logits(self, features: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (N, K) and labels (N,) of clips or videos."""

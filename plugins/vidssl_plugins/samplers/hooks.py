@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vidssl_cli.contract.hooks import SamplerOptions, hookimpl
 from vidssl_plugins.samplers.options.arrow_of_time import ArrowOfTime
+from vidssl_plugins.samplers.options.before_after import BeforeAfter
 from vidssl_plugins.samplers.options.clip_order import ClipOrder
 from vidssl_plugins.samplers.options.consecutive import Consecutive
 from vidssl_plugins.samplers.options.curriculum import Curriculum
@@ -13,6 +14,7 @@ from vidssl_plugins.samplers.options.rotation import Rotation
 from vidssl_plugins.samplers.options.shuffle_and_learn import ShuffleAndLearn
 from vidssl_plugins.samplers.options.speediness import Speediness
 from vidssl_plugins.samplers.options.sstl import SSTL
+from vidssl_plugins.samplers.options.sync import Sync
 from vidssl_plugins.samplers.options.temporal_transforms import TemporalTransforms
 from vidssl_plugins.samplers.options.time_equivariant import TimeEquivariant
 from vidssl_plugins.samplers.options.uniform import Uniform
@@ -35,4 +37,6 @@ def vidssl_samplers() -> list[type[SamplerOptions]]:
         Speediness,
         ArrowOfTime,
         ShuffleAndLearn,
+        Sync,
+        BeforeAfter,
     ]

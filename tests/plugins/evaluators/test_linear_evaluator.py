@@ -8,8 +8,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.evaluation.made_up import MadeUpStudy
-from vidssl_plugins.evaluators.hooks import Linear
+from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
+from vidssl_plugins.evaluators.hooks import KNN, SVM, Linear, LowShot
 
 
 def study(labels=(0, 1, 2) * 20, shift=1.5, seed=0):
@@ -100,3 +100,50 @@ def test_layers_are_told_by_the_mean_over_clips():
     assert report.rows[0]["accuracy"] == 1
     assert report.rows[0]["clip_accuracy"] == pytest.approx(2 / 3)
     assert report.facts["head"] == "fc"
+
+
+EVERY = {"windows": "overlap", "hop": 1}
+
+
+def by_time(weights, look, reading):
+    """Show the class of a training video; of a test video only in its first three sub-sequences."""
+    label = int(look.video.label)
+    if look.video.split == "train":
+        return np.eye(3)[[label] * len(look.frames)]
+    starts = look.frames[:, 0]
+    return np.where((starts < 3)[:, None], np.eye(3)[label], np.eye(3)[(label + 1) % 3])
+
+
+def test_all_sub_sequences_decide_on_a_test_video():
+    """Of 20 frames, 16 make 5 sub-sequences: 3 of 5 are right, and so is the mean over them.
+
+    Two evenly spaced clips begin at 0 and 4, and half of them are right.
+    """
+    parts = [labelled("train", 8, frames=20), labelled("test", 4, frames=20)]
+    few, every = (MadeUpStudy(by_time, *parts, weights=("run",)) for _ in range(2))
+    options = {"name": "linear", "head": "fc", "fc": QUICK}
+    assert Linear(**options).build()(few).rows[0]["clip_accuracy"] == 0.5
+    report = Linear(**options, **EVERY).build()(every)
+    assert report.rows[0]["clip_accuracy"] == pytest.approx(3 / 5)
+    assert report.rows[0]["accuracy"] == 1
+    train, test = (looks for looks, *_ in every.asked)
+    assert {tuple(look.frames[:, 0]) for look in train} == {(0, 4)}
+    assert {tuple(look.frames[:, 0]) for look in test} == {(0, 1, 2, 3, 4)}
+    assert (report.facts["clips"], report.facts["windows"], report.facts["hop"]) == (
+        2,
+        "overlap",
+        1,
+    )
+
+
+@pytest.mark.parametrize(("options", "starts"), [(EVERY, 85), ({"windows": "dense"}, 3), ({}, 2)])
+@pytest.mark.parametrize("kind", [KNN, SVM, Linear, LowShot])
+def test_windows_of_test_videos_are_those_asked_for(kind, options, starts):
+    """Of 100 frames, 85 sub-sequences of 16; every 42nd of them, for about 2; or 2."""
+    toy = MadeUpStudy(weights=("run",))
+    name = kind.model_fields["name"].annotation.__args__[0]
+    shots = {"shots": [2], "draws": 2} if kind is LowShot else {}
+    kind(name=name, **options, **shots).build()(toy)
+    train, test = (looks for looks, *_ in toy.asked)
+    assert {len(look.frames) for look in train} == {2}
+    assert {len(look.frames) for look in test} == {starts}

@@ -4,16 +4,29 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.config.load import load
+from vidssl_cli.config.sections import Evaluation, Input
+from vidssl_cli.contract.metrics import confusion
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation.evaluate import evaluate
 from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
-from vidssl_plugins.evaluators.before_after import swapped_halves
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
+from vidssl_cli.model.card import Card
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.run_directory import read_facts
+from vidssl_plugins.backbones.hooks import R3D
 from vidssl_plugins.evaluators.hooks import BeforeAfter, Still, Sync
-from vidssl_plugins.evaluators.sync import chance_errors, paired_starts, sync_scores
+from vidssl_plugins.evaluators.shared.time_task import accuracy
+from vidssl_plugins.evaluators.sync import chance_errors, mean_error
+from vidssl_plugins.samplers.before_after import swapped_halves
+from vidssl_plugins.samplers.sync import paired_starts
 
 FC = {"hidden": [16], "norm": False, "epochs": 20, "lr": 0.02}
 """Layers that are learned in no time."""
@@ -50,7 +63,8 @@ def study(answer, train=30, test=15, **settings):
 def test_sync_scores():
     """T-EV5."""
     true, given = np.array([-6, 0, 3, 6]), np.array([-5, 0, 3, 2])
-    assert sync_scores(true, given) == (0.5, 1.25)
+    counts = confusion(true + 6, given + 6, 13)
+    assert (accuracy(counts), mean_error(counts)) == (0.5, 1.25)
     errors = chance_errors(6)
     assert errors["always 0"] == pytest.approx(3.2308, abs=1e-4)
     assert errors["random guesses"] == pytest.approx(4.3077, abs=1e-4)
@@ -254,3 +268,124 @@ def test_a_still_clip_says_nothing_to_a_network_of_differences(encoder, toy_vide
     report = evaluate(encoder, toy_videos, Still(name="still", clips=2, fc=FC))
     assert "all zeros" in report.facts["still clips"]
     assert {row["still"] for row in report.rows} <= {0, 0.25, 0.5}  # one class for all videos
+
+
+def test_still_is_tested_on_all_sub_sequences():
+    """Of 20 frames, 16 make 5, whose middle frames are repeated; the training has as many clips."""
+    parts = {name: labelled(name, 4, frames=20) for name in ("train", "test")}
+    toys = MadeUpStudy(sees(lambda look: 0), **parts)
+    report = Still(name="still", fc=FC, clips=2, windows="overlap", hop=1).build()(toys)
+    moving_train, moving_test, still_train, still_test = (looks for looks, *_ in toys.asked[:4])
+    assert {len(look.frames) for look in [*moving_train, *still_train]} == {2}
+    assert {tuple(look.frames[:, 0]) for look in moving_test} == {(0, 1, 2, 3, 4)}
+    assert {tuple(look.frames[:, 0]) for look in still_test} == {(8, 9, 10, 11, 12)}
+    assert (report.facts["windows"], report.facts["hop"]) == ("overlap", 1)
+
+
+# All layers.
+
+QUICK = ("train.epochs=1", "train.batch_videos=4", "train.precision=fp32", "pretext.0.hidden=[8]")
+
+
+def test_sync_of_all_layers_counts_by_hand():
+    """Half of the answers are right and half one off, but where the delay is the least of 13."""
+    toys = study(sees(lambda look: 0))
+    report = Sync(name="sync", freeze=False, pairs=3, set=["train.epochs=2"]).build()(toys)
+    run, random = report.rows
+    assert run["accuracy"] == pytest.approx((12 + 2) / 26)
+    assert random["accuracy"] == pytest.approx(1 / 13)
+    errors = dict(report.tables[0].rows)
+    assert errors["run"] == round(12 / 26, 4)
+    assert errors["random"] == errors["always 0"]
+    assert np.sum(report.figures[0].counts) == 13 * 2 * 3
+    assert report.facts["recipe"] == "papers/temporal-transforms-sync"
+    assert report.facts["set"] == ["train.epochs=2"]
+    assert toys.asked == []  # no features of a frozen network
+
+
+def test_what_does_not_apply_is_refused():
+    for wrong in ({"set": ["train.epochs=1"]}, {"freeze": False, "tap": "conv5"}):
+        with pytest.raises(ValidationError, match="freeze=false"):
+            Sync(name="sync", **wrong)
+    with pytest.raises(ValidationError, match="fc says how layers learn from a frozen network"):
+        BeforeAfter(name="before_after", freeze=False, fc=FC)
+
+
+@pytest.mark.parametrize("kind", [Sync, BeforeAfter])
+def test_all_layers_need_long_videos_of_both_splits(kind):
+    name = kind.model_fields["name"].annotation.__args__[0]
+    toys = study(sees(lambda look: 0), train=3, test=2)
+    toys.train = [*toys.train, *unlabelled("train", 2, frames=15)]
+    report = kind(name=name, freeze=False).build()(toys)
+    assert report.facts["videos too short"] == 2
+    toys.test = unlabelled("test", 2, frames=15)
+    with pytest.raises(UsageError, match=r"none of the 2 videos of the split 'test' has"):
+        kind(name=name, freeze=False).build()(toys)
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "clips"),
+    [
+        (Sync(name="sync", freeze=False, reach=2, pairs=3, set=QUICK), 5, 3),
+        (BeforeAfter(name="before_after", freeze=False, pairs=3, set=QUICK), 2, 6),
+    ],
+    ids=["sync", "before_after"],
+)
+def test_all_layers_learn_from_the_weights_of_the_run(
+    encoder, toy_videos, tmp_path, options, classes, clips
+):
+    """From the run's, or from random ones; and only once."""
+    report = evaluate(encoder, toy_videos, options, tmp_path)
+    assert [row["weights"] for row in report.rows] == ["run", "random"]
+    trained = {path.name.split("-")[0]: path for path in tmp_path.iterdir() if path.is_dir()}
+    assert sorted(trained) == ["learned", "scratch"]
+    assert read_facts(trained["learned"])["weights"] == encoder.digest
+    assert "weights" not in read_facts(trained["scratch"])
+    recipe = load(trained["learned"] / "recipe.yaml")
+    assert (recipe.backbone, recipe.input) == (encoder.card.backbone, encoder.card.input)
+    assert recipe.sampler.frames == encoder.card.frames
+    tested = sum(video.split == "test" for video in toy_videos)
+    if classes == 5:
+        assert {np.shape(figure.counts) for figure in report.figures} == {(5, 5)}
+        assert {np.sum(figure.counts) for figure in report.figures} == {clips * tested}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    again = evaluate(encoder, toy_videos, options, tmp_path)
+    assert again.rows == report.rows
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path for path in after if after[path] != before.get(path)} == {tmp_path / "report.json"}
+
+
+def test_learning_begins_at_the_weights_of_the_run(encoder, toy_videos, tmp_path):
+    """At a rate of next to nothing the backbone stays what it was."""
+    still = (*QUICK, "train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0")
+    options = Sync(name="sync", freeze=False, reach=2, pairs=2, set=still)
+    evaluate(encoder, toy_videos, options, tmp_path)
+    (run,) = tmp_path.glob("learned-*")
+    learned = dict(Encoder.load(run, "cpu").backbone.named_parameters())
+    for name, weight in encoder.backbone.named_parameters():
+        torch.testing.assert_close(learned[name], weight, rtol=0, atol=1e-20)
+
+
+def test_all_layers_need_a_folder(encoder, toy_videos):
+    with pytest.raises(UsageError, match="a folder to train in"):
+        evaluate(encoder, toy_videos, Sync(name="sync", freeze=False, reach=2, set=QUICK))
+
+
+@pytest.mark.slow
+def test_all_layers_learn_what_the_videos_show(tmp_path):
+    """Every video grows lighter by the same step, so that the order of its parts can be seen."""
+    light = (40 + 4 * np.arange(40)).astype(np.uint8)[:, None, None, None]
+    videos = []
+    for number in range(8):
+        path = tmp_path / f"{number}.mp4"
+        write_mp4(path, np.broadcast_to(light, (40, 24, 32, 3)), 25)
+        videos.append(replace(probe(str(path)), split="train" if number < 6 else "test"))
+    backbone = R3D(name="r3d", width=4)
+    seen = Input(resize=(24, 32), crop=16)
+    card = Card(backbone=backbone, input=seen, frames=8, evaluation=Evaluation(), seed=0)
+    torch.manual_seed(0)
+    rgb = Encoder(card, backbone.build(), torch.device("cpu"))
+    more = ("train.epochs=20", "train.repeats=4", "train.batch_videos=6", "train.optimizer.lr=0.01")
+    options = BeforeAfter(name="before_after", freeze=False, set=(*QUICK, *more))
+    report = evaluate(rgb, videos, options, tmp_path / "found")
+    assert {row["accuracy"] for row in report.rows} == {1}

@@ -95,3 +95,13 @@ def test_a_run_is_counted_over_all_held_out_clips(toy_videos, toy_recipe, tmp_pa
     assert counts.trace() / counts.sum() == pytest.approx(found.values["pace.accuracy"])
     assert (orders.title, list(orders.classes)) == ("order.permutation", ["0", "1"])
     assert np.sum(orders.counts, 1).tolist() == [8, 8]
+
+
+def test_all_visits_count_where_their_number_is_given(toy_videos, toy_recipe, tmp_path):
+    """Three videos and five visits are 15, which batches of two would not hold."""
+    recipe = PretrainRecipe.model_validate(toy_recipe(epochs=1) | {"pretext": [{"name": "pace"}]})
+    pretrain(recipe, toy_videos[:8], Session(tmp_path / "run", device="cpu"))
+    about = {"trained": True, "device": "cpu", "visits": 5}
+    first, again = (pretext_scores(tmp_path / "run", toy_videos[8:11], **about) for _ in range(2))
+    assert np.sum(first.confusions[0].counts) == 5 * 3 * 2  # visits, videos, views
+    assert first == again

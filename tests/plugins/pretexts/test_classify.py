@@ -84,3 +84,27 @@ def test_a_recipe_whose_sampler_lacks_the_label_is_refused(toy_recipe):
         PretrainRecipe.model_validate(
             toy_recipe() | {"pretext": {"name": "classify", "label": "speed"}}
         )
+
+
+def test_a_difference_is_the_first_view_less_the_second():
+    """With the identity for a head, logits are differences; 0.5 less 2 and so on, by hand."""
+    context = PretextContext(2, {"feat": 2}, {"delay": 2}, 2, 5)
+    pretext = Classify(name="classify", label="delay", over="difference").build(context)
+    pretext.head[0].weight.data = torch.eye(2)
+    pretext.head[0].bias.data.zero_()
+    views = {"feat": torch.tensor([[[0.5, 1], [2, -1]], [[4, 0], [1, 1]]])}
+    labels = {"delay": torch.tensor([1, 1])}
+    two = Batch(torch.zeros(2, 2, 3, 4, 8, 8), labels, torch.arange(2), torch.empty(0))
+    logits, true = pretext.logits(views, two)
+    assert logits.tolist() == [[-1.5, 2], [3, -1]]
+    assert true.tolist() == [1, 1]
+    terms, metrics = pretext(views, two)
+    expected = (math.log(1 + math.exp(-3.5)) + math.log(1 + math.exp(4))) / 2
+    assert terms["loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert metrics["accuracy"].item() == 0.5
+
+
+def test_a_difference_needs_two_views():
+    context = PretextContext(2, {"feat": 2}, {"delay": 2}, 3, 5)
+    with pytest.raises(UsageError, match="difference is that of two views; the sampler plans 3"):
+        Classify(name="classify", label="delay", over="difference").build(context)

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from vidssl_cli.contract.hooks import Evaluator
-from vidssl_plugins.evaluators.options.shared import Probe
+from vidssl_plugins.evaluators.options.shared import TimeProbe
 
 
-class BeforeAfter(Probe):
+class BeforeAfter(TimeProbe):
     """Order in time: whether the two halves of a clip, from two places of a video, are swapped.
 
     Both orders of every couple of halves are shown. Needs no labels. Jenni, Meishvili, Favaro 2020,
@@ -19,7 +19,7 @@ class BeforeAfter(Probe):
 
     name: Literal["before_after"]
     pairs: PositiveInt = 10
-    """Couples of halves of a video."""
+    """Couples of halves of a video; where all layers learn, of a test video."""
 
     def build(self) -> Evaluator:
         """Build the evaluator."""

@@ -15,11 +15,7 @@ from vidssl_plugins.evaluators.options.finetune_protocols import (
     Preset,
     Protocol,
 )
-from vidssl_plugins.evaluators.options.shared import with_given
-
-
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+from vidssl_plugins.evaluators.options.shared import as_tuple, with_given
 
 
 class Finetune(EvaluatorOptions):
@@ -33,7 +29,7 @@ class Finetune(EvaluatorOptions):
     recipe: str | None = None
     """Recipe for `vidssl finetune`, by name or path; if not given, that of the preset, and
     ``finetune`` without one."""
-    set: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    set: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """What is different from the recipe, such as ``[train.epochs=5, train.batch_videos=8]``."""
     splits: tuple[PositiveInt, ...] = ()
     """Official splits to train and test on; the one of `--split` if there are none here."""

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
 from vidssl_cli.contract.hooks import EvaluatorOptions
 from vidssl_cli.contract.study import Crops, Pool
+from vidssl_plugins.evaluators.options.finetune_protocols import Place
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     Preset = TypeVar("Preset", bound=DataclassInstance)
+
+
+def as_tuple(value: object) -> object:
+    """Return a text as a tuple of it, and anything else as it is."""
+    return (value,) if isinstance(value, str) else value
+
 
 Penalties = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 Standardise = bool | Literal["centre"]
@@ -78,7 +87,42 @@ class Probe(EvaluatorOptions):
     fc: FC = FC()
 
 
-class Frozen(EvaluatorOptions):
+class TimeProbe(Probe):
+    """A task in time, which new layers learn, or all layers do."""
+
+    freeze: bool = True
+    """Train new layers alone, on features of the network. If false, the task's own recipe trains
+    all layers with them, on new clips in every epoch; ``tap``, ``pool`` and ``fc`` are not used."""
+    set: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """What is different from that recipe, such as ``[train.epochs=5, train.batch_videos=8]``."""
+
+    @model_validator(mode="after")
+    def _applies(self) -> Self:
+        if self.freeze:
+            if self.set:
+                raise ValueError("set changes how all layers learn, which takes freeze=false")
+            return self
+        frozen = {name: type(self).model_fields[name].default for name in ("tap", "pool", "fc")}
+        if given := [name for name, default in frozen.items() if getattr(self, name) != default]:
+            raise ValueError(
+                f"{', '.join(given)} says how layers learn from a frozen network; with "
+                "freeze=false the recipe does, which set changes"
+            )
+        return self
+
+
+class TestWindows(EvaluatorOptions):
+    """Where the clips of test videos lie, if not where those of training videos do."""
+
+    windows: Place = "uniform"
+    """Clips of a test video: evenly spaced, ``dense`` for about so many of all that there are, or
+    ``overlap`` for one from every start that is a multiple of ``hop``. With hop 1 these are all
+    sub-sequences (Jenni, Meishvili, Favaro 2020, section 4)."""
+    hop: PositiveInt = 8
+    """Frames from one start to the next, for ``overlap``."""
+
+
+class Frozen(TestWindows):
     """How a network that is not trained any more describes videos."""
 
     clips: PositiveInt | None = None

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from vidssl_cli.contract.hooks import Evaluator
-from vidssl_plugins.evaluators.options.shared import Probe
+from vidssl_plugins.evaluators.options.shared import Probe, TestWindows
 
 
-class Still(Probe):
+class Still(TestWindows, Probe):
     """Dynamics against single frames: classification of clips, and of one frame that is repeated.
 
     What is left on still clips does not come from motion. Jenni, Meishvili, Favaro 2020,
@@ -25,4 +25,4 @@ class Still(Probe):
         """Build the evaluator."""
         from vidssl_plugins.evaluators.still import StillEvaluator
 
-        return StillEvaluator(self, self.clips)
+        return StillEvaluator(self, self.clips, self.windows, self.hop)

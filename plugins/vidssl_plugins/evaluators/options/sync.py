@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from vidssl_cli.contract.hooks import Evaluator
-from vidssl_plugins.evaluators.options.shared import Probe
+from vidssl_plugins.evaluators.options.shared import TimeProbe
 
 
-class Sync(Probe):
+class Sync(TimeProbe):
     """Synchronisation: by how many frames one clip of a video is delayed against another.
 
     Layers are trained on the difference of the features of both clips. Needs no labels. Jenni,
@@ -23,7 +23,7 @@ class Sync(Probe):
     stride: PositiveInt = 1
     """Distance in frames of the video between two frames of a clip; delays count in it."""
     pairs: Annotated[int, Field(ge=2)] = 10
-    """Pairs of clips of a video."""
+    """Pairs of clips of a video; where all layers learn, of a test video."""
 
     def build(self) -> Evaluator:
         """Build the evaluator."""

@@ -37,11 +37,13 @@ def report_classifier(
     """
     classes, settings = Classes.of(study, options.name, least), settle_frozen(study, options)
     counts = {}
+    tested = settings.tested(options.windows, options.hop)
     for weights in study.weights:
-        gallery, queries = (settings.means(study, weights, p) for p in (study.train, study.test))
+        gallery = settings.means(study, weights, study.train)
+        queries = tested.means(study, weights, study.test)
         if standard:
             gallery, queries = (standardise(part, gallery) for part in (gallery, queries))
         predicted = classifier(gallery, classes.train, queries)
         counts[weights] = confusion(classes.test, predicted, len(classes.names))
-    shown = classes.facts | settings.facts | {"standardise": standard} | (facts or {})
+    shown = classes.facts | tested.facts | {"standardise": standard} | (facts or {})
     return class_report(options.name, classes.names, counts, classes.chance, shown)

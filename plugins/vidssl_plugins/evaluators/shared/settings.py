@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import ClipSet, Crops, Layer, Pool, Study
 from vidssl_cli.contract.videos import Video
+from vidssl_plugins.evaluators.options.finetune_protocols import Place
 from vidssl_plugins.evaluators.options.shared import Frozen, Standardise
 
 
@@ -28,14 +29,23 @@ class Settings:
     @property
     def facts(self) -> dict[str, Any]:
         """The settings that a report shows."""
+        windows = self.windows
+        place = {} if windows.place == "uniform" else {"windows": windows.place}
+        hop = {"hop": windows.hop} if windows.place == "overlap" else {}
         return {
-            "clips": self.windows.clips,
-            "stride": self.windows.stride,
+            "clips": windows.clips,
+            **place,
+            **hop,
+            "stride": windows.stride,
             "tap": self.reading.tap,
             "pool": self.reading.pool,
             "standardise": self.standardise,
             "crops": self.crops,
         }
+
+    def tested(self, place: Place, hop: int) -> Settings:
+        """Return the settings for test videos, whose clips may lie elsewhere."""
+        return replace(self, windows=replace(self.windows, place=place, hop=hop))
 
     def looks(self, study: Study, videos: Sequence[Video]) -> list[ClipSet]:
         """Return the clips that stand for each video."""
@@ -119,3 +129,10 @@ def settle_frozen(study: Study, options: Frozen) -> Settings:
         pool=options.pool,
         crops=options.crops,
     )
+
+
+def spread(videos: Sequence[Video], most: int) -> Sequence[Video]:
+    """Return the videos, or so many of them, evenly spaced."""
+    if len(videos) <= most:
+        return videos
+    return [videos[number * len(videos) // most] for number in range(most)]

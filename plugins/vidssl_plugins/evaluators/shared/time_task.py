@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.clips import Draw
+from vidssl_cli.contract.metrics import confusion
 from vidssl_cli.contract.study import ClipSet, Study
 from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.fc import train_fc
@@ -36,7 +37,15 @@ class Examples:
 class TimeTask:
     """A task that is learned from clips of the training split and tested on the test split."""
 
-    def __init__(self, study: Study, options: Probe, needs: int, classes: int, plan: Plan) -> None:
+    def __init__(
+        self,
+        study: Study,
+        options: Probe,
+        needs: int,
+        classes: int,
+        plan: Plan,
+        merge: Merge = lambda clips: clips,
+    ) -> None:
         """Plan the clips of every video that has enough frames.
 
         Args:
@@ -45,11 +54,12 @@ class TimeTask:
             needs: Frames that a video must have.
             classes: K.
             plan: Plans the clips of one video.
+            merge: Makes examples of the features of its clips.
 
         Raises:
             UsageError: No video of a split is long enough, or there is no such tap.
         """
-        self.study, self.options, self.classes = study, options, classes
+        self.study, self.options, self.classes, self.merge = study, options, classes, merge
         self.reading = reading_of(study, options.tap, options.pool)
         self.train, self.test = (
             _draw(study, split, needs, options.seed, plan) for split in ("train", "test")
@@ -66,10 +76,10 @@ class TimeTask:
             "pool": self.reading.pool,
         }
 
-    def answers(self, weights: str, merge: Merge = lambda clips: clips) -> NDArray[np.int64]:
-        """Train new layers on frozen features; return the classes of the test clips."""
+    def counts(self, weights: str) -> NDArray[np.int64]:
+        """Train new layers on frozen features; return the `confusion` of the test clips."""
         train, test = (
-            np.concatenate([merge(clips) for clips in found])
+            np.concatenate([self.merge(clips) for clips in found])
             for part in (self.train, self.test)
             for found in self.study.features(weights, part.looks, [self.reading])
         )
@@ -80,8 +90,12 @@ class TimeTask:
             classes=self.classes,
             device=self.study.device,
         )
-        answers: NDArray[np.int64] = predict(test).argmax(-1)
-        return answers
+        return confusion(self.test.classes, predict(test).argmax(-1), self.classes)
+
+
+def accuracy(counts: NDArray[np.int64]) -> float:
+    """Return the share of a `confusion` that is right."""
+    return float(counts.trace() / counts.sum())
 
 
 def _draw(study: Study, split: str, needs: int, seed: int, plan: Plan) -> Examples:

@@ -14,9 +14,10 @@ class Classify(ClassifyOptions):
     name: Literal["classify"]
     label: str
     """The label, one of the sampler's that has classes."""
-    over: Literal["clip", "video"] = "clip"
+    over: Literal["clip", "video", "difference"] = "clip"
     """``clip`` predicts a label that each clip has; ``video`` predicts one that the video has, such
-    as the order of its views, from all of them together."""
+    as the order of its views, from all of them together; ``difference`` does so from the first of
+    two views less the second (synchronisation, Jenni et al. 2020)."""
 
     def title(self) -> str:
         """Name the label, since a recipe may classify several."""
