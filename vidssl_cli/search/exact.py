@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController
 
 from vidssl_cli.search.columns import BLOCK, Column
 from vidssl_cli.search.engines import Engine, Ids, unit_vectors
