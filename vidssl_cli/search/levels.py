@@ -88,6 +88,8 @@ class Level:
         Raises:
             DamagedFileError: A feature is not finite.
         """
+        if not np.isfinite(queries).all():
+            raise DamagedFileError("features of a query are not finite", where=self._where)
         k = min(k, len(self))
         count = min(len(self.features), 4 * k + 16)  # compressed vectors are ranked only roughly
         proposals = self.engine(queries, count)
