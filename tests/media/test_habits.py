@@ -168,6 +168,43 @@ def test_of_several_tracks_the_one_with_most_frames_is_the_video(tmp_path, lengt
         read_frames(replace(video, track=7), [0], (8, 8))
 
 
+def test_sound_may_come_before_several_tracks(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", 48_000)
+        streams = [container.add_stream("mpeg4", 25) for _ in range(2)]
+        for stream in streams:
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for stream, frames in zip(streams, (3, 9), strict=True):
+            for number in range(frames):
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 9 * number, np.uint8))
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        container.mux(sound.encode(silence()))
+    video = probe(str(path))
+    assert (video.frames, video.track, video.problems) == (9, 2, ())
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_jpegs_with_exif_are_shown_upright(tmp_path, orientation, turns):
+    """PyAV does not know Exif, nor the second view of spatial video, and raises for all it has."""
+    stored = np.zeros((3, 48, 64), np.uint8)
+    stored[0, :, :32] = 255
+    content = JpegEncoder((48, 64), 5)(stored)
+    entry = struct.pack("<HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry
+    picture = content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+    path = tmp_path / "camera.mjpeg"
+    path.write_bytes(3 * picture)
+    video = probe(str(path))
+    upright = np.rot90(stored.transpose(1, 2, 0), turns)
+    assert (video.frames, video.problems) == (3, ())
+    assert (video.height, video.width) == upright.shape[:2]
+    shown = read_frames(video, [0], upright.shape[:2])[0]
+    assert np.abs(shown.astype(int) - upright).mean() < 3
+
+
 def join(make_video, path, *times):
     """Join recordings, each from its own first tick of 1/25 s, as `cat` does."""
     parts = [make_video(frames=50, suffix=".ts", times=range(t, t + 50)) for t in times]

@@ -130,7 +130,8 @@ def _fullest_track(container: InputContainer, stream: VideoStream, most: int) ->
     sizes = dict.fromkeys((track.index for track in found), 0)
     with suppress(av.error.InvalidDataError):
         for packet in packets(container, *found):
-            sizes[packet.stream_index] += bool(packet.size)
+            if packet.size:  # empty ones say 0, whichever stream they end
+                sizes[packet.stream_index] += 1
             if max(sizes.values()) > most:
                 break
     return max(sizes, key=lambda index: (sizes[index], index == stream.index))
