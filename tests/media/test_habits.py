@@ -205,6 +205,23 @@ def test_jpegs_with_exif_are_shown_upright(tmp_path, orientation, turns):
     assert np.abs(shown.astype(int) - upright).mean() < 3
 
 
+def test_a_comment_behind_the_last_picture_of_a_gif_is_no_picture(tmp_path):
+    path = tmp_path / "a.gif"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", 10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "rgb8"
+        for shade in range(0, 250, 50):
+            picture = np.full((48, 64, 3), shade, np.uint8)
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(picture).reformat(format="rgb8"))
+            )
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x21\xfe\x04made\0" + content[-1:])
+    video = probe(str(path))
+    assert (video.frames, video.problems) == (5, ())
+
+
 def join(make_video, path, *times):
     """Join recordings, each from its own first tick of 1/25 s, as `cat` does."""
     parts = [make_video(frames=50, suffix=".ts", times=range(t, t + 50)) for t in times]
