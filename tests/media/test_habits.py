@@ -205,6 +205,25 @@ def test_jpegs_with_exif_are_shown_upright(tmp_path, orientation, turns):
     assert np.abs(shown.astype(int) - upright).mean() < 3
 
 
+def test_seek_points_of_an_mp4_in_fragments_are_found_by_who_opens_it_anew(tmp_path):
+    """What has read later fragments, as a scan has, seeks to others."""
+    path = tmp_path / "dash.mp4"
+    flags = {"movflags": "dash+frag_keyframe+delay_moov", "min_frag_duration": "1000000"}
+    with av.open(str(path), "w", options=flags) as container:
+        stream = container.add_stream("libx264", 25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.options = {"x264-params": "keyint=20:min-keyint=20:scenecut=0:bframes=2:open-gop=0"}
+        for number in range(105):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * number, np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    video = probe(str(path))
+    assert (video.frames, video.problems) == (105, ())
+    assert video.keyframes
+    exact(video)
+
+
 def test_a_comment_behind_the_last_picture_of_a_gif_is_no_picture(tmp_path):
     path = tmp_path / "a.gif"
     with av.open(str(path), "w") as container:
