@@ -43,8 +43,18 @@ def test_links_count_by_where_they_lead(place):
     root = Root(place)
     assert root.holds(str(place / "in" / "b.mp4"))
     assert root.holds(str(place / "in.mp4"))
-    assert not root.holds(str(place / "out" / "c.mp4"))
+    assert not any(root.holds(str(place / "out" / name)) for name in ("c.mp4", "d.mp4", "e.mp4"))
     assert not root.holds(str(place / "out.mp4"))
+
+
+def test_a_manifest_of_a_folder_behind_a_link_can_be_read(place):
+    """Such as ``data``, which leads to a large disk."""
+    (place.parent / "other" / "d.mp4").touch()
+    (place / "big").symlink_to("../other")
+    videos = find_videos(place / "big")
+    assert len(videos) == 2
+    write_manifest(place / "m.jsonl", videos)
+    assert read_manifest(place / "m.jsonl") == videos
 
 
 def test_a_video_that_is_named_may_be_a_link_and_lie_anywhere(place):

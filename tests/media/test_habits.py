@@ -168,6 +168,79 @@ def test_of_several_tracks_the_one_with_most_frames_is_the_video(tmp_path, lengt
         read_frames(replace(video, track=7), [0], (8, 8))
 
 
+def test_sound_may_come_before_several_tracks(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", 48_000)
+        streams = [container.add_stream("mpeg4", 25) for _ in range(2)]
+        for stream in streams:
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for stream, frames in zip(streams, (3, 9), strict=True):
+            for number in range(frames):
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 9 * number, np.uint8))
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        container.mux(sound.encode(silence()))
+    video = probe(str(path))
+    assert (video.frames, video.track, video.problems) == (9, 2, ())
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_jpegs_with_exif_are_shown_upright(tmp_path, orientation, turns):
+    """PyAV does not know Exif, nor the second view of spatial video, and raises for all it has."""
+    stored = np.zeros((3, 48, 64), np.uint8)
+    stored[0, :, :32] = 255
+    content = JpegEncoder((48, 64), 5)(stored)
+    entry = struct.pack("<HHHIHHI", 1, 0x112, 3, 1, orientation, 0, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry
+    picture = content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+    path = tmp_path / "camera.mjpeg"
+    path.write_bytes(3 * picture)
+    video = probe(str(path))
+    upright = np.rot90(stored.transpose(1, 2, 0), turns)
+    assert (video.frames, video.problems) == (3, ())
+    assert (video.height, video.width) == upright.shape[:2]
+    shown = read_frames(video, [0], upright.shape[:2])[0]
+    assert np.abs(shown.astype(int) - upright).mean() < 3
+
+
+def test_seek_points_of_an_mp4_in_fragments_are_found_by_who_opens_it_anew(tmp_path):
+    """What has read later fragments, as a scan has, seeks to others."""
+    path = tmp_path / "dash.mp4"
+    flags = {"movflags": "dash+frag_keyframe+delay_moov", "min_frag_duration": "1000000"}
+    with av.open(str(path), "w", options=flags) as container:
+        stream = container.add_stream("libx264", 25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.options = {"x264-params": "keyint=20:min-keyint=20:scenecut=0:bframes=2:open-gop=0"}
+        for number in range(105):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * number, np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    video = probe(str(path))
+    assert (video.frames, video.problems) == (105, ())
+    assert video.keyframes
+    exact(video)
+
+
+def test_a_comment_behind_the_last_picture_of_a_gif_is_no_picture(tmp_path):
+    path = tmp_path / "a.gif"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", 10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "rgb8"
+        for shade in range(0, 250, 50):
+            picture = np.full((48, 64, 3), shade, np.uint8)
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(picture).reformat(format="rgb8"))
+            )
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x21\xfe\x04made\0" + content[-1:])
+    video = probe(str(path))
+    assert (video.frames, video.problems) == (5, ())
+
+
 def join(make_video, path, *times):
     """Join recordings, each from its own first tick of 1/25 s, as `cat` does."""
     parts = [make_video(frames=50, suffix=".ts", times=range(t, t + 50)) for t in times]

@@ -270,3 +270,25 @@ def test_facts_that_no_manifest_may_hold_are_an_error_of_the_file(make_video, mo
     monkeypatch.setattr(module, "read_timeline", lambda *a: replace(honest(*a), fps=1e7))
     with pytest.raises(MediaError, match="fps: Input should be less than or equal to 1000000"):
         probe(str(make_video()))
+
+
+def test_a_decoder_that_calls_damage_a_lack_of_permission_leaves_out_one_frame(tmp_path):
+    """Some decoders of FFmpeg return -1, which is EPERM."""
+    path = tmp_path / "a.gif"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", 10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "rgb8"
+        for shade in range(0, 250, 50):
+            picture = np.random.default_rng(shade).integers(0, 255, (48, 64, 3), np.uint8)
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(picture).reformat(format="rgb8"))
+            )
+        container.mux(stream.encode(None))
+    content = bytearray(path.read_bytes())
+    image = content.index(b"\x2c\0\0\0\0\x40\0\x30\0", len(content) // 2)
+    palette = 3 * (2 << (content[image + 9] & 7)) if content[image + 9] & 128 else 0
+    assert content[image + 10 + palette] == 8  # bits that codes begin with
+    content[image + 10 + palette] = 12
+    path.write_bytes(content)
+    video = probe(str(path))
+    assert (video.frames, video.problems) == (4, ("undecodable packets: 1 of 5",))

@@ -204,6 +204,8 @@ def test_an_unknown_factory_is_refused():
         ("HNSW32_PQ4", 255, "its training needs 256"),
         ("IVF1,PQ4x10", 1023, "its training needs 1024"),
         ("IVF1,PQ4,RFlat", 255, "its training needs 256"),
+        ("PCA17,Flat", None, "PCA cannot make 17 dimensions of 16"),
+        ("PCA12,Flat", 11, "its training needs 12"),
     ],
 )
 def test_what_faiss_would_refuse_is_known_before(factory, size, reason):

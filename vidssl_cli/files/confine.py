@@ -19,7 +19,8 @@ class Root:
 
     def __init__(self, *folders: str | Path) -> None:
         self.folders = tuple(os.path.realpath(folder) for folder in folders)
-        self._links: dict[str, frozenset[str]] = {}
+        self._links: dict[str, frozenset[str] | None] = {}
+        """Which entries of a folder are links, None where the folder itself leads out."""
 
     def __str__(self) -> str:
         return " and ".join(self.folders)
@@ -28,8 +29,9 @@ class Root:
         """Tell whether a path, absolute and without ``..``, leads to something in the folders."""
         folder, name = os.path.split(path)
         if folder not in self._links:
-            self._links[folder] = _links(folder) if self._reaches(folder) else frozenset({name})
-        return name not in self._links[folder] or self._reaches(path)
+            self._links[folder] = _links(folder) if self._reaches(folder) else None
+        links = self._links[folder]
+        return (links is not None and name not in links) or self._reaches(path)
 
     def widened(self, *folders: str | Path) -> Root:
         """Return a root that has these folders too."""

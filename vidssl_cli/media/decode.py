@@ -18,6 +18,7 @@ doing so can deadlock with a decoder's own threads.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, groupby, islice, pairwise
@@ -175,7 +176,7 @@ def _unmarked(
     try:
         frames = decode()
     except av.FFmpegError as error:
-        if isinstance(error, OSError | MemoryError):  # of the machine, not of the file
+        if isinstance(error, MemoryError):  # of the machine, not of the file
             raise
         leave_out(UNDECODABLE)
         return
@@ -264,11 +265,16 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     A display matrix moves the stored point (x, y) to (a x + c y, b x + d y); here it is rounded
     to the nearest of the eight turns and mirrorings.
     """
-    side_data: Any = frame.side_data  # the stub knows of motion vectors only
-    matrix = side_data.get(SideData.DISPLAYMATRIX)
-    if matrix is None:
-        return False, False, False
-    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
+    try:
+        side_data: Any = frame.side_data  # the stub knows of motion vectors only
+    except ValueError:  # some is of a kind that PyAV does not know, such as Exif or a second view
+        angle = math.radians(-frame.rotation)
+        a, b, c, d = math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle)
+    else:
+        matrix = side_data.get(SideData.DISPLAYMATRIX)
+        if matrix is None:
+            return False, False, False
+        a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
     if abs(a) >= abs(b):
         return False, a < 0, d < 0
     return True, c < 0, b < 0

@@ -130,7 +130,8 @@ def _fullest_track(container: InputContainer, stream: VideoStream, most: int) ->
     sizes = dict.fromkeys((track.index for track in found), 0)
     with suppress(av.error.InvalidDataError):
         for packet in packets(container, *found):
-            sizes[packet.stream_index] += bool(packet.size)
+            if packet.size:  # empty ones say 0, whichever stream they end
+                sizes[packet.stream_index] += 1
             if max(sizes.values()) > most:
                 break
     return max(sizes, key=lambda index: (sizes[index], index == stream.index))
@@ -145,7 +146,8 @@ def _seek_points(facts: Video, trace: Trace) -> tuple[tuple[int, int], ...]:
 
     What follows a keyframe does not depend on what comes before it, so a few frames tell whether a
     seek found it. Where something is missing that is not sure: there the file is opened afresh for
-    each keyframe, as readers do, and all frames up to the next seek point are compared.
+    each keyframe, as readers do, and all frames up to the next seek point are compared. An MP4 in
+    fragments is opened afresh too: where it seeks to depends on which fragments it has met.
     """
     points: list[tuple[int, int]] = []
     pending = [n for n in _thinned(trace.keyframes) if trace.timestamps[n] is not None]
@@ -153,6 +155,7 @@ def _seek_points(facts: Video, trace: Trace) -> tuple[tuple[int, int], ...]:
     left = _MOST_COMPARED * total
     while pending and left > 0:
         with opened(facts.path, track=facts.track) as (container, stream):
+            fragmented = "mp4" in container.format.name and not stream.frames
             found = True
             while pending and found:
                 number = pending.pop()
@@ -163,7 +166,7 @@ def _seek_points(facts: Video, trace: Trace) -> tuple[tuple[int, int], ...]:
                 if found:
                     points.append((number, trace.timestamps[number] or 0))
                     end = number
-                if facts.problems:
+                if facts.problems or fragmented:
                     break
     return tuple(reversed(points))
 

@@ -158,9 +158,11 @@ def _silent(trace: Trace, codec: str) -> tuple[int, int]:
     """
     if codec in _HIDING:
         return 0, 0
+    # What comes behind the last picture of a GIF is a packet too: a comment, or Photoshop's XMP.
+    pieces = trace.packets[:-1] if codec == "gif" else trace.packets
     silent = [
         number
-        for number, packet in enumerate(trace.packets)
+        for number, packet in enumerate(pieces)
         if packet.shown
         and not packet.pictures
         and not (codec == "mpeg4" and packet.size <= _PLACEHOLDER)

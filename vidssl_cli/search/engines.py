@@ -132,8 +132,23 @@ def _training_vectors(faiss: Any, owner: Any) -> int:
     trains_alone = getattr(index, "quantizer_trains_alone", 0) == 1
     needed = [0 if trains_alone else getattr(index, "nlist", 0)]
     needed += [index.pq.ksub] if hasattr(index, "pq") else []
+    needed += [_axes(faiss, index.chain.at(place)) for place in range(_transforms(index))]
     parts = (getattr(index, name, None) for name in ("index", "base_index", "storage", "quantizer"))
     return max(needed + [_training_vectors(faiss, part) for part in parts if part is not None])
+
+
+def _transforms(index: Any) -> int:
+    return index.chain.size() if hasattr(index, "chain") else 0
+
+
+def _axes(faiss: Any, transform: Any) -> int:
+    """Return how many principal axes a transform finds, which takes as many vectors."""
+    found = faiss.downcast_VectorTransform(transform)
+    if not isinstance(found, faiss.PCAMatrix):
+        return 0
+    if found.d_out > found.d_in:
+        raise RuntimeError(f"PCA cannot make {found.d_out} dimensions of {found.d_in}")
+    return int(found.d_out)
 
 
 def _empty(faiss: Any, full: str, dimension: int, size: int) -> Any:
