@@ -14,8 +14,10 @@ from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data.manifest import read_manifest, row_writer
+from vidssl_cli.data.manifest import read_manifest, row_reader, row_writer
+from vidssl_cli.files.journal import Journal
 from vidssl_cli.files.sealed_folder import note_of
+from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.media.open_file import ends_digest, stamp
 
 
@@ -30,23 +32,24 @@ def remembered(out: Path) -> Iterator[tuple[dict[str, Video], Callable[[Video], 
     Raises:
         UsageError: There is a file that no scan wrote as it is.
     """
-    journal = out.with_name(f"{out.name}.part")
-    if out.is_file() and not note_of(out).is_file() and not journal.is_file():
+    path = out.with_name(f"{out.name}.part")
+    if out.is_file() and not note_of(out).is_file() and not path.is_file():
         raise UsageError(
             f"{out} was not written by a scan, or was changed since; what was added to it would be "
             "lost",
             where=str(out),
             hint="give another --out, or delete that file",
         )
-    rows = [*_rows(out), *_rows(_without_half_line(journal))]
-    known = {row.path: row for row in rows if _is_unchanged(row)}
-    if known:
-        same = share(len(known), len(rows), "file", "has", "have")
-        say(f"{out}: {same} not changed since the last scan")
-    line = row_writer(out)
-    with journal.open("a", buffering=1, encoding="utf-8", errors="surrogateescape") as file:
-        yield known, lambda video: print(line(video), end="", file=file)
-    journal.unlink()
+    read, line = row_reader(out), row_writer(out)
+    with Journal(path, "rows of a scan") as journal:
+        with understood(path):
+            rows = [*_rows(out), *(read(row) for row, _ in journal.records())]
+        known = {row.path: row for row in rows if _is_unchanged(row)}
+        if known:
+            same = share(len(known), len(rows), "file", "has", "have")
+            say(f"{out}: {same} not changed since the last scan")
+        yield known, lambda video: journal.append(line(video))
+        journal.delete()
 
 
 def _rows(path: Path) -> list[Video]:
@@ -57,16 +60,6 @@ def _rows(path: Path) -> list[Video]:
     except DamagedFileError as error:
         warn(f"{path}: {error}; its videos are scanned anew")
         return []
-
-
-def _without_half_line(journal: Path) -> Path:
-    """Cut off what a process that was killed left of its last row."""
-    if journal.is_file():
-        content = journal.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            journal.write_bytes(whole)
-    return journal
 
 
 def _is_unchanged(row: Video) -> bool:
