@@ -130,6 +130,15 @@ def test_companion_files_of_macos_are_no_videos(make, capsys):
     assert "._a.mp4: passed over" in capsys.readouterr().err
 
 
+def test_a_video_next_to_splits_has_none_and_it_is_said(make, capsys):
+    folder = make("intro.mp4", "train/a/1.mp4", "test/a/2.mp4")
+    found = {Path(video.path).name: (video.split, video.label) for video in find_videos(folder)}
+    assert found == {"intro.mp4": (None, None), "1.mp4": ("train", "a"), "2.mp4": ("test", "a")}
+    assert "1 video lies next to the folders test and train" in capsys.readouterr().err
+    find_videos(folder / "train")
+    assert capsys.readouterr().err == ""
+
+
 def test_splits_beside_other_folders_are_classes_and_it_is_said(make, capsys):
     folder = make("train/run/a.mp4", "test/run/b.mp4", "extra/c.mp4")
     assert {label for _, label, _ in rows(folder, find_videos(folder))} == {

@@ -13,6 +13,7 @@ from unicodedata import is_normalized, normalize
 
 from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data import entries as listed
 from vidssl_cli.data.datasets import find_lists, meant, read_official, recording_of
@@ -221,6 +222,12 @@ def _from_tree(walk: Walk) -> list[Video]:
         warn(
             f"{walk.folder}: the folders {' and '.join(sorted(tops - {*others}))} are taken for "
             f"classes, because {others[0]} is beside them; if they are splits, move it elsewhere"
+        )
+    if splits and (loose := sum(len(parts) == 1 for parts, _ in rows)):
+        warn(
+            f"{walk.folder}: {counted(loose, 'video lies', 'videos lie')} next to the folders "
+            f"{' and '.join(sorted(tops))}, with no split and no label; pre-training takes such "
+            "videos"
         )
     videos = []
     for parts, path in rows:
