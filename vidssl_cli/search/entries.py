@@ -52,7 +52,7 @@ def embed_entries(
     """
     if not videos:
         return
-    key = [settings.encoder, settings.evaluation.model_dump(mode="json")]
+    key = [settings.encoder, settings.evaluation.model_dump(mode="json"), settings.every]
     with Journal(out / JOURNAL, key) as journal:
         marks = {path: [path, *stamps[path], _facts(video)] for path, video in videos.items()}
         kept = {row[0] for row, _ in journal.records() if row == marks.get(row[0])}
@@ -64,7 +64,8 @@ def embed_entries(
                     features, spans = _unpack(content)
                 yield Embedded(videos[row[0]], features, spans), stamps[row[0]]
         missing = [video for path, video in videos.items() if path not in kept]
-        for number, item in enumerate(embed(encoder, missing, skipped=skipped, label="indexing")):
+        embedded = embed(encoder, missing, every=settings.every, skipped=skipped, label="indexing")
+        for number, item in enumerate(embedded):
             path = item.video.path
             if number == 0:
                 clips, dimension = item.features.shape

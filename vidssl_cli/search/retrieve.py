@@ -160,6 +160,7 @@ def _features(
             index.load_encoder(device),
             videos,
             evaluation=index.settings.evaluation,
+            every=index.settings.every,
             moments=[queries[number].moment for number in files],
             skipped=skipped,
             label="queries",
