@@ -43,6 +43,14 @@ class Level(StrEnum):
 
     VIDEO = "video"
     CLIP = "clip"
+    MOMENT = "moment"
+
+
+class GroupBy(StrEnum):
+    """What has one hit at most."""
+
+    VIDEO = "video"
+    LABEL = "label"
 
 
 def register(app: typer.Typer) -> None:
@@ -148,8 +156,23 @@ def retrieve(
     ],
     top: Annotated[int, typer.Option(min=1, max=1_000_000, help="Hits of each query.")] = 10,
     level: Annotated[
-        Level, typer.Option(help="Rank whole videos, or clips: moments of videos.")
-    ] = Level.VIDEO,
+        Level | None,
+        typer.Option(
+            help="Rank whole videos, their clips, or moments: neighbouring clips as one. By "
+            "default moments for a query that is a moment or no longer than a clip, else videos.",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL",
+            help="Search only videos of which this is true, such as \"label = 'x' and duration > "
+            '3"; columns: path, label, split, group, duration, fps, frames, width, height.',
+        ),
+    ] = None,
+    group_by: Annotated[
+        GroupBy | None, typer.Option("--group-by", help="Give one hit of each at most.")
+    ] = None,
     exclude_self: Annotated[
         bool | None,
         typer.Option(
@@ -187,6 +210,11 @@ def retrieve(
     from vidssl_cli.search.retrieve import retrieve as search
     from vidssl_cli.search.store import open_index
 
+    if foreign and where is not None:
+        raise UsageError(
+            "--where compares all videos that are left, so --foreign-faiss has nothing to do",
+            hint="leave one of them out",
+        )
     if page:
         if page.suffix != ".html":  # it may be a query, which the page would replace
             raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
@@ -196,7 +224,9 @@ def retrieve(
         index,
         queries,
         top=top,
-        level=level.value,
+        level=level.value if level else None,
+        where=where,
+        group_by=group_by.value if group_by else None,
         exclude_self=exclude_self,
         device=device,
         foreign=foreign,

@@ -1,0 +1,111 @@
+"""Filters: which videos of a gallery an SQL expression over their rows is true of."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidssl_cli.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from vidssl_cli.contract.videos import Video
+    from vidssl_cli.search.gallery import Gallery
+
+COLUMNS = {
+    "path": "TEXT",
+    "label": "TEXT",
+    "split": "TEXT",
+    "group": "TEXT",
+    "duration": "REAL",
+    "fps": "REAL",
+    "frames": "INTEGER",
+    "width": "INTEGER",
+    "height": "INTEGER",
+}
+"""Facts of a video that a filter can ask for, with their SQL types."""
+
+_QUOTED_OR_GROUP = re.compile(r"""'[^']*'|"[^"]*"|\bgroup\b""", re.IGNORECASE)
+_LONGEST = 1_000_000
+"""Most bytes of a value or an expression."""
+
+
+def matching(gallery: Gallery, expression: str) -> NDArray[np.int64]:
+    """Return the numbers of the videos, without removed ones, of which an expression is true.
+
+    Args:
+        gallery: The videos.
+        expression: What may follow ``WHERE`` in SQLite, over `COLUMNS` and without a ``SELECT``.
+
+    Raises:
+        UsageError: SQLite cannot evaluate it.
+    """
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+    marks = ", ".join("?" * (1 + len(COLUMNS)))
+    database = sqlite3.connect(":memory:")
+    try:
+        database.execute(f"CREATE TABLE videos (item INTEGER PRIMARY KEY, {columns})")
+        _select(database, expression)  # an expression with a mistake is refused at once
+        database.set_authorizer(None)
+        database.executemany(f"INSERT INTO videos VALUES ({marks})", _rows(gallery))
+        found = _select(database, expression)
+    finally:
+        database.close()
+    return np.array(sorted(found), np.int64)
+
+
+def _select(database: sqlite3.Connection, expression: str) -> list[int]:
+    """Return the items of which an expression is true."""
+    # GROUP is a word of SQL; as a column it would need quotes.
+    named = _QUOTED_OR_GROUP.sub(
+        lambda match: '"group"' if match[0].lower() == "group" else match[0], expression
+    )
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+    database.set_authorizer(_reading_alone())
+    try:
+        # The line break ends a comment, which would hide the bracket.
+        rows = database.execute(f"SELECT item FROM videos WHERE ({named}\n)").fetchall()
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        raise UsageError(
+            f"SQLite cannot evaluate {expression!r}: {error}",
+            where="--where",
+            hint=f"write an expression over {', '.join(COLUMNS)}, such as \"label = 'x' and "
+            'duration > 3"',
+        ) from None
+    return [item for (item,) in rows]
+
+
+def _reading_alone() -> Callable[..., int]:
+    """Return an authorizer that allows one SELECT of the table, and functions."""
+    selects = 0
+
+    def authorise(action: int, first: str | None, *_: str | None) -> int:
+        nonlocal selects
+        selects += action == sqlite3.SQLITE_SELECT
+        allowed = (
+            (action == sqlite3.SQLITE_SELECT and selects == 1)
+            or (action == sqlite3.SQLITE_READ and first == "videos")
+            or action == sqlite3.SQLITE_FUNCTION
+        )
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    return authorise
+
+
+def _rows(gallery: Gallery) -> Iterator[tuple[object, ...]]:
+    for item in gallery.items.tolist():
+        video: Video = gallery.videos[item]
+        yield item, *(_value(getattr(video, name)) for name in COLUMNS)
+
+
+def _value(fact: object) -> object:
+    """Return a fact as SQLite takes it: names of files need not be UTF-8."""
+    if isinstance(fact, str):
+        return fact.encode(errors="surrogateescape").decode(errors="replace")
+    return fact
