@@ -86,8 +86,9 @@ def _measure(chosen: argparse.Namespace, folder: Path) -> None:
     begins = write_joined(folder / "long.mp4", videos)
     long = probe(str(folder / "long.mp4"))
     summary = build_index(
-        Encoder.load(chosen.run), [long], folder / "index", every=chosen.every, overwrite=True
-    )
+        Encoder.load(chosen.run, "cpu"), [long], folder / "index",
+        every=chosen.every, overwrite=True,
+    )  # fmt: skip
     print(f"{len(videos)} videos, {long.duration:.0f} s, {summary.clips} clips")
     draw, texts, truth = random.Random(0), [], []
     for _ in range(chosen.queries):

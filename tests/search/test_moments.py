@@ -14,8 +14,9 @@ from vidssl_cli.contract import metrics
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.model.embedding import Embedded
 from vidssl_cli.search import entries
+from vidssl_cli.search import retrieve as retrieve_module
 from vidssl_cli.search.build import build_index
-from vidssl_cli.search.moments import Span, find_spans
+from vidssl_cli.search.moments import find_moments
 from vidssl_cli.search.retrieve import retrieve
 from vidssl_cli.search.store import open_index
 from vidssl_cli.search.where import matching
@@ -148,78 +149,69 @@ def test_groups_have_one_hit_each(index, level):
             assert [hit.rank for hit in answer.hits] == [*range(1, len(found) + 1)]
 
 
-def brute_moments(scores, spans, length):
-    """Divide one video by trying all runs of clips that are left."""
-    left, found = set(range(len(scores))), []
-    while left:
-        peak = min(left, key=lambda n: (-scores[n], n))
-        run = [peak]
-        while True:
-            sides = [n for n in (run[0] - 1, run[-1] + 1) if n in left]
-            sides = [
-                n for n in sides
-                if min(spans[n][1], spans[run[-1]][1]) >= max(spans[n][0], spans[run[0]][0]) - 1e-3
-            ]  # fmt: skip
-            sides.sort(key=lambda n: (-scores[n], n))
-            wider = sorted([*run, *sides[:1]])
-            off = [abs(spans[r[-1]][1] - spans[r[0]][0] - length) for r in (wider, run)]
-            if not sides or off[0] >= off[1]:
-                break
-            run = wider
-        found.append(Span(peak, run[0], run[-1]))
-        start, end = spans[run[0]][0], spans[run[-1]][1]
-        left -= set(run)
-        left -= {
-            n for n in left
-            if min(spans[n][1], end) - max(spans[n][0], start) > (spans[n][1] - spans[n][0]) / 2
-        }  # fmt: skip
-    return found
+def brute_moments(query, asked, gallery, spans):
+    """Lay a query (N, D) over a video (M, D) at each quarter of the way from clip to clip."""
+    middles, length = spans.mean(1), asked.max() - asked.min()
+    offsets, found = asked.mean(1) - asked.min(), []
+    for step in range(4 * len(spans) - 3):
+        start = np.interp(step / 4, range(len(spans)), middles) - offsets[0]
+        if step and start + offsets[-1] > middles[-1] + 1e-3:
+            continue
+        score = np.mean([
+            np.interp(start + offset, middles, gallery @ vector)
+            for offset, vector in zip(offsets, query, strict=True)
+        ])  # fmt: skip
+        found.append((-score, start))
+    kept = []
+    for score, start in sorted(found):
+        if all(abs(start - other) >= length / 2 for _, other in kept):
+            kept.append((score, start))
+    return [(-score, max(s, spans[0, 0]), min(s + length, spans[-1, 1])) for score, s in kept]
 
 
 @pytest.mark.parametrize("hop", [0.25, 1.0, 1.5])
-@pytest.mark.parametrize("length", [0.0, 1.0, 3.2, 100.0])
-@pytest.mark.parametrize("seed", range(5))
-def test_a_video_is_divided_into_moments(hop, length, seed):
-    random = np.random.default_rng(seed)
-    spans = np.stack([np.arange(20) * hop, np.arange(20) * hop + 1], 1).astype(np.float32)
-    scores = random.normal(size=20).round(1).astype(np.float32)
-    found = list(find_spans(spans, scores, length))
-    assert found == brute_moments(scores.tolist(), spans.astype(np.float64).tolist(), length)
+@pytest.mark.parametrize("clips", [1, 3, 30])
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_a_query_is_laid_over_a_video(hop, clips, count):
+    random = np.random.default_rng(clips)
+    spans = (np.stack([np.arange(count) * hop, np.arange(count) * hop + 1], 1)).astype(np.float32)
+    asked = np.stack([np.arange(clips) * 0.4 + 7, np.arange(clips) * 0.4 + 8], 1)
+    gallery = metrics.unit(random.normal(size=(count, DIMENSION)))
+    query = metrics.unit(random.normal(size=(clips, DIMENSION)))
+    found = [(s.score, s.start, s.end) for s in find_moments(query @ gallery.T, asked, spans)]
+    expected = brute_moments(query, asked, gallery, spans.astype(np.float64))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_touching_clips_make_one_moment_as_long_as_the_query():
-    spans = np.float32([[0, 1], [1, 2], [2, 3], [3, 4], [6, 7]])
-    scores = np.float32([0.1, 0.8, 0.9, 0.3, 0.7])
-    assert list(find_spans(spans, scores, 2.0)) == [
-        Span(2, 1, 2),
-        Span(4, 4, 4),
-        Span(3, 3, 3),
-        Span(0, 0, 0),
-    ]
-    assert next(find_spans(spans, scores, 9.0)) == Span(2, 0, 3)  # what is apart stays apart
+def test_a_moment_that_is_there_is_found_to_the_second():
+    random = np.random.default_rng(0)
+    spans = np.float32([[n, n + 1] for n in range(50)])
+    gallery = metrics.unit(random.normal(size=(50, DIMENSION)))
+    for begin in (0, 17, 47):
+        part = gallery[begin : begin + 3]
+        best = next(find_moments(part @ gallery.T, spans[:3] + 4, spans))
+        assert (best.start, best.end) == pytest.approx((begin, begin + 3))
+        assert best.score == pytest.approx(1)
 
 
 @pytest.mark.parametrize("top", [1, 10, 1000])
-def test_moments_are_ranked_by_their_best_clips(index, top):
-    clips, query = units(index, "clip"), features(37)[2:4].mean(0)
+def test_moments_are_ranked_like_brute_force(index, top, monkeypatch):
+    monkeypatch.setattr(retrieve_module, "_CANDIDATES", 10_000)
+    clips, query = units(index, "clip"), metrics.unit(features(37)[2:4])
     expected = []
     for item in kept(index, lambda v: True):
-        scores = (clips[item] @ metrics.unit(query)).astype(np.float32)
-        expected += [
-            (-float(scores[span.peak]), item, float(span.first), span.last + 1.0)
-            for span in find_spans(SPANS, scores, 2.0)
-        ]
-    expected.sort()
+        found = brute_moments(query, SPANS[2:4], clips[item], SPANS)
+        expected += [(round(score, 5), item, start, end) for score, start, end in found]
+    expected.sort(key=lambda each: -each[0])
     if index.settings.factory == "HNSW":
         top = min(top, 10)  # at the end of its ranking an approximate index misses some
     (answer,) = ask(index, "#37@2-4", top=top)
     assert answer.level == "moment"
-    assert [(hit.item, hit.start, hit.end) for hit in answer.hits] == [
-        e[1:] for e in expected[:top]
-    ]
+    assert (answer.hits[0].item, answer.hits[0].start, answer.hits[0].end) == (37, 2, 4)
     np.testing.assert_allclose(
-        [hit.score for hit in answer.hits], [-e[0] for e in expected[:top]], atol=2e-6
+        [hit.score for hit in answer.hits], [each[0] for each in expected[:top]], atol=1e-5
     )
+    assert len({(hit.item, hit.start) for hit in answer.hits}) == len(answer.hits)
 
 
 def test_what_is_searched_by_default(index):

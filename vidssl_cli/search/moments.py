@@ -1,4 +1,7 @@
-"""Moments of a video: neighbouring clips that are similar to a query, as one span."""
+"""Moments of a video that are similar to a query: its clips are compared in their order.
+
+Letters: N clips of the query, M clips of a video.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +14,52 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_TOUCH = 1e-3
-"""Seconds between two clips that count as none, since spans are of single precision."""
+_STEP = 0.25
+"""Share of the way from one clip to the next by which the query is moved."""
+_ROUNDING = 1e-3
+"""Seconds that spans of single precision may err."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Consecutive clips of one video."""
+    """A part of a video."""
 
-    peak: int
-    """The most similar of them."""
-    first: int
-    last: int
+    start: float
+    """In seconds."""
+    end: float
+    score: float
+    """Mean cosine of the query's clips and what is shown when they are."""
 
 
-def find_spans(
-    spans: NDArray[np.floating], scores: NDArray[np.floating], length: float
+def find_moments(
+    cosines: NDArray[np.floating], query: NDArray[np.floating], spans: NDArray[np.floating]
 ) -> Iterator[Span]:
-    """Divide a video into moments, the most similar one first.
+    """Find where a video is similar to a query, best first.
 
-    A moment begins as the most similar clip that is left. While that brings it closer to the
-    length of the query, it takes the more similar of its two neighbours, if they touch or overlap.
-    Clips that lie in it by more than half are not left afterwards.
+    The query is laid over the video at every start; between two clips of the video, cosines are
+    interpolated. Moments that overlap a better one by more than half are left out.
 
     Args:
-        spans: (M, 2) start and end of each clip in seconds; both ascend.
-        scores: (M,) how similar each is to the query.
-        length: Of the query, in seconds.
+        cosines: (N, M) of the clips of the query and those of the video.
+        query: (N, 2) start and end of the query's clips in seconds, ascending.
+        spans: (M, 2) the same of the video.
     """
-    starts, ends = spans.T.astype(np.float64)
-    left = np.ones(len(scores), bool)
-    for peak in np.argsort(-scores, kind="stable").tolist():
-        if not left[peak]:
-            continue
-        first = last = peak
-        while True:
-            neighbours = []
-            if first > 0 and left[first - 1] and ends[first - 1] >= starts[first] - _TOUCH:
-                neighbours.append((first - 1, last))
-            if last + 1 < len(left) and left[last + 1] and starts[last + 1] <= ends[last] + _TOUCH:
-                neighbours.append((first, last + 1))
-            wider = max(
-                neighbours, key=lambda n: scores[n[0] if n[0] < first else n[1]], default=None
-            )
-            now = ends[last] - starts[first]
-            if not wider or abs(ends[wider[1]] - starts[wider[0]] - length) >= abs(now - length):
-                break
-            first, last = wider
-        inside = np.minimum(ends, ends[last]) - np.maximum(starts, starts[first])
-        left &= inside <= (ends - starts) / 2
-        left[first : last + 1] = False
-        yield Span(peak, first, last)
+    middles, numbers = spans.mean(1, dtype=np.float64), np.arange(len(spans))
+    offsets = query.mean(1, dtype=np.float64) - query.min()
+    steps = np.arange(0, numbers[-1] + _STEP / 2, _STEP)
+    starts = np.interp(steps, numbers, middles) - offsets[0]
+    fits = starts + offsets[-1] <= middles[-1] + _ROUNDING
+    fits[0] = True  # a query may be longer than the video
+    starts = starts[fits]
+    places = np.interp(starts[:, None] + offsets, middles, numbers)
+    before = np.floor(places).astype(np.int64)
+    after, share = np.minimum(before + 1, numbers[-1]), places - before
+    clip = np.arange(len(query))
+    scores = ((1 - share) * cosines[clip, before] + share * cosines[clip, after]).mean(1)
+    length = float(np.ptp(query))
+    while np.isfinite(scores).any():
+        best = int(scores.argmax())
+        start = float(starts[best])
+        end = min(start + length, float(spans[-1, 1]))
+        yield Span(max(start, float(spans[0, 0])), end, float(scores[best]))
+        scores[np.abs(starts - start) < max(length / 2, _ROUNDING)] = -np.inf

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from heapq import merge
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.search.levels import Level, LevelName
-from vidssl_cli.search.moments import find_spans
+from vidssl_cli.search.moments import find_moments
 from vidssl_cli.search.plan import is_there
 from vidssl_cli.search.queries import Query, read_query
 from vidssl_cli.search.store import Index
@@ -32,6 +33,8 @@ GroupName = Literal["video", "label"]
 _FURTHER = 4
 """How many times as many hits are looked through for some whose files are there, and how many
 times as many entries are searched for at once where several make one hit."""
+_CANDIDATES = 100
+"""Clips whose videos are compared at once with a query as a sequence of clips."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +72,23 @@ class _Asked:
     """A query that could be read."""
 
     query: Query
-    mean: NDArray[np.float64]
-    """(D,) over its clips."""
-    clip: float
-    """Seconds of its longest clip."""
+    features: NDArray[np.float32]
+    """(clips, D)"""
+    spans: NDArray[np.float32]
+    """(clips, 2) start and end of each clip in seconds."""
 
     @property
-    def length(self) -> float:
-        """Seconds of it; of a clip, if that is not known."""
-        if self.query.moment:
-            return self.query.moment[1] - self.query.moment[0]
-        return self.query.video.duration or self.clip
+    def mean(self) -> NDArray[np.float64]:
+        """(D,) over its clips."""
+        mean: NDArray[np.float64] = self.features.mean(0, dtype=np.float64)
+        return mean
 
     @property
     def level(self) -> SearchName:
         """What is ranked for it by default: moments, for a moment or what is as short as a clip."""
-        frame = 1 / (self.query.video.fps or 25)
-        duration = self.query.video.duration
-        short = duration is not None and duration < self.clip + frame / 2
+        duration, frame = self.query.video.duration, 1 / (self.query.video.fps or 25)
+        clip = float(np.ptp(self.spans, 1).max())
+        short = duration is not None and duration < clip + frame / 2
         return "moment" if self.query.moment or short else "video"
 
 
@@ -111,9 +113,10 @@ def retrieve(
         index: What to search.
         texts: Queries as `vidssl_cli.search.queries` says.
         top: Hits of each query, at most.
-        level: Rank videos, or clips, of which one video may have several, or moments: neighbouring
-            clips as one. None takes moments for queries that are moments or no longer than a clip,
-            and videos for others.
+        level: Rank videos, or clips, of which one video may have several, or moments, for
+            which the query's clips are compared in their order with those of the videos that have
+            the most similar clips. None takes moments for queries that are moments or no longer
+            than a clip, and videos for others.
         where: Search only videos of which this is true; see `vidssl_cli.search.where`.
         group_by: Give at most one hit of a video, or of a label.
         exclude_self: Leave out the query's own video where the gallery has it; None leaves it out
@@ -153,11 +156,13 @@ def retrieve(
         ranked = index.level(stored, chosen, foreign, items)
         own = [_own_item(index, asked[n].query, exclude_self) for n in mine]
         spare = max(0 if item is None else _entries(index, stored, item) for item in own)
-        first = top * (1 if group_by is None and name != "moment" else _FURTHER) + spare
+        first = top * (_FURTHER if group_by else 1) + spare
+        first = max(first, _CANDIDATES) if name == "moment" else first
         found = ranked.ranked(np.stack([asked[n].mean for n in mine]), first)
         for n, item, entries in zip(mine, own, found, strict=True):
-            search = _Search(index, clips, name, asked[n], item)
-            hits = _grouped(search.hits(entries), group_by)
+            search = _Search(index, clips, asked[n], item)
+            make = {"video": search.videos, "clip": search.parts, "moment": search.moments}[name]
+            hits = _grouped(make(entries), group_by)
             answers[n] = Answer(asked[n].query, _best(hits, top), name)
     ordered = [answers[n] for n in sorted(answers)]
     _tell_missing(index, ordered)
@@ -240,10 +245,7 @@ def _embedded(
                 found[number] = _stored(index, query.item, query)
             except MediaError as error:
                 leave_out(error, broken)
-    return [
-        _Asked(queries[n], features.mean(0, dtype=np.float64), float(np.ptp(spans, 1).max()))
-        for n, (features, spans) in sorted(found.items())
-    ]
+    return [_Asked(queries[n], features, spans) for n, (features, spans) in sorted(found.items())]
 
 
 def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
@@ -290,47 +292,61 @@ def _entries(index: Index, level: LevelName, item: int) -> int:
 
 @dataclass(frozen=True)
 class _Search:
-    """Makes hits of the entries that a query finds."""
+    """Makes hits of the entries that a query finds; they are not numbered yet."""
 
     index: Index
     clips: Level
-    level: SearchName
     asked: _Asked
     excluded: int | None
     """Item that is left out."""
 
-    def hits(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
-        """Yield a hit for each entry, or moment of a video, best first and not numbered yet."""
-        gallery = self.index.gallery
-        spans: dict[int, dict[int, tuple[int, int]]] = {}
-        for entry, score in entries:
-            item = entry if self.level == "video" else gallery.owner(entry)
-            if item == self.excluded:
-                continue
-            first = last = entry
-            if self.level == "video":
-                part = gallery.part(item)
-                first = last = part.start + int(self._cosines(part).argmax())
-            elif self.level == "moment":
-                if item not in spans:
-                    spans[item] = self._moments(gallery.part(item))
-                if entry not in spans[item]:
-                    continue  # a part of one that was found before
-                first, last = spans[item][entry]
-            video = gallery.videos[item]
-            start, end = float(gallery.spans[first][0]), float(gallery.spans[last][1])
-            yield Hit(
-                0, video.path, round(score, 6), round(start, 3), round(end, 3), video.label,
-                is_there(video), item,
-            )  # fmt: skip
-
-    def _cosines(self, part: slice) -> NDArray[np.float32]:
-        """Return how similar each clip of a video is."""
+    def videos(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
+        """Yield a hit for each video, with its clip that is most similar."""
         unit = self.clips.unit(self.asked.mean)
-        return self.clips.cosines(unit, np.arange(part.start, part.stop))
+        for item, score in entries:
+            if item != self.excluded:
+                best = self.clips.cosines(unit, self._clips_of(item)).argmax()
+                yield self._hit(item, score, *self._spans(item)[best].tolist())
 
-    def _moments(self, part: slice) -> dict[int, tuple[int, int]]:
-        """Return first and last clip of each moment of a video, by its most similar clip."""
-        found = find_spans(self.index.gallery.spans[part], self._cosines(part), self.asked.length)
-        at = part.start
-        return {at + span.peak: (at + span.first, at + span.last) for span in found}
+    def parts(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
+        """Yield a hit for each clip."""
+        gallery = self.index.gallery
+        for clip, score in entries:
+            if (item := gallery.owner(clip)) != self.excluded:
+                yield self._hit(item, score, *gallery.spans[clip].tolist())
+
+    def moments(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
+        """Yield the moments of the videos that have the first clips, best first, then of others."""
+        done = {self.excluded}
+        while some := list(islice(entries, _CANDIDATES)):
+            items = dict.fromkeys(self.index.gallery.owner(clip) for clip, _ in some)
+            found = [self._moments(item) for item in items if item not in done]
+            yield from merge(*found, key=lambda hit: -hit.score)
+            done.update(items)
+
+    def _moments(self, item: int) -> Iterator[Hit]:
+        """Yield the moments of one video, best first."""
+        vectors = self.clips.vectors(self._clips_of(item))
+        cosines = self.clips.unit(self.asked.features) @ vectors.T
+        for found in find_moments(cosines, self.asked.spans, self._spans(item)):
+            yield self._hit(item, found.score, found.start, found.end)
+
+    def _clips_of(self, item: int) -> NDArray[np.int64]:
+        part = self.index.gallery.part(item)
+        return np.arange(part.start, part.stop)
+
+    def _spans(self, item: int) -> NDArray[np.float32]:
+        return self.index.gallery.spans[self.index.gallery.part(item)]
+
+    def _hit(self, item: int, score: float, start: float, end: float) -> Hit:
+        video = self.index.gallery.videos[item]
+        return Hit(
+            rank=0,
+            path=video.path,
+            score=round(score, 6),
+            start=round(start, 3),
+            end=round(end, 3),
+            label=video.label,
+            there=is_there(video),
+            item=item,
+        )
