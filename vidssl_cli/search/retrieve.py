@@ -134,6 +134,8 @@ def retrieve(
         VidsslError: No query could be answered.
     """
     items = None if where is None else matching(index.gallery, where)
+    if items is not None and not len(items):
+        warn(f"--where {where!r} is true of none of {len(index.gallery)} videos")
     broken: list[MediaError] = []
     queries: list[Query] = []
     for text in texts:
