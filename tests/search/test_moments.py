@@ -157,11 +157,16 @@ def brute_moments(query, asked, gallery, spans):
         start = np.interp(step / 4, range(len(spans)), middles) - offsets[0]
         if step and start + offsets[-1] > middles[-1] + 1e-3:
             continue
-        score = np.mean([
-            np.interp(start + offset, middles, gallery @ vector)
-            for offset, vector in zip(offsets, query, strict=True)
-        ])  # fmt: skip
-        found.append((-score, start))
+        cosines = []
+        for offset, vector in zip(offsets, query, strict=True):
+            place = np.interp(start + offset, middles, range(len(spans)))
+            low, high = int(np.floor(place)), int(np.ceil(place))
+            share = place - low
+            if spans[high, 0] > spans[low, 1] + 1e-3:
+                share = round(share)
+            shown = (1 - share) * gallery[low] + share * gallery[high]
+            cosines.append(vector @ shown / np.linalg.norm(shown))
+        found.append((-np.mean(cosines), start))
     kept = []
     for score, start in sorted(found):
         if all(abs(start - other) >= length / 2 for _, other in kept):
@@ -178,7 +183,7 @@ def test_a_query_is_laid_over_a_video(hop, clips, count):
     asked = np.stack([np.arange(clips) * 0.4 + 7, np.arange(clips) * 0.4 + 8], 1)
     gallery = metrics.unit(random.normal(size=(count, DIMENSION)))
     query = metrics.unit(random.normal(size=(clips, DIMENSION)))
-    found = [(s.score, s.start, s.end) for s in find_moments(query @ gallery.T, asked, spans)]
+    found = [(s.score, s.start, s.end) for s in find_moments(query, asked, gallery, spans)]
     expected = brute_moments(query, asked, gallery, spans.astype(np.float64))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -189,7 +194,7 @@ def test_a_moment_that_is_there_is_found_to_the_second():
     gallery = metrics.unit(random.normal(size=(50, DIMENSION)))
     for begin in (0, 17, 47):
         part = gallery[begin : begin + 3]
-        best = next(find_moments(part @ gallery.T, spans[:3] + 4, spans))
+        best = next(find_moments(part, spans[:3] + 4, gallery, spans))
         assert (best.start, best.end) == pytest.approx((begin, begin + 3))
         assert best.score == pytest.approx(1)
 

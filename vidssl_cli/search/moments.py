@@ -1,6 +1,6 @@
 """Moments of a video that are similar to a query: its clips are compared in their order.
 
-Letters: N clips of the query, M clips of a video.
+Letters: N clips of the query, M clips of a video, D features.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _STEP = 0.25
 """Share of the way from one clip to the next by which the query is moved."""
 _ROUNDING = 1e-3
 """Seconds that spans of single precision may err."""
+_LEAST = 1e-6
+"""Squared length from which an interpolated feature has a direction."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,28 @@ class Span:
     """In seconds."""
     end: float
     score: float
-    """Mean cosine of the query's clips and what is shown when they are."""
+    """Mean cosine of the query's clips and what the video shows at their times."""
 
 
 def find_moments(
-    cosines: NDArray[np.floating], query: NDArray[np.floating], spans: NDArray[np.floating]
+    query: NDArray[np.floating],
+    query_spans: NDArray[np.floating],
+    clips: NDArray[np.floating],
+    spans: NDArray[np.floating],
 ) -> Iterator[Span]:
     """Find where a video is similar to a query, best first.
 
-    The query is laid over the video at every start; between two clips of the video, cosines are
-    interpolated. Moments that overlap a better one by more than half are left out.
+    The query is laid over the video at every start; between two clips of the video that touch,
+    features are interpolated. Moments that overlap a better one by more than half are left out.
 
     Args:
-        cosines: (N, M) of the clips of the query and those of the video.
-        query: (N, 2) start and end of the query's clips in seconds, ascending.
-        spans: (M, 2) the same of the video.
+        query: (N, D) features of its clips, of length 1.
+        query_spans: (N, 2) start and end of each in seconds; both ascend.
+        clips: (M, D) features of the clips of a video, of length 1.
+        spans: (M, 2) start and end of each in seconds; both ascend.
     """
     middles, numbers = spans.mean(1, dtype=np.float64), np.arange(len(spans))
-    offsets = query.mean(1, dtype=np.float64) - query.min()
+    offsets = query_spans.mean(1, dtype=np.float64) - query_spans.min()
     steps = np.arange(0, numbers[-1] + _STEP / 2, _STEP)
     starts = np.interp(steps, numbers, middles) - offsets[0]
     fits = starts + offsets[-1] <= middles[-1] + _ROUNDING
@@ -54,9 +60,14 @@ def find_moments(
     places = np.interp(starts[:, None] + offsets, middles, numbers)
     before = np.floor(places).astype(np.int64)
     after, share = np.minimum(before + 1, numbers[-1]), places - before
-    clip = np.arange(len(query))
-    scores = ((1 - share) * cosines[clip, before] + share * cosines[clip, after]).mean(1)
-    length = float(np.ptp(query))
+    apart = spans[after, 0] > spans[before, 1] + _ROUNDING
+    share[apart] = np.round(share[apart])
+    cosines, asked = query @ clips.T, np.arange(len(query))
+    products = (1 - share) * cosines[asked, before] + share * cosines[asked, after]
+    alike = np.append((clips[:-1] * clips[1:]).sum(1), 1.0)[before]
+    squares = (1 - share) ** 2 + share**2 + 2 * share * (1 - share) * alike
+    scores = (products / np.sqrt(np.maximum(squares, _LEAST))).mean(1)
+    length = float(np.ptp(query_spans))
     while np.isfinite(scores).any():
         best = int(scores.argmax())
         start = float(starts[best])

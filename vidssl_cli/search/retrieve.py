@@ -329,8 +329,8 @@ class _Search:
     def _moments(self, item: int) -> Iterator[Hit]:
         """Yield the moments of one video, best first."""
         vectors = self.clips.vectors(self._clips_of(item))
-        cosines = self.clips.unit(self.asked.features) @ vectors.T
-        for found in find_moments(cosines, self.asked.spans, self._spans(item)):
+        query = self.clips.unit(self.asked.features)
+        for found in find_moments(query, self.asked.spans, vectors, self._spans(item)):
             yield self._hit(item, found.score, found.start, found.end)
 
     def _clips_of(self, item: int) -> NDArray[np.int64]:
