@@ -10,6 +10,7 @@ from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.config.sections import Evaluation, Input
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.media.probe import probe
+from vidssl_cli.model import embedding
 from vidssl_cli.model.card import Card
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
@@ -151,3 +152,50 @@ def test_a_moment_of_a_video_that_is_shorter_than_a_clip_is_all_of_it(encoder, m
     np.testing.assert_array_equal(
         encoder.views(video, windows, moment), encoder.views(video, windows)
     )
+
+
+def spans(encoder, video, **options):
+    (item,) = embed(encoder, [video], skipped=[], **options)
+    return item.spans
+
+
+def test_a_clip_begins_every_so_many_seconds(encoder, toy_videos):
+    # 1.6 s at 25 frames a second; a clip spans 0.6 s, and the last one ends with the video.
+    found = spans(encoder, toy_videos[0], every=0.4)
+    np.testing.assert_allclose(found[:, 0], [0, 0.4, 0.8, 1.0], atol=1e-6)
+    np.testing.assert_allclose(found[:, 1] - found[:, 0], 0.6, atol=1e-6)
+    assert len(spans(encoder, toy_videos[0], every=5.0)) == 1
+
+
+def test_seconds_are_those_of_the_timestamps(encoder, toy_videos):
+    # The first 20 frames last 1.2 s, the others 0.4 s.
+    video = replace(toy_videos[0], times=((0, 0.0), (20, 1.2), (40, 1.6)))
+    found = spans(encoder, video, every=0.6)
+    np.testing.assert_allclose(found[:, 0], [0, 0.6, 1.2], atol=1e-6)
+
+
+def test_clips_are_added_where_they_would_leave_frames_out(encoder, toy_videos):
+    evaluation = Evaluation(clips=2, stride=2)
+    found = spans(encoder, toy_videos[0], evaluation=evaluation, every="clip")
+    np.testing.assert_allclose(found[:, 0], [0, 0.48, 1.0], atol=1e-6)
+    alone = spans(encoder, toy_videos[0], evaluation=evaluation)
+    np.testing.assert_allclose(alone[:, 0], [0, 1.0], atol=1e-6)
+    four = spans(encoder, toy_videos[0], evaluation=Evaluation(clips=4, stride=2), every="clip")
+    assert len(four) == 4
+
+
+def test_many_clips_are_read_in_parts(encoder, toy_videos, tmp_path, monkeypatch):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    broken = replace(toy_videos[1], path=str(tmp_path / "broken.mp4"))
+    short = replace(toy_videos[2], frames=8, duration=0.32)
+    videos = [toy_videos[0], broken, short, toy_videos[3]]
+    results = []
+    for size in (64, 4):
+        monkeypatch.setattr(embedding, "_AT_ONCE", size)
+        skipped = []
+        results.append(list(embed(encoder, videos, every=0.1, skipped=skipped)))
+        assert [error.where for error in skipped] == [broken.path]
+    for one, other in zip(*results, strict=True):
+        assert one.video == other.video
+        np.testing.assert_array_equal(one.spans, other.spans)
+        np.testing.assert_allclose(one.features, other.features, rtol=1e-4, atol=1e-5)

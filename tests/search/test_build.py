@@ -74,7 +74,7 @@ def generations(folder):
 
 
 def test_an_index_holds_what_was_embedded(encoder, videos, tmp_path):
-    summary = build_index(encoder, videos, tmp_path / "index")
+    summary = build_index(encoder, videos, tmp_path / "index", every="recipe")
     index = open_index(tmp_path / "index")
     assert (summary.videos, summary.clips, summary.added) == (12, 36, 12)
     assert list(index.gallery.videos) == videos
@@ -106,7 +106,7 @@ def test_a_misspelt_factory_is_refused_before_data_is_opened(encoder, videos, tm
 
 
 def test_standardised_vectors_agree_with_the_metric(encoder, videos, tmp_path):
-    build_index(encoder, videos, tmp_path / "index", standardise=True)
+    build_index(encoder, videos, tmp_path / "index", standardise=True, every="recipe")
     index = open_index(tmp_path / "index")
     raw = np.asarray(index.gallery.features["clip"])
     for level, features in zip(LEVELS, (raw.reshape(12, 3, -1).mean(1), raw), strict=True):
@@ -564,3 +564,33 @@ def test_a_generation_that_is_open_stays_until_it_is_not(encoder, videos, tmp_pa
     gc.collect()
     build_index(encoder, videos[:2], out, factory="HNSW")
     assert len(list(out.glob("generation-*"))) == 2
+
+
+def test_clips_of_two_kinds_are_not_mixed(encoder, videos, tmp_path):
+    build_index(encoder, videos[:2], tmp_path / "index", every=0.5)
+    assert open_index(tmp_path / "index").settings.every == 0.5
+    added = build_index(encoder, videos[:3], tmp_path / "index")
+    assert (added.videos, added.clips) == (3, 12)
+    with pytest.raises(UsageError, match="so --every clip would"):
+        build_index(encoder, videos[:3], tmp_path / "index", every="clip")
+    again = build_index(encoder, videos[:3], tmp_path / "index", every="clip", overwrite=True)
+    assert again.clips == 15
+
+
+def test_what_was_embedded_with_other_clips_is_not_taken_up(encoder, videos, tmp_path, monkeypatch):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "write_segment", lambda path, found: [*found] and stop())
+    with pytest.raises(KeyboardInterrupt):
+        build_index(encoder, videos[:2], tmp_path / "index", every=0.5)
+    monkeypatch.undo()
+    assert build_index(encoder, videos[:2], tmp_path / "index", every="recipe").clips == 6
+
+
+@pytest.mark.parametrize("text", ["0", "1m", "-1", "nan", "100000", "1e3"])
+def test_an_odd_every_is_refused_before_anything_is_read(tmp_path, capsys, text):
+    out = tmp_path / "index"
+    command = ["index", "nowhere", "--data", "nowhere", "--out", str(out), f"--every={text}"]
+    assert run(app, [*command, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["where"] == "--every"

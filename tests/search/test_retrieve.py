@@ -23,7 +23,7 @@ from vidssl_cli.search.store import open_index
 def folder(toy_encoder, toy_videos, tmp_path_factory):
     """An index of the first ten videos."""
     folder = tmp_path_factory.mktemp("indexes") / "index"
-    build_index(toy_encoder(), toy_videos[:10], folder, standardise=True)
+    build_index(toy_encoder(), toy_videos[:10], folder, standardise=True, every="recipe")
     return folder
 
 
@@ -243,7 +243,12 @@ def test_approximate_indexes_answer_like_the_exact_one(
     toy_encoder, toy_videos, index, tmp_path, factory
 ):
     build_index(
-        toy_encoder(), toy_videos[:10], tmp_path / "index", factory=factory, standardise=True
+        toy_encoder(),
+        toy_videos[:10],
+        tmp_path / "index",
+        factory=factory,
+        standardise=True,
+        every="recipe",
     )
     texts = [video.path for video in toy_videos]
     for one, other in zip(

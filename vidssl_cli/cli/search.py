@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ from vidssl_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from vidssl_cli.model.embedding import Every
     from vidssl_cli.search.build import Summary
     from vidssl_cli.search.retrieve import Answer
 
@@ -41,6 +43,14 @@ class Level(StrEnum):
 
     VIDEO = "video"
     CLIP = "clip"
+    MOMENT = "moment"
+
+
+class GroupBy(StrEnum):
+    """What has one hit at most."""
+
+    VIDEO = "video"
+    LABEL = "label"
 
 
 def register(app: typer.Typer) -> None:
@@ -67,6 +77,14 @@ def index(
         typer.Option(
             "--standardise/--no-standardise",
             help="Standardise features by the gallery; by default as the recipe says.",
+        ),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Embed a clip every so many seconds (1s, 0.5); 'clip', the default, leaves no "
+            "frame out; 'recipe' takes the recipe's evenly spaced clips alone.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -99,6 +117,7 @@ def index(
     from vidssl_cli.search.store import verify_index
 
     require_writable(out)
+    windows = _read_every(every)
     encoder = Encoder.load(run, device, checkpoint)
     check_factory(factory, encoder)
     if verify:
@@ -115,7 +134,8 @@ def index(
         )
     summary = build_index(
         encoder, videos, out,
-        factory=factory, standardise=standardise, overwrite=overwrite, prune=prune, broken=broken,
+        factory=factory, standardise=standardise, every=windows, overwrite=overwrite, prune=prune,
+        broken=broken,
     )  # fmt: skip
     if as_json:
         emit_json(asdict(summary))
@@ -136,8 +156,23 @@ def retrieve(
     ],
     top: Annotated[int, typer.Option(min=1, max=1_000_000, help="Hits of each query.")] = 10,
     level: Annotated[
-        Level, typer.Option(help="Rank whole videos, or clips: moments of videos.")
-    ] = Level.VIDEO,
+        Level | None,
+        typer.Option(
+            help="Rank whole videos, their clips, or moments: neighbouring clips as one. By "
+            "default moments for a query that is a moment or no longer than a clip, else videos.",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL",
+            help="Search only videos of which this is true, such as \"label = 'x' and duration > "
+            '3"; columns: path, label, split, group, duration, fps, frames, width, height.',
+        ),
+    ] = None,
+    group_by: Annotated[
+        GroupBy | None, typer.Option("--group-by", help="Give one hit of each at most.")
+    ] = None,
     exclude_self: Annotated[
         bool | None,
         typer.Option(
@@ -175,6 +210,11 @@ def retrieve(
     from vidssl_cli.search.retrieve import retrieve as search
     from vidssl_cli.search.store import open_index
 
+    if foreign and where is not None:
+        raise UsageError(
+            "--where compares all videos that are left, so --foreign-faiss has nothing to do",
+            hint="leave one of them out",
+        )
     if page:
         if page.suffix != ".html":  # it may be a query, which the page would replace
             raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
@@ -184,7 +224,9 @@ def retrieve(
         index,
         queries,
         top=top,
-        level=level.value,
+        level=level.value if level else None,
+        where=where,
+        group_by=group_by.value if group_by else None,
         exclude_self=exclude_self,
         device=device,
         foreign=foreign,
@@ -201,6 +243,23 @@ def retrieve(
         for answer in answers:
             _show_answer(answer)
     SkippedMediaError.raise_if(strict, len(broken), "query")
+
+
+def _read_every(text: str | None) -> Every | None:
+    """Read the value of --every."""
+    from vidssl_cli.base.errors import UsageError
+
+    match text:
+        case None | "clip" | "recipe":
+            return text
+    number = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)s?", text)
+    if number and 0.01 <= float(number[1]) <= 86400:
+        return float(number[1])
+    raise UsageError(
+        f"{text!r} is no number of seconds from 0.01 to 86400, nor 'clip' or 'recipe'",
+        where="--every",
+        hint="write --every 1s or --every 0.5",
+    )
 
 
 def _show_summary(summary: Summary) -> None:

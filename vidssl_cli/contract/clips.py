@@ -206,17 +206,20 @@ def uniform_starts(count: int, span: int, clips: int) -> NDArray[np.int64]:
 class Windows:
     """Which clips of a video are embedded."""
 
-    place: Literal["uniform", "dense", "overlap"] = "uniform"
+    place: Literal["uniform", "dense", "overlap", "starts"] = "uniform"
     """``uniform``: ``clips`` clips, evenly spaced, the first at the beginning and the last at the
     end (Xu et al. 2019, VCOP's code). ``dense``: every n-th start, with n for about ``clips`` clips
     (temporal transformations' released code, with 32). ``overlap``: every start that is a multiple
-    of ``hop`` (thesis, YUPENN and ASLAN)."""
+    of ``hop`` (thesis, YUPENN and ASLAN). ``starts``: at ``starts``, and where a clip does not fit
+    any more, one that ends with the video."""
     clips: int = 10
     """How many, for ``uniform``; about how many, for ``dense``."""
     hop: int = 8
     """Frames from one start to the next, for ``overlap``."""
     stride: int = 1
     """Distance in frames between two frames of a clip."""
+    starts: tuple[int, ...] = (0,)
+    """Frames at which clips begin, for ``starts``; ascending, the first within the video."""
 
     def of(self, count: int, frames: int) -> NDArray[np.int64]:
         """Return (clips, T) frame numbers for a video of ``count`` frames and clips of T frames.
@@ -234,4 +237,6 @@ class Windows:
                 starts = np.arange(0, last + 1, max((last + 1) // self.clips, 1))
             case "overlap":
                 starts = np.arange(0, last + 1, self.hop)
+            case "starts":
+                starts = np.unique(np.minimum(self.starts, last))
         return np.stack([window(int(start), frames, stride, count) for start in starts])

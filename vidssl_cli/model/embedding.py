@@ -1,25 +1,41 @@
-"""Embeddings: the features of whole videos, with the seconds that each clip spans."""
+"""Embeddings: the features of whole videos, with the seconds that each clip spans.
+
+Letters: T frames of a clip, D features.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from math import ceil
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Layer
-from vidssl_cli.data.frame_rate import seconds_at
+from vidssl_cli.data.frame_rate import at_rate, position_at, seconds_at
 from vidssl_cli.model.encoder import Encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.contract.videos import Moment, Video
+
+Seconds = Annotated[float, Field(ge=0.01, le=86400)]
+Every = Seconds | Literal["recipe", "clip"]
+"""Where the clips of a video are: one begins every so many seconds; or evenly spaced, as many as
+the recipe says, and with ``clip`` as many more as it takes to leave no frame out."""
+
+_AT_ONCE = 64
+"""Clips that are decoded and run through the network together; a long video has many."""
+_Clips = tuple["Video", "NDArray[np.int64]"]
+"""A video and the numbers of its frames (clips, T)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,7 @@ def embed(
     videos: Sequence[Video],
     *,
     evaluation: Evaluation | None = None,
+    every: Every = "recipe",
     moments: Sequence[Moment | None] | None = None,
     skipped: list[MediaError],
     label: str = "embedding",
@@ -48,6 +65,7 @@ def embed(
         encoder: the network.
         videos: with their facts.
         evaluation: clips, stride, tap and pooling; None takes the encoder's.
+        every: where the clips of a whole video are; those of a moment are evenly spaced.
         moments: the part of each video to embed; None takes whole videos.
         skipped: an error for every video that cannot be read is appended to it, in order.
         label: of the progress on stderr.
@@ -56,15 +74,56 @@ def embed(
         Embedded: in the order of the videos, without those that were skipped.
     """
     chosen = evaluation or encoder.evaluation
-    windows = Windows(clips=chosen.clips, stride=chosen.stride)
     shown = iter(track(range(len(videos)), label, len(videos)))
-    views = (
-        (video, encoder.views(video, windows, moment))
+    clips = (
+        (video, encoder.views(video, _windows(encoder, video, chosen, every, moment), moment))
         for video, moment, _ in zip(videos, moments or [None] * len(videos), shown, strict=True)
     )
-    readings = [Layer(chosen.tap, chosen.pool)]
-    for video, frames, (features,) in encoder.read(views, readings, "centre", skipped):
-        yield Embedded(video, features, _spans(video, frames))
+    layer = Layer(chosen.tap, chosen.pool)
+    for long, group in groupby(clips, key=lambda each: len(each[1]) > _AT_ONCE):
+        read = _read_long if long else _read
+        for video, frames, features in read(encoder, group, layer, skipped):
+            yield Embedded(video, features, _spans(video, frames))
+
+
+def _windows(
+    encoder: Encoder, video: Video, evaluation: Evaluation, every: Every, moment: Moment | None
+) -> Windows:
+    """Return which clips of a video, or of a moment of it, are embedded."""
+    clips, stride = evaluation.clips, evaluation.stride
+    if every == "recipe" or moment:
+        return Windows(clips=clips, stride=stride)
+    count = encoder.count(video)
+    if every == "clip":
+        span = (encoder.card.frames - 1) * stride + 1
+        return Windows(clips=max(clips, ceil(count / span)), stride=stride)
+    shown = at_rate(video, encoder.card.input.fps)
+    seconds = np.arange(0, float(seconds_at(shown, np.array(count))), every)
+    starts = np.round(position_at(shown, seconds)).astype(np.int64)
+    return Windows("starts", stride=stride, starts=tuple(starts.tolist()))
+
+
+def _read(
+    encoder: Encoder, clips: Iterator[_Clips], layer: Layer, skipped: list[MediaError]
+) -> Iterator[tuple[Video, NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield videos, their frames, and the features (clips, D)."""
+    for video, frames, (features,) in encoder.read(clips, [layer], "centre", skipped):
+        yield video, frames, features
+
+
+def _read_long(
+    encoder: Encoder, clips: Iterator[_Clips], layer: Layer, skipped: list[MediaError]
+) -> Iterator[tuple[Video, NDArray[np.int64], NDArray[np.float32]]]:
+    """Do the same for videos of many clips, some of which are read at once."""
+    for video, frames in clips:
+        parts = np.array_split(frames, ceil(len(frames) / _AT_ONCE))
+        broken: list[MediaError] = []
+        read = _read(encoder, ((video, part) for part in parts), layer, broken)
+        found = [features for _, _, features in read if not broken]
+        if broken:
+            skipped.append(broken[0])
+        else:
+            yield video, frames, np.concatenate(found)
 
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:

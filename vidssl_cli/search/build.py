@@ -13,6 +13,7 @@ from vidssl_cli.base.console import leave_out
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
+from vidssl_cli.model.embedding import Every
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
 from vidssl_cli.search import engines
@@ -57,6 +58,7 @@ def build_index(
     *,
     factory: str | None = None,
     standardise: bool | None = None,
+    every: Every | None = None,
     overwrite: bool = False,
     prune: bool = False,
     broken: Sequence[MediaError] = (),
@@ -73,13 +75,14 @@ def build_index(
         factory: FAISS factory string or short name; None keeps what the index has, at first Flat.
         standardise: Standardise features by the gallery's mean and deviation; None keeps what the
             index has, at first what the recipe says.
+        every: Where the clips of each video are; None keeps what the index has, at first ``clip``.
         overwrite: Replace the index that is there.
         prune: Take out videos whose files are gone.
         broken: Videos that a scan left out, for the summary.
 
     Raises:
-        UsageError: ``out`` holds something else, or an index by another network, or FAISS cannot
-            build such an index over so many videos.
+        UsageError: ``out`` holds something else, or an index by another network or of other clips,
+            or FAISS cannot build such an index over so many videos.
         DamagedFileError: The index is damaged.
         VidsslError: No video could be embedded.
     """
@@ -88,7 +91,7 @@ def build_index(
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
         tidy(out)
-        settings = _settings(encoder, old.settings if old else None, factory, standardise)
+        settings = _settings(encoder, old.settings if old else None, factory, standardise, every)
         gallery = old.gallery if old else None
         plan = Plan(gallery, data, prune=prune)
         total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
@@ -223,12 +226,19 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _settings(
-    encoder: Encoder, old: IndexSettings | None, factory: str | None, standardise: bool | None
+    encoder: Encoder,
+    old: IndexSettings | None,
+    factory: str | None,
+    standardise: bool | None,
+    every: Every | None,
 ) -> IndexSettings:
     digest, evaluation = encoder.digest, encoder.evaluation
     if old is None:
         old = IndexSettings(
-            encoder=digest, evaluation=evaluation, standardise=evaluation.standardise
+            encoder=digest,
+            evaluation=evaluation,
+            standardise=evaluation.standardise,
+            every=every or "clip",
         )
     if (old.encoder, old.evaluation) != (digest, evaluation):
         raise UsageError(
@@ -236,6 +246,13 @@ def _settings(
             "vectors cannot be compared with those of new videos",
             where="RUN",
             hint="give the run that made it, choose another --out, or replace it by --overwrite",
+        )
+    if every not in (None, old.every):
+        raise UsageError(
+            f"the index was made with --every {old.every}, so --every {every} would mix clips of "
+            "both kinds",
+            where="--every",
+            hint="leave it out, choose another --out, or replace the index by --overwrite",
         )
     chosen = {"factory": factory, "standardise": standardise}
     return old.model_copy(update={key: v for key, v in chosen.items() if v is not None})

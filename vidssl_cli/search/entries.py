@@ -52,7 +52,7 @@ def embed_entries(
     """
     if not videos:
         return
-    key = [settings.encoder, settings.evaluation.model_dump(mode="json")]
+    key = [settings.encoder, settings.evaluation.model_dump(mode="json"), settings.every]
     with Journal(out / JOURNAL, key) as journal:
         marks = {path: [path, *stamps[path], _facts(video)] for path, video in videos.items()}
         kept: set[str] = set()
@@ -65,7 +65,8 @@ def embed_entries(
         if kept:
             say(f"{len(kept)} of {len(videos)} videos were embedded by a run that did not finish")
         missing = [video for path, video in videos.items() if path not in kept]
-        for number, item in enumerate(embed(encoder, missing, skipped=skipped, label="indexing")):
+        embedded = embed(encoder, missing, every=settings.every, skipped=skipped, label="indexing")
+        for number, item in enumerate(embedded):
             path = item.video.path
             if number == 0:
                 clips, dimension = item.features.shape

@@ -80,6 +80,15 @@ class Gallery:
         parts = [self.part(item) for item in self.removed.tolist()]
         return np.array([*chain(*(range(p.start, p.stop) for p in parts))], np.int64)
 
+    def entries_but(self, level: LevelName, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the entries of a level that are not of these videos, ascending."""
+        others = np.ones(len(self.stamps), bool)
+        others[items] = False
+        if level == "clip":
+            clips = [np.diff(segment.ends, prepend=0) for segment in self.segments]
+            others = np.repeat(others, np.concatenate(clips))
+        return np.flatnonzero(others)
+
     def statistics(self, level: LevelName) -> Statistics:
         """Return those of the features of a level, without removed ones."""
         whole = Statistics.joined(segment.statistics[level] for segment in self.segments)

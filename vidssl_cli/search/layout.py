@@ -30,6 +30,7 @@ from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import row_reader
 from vidssl_cli.files.sealed_folder import MANIFEST
 from vidssl_cli.files.untrusted_text import parse_json, read_lines, understood
+from vidssl_cli.model.embedding import Every
 from vidssl_cli.search import engines
 from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.generations import HINT, LAYOUT, encoder_folder
@@ -58,6 +59,8 @@ class IndexSettings(Section):
     """FAISS factory string, or one of the short names of `engines.expand_factory`."""
     standardise: bool = False
     """Whether features are standardised by the gallery's mean and deviation."""
+    every: Every = "recipe"
+    """Where the clips of the gallery are."""
 
 
 class Part(Section):

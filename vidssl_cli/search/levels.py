@@ -9,7 +9,7 @@ Letters: N entries, Q queries, K neighbours, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ LEVELS: tuple[LevelName, LevelName] = ("video", "clip")
 _TIE, _ROUNDING = 1e-5, 1e-6
 """More than single precision can err in a cosine: at all, and for each unit of the length of the
 mean that is subtracted, in deviations."""
+_FURTHER = 4
+"""How many times as many neighbours are searched for when more are needed."""
 
 
 class Level:
@@ -67,6 +69,42 @@ class Level:
         """Return the unit vectors (n, D) of some entries."""
         return self.unit(self.features[ids])
 
+    def cosines(self, unit: NDArray[np.float64], ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the cosines (n,) of a unit vector (D) and some entries, in [-1, 1].
+
+        Raises:
+            DamagedFileError: A feature is not finite.
+        """
+        products = (self.vectors(ids) * unit).sum(1)
+        if not np.isfinite(products).all():
+            raise DamagedFileError("it holds features that are not finite", where=self._where)
+        cosines: NDArray[np.float32] = np.clip(products, -1, 1).astype(np.float32)
+        return cosines
+
+    def ranked(
+        self, queries: NDArray[np.floating[Any]], first: int
+    ) -> list[Iterator[tuple[int, float]]]:
+        """Return for each query (Q, D) all entries and their cosines, best first.
+
+        Args:
+            queries: As for `nearest`.
+            first: How many are searched for at once for all queries; more are found when needed.
+        """
+        found = self.nearest(queries, first)
+        return [self._all(query, *best) for query, best in zip(queries, found, strict=True)]
+
+    def _all(
+        self, query: NDArray[np.floating[Any]], ids: Ids, scores: NDArray[np.float32]
+    ) -> Iterator[tuple[int, float]]:
+        """Yield entries that were found, then others."""
+        seen = np.empty(0, np.int64)
+        while (new := ~np.isin(ids, seen)).any():
+            yield from zip(ids[new].tolist(), scores[new].tolist(), strict=True)
+            seen = np.union1d(seen, ids)
+            if len(seen) >= len(self):
+                return
+            ((ids, scores),) = self.nearest(query[None], _FURTHER * len(seen))
+
     @cached_property
     def engine(self) -> Engine:
         """What proposes candidates."""
@@ -105,10 +143,7 @@ class Level:
         unit = self.unit(query)
         while True:
             ids = np.setdiff1d(proposed[proposed >= 0], self._removed)
-            products = (self.vectors(ids) * unit).sum(1)
-            if not np.isfinite(products).all():
-                raise DamagedFileError("it holds features that are not finite", where=self._where)
-            scores = np.clip(products, -1, 1).astype(np.float32)
+            scores = self.cosines(unit, ids)
             order = np.argsort(-scores, kind="stable")
             if (
                 len(proposed) == len(self.features)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from heapq import merge
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,22 @@ from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
-from vidssl_cli.search.levels import LevelName
+from vidssl_cli.search.levels import Level, LevelName
+from vidssl_cli.search.moments import find_moments
 from vidssl_cli.search.plan import is_there
 from vidssl_cli.search.queries import Query, read_query
 from vidssl_cli.search.store import Index
+from vidssl_cli.search.where import matching
+
+SearchName = Literal["video", "clip", "moment"]
+SEARCHES: tuple[SearchName, ...] = ("video", "clip", "moment")
+GroupName = Literal["video", "label"]
 
 _FURTHER = 4
-"""How many times as many hits are looked through for some whose files are there."""
+"""How many times as many hits are looked through for some whose files are there, and how many
+times as many entries are searched for at once where several make one hit."""
+_CANDIDATES = 100
+"""Clips whose videos are compared at once with a query as a sequence of clips."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,8 @@ class Hit:
     score: float
     """Cosine similarity, from -1 to 1."""
     start: float
-    """Of the moment that is most similar to the query, in seconds."""
+    """Of the clip that is most similar to the query, or of the moment that was found; in
+    seconds."""
     end: float
     label: str | None
     there: bool
@@ -52,6 +63,33 @@ class Answer:
 
     query: Query
     hits: Sequence[Hit]
+    level: SearchName
+    """What was ranked."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query that could be read."""
+
+    query: Query
+    features: NDArray[np.float32]
+    """(clips, D)"""
+    spans: NDArray[np.float32]
+    """(clips, 2) start and end of each clip in seconds."""
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(D,) over its clips."""
+        mean: NDArray[np.float64] = self.features.mean(0, dtype=np.float64)
+        return mean
+
+    @property
+    def level(self) -> SearchName:
+        """What is ranked for it by default: moments, for a moment or what is as short as a clip."""
+        duration, frame = self.query.video.duration, 1 / (self.query.video.fps or 25)
+        clip = float(np.ptp(self.spans, 1).max())
+        short = duration is not None and duration < clip + frame / 2
+        return "moment" if self.query.moment or short else "video"
 
 
 def retrieve(
@@ -59,7 +97,9 @@ def retrieve(
     texts: Sequence[str],
     *,
     top: int = 10,
-    level: LevelName = "video",
+    level: SearchName | None = None,
+    where: str | None = None,
+    group_by: GroupName | None = None,
     exclude_self: bool | None = None,
     device: str = "auto",
     foreign: Path | None = None,
@@ -73,7 +113,12 @@ def retrieve(
         index: What to search.
         texts: Queries as `vidssl_cli.search.queries` says.
         top: Hits of each query, at most.
-        level: Rank videos, or clips, of which one video may have several.
+        level: Rank videos, or clips, of which one video may have several, or moments, for
+            which the query's clips are compared in their order with those of the videos that have
+            the most similar clips. None takes moments for queries that are moments or no longer
+            than a clip, and videos for others.
+        where: Search only videos of which this is true; see `vidssl_cli.search.where`.
+        group_by: Give at most one hit of a video, or of a label.
         exclude_self: Leave out the query's own video where the gallery has it; None leaves it out
             when the query is an item, and not when it is a file.
         device: Where to embed and search.
@@ -85,8 +130,12 @@ def retrieve(
         warning.
 
     Raises:
+        UsageError: ``where`` cannot be evaluated.
         VidsslError: No query could be answered.
     """
+    items = None if where is None else matching(index.gallery, where)
+    if items is not None and not len(items):
+        warn(f"--where {where!r} is true of none of {len(index.gallery)} videos")
     broken: list[MediaError] = []
     queries: list[Query] = []
     for text in texts:
@@ -94,31 +143,52 @@ def retrieve(
             queries += read_query(text, index.gallery, broken, root)
         except MediaError as error:
             leave_out(error, broken)
-    features = _features(index, queries, device, broken)
-    asked = [(query, clips.mean(0, dtype=np.float64)) for query, clips in features]
+    asked = _embedded(index, queries, device, broken)
     if not asked:
         raise VidsslError(
             f"none of {len(broken)} queries could be answered", hint="see the warnings above"
         )
-    own = [_own_item(index, query, exclude_self) for query, _ in asked]
-    spare = max(0 if item is None else _entries(index, level, item) for item in own)
-    ranked = index.level(level, str(choose_device(device)), foreign)
-    found = ranked.nearest(np.stack([mean for _, mean in asked]), top + spare)
-    answers = []
-    for (query, mean), item, entries in zip(asked, own, found, strict=True):
-        hits = list(islice(_hits(index, level, mean, item, *entries), top))
-        if not all(hit.there for hit in hits):  # look further, for some that are
-            (more,) = ranked.nearest(mean[None], _FURTHER * top + spare)
-            hits = _those_first(_hits(index, level, mean, item, *more), top)
-        answers.append(Answer(query, hits))
-    _tell_missing(index, answers)
-    return answers, broken
+    chosen, clips = str(choose_device(device)), index.level("clip")
+    answers: dict[int, Answer] = {}
+    for name in SEARCHES:
+        mine = [n for n, one in enumerate(asked) if (level or one.level) == name]
+        if not mine:
+            continue
+        stored: LevelName = "video" if name == "video" else "clip"
+        ranked = index.level(stored, chosen, foreign, items)
+        own = [_own_item(index, asked[n].query, exclude_self) for n in mine]
+        spare = max(0 if item is None else _entries(index, stored, item) for item in own)
+        first = top * (_FURTHER if group_by else 1) + spare
+        first = max(first, _CANDIDATES) if name == "moment" else first
+        found = ranked.ranked(np.stack([asked[n].mean for n in mine]), first)
+        for n, item, entries in zip(mine, own, found, strict=True):
+            search = _Search(index, clips, asked[n], item)
+            make = {"video": search.videos, "clip": search.parts, "moment": search.moments}[name]
+            hits = _grouped(make(entries), group_by)
+            answers[n] = Answer(asked[n].query, _best(hits, top), name)
+    ordered = [answers[n] for n in sorted(answers)]
+    _tell_missing(index, ordered)
+    return ordered, broken
 
 
-def _those_first(hits: Iterator[Hit], top: int) -> list[Hit]:
+def _best(hits: Iterator[Hit], top: int) -> list[Hit]:
     """Return the best hits whose files are there, and after them the best of the others."""
-    ordered = sorted(hits, key=lambda hit: not hit.there)[:top]
-    return [replace(hit, rank=rank) for rank, hit in enumerate(ordered, 1)]
+    best = list(islice(hits, top))
+    if not all(hit.there for hit in best):  # look further, for some that are
+        best += islice(hits, (_FURTHER - 1) * top)
+    best.sort(key=lambda hit: (not hit.there, -hit.score))
+    return [replace(hit, rank=rank) for rank, hit in enumerate(best[:top], 1)]
+
+
+def _grouped(hits: Iterator[Hit], group_by: GroupName | None) -> Iterator[Hit]:
+    """Leave out hits of a video, or a label, that a better one has; no label is no group."""
+    seen: set[int | str] = set()
+    for hit in hits:
+        group = {None: None, "video": hit.item, "label": hit.label}[group_by]
+        if group is None or group not in seen:
+            yield hit
+        if group is not None:
+            seen.add(group)
 
 
 def _tell_missing(index: Index, answers: Sequence[Answer]) -> None:
@@ -137,6 +207,7 @@ def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str
             {
                 "query": answer.query.text,
                 "label": answer.query.video.label,
+                "level": answer.level,
                 "hits": [asdict(hit) for hit in answer.hits],
             }
             for answer in answers
@@ -145,12 +216,12 @@ def as_json(answers: Sequence[Answer], broken: Sequence[MediaError]) -> dict[str
     }
 
 
-def _features(
+def _embedded(
     index: Index, queries: Sequence[Query], device: str, broken: list[MediaError]
-) -> list[tuple[Query, NDArray[np.float32]]]:
-    """Return each query that can be read, with its features (clips, D)."""
+) -> list[_Asked]:
+    """Embed each query that can be read."""
     files = [number for number, query in enumerate(queries) if query.item is None]
-    found: dict[int, NDArray[np.float32]] = {}
+    found: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     if files:
         # Copies, so that two moments of one video are told apart by identity.
         videos = [replace(queries[number].video) for number in files]
@@ -160,12 +231,13 @@ def _features(
             index.load_encoder(device),
             videos,
             evaluation=index.settings.evaluation,
+            every=index.settings.every,
             moments=[queries[number].moment for number in files],
             skipped=skipped,
             label="queries",
         ):
             number = numbers[id(item.video)]
-            found[number] = item.features
+            found[number] = item.features, item.spans
             _tell_widened(queries[number], item.spans)
         for error in skipped:
             leave_out(error, broken)
@@ -175,7 +247,7 @@ def _features(
                 found[number] = _stored(index, query.item, query)
             except MediaError as error:
                 leave_out(error, broken)
-    return [(queries[number], found[number]) for number in sorted(found)]
+    return [_Asked(queries[n], features, spans) for n, (features, spans) in sorted(found.items())]
 
 
 def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
@@ -191,18 +263,20 @@ def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
         )
 
 
-def _stored(index: Index, item: int, query: Query) -> NDArray[np.float32]:
-    """Return the features (clips, D) that the gallery has of an item, or of a moment of it."""
+def _stored(
+    index: Index, item: int, query: Query
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return features (clips, D) and spans of an item of the gallery, or of a moment of it."""
     part = index.gallery.part(item)
     features, spans = index.gallery.features["clip"][part], index.gallery.spans[part]
     if query.moment is None:
-        return features
+        return features, spans
     start, end = query.moment
     inside = (spans[:, 0] < end) & (spans[:, 1] > start)
     if not inside.any():
         raise MediaError("the index has no clip of this moment", where=query.text)
     _tell_widened(query, spans[inside])
-    return features[inside]
+    return features[inside], spans[inside]
 
 
 def _own_item(index: Index, query: Query, exclude_self: bool | None) -> int | None:
@@ -218,30 +292,63 @@ def _entries(index: Index, level: LevelName, item: int) -> int:
     return 1 if level == "video" else part.stop - part.start
 
 
-def _hits(
-    index: Index,
-    level: LevelName,
-    mean: NDArray[np.float64],
-    excluded: int | None,
-    entries: NDArray[np.int64],
-    scores: NDArray[np.float32],
-) -> Iterator[Hit]:
-    """Yield a hit for each entry but those of the excluded item."""
-    gallery = index.gallery
-    rank = 0
-    for entry, score in zip(entries.tolist(), scores.tolist(), strict=True):
-        item = entry if level == "video" else gallery.owner(entry)
-        if item == excluded:
-            continue
-        rank += 1
-        clip = entry if level == "clip" else _best_clip(index, item, mean)
-        start, end = (round(second, 3) for second in gallery.spans[clip].tolist())
-        video = gallery.videos[item]
-        yield Hit(rank, video.path, round(score, 6), start, end, video.label, is_there(video), item)
+@dataclass(frozen=True)
+class _Search:
+    """Makes hits of the entries that a query finds; they are not numbered yet."""
 
+    index: Index
+    clips: Level
+    asked: _Asked
+    excluded: int | None
+    """Item that is left out."""
 
-def _best_clip(index: Index, item: int, mean: NDArray[np.float64]) -> int:
-    """Return the clip of an item that is most similar to the query."""
-    part, clips = index.gallery.part(item), index.level("clip")
-    best = np.argmax(clips.vectors(np.arange(part.start, part.stop)) @ clips.unit(mean))
-    return int(part.start + best)
+    def videos(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
+        """Yield a hit for each video, with its clip that is most similar."""
+        unit = self.clips.unit(self.asked.mean)
+        for item, score in entries:
+            if item != self.excluded:
+                best = self.clips.cosines(unit, self._clips_of(item)).argmax()
+                yield self._hit(item, score, *self._spans(item)[best].tolist())
+
+    def parts(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
+        """Yield a hit for each clip."""
+        gallery = self.index.gallery
+        for clip, score in entries:
+            if (item := gallery.owner(clip)) != self.excluded:
+                yield self._hit(item, score, *gallery.spans[clip].tolist())
+
+    def moments(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
+        """Yield the moments of the videos that have the first clips, best first, then of others."""
+        done = {self.excluded}
+        while some := list(islice(entries, _CANDIDATES)):
+            items = dict.fromkeys(self.index.gallery.owner(clip) for clip, _ in some)
+            found = [self._moments(item) for item in items if item not in done]
+            yield from merge(*found, key=lambda hit: -hit.score)
+            done.update(items)
+
+    def _moments(self, item: int) -> Iterator[Hit]:
+        """Yield the moments of one video, best first."""
+        vectors = self.clips.vectors(self._clips_of(item))
+        query = self.clips.unit(self.asked.features)
+        for found in find_moments(query, self.asked.spans, vectors, self._spans(item)):
+            yield self._hit(item, found.score, found.start, found.end)
+
+    def _clips_of(self, item: int) -> NDArray[np.int64]:
+        part = self.index.gallery.part(item)
+        return np.arange(part.start, part.stop)
+
+    def _spans(self, item: int) -> NDArray[np.float32]:
+        return self.index.gallery.spans[self.index.gallery.part(item)]
+
+    def _hit(self, item: int, score: float, start: float, end: float) -> Hit:
+        video = self.index.gallery.videos[item]
+        return Hit(
+            rank=0,
+            path=video.path,
+            score=round(score, 6),
+            start=round(start, 3),
+            end=round(end, 3),
+            label=video.label,
+            there=is_there(video),
+            item=item,
+        )

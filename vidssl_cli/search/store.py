@@ -76,7 +76,13 @@ class Index:
             )
         return encoder
 
-    def level(self, name: LevelName, device: str = "cpu", foreign: Path | None = None) -> Level:
+    def level(
+        self,
+        name: LevelName,
+        device: str = "cpu",
+        foreign: Path | None = None,
+        items: NDArray[np.int64] | None = None,
+    ) -> Level:
         """Return the videos, or the clips, of the index.
 
         Args:
@@ -84,11 +90,18 @@ class Index:
             device: To search on.
             foreign: A FAISS index of the same vectors to search instead, which vidssl did not
                 write.
+            items: Videos that can be found, which are then compared one and all, whatever the kind
+                of the index; None means all that the index has.
 
         A search raises VidsslError where the index needs FAISS and that is not installed, and
         DamagedFileError where the foreign index is not one of these vectors.
         """
         features, scaling = self.gallery.features[name], self._contents.scaling[name]
+        if items is not None:
+            removed = self.gallery.entries_but(name, items)
+            inverse = self._contents.inverse[name]
+            filtered = partial(exact_engine, features, scaling, inverse, removed)
+            return Level(features, scaling, removed, filtered, str(self.folder.parent))
         removed = self.gallery.removed_entries(name)
         engine = partial(self._engine, name, device, foreign, removed)
         return Level(features, scaling, removed, engine, str(self.folder.parent))
