@@ -15,8 +15,10 @@ from vidssl_cli.cli.options import (
     Checkpoint,
     DataOptions,
     Device,
+    EveryOption,
     Strict,
     expand,
+    read_every,
 )
 
 
@@ -55,6 +57,7 @@ def embed(
             help="Of an index: as it compares them, so that scalar products are its scores.",
         ),
     ] = False,
+    every: EveryOption = None,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
     device: Device = "auto",
@@ -80,6 +83,7 @@ def embed(
     from vidssl_cli.search.store import open_index
 
     require_format(out)
+    windows = read_every(every)
     broken: list[MediaError] = []
     skipped: list[MediaError] = []
     partial = 0
@@ -89,6 +93,10 @@ def embed(
                 "an index has its features already", where="--data",
                 hint="leave out --data, or add the videos by `vidssl index`",
             )  # fmt: skip
+        if windows is not None:
+            raise UsageError(
+                "an index has its clips already", where="--every", hint="leave out --every"
+            )
         parts = of_index(open_index(source), level.value, unit=unit)
     else:
         if data is None:
@@ -101,7 +109,9 @@ def embed(
         encoder = Encoder.load(source, device, checkpoint)
         videos, broken = reading.open(data)
         partial = sum(bool(video.problems) for video in videos)
-        parts = of_embedded(embedded(encoder, videos, skipped=skipped), level.value)
+        parts = of_embedded(
+            embedded(encoder, videos, every=windows or "clip", skipped=skipped), level.value
+        )
     rows = write_features(out, parts)
     for error in skipped:
         leave_out(error, broken)

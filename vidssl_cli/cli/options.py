@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from vidssl_cli.base.errors import UsageError
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
     from vidssl_cli.contract.videos import Video
+    from vidssl_cli.model.embedding import Every
 
 DATA_HELP = (
     "A folder of videos, a manifest (.jsonl), a .csv, a list (.txt), a packed set, or one video."
@@ -46,6 +48,14 @@ Strict = Annotated[
     typer.Option("--strict", help="Exit with status 5 if media were skipped or are not whole."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+EveryOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Embed a clip every so many seconds (1s, 0.5); 'clip', the default, leaves no "
+        "frame out; 'recipe' takes the recipe's evenly spaced clips alone.",
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
@@ -129,6 +139,25 @@ class ListOptions(DataOptions):
     workers: Annotated[
         int | None, typer.Option(min=1, help="Files decoded at a time; one per core by default.")
     ] = None
+
+
+def read_every(text: str | None) -> Every | None:
+    """Read the value of ``--every``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    match text:
+        case None | "clip" | "recipe":
+            return text
+    number = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)s?", text)
+    if number and 0.01 <= float(number[1]) <= 86400:
+        return float(number[1])
+    raise UsageError(
+        f"{text!r} is no number of seconds from 0.01 to 86400, nor 'clip' or 'recipe'",
+        where="--every",
+        hint="write --every 1s or --every 0.5",
+    )
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,14 +16,15 @@ from vidssl_cli.cli.options import (
     DataOptions,
     DataRoot,
     Device,
+    EveryOption,
     IndexFolder,
     Run,
     Strict,
     expand,
+    read_every,
 )
 
 if TYPE_CHECKING:
-    from vidssl_cli.model.embedding import Every
     from vidssl_cli.search.build import Summary
     from vidssl_cli.search.retrieve import Answer
 
@@ -79,14 +79,7 @@ def index(
             help="Standardise features by the gallery; by default as the recipe says.",
         ),
     ] = None,
-    every: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="Embed a clip every so many seconds (1s, 0.5); 'clip', the default, leaves no "
-            "frame out; 'recipe' takes the recipe's evenly spaced clips alone.",
-        ),
-    ] = None,
+    every: EveryOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the index instead of adding to it.")
     ] = False,
@@ -117,7 +110,7 @@ def index(
     from vidssl_cli.search.store import verify_index
 
     require_writable(out)
-    windows = _read_every(every)
+    windows = read_every(every)
     encoder = Encoder.load(run, device, checkpoint)
     check_factory(factory, encoder)
     if verify:
@@ -243,23 +236,6 @@ def retrieve(
         for answer in answers:
             _show_answer(answer)
     SkippedMediaError.raise_if(strict, len(broken), "query")
-
-
-def _read_every(text: str | None) -> Every | None:
-    """Read the value of --every."""
-    from vidssl_cli.base.errors import UsageError
-
-    match text:
-        case None | "clip" | "recipe":
-            return text
-    number = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)s?", text)
-    if number and 0.01 <= float(number[1]) <= 86400:
-        return float(number[1])
-    raise UsageError(
-        f"{text!r} is no number of seconds from 0.01 to 86400, nor 'clip' or 'recipe'",
-        where="--every",
-        hint="write --every 1s or --every 0.5",
-    )
 
 
 def _show_summary(summary: Summary) -> None:
