@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.levels import LEVELS, LevelName
-from vidssl_cli.search.segments import CONTENT, MARKS, PATH, PATH_CHECK, Segment, find, keys_of
+from vidssl_cli.search.segments import (
+    CONTENT,
+    MARKS,
+    PATH,
+    PATH_CHECK,
+    Segment,
+    find,
+    marks_of,
+    paths_of,
+)
 from vidssl_cli.search.statistics import Statistics
 
 
@@ -103,10 +112,7 @@ class Gallery:
 
     def find(self, videos: Sequence[Video]) -> NDArray[np.int64]:
         """Return the numbers of the videos (n,) with these paths, -1 where there is none."""
-        return self.find_digests(keys_of(videos))
-
-    def find_digests(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the numbers of the videos (n,) with the paths of `keys_of`, or -1."""
+        keys = paths_of(videos)
         found = np.full(keys.shape[1], -1, np.int64)
         stale = np.union1d(self.removed, np.array([*self.changed], np.int64))
         for segment, end in zip(self.segments, self.stamps.ends.tolist(), strict=True):
@@ -116,7 +122,7 @@ class Gallery:
             found = np.where(same & ~np.isin(items, stale), items, found)
         changed = np.setdiff1d(np.array([*self.changed], np.int64), self.removed)
         if len(changed):
-            others = keys_of([self.changed[item] for item in changed.tolist()])
+            others = paths_of([self.changed[item] for item in changed.tolist()])
             rows = find(others[PATH], np.argsort(others[PATH]), keys[PATH])
             same = (rows >= 0) & (others[PATH_CHECK][rows] == keys[PATH_CHECK])
             found = np.where(same, changed[rows], found)
@@ -137,7 +143,7 @@ class Gallery:
         keys = Column([segment.keys[MARKS] for segment in self.segments])
         marks = keys[items]
         for item in set(self.changed).intersection(items.tolist()) if self.changed else ():
-            marks[items == item] = keys_of([self.changed[item]])[MARKS]
+            marks[items == item] = marks_of([self.changed[item]])
         return marks
 
 

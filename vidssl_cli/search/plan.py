@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.search.gallery import Gallery
-from vidssl_cli.search.segments import CONTENT, MARKS, PATH, Segment, keys_of
+from vidssl_cli.search.segments import PATH, Segment, contents_of, marks_of, paths_of
 
 
 class Plan:
@@ -27,7 +27,6 @@ class Plan:
         self._gallery = gallery
         videos = list({video.path: video for video in data}.values())
         stamps = np.array([stamp_of(video.path) for video in videos], np.int64).reshape(-1, 2)
-        keys = keys_of(videos)
         items = np.full(len(videos), -1, np.int64)
         fresh = np.ones(len(videos), bool)
         self._relabelled: dict[int, Video] = {}
@@ -36,12 +35,13 @@ class Plan:
         self.gone: set[int] = set()
         """Videos that leave, since their files are gone."""
         if gallery:
-            items = gallery.find_digests(keys)
+            items = gallery.find(videos)
             known = np.flatnonzero(items >= 0)
             same = known[(gallery.stamps[items[known]] == stamps[known]).all(1)]
-            other = same[gallery.marks(items[same]) != keys[MARKS][same]]
+            marks = marks_of([videos[n] for n in same.tolist()])
+            other = same[gallery.marks(items[same]) != marks]
             self._relabelled = {int(items[n]): videos[n] for n in other.tolist()}
-            moved = _renamed(gallery, videos, stamps, keys, np.flatnonzero(items < 0))
+            moved = _renamed(gallery, videos, stamps, np.flatnonzero(items < 0))
             self.renamed = {item: videos[number] for item, number in moved.items()}
             fresh[[*same.tolist(), *moved.values()]] = False
             if prune:
@@ -76,7 +76,7 @@ class Plan:
         """Return how many videos of the segment were in the gallery with another file."""
         if segment is None or not self._stale:
             return 0
-        stale = keys_of([Video(path) for path in self._stale])
+        stale = paths_of([Video(path) for path in self._stale])
         return int((segment.find(PATH, stale[PATH]) >= 0).sum())
 
 
@@ -103,12 +103,12 @@ def _renamed(
     gallery: Gallery,
     videos: Sequence[Video],
     stamps: NDArray[np.int64],
-    keys: NDArray[np.uint64],
     unknown: NDArray[np.int64],
 ) -> dict[int, int]:
     """Return by item the number of the video that is its file now, which is not where it was."""
     unknown = np.array([n for n in unknown.tolist() if videos[n].ends_sha256], np.int64)
-    items = gallery.find_content(keys[CONTENT][unknown]).tolist()
+    contents = contents_of([videos[n] for n in unknown.tolist()])
+    items = gallery.find_content(contents).tolist()
     found: dict[int, int] = {}
     for number, item in zip(unknown.tolist(), items, strict=True):
         if item < 0 or (gallery.stamps[item] != stamps[number]).any():

@@ -30,9 +30,10 @@ SearchName = Literal["video", "clip", "moment"]
 SEARCHES: tuple[SearchName, ...] = ("video", "clip", "moment")
 GroupName = Literal["video", "label"]
 
-_FURTHER = 4
-"""How many times as many hits are looked through for some whose files are there, and how many
-times as many entries are searched for at once where several make one hit."""
+_FURTHER, _FURTHEST = 4, 1000
+"""How many times as many hits are looked through for some whose files are there, with at most so
+many more; and how many times as many entries are searched for at once where several make one
+hit."""
 _CANDIDATES = 100
 """Clips whose videos are compared at once with a query as a sequence of clips."""
 
@@ -158,7 +159,7 @@ def retrieve(
         ranked = index.level(stored, chosen, foreign, items)
         own = [_own_item(index, asked[n].query, exclude_self) for n in mine]
         spare = max(0 if item is None else _entries(index, stored, item) for item in own)
-        first = top * (_FURTHER if group_by else 1) + spare
+        first = top * (_FURTHER if group_by else 1) + _further(top) + spare
         first = max(first, _CANDIDATES) if name == "moment" else first
         found = ranked.ranked(np.stack([asked[n].mean for n in mine]), first)
         for n, item, entries in zip(mine, own, found, strict=True):
@@ -175,9 +176,14 @@ def _best(hits: Iterator[Hit], top: int) -> list[Hit]:
     """Return the best hits whose files are there, and after them the best of the others."""
     best = list(islice(hits, top))
     if not all(hit.there for hit in best):  # look further, for some that are
-        best += islice(hits, (_FURTHER - 1) * top)
+        best += islice(hits, _further(top))
     best.sort(key=lambda hit: (not hit.there, -hit.score))
     return [replace(hit, rank=rank) for rank, hit in enumerate(best[:top], 1)]
+
+
+def _further(top: int) -> int:
+    """Return how many hits more are looked through for some whose files are there."""
+    return min((_FURTHER - 1) * top, _FURTHEST)
 
 
 def _grouped(hits: Iterator[Hit], group_by: GroupName | None) -> Iterator[Hit]:

@@ -179,19 +179,31 @@ class Segment:
 
 def keys_of(videos: Sequence[Video]) -> NDArray[np.uint64]:
     """Return digests (4, n) by which videos are found, as a segment has them."""
-    marks: dict[tuple[str | None, ...], bytes] = {}
-    digests = bytearray()
-    for video in videos:
-        mark = (video.label, video.split, video.group)
-        if (known := marks.get(mark)) is None:
-            known = marks[mark] = _digest(repr(mark), 8)
-        content = f"{video.bytes} {video.ends_sha256}"
-        digests += _digest(video.path, 16) + _digest(content, 8) + known
-    return np.frombuffer(bytes(digests), "<u8").reshape(-1, 4).T
+    return np.stack([*paths_of(videos), contents_of(videos), marks_of(videos)])
 
 
-def _digest(text: str, size: int) -> bytes:
-    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=size).digest()
+def paths_of(videos: Sequence[Video]) -> NDArray[np.uint64]:
+    """Return two digests of each path (2, n): one to look up, and one to check."""
+    return _digests((video.path for video in videos), 16).reshape(-1, 2).T
+
+
+def contents_of(videos: Sequence[Video]) -> NDArray[np.uint64]:
+    """Return digests (n,) of the files: of their size, and first and last bytes."""
+    return _digests((f"{video.bytes} {video.ends_sha256}" for video in videos), 8)
+
+
+def marks_of(videos: Sequence[Video]) -> NDArray[np.uint64]:
+    """Return digests (n,) of label, split and group, which may change while the file does not."""
+    return _digests((f"{v.label!r} {v.split!r} {v.group!r}" for v in videos), 8)
+
+
+def _digests(texts: Iterable[str], size: int) -> NDArray[np.uint64]:
+    """Return digests of so many bytes, one after another, as numbers of 8 bytes."""
+    made = (
+        hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=size).digest()
+        for text in texts
+    )
+    return np.frombuffer(b"".join(made), "<u8")
 
 
 def find(
