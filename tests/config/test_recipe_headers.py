@@ -179,6 +179,7 @@ WHOLE = [
     "papers/sstl-r3d-kinetics400",
     "papers/statistics-c3d-light-ucf101",
     "papers/statistics-r2plus1d-ucf101",  # scene, similarity
+    "papers/statistics-curriculum-r2plus1d-k400",  # data scores
     "papers/pace-r2plus1d-ucf101",  # pretext
 ]
 """Every fine-tuning recipe and every protocol; the others are made of the same commands."""
