@@ -108,6 +108,8 @@ def test_a_row_can_be_followed(row):
     for line in commands:
         command = parse(line)
         check(command)
+        if command.name == "index":
+            assert command.given["part"] == "train"  # queries are test videos in all papers
         if command.name == "evaluate":
             protocol(command).build()
             recipe = classifier(command)
