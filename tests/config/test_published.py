@@ -155,6 +155,7 @@ def test_every_table_is_there_with_all_its_rows():
         ("wang-2020/retrieval-4-ucf101 wang-2020/retrieval-4-hmdb51", "level", "clip"),  # 4.6
         ("wang-2020/layers", "level", "clip"),  # 4.6
         ("jenni-2020/recognition jenni-2020/retrieval", "input", 112),  # 3.3
+        ("jenni-2020/ablation-frozen jenni-2020/ablation-finetuned", "splits", "1-3"),  # 4
     ],
 )
 def test_settings_are_those_of_the_papers(tables, setting, value):

@@ -292,7 +292,7 @@ def test_a_signal_cuts_a_measurement_short_and_it_is_made_again(
 
 
 def test_scratch_starts_from_random_weights_of_its_own_seed(
-    source, toy_recipe, toy_videos, tmp_path
+    source, toy_recipe, toy_videos, tmp_path, capfd
 ):
     found = set()
     for seed in (0, 1):
@@ -303,6 +303,9 @@ def test_scratch_starts_from_random_weights_of_its_own_seed(
         report = finetune(chosen, toy_videos, source, session, scratch=True)
         again = Encoder.load(out, "cpu")
         assert again.card.pretraining == NOTHING
+        told = capfd.readouterr().err
+        assert f"backbone: random weights, the network of {source}" in told
+        assert "tensors from" not in told
         assert again.digest == again.randomised().digest
         found.add(again.digest)
     assert len(found) == 2

@@ -137,7 +137,8 @@ def show(options: EvaluatorOptions, report: Report) -> None:
     ]
     rows.append(["chance", *(_percent(report.chances.get(name)) for name in metrics)])
     facts = ", ".join(f"{key} {value}" for key, value in report.facts.items())
-    emit_table(f"{options.name} ({facts}), percent", ["weights", *metrics], rows)
+    title = f"{options.name} ({facts})" if facts else options.name
+    emit_table(f"{title}, percent", ["weights", *metrics], rows)
     for table in report.tables:
         emit_table(table.title, table.columns, table.rows)
     show_published(report.published, options.name, metrics)

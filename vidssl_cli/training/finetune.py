@@ -93,7 +93,8 @@ def finetune(
         encoder = Encoder.load(source, str(world.device), checkpoint)
         sampler = build_sampler(recipe.sampler, encoder.card.input)
         used, rejected = select_usable(splits["train"], sampler)
-        say(f"backbone: {len(encoder.backbone.state_dict())} tensors from {source}")
+        tensors = f"{len(encoder.backbone.state_dict())} tensors from"
+        say(f"backbone: {'random weights, the network of' if scratch else tensors} {source}")
         encoder = _with_own_card(encoder, recipe, sampler.frames, scratch)
         check_tap(encoder.card.backbone.name, encoder.taps, recipe.evaluation.tap)
         torch.manual_seed(recipe.train.seed)

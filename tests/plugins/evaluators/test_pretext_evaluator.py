@@ -9,6 +9,7 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.contract.reports import PretextScores
+from vidssl_cli.evaluation.evaluate import show
 from vidssl_cli.evaluation.held_out import pretext_scores
 from vidssl_cli.evaluation.made_up import MadeUpStudy
 from vidssl_cli.testing import noise_batch
@@ -19,13 +20,16 @@ from vidssl_plugins.pretexts.hooks import Classify, Order, Pace, TemporalTransfo
 from vidssl_plugins.samplers import hooks as samplers
 
 
-def test_confusions_are_figures_and_tables():
-    report = Pretext(name="pretext").build()(MadeUpStudy())
+def test_confusions_are_figures_and_tables(capsys):
+    options = Pretext(name="pretext")
+    report = options.build()(MadeUpStudy())
     (figure,) = report.figures
     assert (figure.title, figure.counts) == ("toy.kind", [[9, 1], [1, 9]])
     _, table = report.tables
     assert table.columns == ["", "a", "b", "right, %"]
     assert table.rows == [["a", 9, 1, 90.0], ["b", 1, 9, 90.0]]
+    show(options, report)
+    assert capsys.readouterr().out.startswith("pretext, percent")
 
 
 def test_a_run_without_a_task_that_has_an_accuracy():
