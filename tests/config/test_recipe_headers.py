@@ -169,32 +169,15 @@ def toy(command):
     return words + (["--device", "cpu"] if "device" in command.given else [])
 
 
-WHOLE = [
-    "papers/temporal-transforms-c3d-ucf101",  # linear, sync, before_after, still, from labels
-    "papers/temporal-transforms-sync",
-    "papers/temporal-transforms-before-after",
-    "papers/temporal-transforms-r2d3d-kinetics600",
-    "papers/time-equivariant-r3d-ucf101",  # svm, knn
-    "papers/time-equivariant-r2plus1d-diving48",
-    "papers/playback-speed-c3d-ucf101",
-    "papers/sstl-r3d-kinetics400",
-    "papers/statistics-c3d-light-ucf101",
-    "papers/statistics-r2plus1d-ucf101",  # scene, similarity
-    "papers/statistics-curriculum-r2plus1d-k400",  # data scores
-    "papers/pace-r2plus1d-ucf101",  # pretext
-]
-"""Every fine-tuning recipe and every protocol; the others are made of the same commands."""
-
-
 def test_every_recipe_of_fine_tuning_is_in_a_script_that_runs():
-    said = " ".join(word for name in WHOLE for line in header(name) for word in parse(line).words)
+    said = " ".join(word for name in PAPERS for line in header(name) for word in parse(line).words)
     named = set(re.findall(r"recipe=(\S+)|finetune (\S*finetune\S*)", said))
     ours = {name for name in names() if not isinstance(load(name), PretrainRecipe)}
     assert ours == {name for pair in named for name in pair if name}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", PAPERS)
 def test_a_header_runs_from_its_first_line_to_its_last(
     name, corpora, tmp_path, monkeypatch, capsys
 ):

@@ -255,7 +255,7 @@ def _damage(kind: Kind, it: Path, case: Case) -> Damage:
         alike = [path for path in others if path.name == victim.name]
         neighbours = [path for path in files if path.parent == victim.parent and path != victim]
         before = victim.read_bytes()
-        if what in BYTES:
+        if what in BYTES and before:  # an empty file has no byte to change
             after = BYTES[what](before, draw)
         elif what == "that of another artefact" and alike:
             after = draw.choice(alike).read_bytes()
