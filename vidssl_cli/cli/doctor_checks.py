@@ -23,9 +23,10 @@ ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 """Modules that every run needs."""
 
 EXTRAS = {
-    "cpu": "FAISS on the CPU: fast and approximate indexes",
+    "cpu": "FAISS on the CPU: approximate indexes",
     "gpu": "FAISS on NVIDIA GPUs",
     "flow": "OpenCV: optical flow",
+    "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
 }
