@@ -330,3 +330,21 @@ def test_still_clips_of_a_network_that_sees_differences_are_all_alike(encoder, t
     run, random = ({k: v for k, v in row.items() if k != "weights"} for row in report.rows)
     assert run == random == report.chances
     assert report.tables[0].title == "nothing to rank"
+
+
+def test_strict_is_status_5_where_a_video_is_left_out(run, toy_videos, tmp_path, capsys):
+    from vidssl_cli.cli import app
+    from vidssl_cli.cli.failures import run as call
+
+    for number, video in enumerate(toy_videos):
+        path = tmp_path / "data" / str(video.split) / str(video.label) / f"{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(video.path)
+    words = ["evaluate", str(run), "--data", str(tmp_path / "data"), "--device", "cpu"]
+    words += ["--out", str(tmp_path / "report"), "--json", "--strict"]
+    assert call(app, words) == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == {}
+    (path.parent / "broken.mp4").write_bytes(b"no video")
+    assert call(app, words) == 5
+    assert json.loads(capsys.readouterr().out)["left_out"]
+    assert call(app, words[:-1]) == 0

@@ -16,6 +16,7 @@ from vidssl_cli.cli.options import (
     DataSetName,
     Device,
     Run,
+    Strict,
     expand,
 )
 
@@ -47,6 +48,7 @@ def evaluate(
         typer.Option(metavar="DIR", help="Folder for report.json, instead of RUN/evaluations/…"),
     ] = None,
     device: Device = "auto",
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run by a protocol.
@@ -63,6 +65,7 @@ def evaluate(
     from dataclasses import replace
 
     from vidssl_cli.base.console import emit_json, say, warn
+    from vidssl_cli.base.errors import SkippedMediaError
     from vidssl_cli.config.known_datasets import identify_dataset
     from vidssl_cli.config.published import rows
     from vidssl_cli.evaluation.evaluate import as_json as report_as_json
@@ -82,7 +85,7 @@ def evaluate(
     rows()  # fails now, not at the end, where a file cannot be read
     encoder = Encoder.load(run, device, checkpoint)
     left_out: list[Video] = []
-    videos, _ = reading.open(data, left_out=left_out)
+    videos, broken = reading.open(data, left_out=left_out)
 
     def of_split(number: int) -> tuple[Sequence[Video], Sequence[Video]]:
         """Open the data with another official split."""
@@ -110,3 +113,6 @@ def evaluate(
         emit_json(report_as_json(options, report))
     else:
         show(options, report)
+    unused = sum(part["of"] - part["used"] for part in report.left_out.values())
+    partial = sum(bool(video.problems) for video in videos)
+    SkippedMediaError.raise_if(strict, max(unused, len(broken)), partial=partial)
