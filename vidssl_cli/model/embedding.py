@@ -95,8 +95,7 @@ def _windows(
         return Windows(clips=clips, stride=stride)
     count = encoder.count(video)
     if every == "clip":
-        span = (encoder.card.frames - 1) * stride + 1
-        return Windows(clips=max(clips, ceil(count / span)), stride=stride)
+        return Windows(clips=max(clips, ceil(count / encoder.span(stride))), stride=stride)
     shown = at_rate(video, encoder.card.input.fps)
     seconds = np.arange(0, float(seconds_at(shown, np.array(count))), every)
     starts = np.round(position_at(shown, seconds)).astype(np.int64)

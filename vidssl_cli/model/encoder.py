@@ -215,12 +215,12 @@ class Encoder:
         if moment is None:
             return stored_frames(video, rate, windows.of(count, self.card.frames))
         first, shown = self._part(at_rate(video, rate), count, windows.stride, moment)
-        played = max(shown, min(count, self._span(windows.stride)))
+        played = max(shown, min(count, self.span(windows.stride)))
         numbers = windows.of(played, self.card.frames)
         back = numbers % max(1, 2 * shown - 2)
         return stored_frames(video, rate, first + np.minimum(back, 2 * shown - 2 - back))
 
-    def _span(self, stride: int) -> int:
+    def span(self, stride: int) -> int:
         """Return how many frames a clip spans."""
         return (self.card.frames - 1) * stride + 1
 
@@ -228,7 +228,7 @@ class Encoder:
         """Return the first frame and the number of frames of a moment that may be widened."""
         start, end = moment
         length = float(seconds_at(video, np.array(count)))
-        least = min(1.0, self._span(stride) / count) * length
+        least = min(1.0, self.span(stride) / count) * length
         short = end - start < least
         if short:
             start = min(max(0.0, (start + end - least) / 2), length - least)

@@ -107,13 +107,12 @@ def build_index(
         else:
             generation = _publish(out, settings, updated, encoder, old)
         (out / JOURNAL).unlink(missing_ok=True)
-        index = open_index(out)
     return Summary(
         index=str(out),
         generation=generation.name,
-        videos=len(index.gallery),
-        clips=index.gallery.clips,
-        dimension=index.gallery.features["clip"].shape[1],
+        videos=len(updated),
+        clips=updated.clips,
+        dimension=updated.features["clip"].shape[1],
         added=(len(segment) if segment else 0) - plan.replaced(segment),
         changed=plan.replaced(segment),
         renamed=len(plan.renamed),

@@ -23,6 +23,7 @@ class Column:
         """Take the parts, of which there is at least one."""
         self.parts = parts
         self.ends = np.cumsum([len(part) for part in parts])
+        self.starts = self.ends - [len(part) for part in parts]
         self.shape = (int(self.ends[-1]), *parts[0].shape[1:])
 
     def __len__(self) -> int:
@@ -41,8 +42,7 @@ class Column:
         taken = np.empty((len(rows), *self.shape[1:]), self.parts[0].dtype)
         for number in np.unique(owners):
             mine = owners == number
-            part = self.parts[number]
-            taken[mine] = part[rows[mine] - (self.ends[number] - len(part))]
+            taken[mine] = self.parts[number][rows[mine] - self.starts[number]]
         return taken
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -54,17 +54,15 @@ class Column:
         part = int(np.searchsorted(self.ends, row, side="right"))
         if row < 0 or part == len(self.parts):
             raise IndexError(row)
-        return part, row - int(self.ends[part]) + len(self.parts[part])
+        return part, row - int(self.starts[part])
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the number of a first row, and at most `BLOCK` rows from it, without copying."""
         last = len(self) if last is None else last
-        begin = 0
-        for part in self.parts:
+        for begin, part in zip(self.starts.tolist(), self.parts, strict=True):
             low, high = max(first - begin, 0), min(last - begin, len(part))
             for row in range(low, high, BLOCK):
                 yield begin + row, part[row : min(row + BLOCK, high)]
-            begin += len(part)
 
 
 class ColumnWriter:

@@ -51,7 +51,7 @@ def joined(folder: Path, segments: Sequence[Segment]) -> list[Segment]:
 def _kept(gallery: Gallery, number: int) -> Iterator[Batch]:
     """Yield the videos of a segment without removed ones, with the rows that replace theirs."""
     segment = gallery.segments[number]
-    first = int(gallery.stamps.ends[number]) - len(segment)
+    first = int(gallery.stamps.starts[number])
     row_of = row_writer(segment.folder / ROWS)
     for batch in segment.batches():
         items = np.arange(first, first + len(batch.rows))

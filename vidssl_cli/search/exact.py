@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -70,20 +71,18 @@ def exact_engine(
     return search
 
 
+@dataclass(frozen=True)
 class _Search:
-    """One search; queries are (Q, D) already scaled, shift (Q, 1) is what their products lack."""
+    """One search."""
 
-    def __init__(
-        self,
-        features: Column,
-        inverse: NDArray[np.float32],
-        removed: NDArray[np.int64],
-        queries: NDArray[np.float32],
-        shift: NDArray[np.float32],
-        k: int,
-    ) -> None:
-        self.features, self.inverse, self.removed = features, inverse, removed
-        self.queries, self.shift, self.k = queries, shift, k
+    features: Column
+    inverse: NDArray[np.float32]
+    removed: NDArray[np.int64]
+    queries: NDArray[np.float32]
+    """(Q, D), scaled already."""
+    shift: NDArray[np.float32]
+    """(Q, 1) what their products lack."""
+    k: int
 
     def run(self) -> Ids:
         """Return (Q, K) candidates."""

@@ -127,13 +127,13 @@ def _write_npz(file: Any, parts: Iterable[Features]) -> int:
     found = list(parts)
     if not found:
         return 0
-    columns: dict[str, Any] = {}
-    for name in found[0].columns():
-        joined = [value for part in found for value in part.columns()[name]]
-        text = name in ("path", "label", "split")
-        columns[name] = np.array([value or "" for value in joined] if text else joined)
-    np.savez(file, **columns, vector=np.concatenate([part.vectors for part in found]))
-    return len(columns["path"])
+    whole = _joined(found)
+    columns: dict[str, Any] = {
+        name: np.array([value or "" for value in values]) if isinstance(values, list) else values
+        for name, values in whole.columns().items()
+    }
+    np.savez(file, **columns, vector=whole.vectors)
+    return len(whole.videos)
 
 
 def _write_parquet(file: Any, parts: Iterable[Features]) -> int:
@@ -165,11 +165,13 @@ def _write_parquet(file: Any, parts: Iterable[Features]) -> int:
 def _grouped(parts: Iterable[Features]) -> Iterator[Features]:
     """Join small parts, so that row groups are large."""
     group: list[Features] = []
+    rows = 0
     for part in parts:
         group.append(part)
-        if sum(len(each.videos) for each in group) >= BLOCK:
+        rows += len(part.videos)
+        if rows >= BLOCK:
             yield _joined(group)
-            group = []
+            group, rows = [], 0
     if group:
         yield _joined(group)
 

@@ -7,7 +7,7 @@ Letters: N videos, M clips, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import overload
@@ -18,16 +18,7 @@ from numpy.typing import NDArray
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.levels import LEVELS, LevelName
-from vidssl_cli.search.segments import (
-    CONTENT,
-    MARKS,
-    PATH,
-    PATH_CHECK,
-    Segment,
-    find,
-    marks_of,
-    paths_of,
-)
+from vidssl_cli.search.segments import MARKS, PATH, Segment, find_paths, marks_of, paths_of
 from vidssl_cli.search.statistics import Statistics
 
 
@@ -72,15 +63,14 @@ class Gallery:
     def part(self, item: int) -> slice:
         """Return which of the M clips are of one video."""
         number, row = self.stamps.place(item)
-        before = int(self.spans.ends[number]) - self.segments[number].clips
-        part = self.segments[number].part(row)
+        before, part = int(self.spans.starts[number]), self.segments[number].part(row)
         return slice(before + part.start, before + part.stop)
 
     def owner(self, clip: int) -> int:
         """Return the video that one of the M clips is of."""
         number, row = self.spans.place(clip)
-        before = int(self.stamps.ends[number]) - len(self.segments[number])
-        return before + int(np.searchsorted(self.segments[number].ends, row, side="right"))
+        owner = np.searchsorted(self.segments[number].ends, row, side="right")
+        return int(self.stamps.starts[number] + owner)
 
     def removed_entries(self, level: LevelName) -> NDArray[np.int64]:
         """Return the removed videos or their clips, ascending."""
@@ -112,30 +102,29 @@ class Gallery:
 
     def find(self, videos: Sequence[Video]) -> NDArray[np.int64]:
         """Return the numbers of the videos (n,) with these paths, -1 where there is none."""
-        keys = paths_of(videos)
-        found = np.full(keys.shape[1], -1, np.int64)
+        paths = paths_of(videos)
         stale = np.union1d(self.removed, np.array([*self.changed], np.int64))
-        for segment, end in zip(self.segments, self.stamps.ends.tolist(), strict=True):
-            rows = segment.find(PATH, keys[PATH])
-            items = rows + end - len(segment)
-            same = (rows >= 0) & (segment.keys[PATH_CHECK][rows] == keys[PATH_CHECK])
-            found = np.where(same & ~np.isin(items, stale), items, found)
+        found = self._found(lambda segment: segment.find_paths(paths), stale)
         changed = np.setdiff1d(np.array([*self.changed], np.int64), self.removed)
         if len(changed):
             others = paths_of([self.changed[item] for item in changed.tolist()])
-            rows = find(others[PATH], np.argsort(others[PATH]), keys[PATH])
-            same = (rows >= 0) & (others[PATH_CHECK][rows] == keys[PATH_CHECK])
-            found = np.where(same, changed[rows], found)
+            rows = find_paths(others, np.argsort(others[PATH]), paths)
+            found = np.where(rows >= 0, changed[rows], found)
         return found
 
-    def find_content(self, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the numbers of videos (n,) with these files' sizes and ends, or -1."""
-        found = np.full(len(digests), -1, np.int64)
-        for segment, end in zip(self.segments, self.stamps.ends.tolist(), strict=True):
-            rows = segment.find(CONTENT, digests)
-            items = rows + end - len(segment)
-            there = (rows >= 0) & ~np.isin(items, self.removed)
-            found = np.where(there, items, found)
+    def find_contents(self, contents: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the numbers of videos with these of `contents_of` (n,), or -1."""
+        return self._found(lambda segment: segment.find_contents(contents), self.removed)
+
+    def _found(
+        self, find: Callable[[Segment], NDArray[np.int64]], but: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the numbers (n,) of what is found in the last segment that has it, or -1."""
+        found: NDArray[np.int64] = np.array(-1)
+        for segment, start in zip(self.segments, self.stamps.starts.tolist(), strict=True):
+            rows = find(segment)
+            items = rows + start
+            found = np.where((rows >= 0) & ~np.isin(items, but), items, found)
         return found
 
     def marks(self, items: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.search.gallery import Gallery
-from vidssl_cli.search.segments import PATH, Segment, contents_of, marks_of, paths_of
+from vidssl_cli.search.segments import Segment, contents_of, marks_of, paths_of
 
 
 class Plan:
@@ -45,7 +45,7 @@ class Plan:
             self.renamed = {item: videos[number] for item, number in moved.items()}
             fresh[[*same.tolist(), *moved.values()]] = False
             if prune:
-                self.gone = set(missing(gallery)) - {*self.renamed}
+                self.gone = set(_missing(gallery)) - {*self.renamed}
         numbers = np.flatnonzero(fresh).tolist()
         self.new = {videos[n].path: videos[n] for n in numbers}
         """Videos to embed, by path."""
@@ -77,12 +77,7 @@ class Plan:
         if segment is None or not self._stale:
             return 0
         stale = paths_of([Video(path) for path in self._stale])
-        return int((segment.find(PATH, stale[PATH]) >= 0).sum())
-
-
-def missing(gallery: Gallery) -> list[int]:
-    """Return the numbers of the videos whose files are gone."""
-    return [item for item in gallery.items.tolist() if not is_there(gallery.videos[item])]
+        return int((segment.find_paths(stale) >= 0).sum())
 
 
 def is_there(video: Video) -> bool:
@@ -99,6 +94,11 @@ def stamp_of(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def _missing(gallery: Gallery) -> list[int]:
+    """Return the numbers of the videos whose files are gone."""
+    return [item for item in gallery.items.tolist() if not is_there(gallery.videos[item])]
+
+
 def _renamed(
     gallery: Gallery,
     videos: Sequence[Video],
@@ -108,7 +108,7 @@ def _renamed(
     """Return by item the number of the video that is its file now, which is not where it was."""
     unknown = np.array([n for n in unknown.tolist() if videos[n].ends_sha256], np.int64)
     contents = contents_of([videos[n] for n in unknown.tolist()])
-    items = gallery.find_content(contents).tolist()
+    items = gallery.find_contents(contents).tolist()
     found: dict[int, int] = {}
     for number, item in zip(unknown.tolist(), items, strict=True):
         if item < 0 or (gallery.stamps[item] != stamps[number]).any():

@@ -51,7 +51,6 @@ def publish_generation(
     name, model = next_name(folder), encoder_folder(folder, settings.encoder)
     if not model.is_dir():
         encoder.export(model)
-        note_whole(model)
 
     def write(draft: Path) -> None:
         np.save(draft / REMOVED, gallery.removed)

@@ -128,9 +128,13 @@ class Segment:
         """Return which of the M clips are of one video."""
         return slice(int(self.ends[number - 1]) if number else 0, int(self.ends[number]))
 
-    def find(self, kind: int, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the first video with each digest (n,) of one kind, -1 where there is none."""
-        return find(self.keys[kind], self.by_path if kind == PATH else self.by_content, digests)
+    def find_paths(self, paths: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the video with each of `paths_of` (2, n), -1 where there is none."""
+        return find_paths(self.keys, self.by_path, paths)
+
+    def find_contents(self, contents: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the first video with each of `contents_of` (n,), -1 where there is none."""
+        return _find(self.keys[CONTENT], self.by_content, contents)
 
     def batches(self) -> Iterator[Batch]:
         """Yield all videos, to be written anew."""
@@ -206,7 +210,21 @@ def _digests(texts: Iterable[str], size: int) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(made), "<u8")
 
 
-def find(
+def find_paths(
+    keys: NDArray[np.uint64], order: NDArray[np.int64], paths: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """Return the row with each of `paths_of` (2, n) among keys (2 or more, N), or -1.
+
+    Args:
+        keys: Digests of which the first two are of the path.
+        order: What sorts the first.
+        paths: To look for.
+    """
+    rows = _find(keys[PATH], order, paths[PATH])
+    return np.where(keys[PATH_CHECK][rows] == paths[PATH_CHECK], rows, -1)
+
+
+def _find(
     keys: NDArray[np.uint64], order: NDArray[np.int64], digests: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
     """Return the first row with each digest (n,) among keys that ``order`` sorts, or -1."""
