@@ -60,6 +60,11 @@ class Gallery:
         """How many clips its videos have, without removed ones."""
         return len(self.spans) - len(self.removed_entries("clip"))
 
+    @property
+    def one_clip_each(self) -> bool:
+        """Whether videos and clips are the same."""
+        return all(segment.clips == len(segment) for segment in self.segments)
+
     def part(self, item: int) -> slice:
         """Return which of the M clips are of one video."""
         number, row = self.stamps.place(item)

@@ -60,7 +60,9 @@ def publish_generation(
         for level in LEVELS:
             features = gallery.features[level]
             scalings[level] = _scaling(gallery, level, settings)
-            np.save(draft / f"{level}.lengths.npy", inverse_lengths(features, scalings[level]))
+            if level == "video" or not gallery.one_clip_each:
+                lengths = inverse_lengths(features, scalings[level])
+            np.save(draft / f"{level}.lengths.npy", lengths)
             if settings.factory != engines.EXACT:
                 index, own, trained[level] = _faiss(features, scalings[level], settings, level, old)
                 np.save(draft / f"{level}.scaling.npy", own)

@@ -198,7 +198,10 @@ def contents_of(videos: Sequence[Video]) -> NDArray[np.uint64]:
 
 def marks_of(videos: Sequence[Video]) -> NDArray[np.uint64]:
     """Return digests (n,) of label, split and group, which may change while the file does not."""
-    return _digests((f"{v.label!r} {v.split!r} {v.group!r}" for v in videos), 8)
+    marks = [(video.label, video.split, video.group) for video in videos]
+    distinct = {mark: number for number, mark in enumerate(dict.fromkeys(marks))}
+    digests = _digests((f"{label!r} {split!r} {group!r}" for label, split, group in distinct), 8)
+    return digests[[distinct[mark] for mark in marks]]
 
 
 def _digests(texts: Iterable[str], size: int) -> NDArray[np.uint64]:
