@@ -331,7 +331,7 @@ def test_every_file_is_checked_before_it_is_read(encoder, videos, tmp_path, caps
     folder = tmp_path / "index"
     build_index(encoder, videos, folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    assert len(files) == 23
+    assert len(files) == 24
     for path in files:
         whole = path.read_bytes()
         damaged = bytearray(whole)

@@ -108,6 +108,35 @@ def test_segments_are_joined_so_that_few_are_left(encoder, make, tmp_path, stand
     assert len(folders(tmp_path / "index")) <= 6  # of this generation and the one before
 
 
+@pytest.mark.parametrize("file", ["gallery.jsonl", "clip.npy", "facts.sqlite"])
+def test_what_is_read_of_a_large_segment_is_checked(encoder, make, tmp_path, monkeypatch, file):
+    """Also where the file system does not tell that it has changed."""
+    out, videos = tmp_path / "index", make(*range(1, 31))
+    monkeypatch.setattr(verified, "SMALL", 0)
+    build_index(encoder, videos, out)
+    path = out / "segment-000001" / file
+    content, facts = bytearray(path.read_bytes()), os.stat(path)
+    if file == "gallery.jsonl":
+        content[content.index(b"/1.mp4") + 1] = ord("7")
+    elif file == "clip.npy":
+        content[200:206] = b"\x00\x00\x80\x3f\x00\x00"
+    else:
+        content[0] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(
+        verified, "_state", lambda *_: verified._read(verified.note_of(path.parent))
+    )
+    index = open_index(out)
+    with pytest.raises(DamagedFileError) as caught:
+        retrieve(index, ["#0"], exclude_self=False, where="path <> 'x'", device="cpu")
+    assert str(caught.value.where).startswith(str(out))
+    with pytest.raises(DamagedFileError):
+        verify_index(out)
+    with pytest.raises(DamagedFileError):  # what is joined is read whole
+        build_index(encoder, [*videos, *make(*range(31, 60))], out)
+    assert facts.st_size == path.stat().st_size
+
+
 def test_what_is_added_does_not_rewrite_what_is_there(encoder, make, tmp_path):
     videos = make(*range(1, 41))
     build_index(encoder, videos[:30], tmp_path / "index")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vidssl_cli.data.manifest import row_writer
+from vidssl_cli.files.sealed_folder import verify
 from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.generations import next_segment
 from vidssl_cli.search.segments import ROWS, Batch, Segment, keys_of, write_segment
@@ -30,6 +31,7 @@ def wasteful(gallery: Gallery) -> bool:
 
 def compacted(folder: Path, gallery: Gallery) -> Gallery:
     """Write one segment of all videos without removed ones, which get new numbers."""
+    _check(gallery.segments)
     kept = chain.from_iterable(_kept(gallery, n) for n in range(len(gallery.segments)))
     return Gallery([write_segment(next_segment(folder), kept)], np.empty(0, np.int64), {})
 
@@ -43,9 +45,21 @@ def joined(folder: Path, segments: Sequence[Segment]) -> list[Segment]:
     while kept and len(kept[-1]) < 2 * sum(map(len, tail)):
         tail.insert(0, kept.pop())
     if len(tail) > 1:
+        _check(tail)
         batches = chain.from_iterable(segment.batches() for segment in tail)
         tail = [write_segment(next_segment(folder), batches)]
     return kept + tail
+
+
+def _check(segments: Sequence[Segment]) -> None:
+    """Read all of segments, lest damage is sealed with what is written from them.
+
+    Raises:
+        DamagedFileError: One is damaged.
+    """
+    for segment in segments:
+        if segment.sealed:
+            verify(segment.folder)
 
 
 def _kept(gallery: Gallery, number: int) -> Iterator[Batch]:

@@ -16,6 +16,7 @@ The first addition to such an index writes it anew.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Container
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest, row_writer
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.search.exact import inverse_lengths
+from vidssl_cli.search.facts import facts_of
 from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.generations import LAYOUT
 from vidssl_cli.search.layout import SCALING, Contents, IndexSettings, require_named
@@ -62,6 +64,10 @@ class FirstLayout(Segment):
     def video(self, number: int) -> Video:
         """Return a video."""
         return self._videos[number]
+
+    def facts(self) -> sqlite3.Connection:
+        """Return the facts of the videos."""
+        return facts_of(enumerate(self._videos))
 
     def row(self, number: int) -> bytes:
         """Return the line of a video in a manifest."""

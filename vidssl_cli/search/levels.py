@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.engines import Engine, Ids, unit_vectors
+from vidssl_cli.search.exact import inverse_lengths
 
 LevelName = Literal["video", "clip"]
 LEVELS: tuple[LevelName, LevelName] = ("video", "clip")
@@ -26,6 +27,8 @@ LEVELS: tuple[LevelName, LevelName] = ("video", "clip")
 _TIE, _ROUNDING = 1e-5, 1e-6
 """More than single precision can err in a cosine: at all, and for each unit of the length of the
 mean that is subtracted, in deviations."""
+_LENGTH = 1e-4
+"""Share of a vector's length that single precision cannot err by."""
 _FURTHER = 4
 """How many times as many neighbours are searched for when more are needed."""
 
@@ -40,6 +43,7 @@ class Level:
         removed: NDArray[np.int64],
         open_engine: Callable[[], Engine],
         where: str = "",
+        inverse: NDArray[np.float32] | None = None,
     ) -> None:
         """Take the entries; nothing is computed yet.
 
@@ -49,12 +53,14 @@ class Level:
             removed: Numbers of entries that are never found, ascending.
             open_engine: Returns what proposes candidates; called by the first search.
             where: Whose features they are, for messages.
+            inverse: (N,) of `vidssl_cli.search.exact.inverse_lengths`; None if it is not known.
         """
         self.features = features
         self._scaling = scaling
         self._removed = removed
         self._open_engine = open_engine
         self._where = where
+        self._inverse = inverse
         self._tie = _TIE + _ROUNDING * float(np.linalg.norm(scaling[0] * scaling[1]))
 
     def __len__(self) -> int:
@@ -66,8 +72,21 @@ class Level:
         return unit_vectors(features, self._scaling)
 
     def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the unit vectors (n, D) of some entries."""
-        return self.unit(self.features[ids])
+        """Return the unit vectors (n, D) of some entries.
+
+        Raises:
+            DamagedFileError: One is not as long as when the index was made.
+        """
+        rows = self.features[ids]
+        if self._inverse is not None:
+            found = inverse_lengths(Column([rows]), self._scaling)
+            if not np.allclose(found, self._inverse[ids], rtol=_LENGTH, atol=0, equal_nan=True):
+                raise DamagedFileError(
+                    "it holds features that have changed since they were written",
+                    where=self._where,
+                    hint="`vidssl index --verify` tells which file it is",
+                )
+        return self.unit(rows)
 
     def cosines(self, unit: NDArray[np.float64], ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosines (n,) of a unit vector (D) and some entries, in [-1, 1].

@@ -11,6 +11,7 @@
     video.npy      (N, D) their means over each video; absent where every video has one clip
     spans.npy      (M, 2) start and end of each clip in seconds
     statistics.npy (2, 3, D) mean, sum of squared deviations and largest size of videos and clips
+    facts.sqlite   the videos as columns, for filters
 
 Letters: N videos, M clips, D features.
 """
@@ -19,7 +20,9 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import sqlite3
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,12 +37,13 @@ from vidssl_cli.files.sealed_folder import listed, publish
 from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.files.verified import note_whole
 from vidssl_cli.search.columns import BLOCK, Column, ColumnWriter
+from vidssl_cli.search.facts import FACTS, FactsWriter, open_facts
 from vidssl_cli.search.levels import LEVELS, LevelName
 from vidssl_cli.search.statistics import Statistics
 
 ROWS = "gallery.jsonl"
 ARRAYS = ("lines", "keys", "by_path", "by_content", "stamps", "ends", "clip", "spans", "statistics")
-FILES = (ROWS, *(f"{name}.npy" for name in ARRAYS))
+FILES = (ROWS, FACTS, *(f"{name}.npy" for name in ARRAYS))
 """What every segment has."""
 
 PATH, PATH_CHECK, CONTENT, MARKS = range(4)
@@ -65,7 +69,7 @@ class Batch:
 
 
 class Segment:
-    """Videos and their features; rows are parsed when they are asked for."""
+    """Videos and their features; rows are parsed, and checked, when they are asked for."""
 
     sealed = True
     """Whether it is a folder that generations may share."""
@@ -100,15 +104,22 @@ class Segment:
         """Return a video.
 
         Raises:
-            DamagedFileError: Its row is not what vidssl writes.
+            DamagedFileError: Its row is not what vidssl wrote.
         """
         with understood(self.folder / ROWS):
-            return self._read_row(self.row(number).decode(errors="surrogateescape"))
+            video = self._read_row(self.row(number).decode(errors="surrogateescape"))
+            if (keys_of([video])[:, 0] != self.keys[:, number]).any():
+                raise ValueError(f"row {number} is not the one that was written")
+            return video
 
     def row(self, number: int) -> bytes:
         """Return the line of a video in the manifest."""
         begin, end = self.lines[number : number + 2].tolist()
         return self._text[begin:end]
+
+    def facts(self) -> sqlite3.Connection:
+        """Open the facts of the videos; see `vidssl_cli.search.facts`."""
+        return open_facts(self.folder / FACTS)
 
     @cached_property
     def statistics(self) -> Mapping[LevelName, Statistics]:
@@ -266,9 +277,10 @@ def _write(draft: Path, batches: Iterable[Batch]) -> None:
     writers = {name: ColumnWriter(draft / f"{name}.npy") for name in ("clip", "video", "spans")}
     statistics: dict[str, list[Statistics]] = {level: [] for level in LEVELS}
     lengths, keys, stamps, counts = [np.zeros(1, np.int64)], [], [], []
-    with (draft / ROWS).open("wb") as text:
+    with (draft / ROWS).open("wb") as text, closing(FactsWriter(draft / FACTS)) as facts:
         for batch in batches:
             text.write(b"".join(batch.rows))
+            facts.add(batch.rows)
             lengths.append(np.array([len(row) for row in batch.rows]))
             keys.append(batch.keys)
             stamps.append(batch.stamps)

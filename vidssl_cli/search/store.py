@@ -97,14 +97,14 @@ class Index:
         DamagedFileError where the foreign index is not one of these vectors.
         """
         features, scaling = self.gallery.features[name], self._contents.scaling[name]
+        inverse = self._contents.inverse[name]
         if items is not None:
             removed = self.gallery.entries_but(name, items)
-            inverse = self._contents.inverse[name]
-            filtered = partial(exact_engine, features, scaling, inverse, removed)
-            return Level(features, scaling, removed, filtered, str(self.folder.parent))
-        removed = self.gallery.removed_entries(name)
-        engine = partial(self._engine, name, device, foreign, removed)
-        return Level(features, scaling, removed, engine, str(self.folder.parent))
+            engine = partial(exact_engine, features, scaling, inverse, removed)
+        else:
+            removed = self.gallery.removed_entries(name)
+            engine = partial(self._engine, name, device, foreign, removed)
+        return Level(features, scaling, removed, engine, str(self.folder.parent), inverse)
 
     def _engine(
         self, level: LevelName, device: str, foreign: Path | None, removed: NDArray[np.int64]
