@@ -65,6 +65,10 @@ DataRoot = Annotated[
         "may not lead out of its own folder.",
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Do part I of N only, numbered from 1: one job of an array."),
+]
 DataSetName = Annotated[
     str | None,
     typer.Option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,14 +19,19 @@ from vidssl_cli.cli.options import (
     EveryOption,
     IndexFolder,
     Run,
+    ShardOption,
     Strict,
     expand,
     read_every,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vidssl_cli.contract.videos import Video
     from vidssl_cli.search.build import Summary
     from vidssl_cli.search.retrieve import Answer
+    from vidssl_cli.search.shards import ShardSummary
 
 
 class Part(StrEnum):
@@ -56,6 +61,7 @@ class GroupBy(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(expand(index))
+    app.command()(merge)
     app.command()(retrieve)
 
 
@@ -89,6 +95,7 @@ def index(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every byte of the index first.")
     ] = False,
+    shard: ShardOption = None,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
     device: Device = "auto",
@@ -98,17 +105,30 @@ def index(
     """Make a searchable index of videos.
 
     New videos are added to an index that exists; those that it has are embedded again only if
-    their files have changed.
+    their files have changed. With --shard one of many jobs embeds its part, and `vidssl merge`
+    makes the index.
     """
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
+    from vidssl_cli.data.shards import Shard, Share
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.build import UnchangedVideos, build_index, check_factory
+    from vidssl_cli.search.shards import ShardSummary, build_shard
     from vidssl_cli.search.store import verify_index
 
+    own = Shard.parse(shard) if shard else None
+    for option, given in (("--overwrite", overwrite), ("--prune", prune)):
+        if own and given:
+            raise UsageError(
+                f"{option} is about the whole index, and --shard about a part of it",
+                where=option,
+                hint="delete the index first"
+                if overwrite
+                else "leave it out, and prune by `vidssl index` after `vidssl merge`",
+            )
     require_writable(out)
     windows = read_every(every)
     encoder = Encoder.load(run, device, checkpoint)
@@ -116,26 +136,64 @@ def index(
     if verify:
         verify_index(out)
     known = {} if overwrite else UnchangedVideos(out)
-    found, broken = reading.open(data, known=known)
-    videos = [video for video in found if part is Part.ALL or video.split == part]
-    if not videos:
-        splits = ", ".join(sorted({video.split or "none" for video in found}))
+    how: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
+    summary: Summary | ShardSummary
+    if own:
+        share = Share(own, known, lambda found: _of_part(found, part, data))
+        videos, broken = reading.open(data, known=known, take=share.take)
+        summary = build_shard(encoder, videos, out, share, broken=broken, **how)
+    else:
+        found, broken = reading.open(data, known=known)
+        videos = _of_part(found, part, data)
+        summary = build_index(
+            encoder, videos, out, overwrite=overwrite, prune=prune, broken=broken, **how
+        )
+    if as_json:
+        emit_json(asdict(summary))
+    elif isinstance(summary, ShardSummary):
+        _show_shard(summary)
+    else:
+        _show_summary(summary)
+    partial = sum(bool(video.problems) for video in videos)
+    SkippedMediaError.raise_if(strict, len(summary.broken), partial=partial)
+
+
+def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = False) -> None:
+    """Make one index of the shards that jobs of `vidssl index --shard` have embedded.
+
+    The shards' vectors are not copied. Run it once all jobs are done.
+    """
+    from dataclasses import asdict
+
+    from vidssl_cli.base.console import emit_json
+    from vidssl_cli.base.errors import SkippedMediaError
+    from vidssl_cli.search.merge import merge_shards
+
+    summary = merge_shards(folder)
+    if as_json:
+        emit_json(asdict(summary))
+    else:
+        _show_summary(summary)
+    SkippedMediaError.raise_if(strict, len(summary.broken))
+
+
+def _of_part(videos: Sequence[Video], part: Part, data: str) -> list[Video]:
+    """Return the videos of a split.
+
+    Raises:
+        UsageError: There are none.
+    """
+    from vidssl_cli.base.errors import UsageError
+
+    chosen = [video for video in videos if part is Part.ALL or video.split == part]
+    if not chosen:
+        splits = ", ".join(sorted({video.split or "none" for video in videos}))
         raise UsageError(
             f"no video of {data} is in the part {part.value!r}; their splits: {splits}",
             where="--part",
             hint="leave out --part to take all, or give data that have splits",
         )
-    summary = build_index(
-        encoder, videos, out,
-        factory=factory, standardise=standardise, every=windows, overwrite=overwrite, prune=prune,
-        broken=broken,
-    )  # fmt: skip
-    if as_json:
-        emit_json(asdict(summary))
-    else:
-        _show_summary(summary)
-    partial = sum(bool(video.problems) for video in videos)
-    SkippedMediaError.raise_if(strict, len(summary.broken), partial=partial)
+    return chosen
 
 
 def retrieve(
@@ -236,6 +294,17 @@ def retrieve(
         for answer in answers:
             _show_answer(answer)
     SkippedMediaError.raise_if(strict, len(broken), "query")
+
+
+def _show_shard(summary: ShardSummary) -> None:
+    from vidssl_cli.base.console import emit
+
+    left = f", {len(summary.broken)} left out" if summary.broken else ""
+    emit(
+        f"{summary.index}: shard {summary.shard} has {counted(summary.videos, 'video')} of "
+        f"{summary.of}, {counted(summary.clips, 'clip')}{left}; once all shards are done: "
+        f"vidssl merge {summary.index}"
+    )
 
 
 def _show_summary(summary: Summary) -> None:

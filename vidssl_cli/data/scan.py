@@ -31,6 +31,7 @@ def open_data(
     root: Path | None = None,
     known: Mapping[str, Video] | None = None,
     keep: Callable[[Video], None] = lambda video: None,
+    take: Callable[[Sequence[Video]], Sequence[Video]] | None = None,
     damaged: Damaged = "use",
     workers: int | None = None,
     hold_out: float | None = None,
@@ -49,6 +50,7 @@ def open_data(
         root: Folder that all files must lie in; see `find_videos`.
         known: Facts by path, from an earlier scan of files that have not changed since.
         keep: Is given the row of every file that was decoded, as soon as it is known.
+        take: Chooses some of the videos before any is decoded; it may leave none.
         damaged: What to do with videos that have problems.
         workers: Files decoded at a time; one per core if None.
         hold_out: Share of every class to test with, where DATA has no splits; see `hold_out`.
@@ -67,6 +69,7 @@ def open_data(
     given = Lists(split, lists, train_list, test_list, classes, hold_out)
     gone = LeftOut(others=Counter() if passed_over is None else passed_over)
     found = find_videos(source, given, Root(root) if root else None, gone)
+    found = found if take is None else [*take(found)]
     broken, unusable = gone.folders, gone.absent
     recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
@@ -87,7 +90,7 @@ def open_data(
             videos.append(result)
     if left_out is not None:
         left_out.extend(unusable)
-    if not videos:
+    if not videos and take is None:
         raise UsageError(
             f"none of the {len(found)} videos of {source} can be read",
             hint="the warnings above say why",
