@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidssl_cli.base.wording import counted
-from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
+from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, ShardOption, Strict, expand
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -34,15 +34,18 @@ def register(app: typer.Typer) -> None:
 def scan(
     source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Manifest to write (.jsonl).")],
+    *,
+    shard: ShardOption = None,
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Decode every video once and write a manifest.
 
-    Run again, it decodes only what is new or has changed, also after an interruption.
+    Run again, it decodes only what is new or has changed, also after an interruption. With --shard
+    one of many jobs decodes its part; the same command without it then writes the manifest.
     """
-    from vidssl_cli.base.console import emit_json
+    from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
     if out.suffix != ".jsonl" or out.is_dir():
@@ -56,19 +59,28 @@ def scan(
     from vidssl_cli.contract.videos import problem_rows
     from vidssl_cli.data.manifest import write_manifest
     from vidssl_cli.data.rescan import remembered
+    from vidssl_cli.data.shards import Shard
     from vidssl_cli.files.disk_space import require_writable
 
+    own = Shard.parse(shard) if shard else None
     require_writable(out)
     others: Counter[str] = Counter()
-    with remembered(out) as (known, keep):
-        videos, broken = reading.open(source, known=known, keep=keep, passed_over=others)
-        write_manifest(out, videos)
+    with remembered(out, own) as (known, keep):
+        videos, broken = reading.open(
+            source, known=known, keep=keep, passed_over=others, take=own.every if own else None
+        )
+        if not own:
+            write_manifest(out, videos)
     problems = problem_rows(videos)
     if as_json:
         reasons = [error.row for error in broken]
         found = {"videos": len(videos), "broken": reasons, "problems": problems}
         splits = Counter(video.split or "none" for video in videos)
-        emit_json({"manifest": str(out), "splits": splits, **found, "passed_over": others})
+        document = {"manifest": str(out), "splits": splits, **found, "passed_over": others}
+        emit_json(document | ({"shard": str(own)} if own else {}))
+    elif own:
+        found_here = f"shard {own} has {counted(len(videos), 'video')}, {len(broken)} left out"
+        emit(f"{out}: {found_here}; once all shards are done: the same command without --shard")
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))

@@ -159,9 +159,9 @@ def index(
 
 
 def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = False) -> None:
-    """Make one index of the shards that jobs of `vidssl index --shard` have embedded.
+    """Make one index of what `vidssl index --shard` has embedded.
 
-    The shards' vectors are not copied. Run it once all jobs are done.
+    Run it once the jobs of all shards are done; their vectors are not copied.
     """
     from dataclasses import asdict
 

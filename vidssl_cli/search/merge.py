@@ -114,20 +114,20 @@ def _read(out: Path, folder: Path, shard: Shard) -> _Done | None:
     with locked(folder, f"vidssl index --shard {shard}"):
         try:
             record = read_record(folder)
+            segment = open_shard(out, folder, record)
         except FileNotFoundError:
             return None
-        if record.shard != str(shard):
-            raise UsageError(
-                f"{folder} holds the shard {record.shard}, so that this would be merged twice",
-                where=str(folder),
-                hint=f"delete the folder, and run the job of {shard}",
-            )
-        try:
-            return _Done(folder, record, open_shard(out, folder, record))
         except DamagedFileError as error:
             raise DamagedFileError(
                 f"the shard {shard} is damaged: {error}", where=error.where, hint=_AGAIN
             ) from None
+    if record.shard != str(shard):
+        raise UsageError(
+            f"{folder} holds the shard {record.shard}, so that this would be merged twice",
+            where=str(folder),
+            hint=f"delete the folder, and run the job of {shard}",
+        )
+    return _Done(folder, record, segment)
 
 
 def _refuse_several(folders: Mapping[Path, Shard]) -> None:
@@ -238,7 +238,7 @@ def _refuse_overlap(shards: Sequence[_Done]) -> None:
     _, rows, counts = np.unique(paths, axis=0, return_index=True, return_counts=True)
     if len(rows) == len(paths):
         return
-    twice = np.flatnonzero((paths == paths[rows[counts > 1][0]]).all(1))[:2]
+    twice = np.flatnonzero((paths == paths[rows[counts > 1].min()]).all(1))[:2]
     ends = np.cumsum([len(segment) for _, segment in there])
     (one, segment), (other, _) = (there[n] for n in np.searchsorted(ends, twice, side="right"))
     video = segment.video(int(np.flatnonzero(segment.keys[PATH] == paths[twice[0], 0])[0]))
