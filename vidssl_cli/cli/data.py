@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidssl_cli.base.wording import counted
-from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, ShardOption, Strict, expand
+from vidssl_cli.cli.options import (
+    AsJson,
+    DataArgument,
+    EngineOption,
+    ListOptions,
+    ShardOption,
+    Strict,
+    expand,
+    open_engine,
+)
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -36,6 +45,7 @@ def scan(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Manifest to write (.jsonl).")],
     *,
     shard: ShardOption = None,
+    engine: EngineOption = "local",
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -65,9 +75,10 @@ def scan(
     own = Shard.parse(shard) if shard else None
     require_writable(out)
     others: Counter[str] = Counter()
-    with remembered(out, own) as (known, keep):
+    take = own.every if own else None
+    with open_engine(engine) as cluster, remembered(out, own) as (known, keep):
         videos, broken = reading.open(
-            source, known=known, keep=keep, passed_over=others, take=own.every if own else None
+            source, known=known, keep=keep, passed_over=others, take=take, engine=cluster
         )
         if not own:
             write_manifest(out, videos)
@@ -133,6 +144,7 @@ def pack(
         FlowMethod | None,
         typer.Option(help="Store optical flow too, by DIS or TV-L1; needs OpenCV."),
     ] = None,
+    engine: EngineOption = "local",
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -152,8 +164,12 @@ def pack(
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = reading.open(source)
-    made = make(videos, out, resize=resize, form=form, flow=flow, workers=reading.workers)
+    with open_engine(engine) as cluster:
+        videos, broken = reading.open(source, engine=cluster)
+        made = make(
+            videos, out, resize=resize, form=form, flow=flow, workers=reading.workers,
+            engine=cluster,
+        )  # fmt: skip
     broken = [*broken, *made.broken]
     problems = problem_rows(made.videos)
     if as_json:

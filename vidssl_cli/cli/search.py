@@ -16,12 +16,14 @@ from vidssl_cli.cli.options import (
     DataOptions,
     DataRoot,
     Device,
+    EngineOption,
     EveryOption,
     IndexFolder,
     Run,
     ShardOption,
     Strict,
     expand,
+    open_engine,
     read_every,
 )
 
@@ -96,6 +98,7 @@ def index(
         bool, typer.Option("--verify", help="Read every byte of the index first.")
     ] = False,
     shard: ShardOption = None,
+    engine: EngineOption = "local",
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
     device: Device = "auto",
@@ -131,23 +134,26 @@ def index(
             )
     require_writable(out)
     windows = read_every(every)
-    encoder = Encoder.load(run, device, checkpoint)
-    check_factory(factory, encoder)
-    if verify:
-        verify_index(out)
-    known = {} if overwrite else UnchangedVideos(out)
-    how: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
-    summary: Summary | ShardSummary
-    if own:
-        share = Share(own, known, lambda found: _of_part(found, part, data))
-        videos, broken = reading.open(data, known=known, take=share.take)
-        summary = build_shard(encoder, videos, out, share, broken=broken, **how)
-    else:
-        found, broken = reading.open(data, known=known)
-        videos = _of_part(found, part, data)
-        summary = build_index(
-            encoder, videos, out, overwrite=overwrite, prune=prune, broken=broken, **how
-        )
+    with open_engine(engine) as cluster:
+        embedder = cluster.embedder(run, checkpoint, device) if cluster else None
+        encoder = Encoder.load(run, "cpu" if cluster else device, checkpoint)
+        check_factory(factory, encoder)
+        if verify:
+            verify_index(out)
+        known = {} if overwrite else UnchangedVideos(out)
+        how: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
+        how["embedder"] = embedder
+        summary: Summary | ShardSummary
+        if own:
+            share = Share(own, known, lambda found: _of_part(found, part, data))
+            videos, broken = reading.open(data, known=known, take=share.take, engine=cluster)
+            summary = build_shard(encoder, videos, out, share, broken=broken, **how)
+        else:
+            found, broken = reading.open(data, known=known, engine=cluster)
+            videos = _of_part(found, part, data)
+            summary = build_index(
+                encoder, videos, out, overwrite=overwrite, prune=prune, broken=broken, **how
+            )
     if as_json:
         emit_json(asdict(summary))
     elif isinstance(summary, ShardSummary):
