@@ -50,7 +50,7 @@ def write_parts(
         first: Number of the first part.
         engine: Writes parts, instead of that many threads, where it sees the same files.
     """
-    cut = list(cut_by_frames(videos))
+    cut = list(cut_by_frames(videos, PART_FRAMES))
     left = [[video for video in part if video.path not in rows] for part in cut]
     spare = count(first + len(cut))
     if engine:
@@ -95,7 +95,7 @@ def _free(out: Path, numbers: Iterable[int]) -> Path:
     return next(path for path in paths if not path.exists())
 
 
-def cut_by_frames(videos: Sequence[Video], most: int = PART_FRAMES) -> Iterator[list[Video]]:
+def cut_by_frames(videos: Sequence[Video], most: int) -> Iterator[list[Video]]:
     """Cut videos into parts that end with the video that brings them to so many frames."""
     part: list[Video] = []
     frames = 0
