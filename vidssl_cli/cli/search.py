@@ -89,6 +89,14 @@ def index(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every byte of the index first.")
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on until stopped: add videos that appear in the folder DATA once they are "
+            "complete.",
+        ),
+    ] = False,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
     device: Device = "auto",
@@ -100,42 +108,36 @@ def index(
     New videos are added to an index that exists; those that it has are embedded again only if
     their files have changed.
     """
-    from dataclasses import asdict
-
-    from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
+    from vidssl_cli.cli.index_run import IndexRun
+    from vidssl_cli.cli.watch import watched
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.search.build import UnchangedVideos, build_index, check_factory
+    from vidssl_cli.search.build import check_factory
     from vidssl_cli.search.store import verify_index
 
+    if watch and strict:
+        raise UsageError(
+            "--strict is about how a command ends, which --watch does not",
+            hint="leave one of them out",
+        )
     require_writable(out)
     windows = read_every(every)
     encoder = Encoder.load(run, device, checkpoint)
     check_factory(factory, encoder)
     if verify:
         verify_index(out)
-    known = {} if overwrite else UnchangedVideos(out)
-    found, broken = reading.open(data, known=known)
-    videos = [video for video in found if part is Part.ALL or video.split == part]
-    if not videos:
-        splits = ", ".join(sorted({video.split or "none" for video in found}))
-        raise UsageError(
-            f"no video of {data} is in the part {part.value!r}; their splits: {splits}",
-            where="--part",
-            hint="leave out --part to take all, or give data that have splits",
-        )
-    summary = build_index(
-        encoder, videos, out,
-        factory=factory, standardise=standardise, every=windows, overwrite=overwrite, prune=prune,
-        broken=broken,
+    once = IndexRun(
+        encoder, data, reading, part, out, overwrite=overwrite,
+        settings={"factory": factory, "standardise": standardise, "every": windows, "prune": prune},
     )  # fmt: skip
-    if as_json:
-        emit_json(asdict(summary))
+    if watch:
+        for summary in watched(once, Path(data), prune=prune):
+            _show_summary(summary, as_json, line=True)
     else:
-        _show_summary(summary)
-    partial = sum(bool(video.problems) for video in videos)
-    SkippedMediaError.raise_if(strict, len(summary.broken), partial=partial)
+        summary = once.add()
+        _show_summary(summary, as_json)
+        SkippedMediaError.raise_if(strict, len(summary.broken), partial=once.partial)
 
 
 def retrieve(
@@ -238,14 +240,21 @@ def retrieve(
     SkippedMediaError.raise_if(strict, len(broken), "query")
 
 
-def _show_summary(summary: Summary) -> None:
+def _show_summary(summary: Summary, as_json: bool, *, line: bool = False) -> None:
+    """Print what was done: for people, as a JSON document, or as one line of JSON."""
+    from dataclasses import asdict
+
+    from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.base.escaping import json_text
+
+    if as_json:
+        emit(json_text(asdict(summary))) if line else emit_json(asdict(summary))
+        return
     changes = f"{summary.added} added, {summary.changed} changed"
     for count, word in ((summary.renamed, "renamed"), (summary.removed, "removed")):
         changes += f", {count} {word}" if count else ""
     if summary.broken:
         changes += f", {len(summary.broken)} left out"
-    from vidssl_cli.base.console import emit
-
     emit(
         f"{summary.index}: {counted(summary.videos, 'video')}, {counted(summary.clips, 'clip')} of "
         f"{summary.dimension} dimensions, {summary.factory} ({changes})"

@@ -30,6 +30,7 @@ def open_data(
     classes: Path | None = None,
     root: Path | None = None,
     known: Mapping[str, Video] | None = None,
+    wanted: Callable[[Video], bool] = lambda video: True,
     keep: Callable[[Video], None] = lambda video: None,
     damaged: Damaged = "use",
     workers: int | None = None,
@@ -48,6 +49,7 @@ def open_data(
         classes: Class names for lists that number their classes.
         root: Folder that all files must lie in; see `find_videos`.
         known: Facts by path, from an earlier scan of files that have not changed since.
+        wanted: Tells which videos are taken; others are as if they were not there.
         keep: Is given the row of every file that was decoded, as soon as it is known.
         damaged: What to do with videos that have problems.
         workers: Files decoded at a time; one per core if None.
@@ -66,7 +68,7 @@ def open_data(
     """
     given = Lists(split, lists, train_list, test_list, classes, hold_out)
     gone = LeftOut(others=Counter() if passed_over is None else passed_over)
-    found = find_videos(source, given, Root(root) if root else None, gone)
+    found = [*filter(wanted, find_videos(source, given, Root(root) if root else None, gone))]
     broken, unusable = gone.folders, gone.absent
     recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
