@@ -140,6 +140,65 @@ def test_plugins_can_be_switched_off(package, switch):
     assert (info.package, info.status) == ("acme-good", "disabled")
 
 
+def test_what_is_switched_off_is_not_imported(package):
+    folder = package("good", "raise SystemExit('imported')")
+    for switch in ("acme-good", "acme-good:first", "*"):
+        (info,) = Registry(entries(folder), {switch}).installed()
+        assert info.status == "disabled"
+    assert "registrytest_good" not in sys.modules
+
+
+def require(folder, line):
+    (metadata,) = folder.glob("*.dist-info/METADATA")
+    metadata.write_text(f"{metadata.read_text()}Requires-Dist: {line}\n")
+
+
+@pytest.mark.parametrize("line", ["vidssl>=0.1", "vidssl", "other<1", "no requirement ("])
+def test_a_package_for_this_version_is_loaded_without_a_word(package, line):
+    folder = package("good", good("slow"))
+    require(folder, line)
+    assert Registry(entries(folder)).outdated == {}
+
+
+def test_a_package_that_was_written_for_another_version_is_named(package):
+    folder = package("good", good("slow"))
+    require(folder, "vidssl<0.1")
+    registry = Registry(entries(folder))
+    (info,) = registry.installed()
+    assert (info.status, info.name) == ("loaded", "slow")
+    assert "written for vidssl <0.1, and this is" in info.reason
+    assert registry.outdated["acme-good"] == info.reason
+
+
+def test_a_package_that_fails_tells_what_it_was_written_for(package):
+    folder = package("bad", "import not_there")
+    require(folder, "vidssl>9")
+    (info,) = Registry(entries(folder)).absent()
+    assert "not_there" in info.reason
+    assert "written for vidssl >9" in info.reason
+
+
+ORIGINS = {
+    "acme-good==1": None,
+    "acme-good @ git+https://x.org/good.git@abc": {
+        "url": "https://x.org/good.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}
+    },
+    "--editable file:///good": {"url": "file:///good", "dir_info": {"editable": True}},
+    "acme-good @ file:///good": {"url": "file:///good", "dir_info": {}},
+    "acme-good @ https://x.org/good.whl": {"url": "https://x.org/good.whl", "archive_info": {}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ORIGINS)
+def test_requirements_install_plugins_again(package, line):
+    folder = package("good", "raise SystemExit('imported')")
+    if ORIGINS[line]:
+        (facts,) = folder.glob("*.dist-info")
+        (facts / "direct_url.json").write_text(json.dumps(ORIGINS[line]))
+    done = vidssl("plugins", "--requirements", PYTHONPATH=folder)
+    assert (done.returncode, done.stdout.splitlines()) == (0, [line])
+
+
 def test_recipe_folders_are_collected(package):
     code = "from pathlib import Path\n@hookimpl\ndef vidssl_recipes(): return [Path('.')]\n"
     assert [str(f) for f in Registry(entries(package("good", code))).recipe_folders] == ["."]

@@ -17,6 +17,7 @@ from vidssl_cli.search import entries
 from vidssl_cli.search.build import UnchangedVideos, build_index
 from vidssl_cli.search.retrieve import retrieve
 from vidssl_cli.search.store import open_index, verify_index
+from vidssl_cli.search.where import matching
 
 DIMENSION = 12
 
@@ -135,6 +136,17 @@ def test_what_is_read_of_a_large_segment_is_checked(encoder, make, tmp_path, mon
     with pytest.raises(DamagedFileError):  # what is joined is read whole
         build_index(encoder, [*videos, *make(*range(31, 60))], out)
     assert facts.st_size == path.stat().st_size
+
+
+def test_names_that_are_not_utf8_are_found_by_filters(encoder, make, tmp_path):
+    out, (video, other) = tmp_path / "index", make(7, 8)
+    odd = replace(video, path=str(tmp_path / "7.\udcff.mp4"))
+    os.rename(video.path, odd.path)
+    build_index(encoder, [other, odd], out)
+    gallery = open_index(out).gallery
+    assert gallery.videos[1] == odd
+    assert matching(gallery, "path like '%/7.%'").tolist() == [1]
+    check(out, [other, odd])
 
 
 def test_what_is_added_does_not_rewrite_what_is_there(encoder, make, tmp_path):

@@ -28,9 +28,6 @@ from vidssl_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from vidssl_cli.contract.videos import Video
     from vidssl_cli.search.build import Summary
     from vidssl_cli.search.retrieve import Answer
     from vidssl_cli.search.shards import ShardSummary
@@ -97,6 +94,14 @@ def index(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every byte of the index first.")
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on until stopped: add videos that appear in the folder DATA once they are "
+            "complete.",
+        ),
+    ] = False,
     shard: ShardOption = None,
     engine: EngineOption = "local",
     reading: DataOptions,
@@ -111,57 +116,46 @@ def index(
     their files have changed. With --shard one of many jobs embeds its part, and `vidssl merge`
     makes the index.
     """
-    from dataclasses import asdict
-
-    from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
-    from vidssl_cli.data.shards import Shard, Share
+    from vidssl_cli.cli.index_run import IndexRun
+    from vidssl_cli.cli.watch import watched
+    from vidssl_cli.data.shards import Shard
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.search.build import UnchangedVideos, build_index, check_factory
-    from vidssl_cli.search.shards import ShardSummary, build_shard
+    from vidssl_cli.search.build import check_factory
     from vidssl_cli.search.store import verify_index
 
+    if watch and strict:
+        raise UsageError(
+            "--strict is about how a command ends, which --watch does not",
+            hint="leave one of them out",
+        )
+    whole = {"--overwrite": overwrite, "--prune": prune, "--watch": watch}
     own = Shard.parse(shard) if shard else None
-    for option, given in (("--overwrite", overwrite), ("--prune", prune)):
-        if own and given:
-            raise UsageError(
-                f"{option} is about the whole index, and --shard about a part of it",
-                where=option,
-                hint="delete the index first"
-                if overwrite
-                else "leave it out, and prune by `vidssl index` after `vidssl merge`",
-            )
+    if own and (given := [option for option, is_given in whole.items() if is_given]):
+        raise UsageError(
+            f"{given[0]} is about the whole index, and --shard about a part of it",
+            where=given[0],
+            hint="delete the index first" if overwrite else "give it to `vidssl index` without "
+            "--shard, after `vidssl merge`",
+        )  # fmt: skip
     require_writable(out)
     windows = read_every(every)
+    settings: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
     with open_engine(engine) as cluster:
-        embedder = cluster.embedder(run, checkpoint, device) if cluster else None
+        settings["embedder"] = cluster.embedder(run, checkpoint, device) if cluster else None
         encoder = Encoder.load(run, "cpu" if cluster else device, checkpoint)
         check_factory(factory, encoder)
         if verify:
             verify_index(out)
-        known = {} if overwrite else UnchangedVideos(out)
-        how: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
-        how["embedder"] = embedder
-        summary: Summary | ShardSummary
-        if own:
-            share = Share(own, known, lambda found: _of_part(found, part, data))
-            videos, broken = reading.open(data, known=known, take=share.take, engine=cluster)
-            summary = build_shard(encoder, videos, out, share, broken=broken, **how)
-        else:
-            found, broken = reading.open(data, known=known, engine=cluster)
-            videos = _of_part(found, part, data)
-            summary = build_index(
-                encoder, videos, out, overwrite=overwrite, prune=prune, broken=broken, **how
-            )
-    if as_json:
-        emit_json(asdict(summary))
-    elif isinstance(summary, ShardSummary):
-        _show_shard(summary)
-    else:
-        _show_summary(summary)
-    partial = sum(bool(video.problems) for video in videos)
-    SkippedMediaError.raise_if(strict, len(summary.broken), partial=partial)
+        once = IndexRun(encoder, data, reading, part, out, overwrite, prune, settings, cluster)
+        if watch:
+            for summary in watched(once, Path(data), prune=prune):
+                _show_summary(summary, as_json, line=True)
+            return
+        done = once.add_shard(own) if own else once.add()
+    _show_summary(done, as_json)
+    SkippedMediaError.raise_if(strict, len(done.broken), partial=once.partial)
 
 
 def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = False) -> None:
@@ -169,37 +163,12 @@ def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = Fals
 
     Run it once the jobs of all shards are done; their vectors are not copied.
     """
-    from dataclasses import asdict
-
-    from vidssl_cli.base.console import emit_json
     from vidssl_cli.base.errors import SkippedMediaError
     from vidssl_cli.search.merge import merge_shards
 
     summary = merge_shards(folder)
-    if as_json:
-        emit_json(asdict(summary))
-    else:
-        _show_summary(summary)
+    _show_summary(summary, as_json)
     SkippedMediaError.raise_if(strict, len(summary.broken))
-
-
-def _of_part(videos: Sequence[Video], part: Part, data: str) -> list[Video]:
-    """Return the videos of a split.
-
-    Raises:
-        UsageError: There are none.
-    """
-    from vidssl_cli.base.errors import UsageError
-
-    chosen = [video for video in videos if part is Part.ALL or video.split == part]
-    if not chosen:
-        splits = ", ".join(sorted({video.split or "none" for video in videos}))
-        raise UsageError(
-            f"no video of {data} is in the part {part.value!r}; their splits: {splits}",
-            where="--part",
-            hint="leave out --part to take all, or give data that have splits",
-        )
-    return chosen
 
 
 def retrieve(
@@ -302,25 +271,30 @@ def retrieve(
     SkippedMediaError.raise_if(strict, len(broken), "query")
 
 
-def _show_shard(summary: ShardSummary) -> None:
-    from vidssl_cli.base.console import emit
+def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool = False) -> None:
+    """Print what was done: for people, as a JSON document, or as one line of JSON."""
+    from dataclasses import asdict
 
-    left = f", {len(summary.broken)} left out" if summary.broken else ""
-    emit(
-        f"{summary.index}: shard {summary.shard} has {counted(summary.videos, 'video')} of "
-        f"{summary.of}, {counted(summary.clips, 'clip')}{left}; once all shards are done: "
-        f"vidssl merge {summary.index}"
-    )
+    from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.base.escaping import json_text
+    from vidssl_cli.search.shards import ShardSummary
 
-
-def _show_summary(summary: Summary) -> None:
+    if as_json:
+        emit(json_text(asdict(summary))) if line else emit_json(asdict(summary))
+        return
+    if isinstance(summary, ShardSummary):
+        left = f", {len(summary.broken)} left out" if summary.broken else ""
+        emit(
+            f"{summary.index}: shard {summary.shard} has {counted(summary.videos, 'video')} of "
+            f"{summary.of}, {counted(summary.clips, 'clip')}{left}; once all shards are done: "
+            f"vidssl merge {summary.index}"
+        )
+        return
     changes = f"{summary.added} added, {summary.changed} changed"
     for count, word in ((summary.renamed, "renamed"), (summary.removed, "removed")):
         changes += f", {count} {word}" if count else ""
     if summary.broken:
         changes += f", {len(summary.broken)} left out"
-    from vidssl_cli.base.console import emit
-
     emit(
         f"{summary.index}: {counted(summary.videos, 'video')}, {counted(summary.clips, 'clip')} of "
         f"{summary.dimension} dimensions, {summary.factory} ({changes})"

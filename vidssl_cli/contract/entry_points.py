@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions, version
 from pathlib import Path
 
 OURS = "vidssl"
@@ -33,6 +33,24 @@ def find_entries() -> tuple[list[EntryPoint], Mapping[str, str]]:
 def package_of(entry: EntryPoint) -> str:
     """Return the distribution that an entry point is of, as pip names it."""
     return _name(entry.dist) if entry.dist else entry.value
+
+
+def outdated(entry: EntryPoint) -> str | None:
+    """Return what a package says of the versions of vidssl it is for, if this is none of them.
+
+    That is its requirement of vidssl, which pip leaves broken when vidssl alone is upgraded.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        asked = [Requirement(line) for line in (entry.dist and entry.dist.requires) or ()]
+    except Exception:  # a damaged METADATA is no reason to do without the plugin
+        return None
+    here = version(OURS)
+    for requirement in asked:
+        if requirement.name.lower() == OURS and not requirement.specifier.contains(here, True):
+            return f"it was written for vidssl {requirement.specifier}, and this is {here}"
+    return None
 
 
 def _first_of_each() -> Iterator[Distribution]:

@@ -22,7 +22,14 @@ from pydantic import Field
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import PluginError
 from vidssl_cli.base.signals import Stopped
-from vidssl_cli.contract.entry_points import DISABLE, OTHERS, OURS, find_entries, package_of
+from vidssl_cli.contract.entry_points import (
+    DISABLE,
+    OTHERS,
+    OURS,
+    find_entries,
+    outdated,
+    package_of,
+)
 from vidssl_cli.contract.hooks import Options
 from vidssl_cli.contract.loading import BASES, Claim, Kind, load
 
@@ -42,7 +49,7 @@ class PluginInfo:
     """The distribution, as pip names it."""
     status: Literal["loaded", "failed", "disabled"]
     reason: str | None = None
-    """Why it is not loaded."""
+    """Why it is not loaded, or what may be wrong with it."""
 
     def __str__(self) -> str:
         verb = "was" if self.status == "disabled" else "has"
@@ -74,6 +81,8 @@ class Registry:
         """The same for published figures."""
         self.modules: dict[str, str] = {}
         """Top-level modules of other packages' plugins, each with its package."""
+        self.outdated: dict[str, str] = {}
+        """What packages that are loaded were written for, where this is another version."""
         self._claims: list[Claim] = []
         self._absent: list[PluginInfo] = []
         reasons = dict(broken or {})
@@ -91,10 +100,12 @@ class Registry:
             except (KeyboardInterrupt, Stopped):
                 raise
             except BaseException as error:  # importing a plugin may do anything
-                info = PluginInfo(entry.name, None, package, "failed", _one_line(error))
-                self._absent.append(info)
+                reason = "; ".join(filter(None, [_one_line(error), outdated(entry)]))
+                self._absent.append(PluginInfo(entry.name, None, package, "failed", reason))
                 continue
             if package != OURS:
+                if clash := outdated(entry):
+                    self.outdated[package] = clash
                 self.modules[entry.module.partition(".")[0]] = package
             self._claims += offers.claims
             self.recipe_folders |= dict.fromkeys(offers.recipes, package)
@@ -123,12 +134,22 @@ class Registry:
             info
             for kind in BASES
             for _, claims in sorted(self._by_name(kind).items())
-            for info in _describe(claims)
+            for info in self._describe(claims)
         ] + sorted(self._absent, key=lambda info: (info.package, info.name))
 
     def absent(self) -> list[PluginInfo]:
         """List what was found but is not loaded."""
         return [info for info in self.installed() if info.status != "loaded"]
+
+    def _describe(self, claims: list[Claim]) -> Iterator[PluginInfo]:
+        rivals = " and ".join(sorted(each.address for each in claims))
+        for claim in claims:
+            if claim == _owner(claims):
+                clash = self.outdated.get(claim.package)
+                yield PluginInfo(claim.name, claim.kind, claim.package, "loaded", clash)
+            else:
+                reason = f"{rivals} both claim this name; {DISABLE}=PACKAGE switches one off"
+                yield PluginInfo(claim.name, claim.kind, claim.package, "failed", reason)
 
     def _by_name(self, kind: Kind) -> dict[str, list[Claim]]:
         claims: dict[str, list[Claim]] = {}
@@ -162,16 +183,6 @@ def _owner(claims: list[Claim]) -> Claim | None:
     return ours[0] if len(ours) == 1 else None
 
 
-def _describe(claims: list[Claim]) -> Iterator[PluginInfo]:
-    rivals = " and ".join(sorted(each.address for each in claims))
-    for claim in claims:
-        if claim == _owner(claims):
-            yield PluginInfo(claim.name, claim.kind, claim.package, "loaded")
-        else:
-            reason = f"{rivals} both claim this name; {DISABLE}=PACKAGE switches one off"
-            yield PluginInfo(claim.name, claim.kind, claim.package, "failed", reason)
-
-
 def find(tried: bool = False) -> Registry:
     """Load the plugins of this installation, and warn about those that fail.
 
@@ -190,6 +201,8 @@ def find(tried: bool = False) -> Registry:
     for info in found.absent():
         if info.status == "failed":
             warn(str(info))
+    for package, clash in found.outdated.items():
+        warn(f"{package} is loaded, but {clash}")
     return found
 
 

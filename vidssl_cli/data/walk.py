@@ -65,7 +65,7 @@ class Walk:
         Raises:
             DamagedFileError: A link leads out of bounds, or to a folder that contains DATA.
         """
-        found = list(self._search())
+        found = self.paths()
         if self._strays:
             say(f"{_counted(self._strays)} passed over as left behind by a system or an archive")
         if self._outside:
@@ -78,6 +78,14 @@ class Walk:
             )
             say(f"{self.folder}: {files} passed over ({by_kind(self._others)})")
         return found
+
+    def paths(self) -> list[Path]:
+        """Return what `videos` does, and tell nothing.
+
+        Raises:
+            DamagedFileError: As `videos`.
+        """
+        return list(self._search())
 
     def by_name(self) -> dict[str, str]:
         """Return every video by its name without ending, the first where several have the same."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vidssl_cli.base.console import leave_out
+from vidssl_cli.base.console import leave_out, say
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
@@ -20,7 +20,7 @@ from vidssl_cli.search import engines
 from vidssl_cli.search.compaction import compacted, joined, wasteful
 from vidssl_cli.search.entries import JOURNAL, Embedder, batches, embed_entries
 from vidssl_cli.search.gallery import Gallery
-from vidssl_cli.search.generations import is_foreign, is_index, next_segment, tidy
+from vidssl_cli.search.generations import SHARDS, is_foreign, is_index, next_segment, tidy
 from vidssl_cli.search.layout import IndexSettings
 from vidssl_cli.search.plan import Plan, stamp_of
 from vidssl_cli.search.publish import publish_generation
@@ -93,6 +93,8 @@ def build_index(
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
         tidy(out)
+        if any(out.glob(SHARDS)):
+            say(f"{out} has shards that are not merged yet, by: vidssl merge {out}")
         settings = choose_settings(
             encoder, old.settings if old else None, factory, standardise, every
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import row_writer
 from vidssl_cli.files.journal import Journal
 from vidssl_cli.files.untrusted_text import understood
@@ -26,13 +27,13 @@ from vidssl_cli.search.segments import ROWS, Batch, Segment, keys_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.layout import IndexSettings
 
 Embedder = Callable[..., Iterator[Embedded]]
 """Takes encoder, videos, ``every``, ``skipped`` and ``label`` as `embed` does."""
 
+_FACTS = [field.name for field in fields(Video) if field.name not in ("label", "split", "group")]
 _GROUP = 1024
 """Videos that are written at once."""
 JOURNAL = ".embedded"
@@ -125,7 +126,7 @@ def _records(segment: Segment) -> Iterator[tuple[Any, bytes]]:
 
 def _facts(video: Video) -> str:
     """Return a digest of what a video's features depend on, beside its file."""
-    facts = replace(video, label=None, split=None, group=None)
+    facts = [getattr(video, name) for name in _FACTS]
     return hashlib.sha256(repr(facts).encode(errors="surrogatepass")).hexdigest()[:32]
 
 

@@ -32,11 +32,11 @@ NUMBER = "_number"
 
 def facts_of(videos: Iterable[tuple[int, Video]] = ()) -> sqlite3.Connection:
     """Return a database in memory with the table ``videos`` of numbered videos."""
-    database = sqlite3.connect(":memory:")
+    database = sqlite3.connect(":memory:", isolation_level=None)
     _create(database)
     _insert(
         database,
-        ([number, *(getattr(video, name) for name in COLUMNS)] for number, video in videos),
+        [[number, *(getattr(video, name) for name in COLUMNS)] for number, video in videos],
     )
     return database
 
@@ -76,9 +76,7 @@ class FactsWriter:
 
     def add(self, rows: Sequence[bytes]) -> None:
         """Append videos by their lines in a manifest, whose paths are absolute."""
-        self._database.execute("BEGIN")
-        _insert(self._database, self._numbered(rows))
-        self._database.execute("COMMIT")
+        _insert(self._database, list(self._numbered(rows)))
 
     def close(self) -> None:
         """Finish the file."""
@@ -102,17 +100,19 @@ def _create(database: sqlite3.Connection) -> None:
     database.execute(_SCHEMA)
 
 
-def _insert(database: sqlite3.Connection, rows: Iterable[Sequence[object]]) -> None:
-    marks = ", ".join("?" * (1 + len(COLUMNS)))
-    database.executemany(
-        f"INSERT INTO videos VALUES ({marks})", ([*map(_value, row)] for row in rows)
-    )
+def _insert(database: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
+    command = f"INSERT INTO videos VALUES ({', '.join('?' * (1 + len(COLUMNS)))})"
+    database.execute("BEGIN")
+    try:
+        database.executemany(command, rows)
+    except UnicodeEncodeError:  # a name that is not UTF-8, which SQLite does not take
+        database.execute("ROLLBACK")
+        database.execute("BEGIN")
+        database.executemany(command, [[*map(_utf8, row)] for row in rows])
+    database.execute("COMMIT")
 
 
-def _value(fact: object) -> object:
-    """Return a fact as SQLite takes it: names of files need not be UTF-8."""
+def _utf8(fact: object) -> object:
     if isinstance(fact, str):
         return fact.encode(errors="surrogateescape").decode(errors="replace")
-    if fact is not None and not isinstance(fact, int | float):
-        raise ValueError(f"{fact!r} is no fact of a video")
     return fact

@@ -50,6 +50,7 @@ class Index:
         reading.enter_context(held(folder))
         weakref.finalize(self, reading.close)
         self.folder = folder
+        self._encoders: dict[str, Encoder] = {}
         self._files = _verified(folder, digest, f"{POINTER} means", [LAYOUT])
         with understood(folder / LAYOUT):
             version = read_json(folder / LAYOUT)["version"]
@@ -61,11 +62,13 @@ class Index:
         self.trained = self._contents.trained
 
     def load_encoder(self, device: str = "auto") -> Encoder:
-        """Return the network that made the index.
+        """Return the network that made the index; it is loaded once for each device.
 
         Raises:
             DamagedFileError: It is damaged, or another.
         """
+        if known := self._encoders.get(device):
+            return known
         encoder = Encoder.load(self.encoder, device)
         if encoder.digest != self.settings.encoder:
             raise DamagedFileError(
@@ -74,6 +77,7 @@ class Index:
                 where=str(self.encoder),
                 hint=HINT,
             )
+        self._encoders[device] = encoder
         return encoder
 
     def level(

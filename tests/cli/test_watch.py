@@ -1,0 +1,114 @@
+"""`vidssl index --watch` adds what appears in a folder, as one command after another would."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vidssl_cli.base.errors import UsageError
+from vidssl_cli.cli import watch
+from vidssl_cli.cli.index_run import IndexRun
+from vidssl_cli.cli.options import DataOptions
+from vidssl_cli.cli.watch import watched
+from vidssl_cli.data import settled
+from vidssl_cli.search.store import open_index
+
+
+@pytest.fixture
+def start(toy_encoder, tmp_path, monkeypatch):
+    """Return what starts to watch a folder, in which all files are complete at once."""
+    monkeypatch.setattr(settled, "WAIT", -1e9)
+    monkeypatch.setattr(watch, "LOOK", 0)
+
+    def start(prune=False):
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        run = IndexRun(
+            toy_encoder(), str(tmp_path / "videos"), DataOptions(), "all", tmp_path / "index",
+            overwrite=False, prune=prune, settings={},
+        )  # fmt: skip
+        return watched(run, tmp_path / "videos", prune=prune)
+
+    return start
+
+
+def test_what_appears_changes_and_goes_is_followed(start, make_video, tmp_path, capsys):
+    first = make_video(tmp_path / "videos" / "a" / "1.mp4", frames=24)
+    done = start(prune=True)
+    assert next(done).added == 1
+    make_video(tmp_path / "videos" / "b" / "2.mp4", frames=30)
+    make_video(tmp_path / "videos" / "b" / "3.mp4", frames=36)
+    second = next(done)
+    assert (second.added, second.videos) == (2, 3)
+    make_video(first, frames=40)
+    assert next(done).changed == 1
+    os.rename(first, first.with_name("4.mp4"))
+    assert next(done).renamed == 1
+    os.unlink(first.with_name("4.mp4"))
+    last = next(done)
+    assert (last.removed, last.videos) == (1, 2)
+    gallery = open_index(tmp_path / "index").gallery
+    assert {gallery.videos[item].label for item in gallery.items} == {"b"}
+    assert "1 file has gone" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read_are_told_once(start, make_video, tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "videos" / "1.mp4")
+    done = start()
+    next(done)
+    (tmp_path / "videos" / "bad.mp4").write_bytes(b"no video")
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            make_video(tmp_path / "videos" / "2.mp4", frames=30)
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    assert next(done).videos == 2
+    assert capsys.readouterr().err.count("bad.mp4") == 1
+
+
+def test_an_empty_folder_is_waited_for(start, make_video, tmp_path, monkeypatch):
+    done = start()
+    monkeypatch.setattr(
+        watch.time, "sleep", lambda _: make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    )
+    assert next(done).added == 1
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(start, tmp_path):
+    done = start()
+    (tmp_path / "videos" / "bad.mp4").write_bytes(b"no video")
+    with pytest.raises(UsageError, match="none of the 1 videos"):
+        next(done)
+
+
+@pytest.mark.slow
+def test_the_command_runs_until_it_is_stopped(toy_encoder, make_video, tmp_path):
+    make_video(tmp_path / "videos" / "1.mp4")
+    os.utime(tmp_path / "videos" / "1.mp4", (1, 1))
+    toy_encoder().export(tmp_path / "model")
+    command = ["index", "model", "--data", "videos", "--out", "index", "--watch", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vidssl_cli", *command], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert json.loads(process.stdout.readline())["added"] == 1
+        partial = tmp_path / "videos" / "2.mp4"
+        whole = make_video(frames=30).read_bytes()
+        partial.write_bytes(whole[: len(whole) // 2])
+        time.sleep(1)
+        shutil.copyfile(make_video(frames=30), partial)  # as if written to the end
+        assert json.loads(process.stdout.readline())["videos"] == 2
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "left out" not in told

@@ -1,0 +1,60 @@
+"""`vidssl index --watch`: adds the videos that appear in a folder until it is stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidssl_cli.base.console import say, warn
+from vidssl_cli.base.errors import UsageError
+from vidssl_cli.base.wording import counted
+from vidssl_cli.data.settled import SettledFiles
+
+if TYPE_CHECKING:
+    from vidssl_cli.cli.index_run import IndexRun
+    from vidssl_cli.search.build import Summary
+
+LOOK = 2.0
+"""Seconds between two looks at the folder."""
+_SHARE = 10
+"""How many times as long as a look took the next one waits, at least."""
+
+
+def watched(run: IndexRun, folder: Path, *, prune: bool) -> Iterator[Summary]:
+    """Add what is in a folder, and then what appears or changes; yield what was done each time.
+
+    Args:
+        run: Adds videos of the folder.
+        folder: To look at.
+        prune: Also update the index when files have gone.
+
+    Raises:
+        UsageError: It cannot be watched, or nothing that is in it at first can be used.
+        VidsslError: The index cannot be written.
+    """
+    files = SettledFiles(folder)
+    done: dict[str, tuple[int, int]] = {}
+    first = True
+    while True:
+        began = time.monotonic()
+        there = files.look()
+        took = time.monotonic() - began
+        new = {path for path, facts in there.items() if done.get(path) != facts}
+        gone = done.keys() - there.keys()
+        if new or (prune and gone):
+            changes = [counted(len(new), "file to add", "files to add")] if new else []
+            changes += [counted(len(gone), "file has gone", "files have gone")] if gone else []
+            say(", ".join(changes))
+            try:
+                yield run.add(new)
+            except UsageError as error:
+                if first:
+                    raise
+                warn(str(error))  # such as that none of the new files can be read
+        done = there
+        if first:
+            say(f"watching {folder}; Ctrl-C stops")
+        first = False
+        time.sleep(max(LOOK, _SHARE * took))
