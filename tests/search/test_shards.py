@@ -113,6 +113,8 @@ def test_merged_shards_are_the_index_of_one_process(encoder, videos, make, tmp_p
     assert {path.stat().st_ino for path in files} == before  # renamed, not copied
     assert not names(tmp_path / "many", "shard-*")
     verify_index(tmp_path / "many")
+    again = merge_shards(tmp_path / "many")
+    assert again == replace(summary, added=0)
 
 
 @pytest.mark.parametrize("how", [{}, {"factory": "HNSW", "standardise": True}])
@@ -203,7 +205,7 @@ def test_unreadable_videos_are_told_by_the_merge(encoder, videos, make, tmp_path
 
 def test_missing_shards_are_named(videos, make, tmp_path):
     with pytest.raises(UsageError, match="there are no shards in"):
-        merge_shards(tmp_path)
+        merge_shards(tmp_path / "many")
     make(videos, 4, 1, 4)
     with pytest.raises(VidsslError, match="of 4 shards, 2 and 3 are missing") as caught:
         merge_shards(tmp_path / "many")
@@ -370,3 +372,20 @@ def test_a_merge_that_is_stopped_anywhere_is_continued(
     assert answers(tmp_path / "many") == answers(tmp_path / "one")
     assert not names(tmp_path / "many", "shard-*")
     verify_index(tmp_path / "many")
+
+
+def test_more_segments_than_files_may_be_open(videos, make, tmp_path, monkeypatch):
+    """The usual limit is 1024 files; here it is what fourteen shards just exceed."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/proc/self/fd")) + 100
+    if limits[1] < 2 * few:
+        pytest.skip("the system lets no process raise its limit")
+    monkeypatch.setattr("vidssl_cli.files.open_files._FEW", 20)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, limits[1]))
+        make(videos, 14)
+        assert merge_shards(tmp_path / "many").videos == 12
+        assert len(answers(tmp_path / "many")[1]) == 12
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

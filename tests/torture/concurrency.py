@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ VIDEOS, CLIPS, DIMENSION = 40, 3, 16
 TRAIN = "pretrain SHARED/recipe.json --data SHARED/videos.jsonl --out OUT/run"
 PACK = "data pack SHARED/videos.jsonl --out OUT/set --short-side 24"
 SWEEP = "sweep SHARED/recipe.json --data SHARED/videos.jsonl --out OUT/sweep"
+INDEX = "index SHARED/base --data SHARED/videos.jsonl --device cpu --standardise"
 EVALUATE = "evaluate SHARED/base --data SHARED/videos.jsonl --out OUT/report"
 
 
@@ -250,6 +252,44 @@ def _killed(case: Case) -> Facts:
     return {}
 
 
+def _shards(case: Case) -> Facts:
+    """Of two shards that are made at once one is killed and made again; merged they are one."""
+    whole, first, second = (
+        f"{INDEX} --out OUT/one",
+        f"{INDEX} --out OUT/many --shard 1/2",
+        f"{INDEX} --out OUT/many --shard 2/2",
+    )
+    others = _start(case.shared, case.folder, [whole, first])
+    killed = _start(case.shared, case.folder, [second])[0]
+    with suppress(subprocess.TimeoutExpired):
+        killed.wait(case.random.random() * 10)
+    killed.kill()
+    killed.communicate()
+    for process in (*others, *_start(case.shared, case.folder, [second])):
+        told = process.communicate(timeout=250)[1]
+        if process.returncode:
+            raise Broken(told)
+    (merge,) = _start(case.shared, case.folder, ["merge OUT/many"])
+    told = merge.communicate(timeout=250)[1]
+    if merge.returncode:
+        raise Broken(told)
+    if _content(case.folder / "many") != _content(case.folder / "one"):
+        raise Broken("the merged shards are not the index of one process")
+    return {}
+
+
+def _content(folder: Path) -> tuple[Any, ...]:
+    """Return the vectors of an index, its videos, and what it answers."""
+    from vidssl_cli.search.retrieve import retrieve
+    from vidssl_cli.search.store import open_index
+
+    index = open_index(folder)
+    answers, _ = retrieve(index, ["#0", "#5"], device="cpu")
+    hits = [(hit.item, hit.path, hit.score, hit.start) for each in answers for hit in each.hits]
+    vectors = np.asarray(index.gallery.features["clip"]).tobytes()
+    return vectors, [*index.gallery.videos], hits
+
+
 KINDS: tuple[tuple[str, Callable[[Case], Facts]], ...] = (
     ("index", _index),
     ("run", _twice(TRAIN)),
@@ -258,6 +298,7 @@ KINDS: tuple[tuple[str, Callable[[Case], Facts]], ...] = (
     ("shelf", _shelf),
     ("reading", _watched),
     ("killed holder", _killed),
+    ("shards", _shards),
 )
 
 

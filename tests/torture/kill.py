@@ -89,6 +89,7 @@ def _training(command: str, recipe: str, *more: str) -> Task:
     return Task(recipe, arguments, processes=(1, 2), workers=(0, 2, 4))
 
 
+INDEX = ("index", "SHARED/base", "--data", "SHARED/videos.jsonl", "--device", "cpu")
 TASKS = (
     *[_training("pretrain", method) for method in METHODS],
     _training("finetune", "finetune", "--from", "SHARED/base"),
@@ -98,11 +99,9 @@ TASKS = (
         ["data", "pack", "SHARED/videos.jsonl", "--out", "out", "--short-side", "24"],
         workers=(1, 2, 4),
     ),
-    Task(
-        "index",
-        ["index", "SHARED/base", "--data", "SHARED/videos.jsonl", "--out", "out",
-         "--device", "cpu"],
-    ),
+    Task("index", [*INDEX, "--out", "out"]),
+    Task("shard", [*INDEX, "--out", "out", "--shard", "2/2"]),
+    Task("merge", ["merge", "out"]),
 )  # fmt: skip
 
 
@@ -137,6 +136,9 @@ def prepare(shared: Path) -> None:
         (shared / f"{name}.json").write_text(text)
     base = ["pretrain", "bank.json", "--data", "videos.jsonl", "--out", "base", "--device", "cpu"]
     _finish(start(base, shared))
+    for shard in ("1/2", "2/2"):
+        words = [word.replace("SHARED", str(shared)) for word in INDEX]
+        _finish(start([*words, "--out", "shards", "--shard", shard], shared))
 
 
 def run(case: Case) -> Facts:
@@ -167,8 +169,8 @@ def _begin(case: Case, task: Task) -> Path:
     folder = case.folder / "place"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    if task.name == "evaluate":
-        shutil.copytree(case.shared / "base", folder / "out", symlinks=True)
+    if before := {"evaluate": "base", "merge": "shards"}.get(task.name):
+        shutil.copytree(case.shared / before, folder / "out", symlinks=True)
     return folder
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.data.shards import Shard
 from vidssl_cli.files.atomic import sync_folder
 from vidssl_cli.files.locks import is_locked, locked
+from vidssl_cli.files.open_files import allow_open_files
 from vidssl_cli.files.sealed_folder import MANIFEST, discard, listed, sha256
 from vidssl_cli.files.verified import note_whole
 from vidssl_cli.model.encoder import Encoder
@@ -25,7 +27,7 @@ from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.generations import encoder_folder, is_index, next_segment, tidy
 from vidssl_cli.search.layout import IndexSettings
 from vidssl_cli.search.publish import publish_generation
-from vidssl_cli.search.segments import PATH, PATH_CHECK, Segment, open_segment
+from vidssl_cli.search.segments import FILES, PATH, PATH_CHECK, Segment, open_segment
 from vidssl_cli.search.shards import (
     Record,
     comparable,
@@ -55,12 +57,13 @@ def merge_shards(out: Path) -> Summary:
     the next.
 
     Raises:
-        UsageError: There are no shards, or not of one DATA, network and way to index.
+        UsageError: There is neither shard nor index, or the shards are not of one DATA, network
+            and way to index.
         DamagedFileError: A shard or the index is damaged.
         VidsslError: A shard is missing or not done, or none has a video.
     """
     folders = shards_in(out)
-    if not folders:
+    if not folders and not is_index(out):
         raise UsageError(
             f"there are no shards in {out}",
             where=str(out),
@@ -68,10 +71,13 @@ def merge_shards(out: Path) -> Summary:
         )
     with locked(out, "vidssl merge"):
         _refuse_several(folders)
+        allow_open_files(3 * len(FILES) * len(folders))  # here, and twice in the index
         old = open_index(out) if is_index(out) else None
         shards = [done for folder, shard in folders.items() if (done := _read(out, folder, shard))]
         segments: list[Segment] = []
-        if old and _are_merged(shards, old):  # by a merge that was killed after that
+        if not folders:
+            say(f"{out} has no shards; it stays as it is")
+        if old and (not folders or _are_merged(shards, old)):  # and the merge was killed after that
             index, gallery, replaced = old, old.gallery, 0
         else:
             _require_all(folders, shards)

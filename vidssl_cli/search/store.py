@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.files.open_files import allow_open_files
 from vidssl_cli.files.sealed_folder import MANIFEST, held, sha256, verify
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.files.verified import verify_once
@@ -184,6 +185,7 @@ def verify_index(folder: Path) -> None:
 def _read_contents(folder: Path, files: Mapping[str, str]) -> Contents:
     """Read a generation and its segments."""
     layout = read_layout(folder, files)
+    allow_open_files(len(FILES) * len(layout.segments))
     segments = []
     for part in layout.segments:
         segments.append(
