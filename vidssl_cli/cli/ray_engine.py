@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.engine import Item, Result
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
-from vidssl_cli.base.signals import WATCHED
+from vidssl_cli.base.signals import watch
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
@@ -41,6 +41,8 @@ _AHEAD = 4
 """Tasks of each worker that are given out at a time: what a slow one may keep waiting."""
 FRAMES = 1024
 """Frames of the videos that a worker embeds at a time: a second or two."""
+_LOOK = 0.5
+"""Seconds after which a signal that has arrived is noticed at the latest."""
 _PATIENCE = 10
 """Seconds in which a cluster must answer."""
 _SAME = ("vidssl", "torch", "numpy", "av")
@@ -65,10 +67,12 @@ class RayEngine:
         ray = self._ray
         task = ray.remote(num_cpus=0 if gpus else 1, num_gpus=gpus, max_calls=0,
                           max_retries=_RETRIES)(_perform)  # fmt: skip
-        shared = ray.put((do, os.getcwd(), _versions()))
+        with _uninterrupted():
+            shared = ray.put((do, os.getcwd(), _versions()))
         pending: deque[Any] = deque()
         for item in items:
-            pending.append(task.remote(shared, item))
+            with _uninterrupted():
+                pending.append(task.remote(shared, item))
             if len(pending) >= _AHEAD * self._workers(gpus):
                 yield self._result(pending.popleft())
         while pending:
@@ -117,13 +121,18 @@ class RayEngine:
         return max(1, int(self._total("GPU" if gpus else "CPU")))
 
     def _total(self, resource: str) -> float:
-        found: float = self._ray.cluster_resources().get(resource, 0)
+        with _uninterrupted():
+            found: float = self._ray.cluster_resources().get(resource, 0)
         return found
 
     def _result(self, task: Any) -> Any:
-        errors = self._ray.exceptions
+        errors, ready = self._ray.exceptions, False
+        while not ready:
+            with _uninterrupted():
+                ready = bool(self._ray.wait([task], timeout=_LOOK)[0])
         try:
-            return self._ray.get(task)
+            with _uninterrupted():
+                return self._ray.get(task)
         except errors.RayTaskError as error:
             raise error.cause from None
         except errors.RayError as error:
@@ -151,14 +160,30 @@ def ray_engine() -> Iterator[RayEngine]:
     address = os.environ.get(ADDRESS)
     _require_cluster(address)
     local = {} if address else {"include_dashboard": False}
-    before = {number: signal.getsignal(number) for number in WATCHED}
-    ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **local)
-    for number, handler in before.items():  # Ray replaces that of SIGTERM
-        signal.signal(number, handler)
+    with _uninterrupted():
+        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **local)
     try:
         yield RayEngine(ray)
     finally:
-        ray.shutdown()
+        with _uninterrupted():
+            ray.shutdown()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let a signal wait until this ends: Ray's own code cannot be left by an exception.
+
+    Ray's handler of SIGTERM is replaced by the one that was there.
+    """
+    received: list[int] = []
+    before = watch(lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _require_cluster(address: str | None) -> None:
