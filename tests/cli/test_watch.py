@@ -29,7 +29,7 @@ def start(toy_encoder, tmp_path, monkeypatch):
         (tmp_path / "videos").mkdir(exist_ok=True)
         run = IndexRun(
             toy_encoder(), str(tmp_path / "videos"), DataOptions(), "all", tmp_path / "index",
-            overwrite=False, settings={"prune": prune},
+            overwrite=False, prune=prune, settings={},
         )  # fmt: skip
         return watched(run, tmp_path / "videos", prune=prune)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vidssl_cli.base.console import leave_out
+from vidssl_cli.base.console import leave_out, say
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
@@ -18,9 +18,9 @@ from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
 from vidssl_cli.search import engines
 from vidssl_cli.search.compaction import compacted, joined, wasteful
-from vidssl_cli.search.entries import JOURNAL, batches, embed_entries
+from vidssl_cli.search.entries import JOURNAL, Embedder, batches, embed_entries
 from vidssl_cli.search.gallery import Gallery
-from vidssl_cli.search.generations import is_foreign, is_index, next_segment, tidy
+from vidssl_cli.search.generations import SHARDS, is_foreign, is_index, next_segment, tidy
 from vidssl_cli.search.layout import IndexSettings
 from vidssl_cli.search.plan import Plan, stamp_of
 from vidssl_cli.search.publish import publish_generation
@@ -62,6 +62,7 @@ def build_index(
     overwrite: bool = False,
     prune: bool = False,
     broken: Sequence[MediaError] = (),
+    embedder: Embedder | None = None,
 ) -> Summary:
     """Make an index of the videos, or add them to the one that is there.
 
@@ -79,6 +80,7 @@ def build_index(
         overwrite: Replace the index that is there.
         prune: Take out videos whose files are gone.
         broken: Videos that a scan left out, for the summary.
+        embedder: Embeds instead of this process; see `embed_entries`.
 
     Raises:
         UsageError: ``out`` holds something else, or an index by another network or of other clips,
@@ -86,17 +88,21 @@ def build_index(
         DamagedFileError: The index is damaged.
         VidsslError: No video could be embedded.
     """
-    _refuse_foreign(out)
+    refuse_foreign(out)
     skipped: list[MediaError] = []
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
         tidy(out)
-        settings = _settings(encoder, old.settings if old else None, factory, standardise, every)
+        if any(out.glob(SHARDS)):
+            say(f"{out} has shards that are not merged yet, by: vidssl merge {out}")
+        settings = choose_settings(
+            encoder, old.settings if old else None, factory, standardise, every
+        )
         gallery = old.gallery if old else None
         plan = Plan(gallery, data, prune=prune)
         total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
         check_factory(settings.factory, encoder, total)
-        segment = _embed(encoder, settings, plan, out, skipped)
+        segment = _embed(encoder, settings, plan, out, skipped, embedder)
         for error in skipped:
             leave_out(error)
         updated = plan.applied(segment)
@@ -129,13 +135,14 @@ def _embed(
     plan: Plan,
     out: Path,
     skipped: list[MediaError],
+    embedder: Embedder | None,
 ) -> Segment | None:
     """Embed what is new into a segment; return None if there is none.
 
     Raises:
         NoRoomError: The index would not fit on the disk; raised when the first is embedded.
     """
-    found = embed_entries(encoder, settings, plan.new, plan.stamps, out, skipped)
+    found = embed_entries(encoder, settings, plan.new, plan.stamps, out, skipped, embedder)
     if (first := next(found, None)) is None:
         return None
     path = next_segment(out)
@@ -216,7 +223,7 @@ class UnchangedVideos(Mapping[str, Video]):
         return sum(1 for _ in self)
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
     """Refuse a folder that holds something else than an index."""
     if is_foreign(out):
         raise UsageError(
@@ -224,13 +231,18 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _settings(
+def choose_settings(
     encoder: Encoder,
     old: IndexSettings | None,
     factory: str | None,
     standardise: bool | None,
     every: Every | None,
 ) -> IndexSettings:
+    """Return how an index is made, from what it was and what is asked for; None changes nothing.
+
+    Raises:
+        UsageError: The index that is there was made by another network, or of other clips.
+    """
     digest, evaluation = encoder.digest, encoder.evaluation
     if old is None:
         old = IndexSettings(
