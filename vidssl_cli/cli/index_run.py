@@ -75,11 +75,17 @@ class IndexRun:
         return build_shard(self.encoder, videos, self.out, share, broken=broken, **self.settings)
 
     def _read(self, wanted: Collection[str] | None) -> tuple[list[Video], list[MediaError]]:
-        known = {} if self.overwrite else UnchangedVideos(self.out)
+        def take(videos: Sequence[Video]) -> Sequence[Video]:
+            return [video for video in videos if wanted is not None and video.path in wanted]
+
         found, broken = self.reading.open(
-            self.data, known=known, engine=self.engine,
-            wanted=lambda video: wanted is None or video.path in wanted,
-        )  # fmt: skip
+            self.data,
+            known={} if self.overwrite else UnchangedVideos(self.out),
+            take=None if wanted is None else take,
+            engine=self.engine,
+        )
+        if not found:
+            raise UsageError("none of the new files can be read", hint="the warnings say why")
         return self._of_part(found), broken
 
     def _of_part(self, found: Sequence[Video]) -> list[Video]:

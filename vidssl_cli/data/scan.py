@@ -30,7 +30,6 @@ def open_data(
     classes: Path | None = None,
     root: Path | None = None,
     known: Mapping[str, Video] | None = None,
-    wanted: Callable[[Video], bool] = lambda video: True,
     keep: Callable[[Video], None] = lambda video: None,
     take: Callable[[Sequence[Video]], Sequence[Video]] | None = None,
     damaged: Damaged = "use",
@@ -51,7 +50,6 @@ def open_data(
         classes: Class names for lists that number their classes.
         root: Folder that all files must lie in; see `find_videos`.
         known: Facts by path, from an earlier scan of files that have not changed since.
-        wanted: Tells which videos are taken; others are as if they were not there.
         keep: Is given the row of every file that was decoded, as soon as it is known.
         take: Chooses some of the videos before any is decoded; it may leave none.
         damaged: What to do with videos that have problems.
@@ -72,7 +70,7 @@ def open_data(
     """
     given = Lists(split, lists, train_list, test_list, classes, hold_out)
     gone = LeftOut(others=Counter() if passed_over is None else passed_over)
-    found = [*filter(wanted, find_videos(source, given, Root(root) if root else None, gone))]
+    found = find_videos(source, given, Root(root) if root else None, gone)
     found = found if take is None else [*take(found)]
     broken, unusable = gone.folders, gone.absent
     recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]

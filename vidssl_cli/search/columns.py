@@ -25,6 +25,7 @@ class Column:
         self.ends = np.cumsum([len(part) for part in parts])
         self.starts = self.ends - [len(part) for part in parts]
         self.shape = (int(self.ends[-1]), *parts[0].shape[1:])
+        self.dtype = parts[0].dtype
 
     def __len__(self) -> int:
         return int(self.ends[-1])
