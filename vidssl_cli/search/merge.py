@@ -39,6 +39,7 @@ from vidssl_cli.search.shards import (
 from vidssl_cli.search.store import Index, open_index
 
 _AGAIN = "run its job again, with the same RUN, DATA and options as those of the other shards"
+_ALL_AGAIN = "if DATA has changed since, run all jobs again: what they have is not embedded again"
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,9 @@ def _common_settings(shards: Sequence[_Done], old: Index | None) -> IndexSetting
                 f"the shard {shard.record.shard} does not go with the others: it was made "
                 f"{differences[0]}",
                 where=str(shard.folder),
-                hint=_AGAIN,
+                hint=_AGAIN
+                if shard.record.settings != like.settings
+                else f"{_AGAIN}; {_ALL_AGAIN}",
             )
     if old and comparable(old.settings) != comparable(like.settings):
         raise UsageError(
