@@ -374,6 +374,23 @@ def test_a_merge_that_is_stopped_anywhere_is_continued(
     verify_index(tmp_path / "many")
 
 
+def test_what_a_killed_merge_left_is_no_shard_of_the_next(
+    encoder, videos, make, tmp_path, monkeypatch
+):
+    """One shard of a merge was not deleted; meanwhile others were made of more videos."""
+    make(videos[:6], 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(merge, "is_locked", lambda folder: folder.name == "shard-2-of-2")
+        merge_shards(tmp_path / "many")
+    make(videos, 2, 1)
+    with pytest.raises(UsageError, match=r"shard [12]/2 does not go with the others"):
+        merge_shards(tmp_path / "many")
+    assert names(tmp_path / "many", "shard-*") == ["shard-1-of-2", "shard-2-of-2"]
+    make(videos, 2, 2)
+    assert merge_shards(tmp_path / "many").videos == 12
+    assert not names(tmp_path / "many", "shard-*")
+
+
 def test_more_segments_than_files_may_be_open(videos, make, tmp_path, monkeypatch):
     """The usual limit is 1024 files; here it is what fourteen shards just exceed."""
     resource = pytest.importorskip("resource")

@@ -157,9 +157,10 @@ def _refuse_several(folders: Mapping[Path, Shard]) -> None:
 
 
 def _are_merged(shards: Sequence[_Done], old: Index) -> bool:
-    """Tell whether the segment of a shard is in the index."""
+    """Tell whether the segments of all shards are in the index, and there is one."""
     known = {sha256(each.folder / MANIFEST) for each in old.gallery.segments if each.sealed}
-    return any(shard.record.segment in known for shard in shards)
+    found = {shard.record.segment for shard in shards} - {None}
+    return bool(found) and found <= known
 
 
 def _require_all(folders: Mapping[Path, Shard], shards: Sequence[_Done]) -> None:
