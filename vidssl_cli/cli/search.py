@@ -148,7 +148,9 @@ def index(
         check_factory(factory, encoder)
         if verify:
             verify_index(out)
-        once = IndexRun(encoder, data, reading, part, out, overwrite, prune, settings, cluster)
+        once = IndexRun(
+            encoder, data, reading, part.value, out, overwrite, prune, settings, cluster
+        )
         if watch:
             for summary in watched(once, Path(data), prune=prune):
                 _show_summary(summary, as_json, line=True)
