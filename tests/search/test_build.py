@@ -462,8 +462,11 @@ def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, t
     vectors = index.level("video").vectors(np.arange(len(videos))).astype(np.float32)
     numbered = faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1]))
     numbered.add_with_ids(vectors, np.arange(len(videos)) + 7)
-    fewer = engines.build_faiss(vectors[1:], "Flat")
-    whole = engines.build_faiss(vectors, "SQ8")
+    fewer = faiss.IndexFlatIP(vectors.shape[1])
+    fewer.add(vectors[1:])
+    whole = faiss.index_factory(vectors.shape[1], "SQ8", faiss.METRIC_INNER_PRODUCT)
+    whole.train(vectors)
+    whole.add(vectors)
     for name, foreign in (("numbered", numbered), ("fewer", fewer), ("whole", whole)):
         faiss.write_index(foreign, str(tmp_path / name))
     (tmp_path / "noise").write_bytes(b"IxFI" + bytes(range(99)))

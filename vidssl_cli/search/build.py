@@ -16,7 +16,7 @@ from vidssl_cli.files.locks import locked
 from vidssl_cli.model.embedding import Every
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
-from vidssl_cli.search import engines
+from vidssl_cli.search import factories
 from vidssl_cli.search.compaction import compacted, joined, wasteful
 from vidssl_cli.search.entries import JOURNAL, batches, embed_entries
 from vidssl_cli.search.gallery import Gallery
@@ -166,7 +166,7 @@ def _publish(
 
 
 def check_factory(factory: str | None, encoder: Encoder, videos: int | None = None) -> None:
-    """Refuse a factory string before any video is read; see `engines.check_factory`.
+    """Refuse a factory string before any video is read; see `factories.check_factory`.
 
     Args:
         factory: None stands for that of an index, which is good.
@@ -177,11 +177,11 @@ def check_factory(factory: str | None, encoder: Encoder, videos: int | None = No
         UsageError: FAISS cannot build such an index.
         VidsslError: FAISS is not installed.
     """
-    if factory is None or factory == engines.EXACT:
+    if factory is None or factory == factories.EXACT:
         return
     clip = torch.zeros(1, 3, encoder.card.frames, *2 * (encoder.card.input.crop,))
     tap = encoder.taps_of(clip.to(encoder.device))[encoder.evaluation.tap]
-    engines.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
+    factories.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
 
 
 class UnchangedVideos(Mapping[str, Video]):
