@@ -6,11 +6,16 @@ import sys
 import tempfile
 from importlib.metadata import EntryPoint, metadata
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
+import torch
 
+from simulated_gpu.device import simulate
 from vidssl_cli.cli import app, doctor_checks, failures
 from vidssl_cli.contract.registry import Registry
+from vidssl_cli.model import gpu_check as model_check
+from vidssl_cli.search import gpu_check as search_check
 
 
 def checks(name):
@@ -146,3 +151,56 @@ def test_every_problem_has_a_fix(monkeypatch):
     found = [check for check in doctor_checks.examine() if check.status in {"problem", "fatal"}]
     assert len(found) >= len(doctor_checks.ESSENTIAL) + 4
     assert all(check.fix for check in found)
+
+
+def a_card():
+    facts = SimpleNamespace(name="simulated", total_memory=2**34)
+    return mock.patch.object(torch.cuda, "get_device_properties", return_value=facts)
+
+
+def test_a_gpu_that_computes_right_is_fine():
+    with simulate(), a_card():
+        (check,) = checks("gpu 0")
+    assert (check.status, check.fix) == ("ok", None)
+    assert check.found.startswith("convolves in fp32, ")
+
+
+@pytest.mark.parametrize("result", [("bf16", 0.3), ("fp32", float("nan"))])
+def test_a_gpu_that_computes_something_else_is_a_problem(monkeypatch, result):
+    monkeypatch.setattr(model_check, "convolution_error", lambda number: result)
+    with simulate(), a_card():
+        (check,) = checks("gpu 0")
+    assert check.status == "problem"
+    assert "a build of torch for this GPU" in check.fix
+
+
+def test_a_gpu_that_cannot_compute_is_a_problem(monkeypatch):
+    def fail(number):
+        raise RuntimeError("CUDA error: no kernel image is available\nfor execution")
+
+    monkeypatch.setattr(model_check, "convolution_error", fail)
+    with simulate(), a_card():
+        (check,) = checks("gpu 0")
+    assert check.status == "problem"
+    assert "no kernel image is available for execution" in check.found
+
+
+@pytest.mark.parametrize(("share", "status"), [(1.0, "ok"), (0.5, "problem"), (None, "problem")])
+def test_faiss_is_tried_on_each_gpu(monkeypatch, share, status):
+    faiss = pytest.importorskip("faiss")
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2, raising=False)
+
+    def search(number):
+        if share is None:
+            raise RuntimeError("out of memory")
+        return share
+
+    monkeypatch.setattr(search_check, "search_agreement", search)
+    assert [check.status for number in (0, 1) for check in checks(f"faiss {number}")] == [
+        status
+    ] * 2
+
+
+def test_faiss_agrees_with_itself():
+    pytest.importorskip("faiss")
+    assert search_check.search_agreement(0) == 1  # without a GPU both are the CPU

@@ -29,7 +29,7 @@ def start(toy_encoder, tmp_path, monkeypatch):
         (tmp_path / "videos").mkdir(exist_ok=True)
         run = IndexRun(
             toy_encoder(), str(tmp_path / "videos"), DataOptions(), "all", tmp_path / "index",
-            overwrite=False, settings={"prune": prune},
+            overwrite=False, prune=prune, settings={},
         )  # fmt: skip
         return watched(run, tmp_path / "videos", prune=prune)
 
@@ -84,7 +84,7 @@ def test_an_empty_folder_is_waited_for(start, make_video, tmp_path, monkeypatch)
 def test_a_folder_of_which_nothing_can_be_read_is_an_error(start, tmp_path):
     done = start()
     (tmp_path / "videos" / "bad.mp4").write_bytes(b"no video")
-    with pytest.raises(UsageError, match="none of the 1 videos"):
+    with pytest.raises(UsageError, match="none of the new files"):
         next(done)
 
 

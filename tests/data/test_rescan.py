@@ -14,6 +14,7 @@ from vidssl_cli.data import scan as module
 from vidssl_cli.data.manifest import read_manifest, write_manifest
 from vidssl_cli.data.rescan import remembered
 from vidssl_cli.data.scan import open_data
+from vidssl_cli.data.shards import Shard
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.media.open_file import ends_digest, stamp
 
@@ -39,10 +40,12 @@ def decoded(monkeypatch):
     return names
 
 
-def scan(folder, out, workers=1):
-    with remembered(out) as (known, keep):
-        videos, _ = open_data(folder, known=known, keep=keep, workers=workers)
-        write_manifest(out, videos)
+def scan(folder, out, workers=1, shard=None):
+    with remembered(out, shard) as (known, keep):
+        take = shard.every if shard else None
+        videos, _ = open_data(folder, known=known, keep=keep, workers=workers, take=take)
+        if not shard:
+            write_manifest(out, videos)
     return videos
 
 
@@ -154,3 +157,33 @@ def test_a_manifest_with_rows_of_ones_own_is_not_replaced(folder, tmp_path, deco
     with pytest.raises(UsageError, match="was changed since"):
         scan(folder, out)
     assert out.read_bytes() == before
+
+
+def test_what_shards_have_decoded_is_not_decoded_again(folder, tmp_path, decoded):
+    out, whole = tmp_path / "[m].jsonl", tmp_path / "whole.jsonl"
+    scan(folder, whole)
+    scan(folder, out, shard=Shard(1, 2))
+    scan(folder, out, shard=Shard(1, 2))
+    assert decoded[3:] == ["a.mp4", "c.mp4"]
+    assert not out.exists()
+    scan(folder, out, shard=Shard(2, 3))
+    scan(folder, out)
+    assert decoded[5:] == ["b.mp4"]
+    assert out.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob("*.part"))
+    scan(folder, out, shard=Shard(2, 2))
+    assert decoded[6:] == []
+
+
+def test_a_shard_that_is_still_scanned_loses_nothing(folder, tmp_path, decoded):
+    """The journal of a running job is read by another process and stays as it is."""
+    out, shard = tmp_path / "m.jsonl", Shard(1, 1)
+    with remembered(out, shard) as (known, keep):
+        open_data(folder, known=known, keep=keep, workers=1)
+        (journal,) = tmp_path.glob("*.part")
+        with journal.open("ab") as file:
+            file.write(b"half a rec")
+        before = journal.read_bytes()
+        with remembered(out) as (found, _):
+            assert len(found) == 3
+            assert journal.read_bytes() == before

@@ -10,10 +10,12 @@ import os
 import pickle
 import re
 import shutil
+import sqlite3
 import struct
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +27,7 @@ from torture._watched import Ended, run
 from torture.harness import Broken, Case, Facts, Suite
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import write_noted
+from vidssl_cli.search import facts
 
 SECONDS, MEGABYTES = 2, 512
 
@@ -262,7 +265,7 @@ def _index(shared: Path, folder: Path, changes: dict[str, bytes]) -> Sequence[st
     _forged(generation, of_generation)
     pointer = {"generation": generation.name, "manifest": sha256(generation / MANIFEST)}
     _point(folder, pointer)
-    return ["retrieve", "index", "#0"]
+    return ["retrieve", "index", "#0", "--where", "path is not null"]
 
 
 def _point(folder: Path, pointer: dict[str, str]) -> None:
@@ -280,6 +283,15 @@ def _claiming(shape: tuple[int, ...]) -> bytes:
 def _bottomless() -> bytes:
     """Return an array whose header is Python that is nested too deeply."""
     return b"\x93NUMPY\x02\x00" + struct.pack("<I", 200_000) + b"(" * 200_000
+
+
+def _database(*commands: str) -> bytes:
+    """Return an SQLite file that commands fill."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        for command in commands:
+            database.execute(command)
+        database.commit()
+        return database.serialize()
 
 
 def _index_tricks() -> None:
@@ -311,6 +323,18 @@ def _index_tricks() -> None:
         },
         "an index of moments at infinity": {"spans.npy": _array(np.full((2, 2), np.inf, "f4"))},
         "an index whose array has a bottomless header": {"ends.npy": _bottomless()},
+        "an index whose facts are no database": {"facts.sqlite": b"SQLite format 3\0" + bytes(99)},
+        "an index whose facts are endless": {
+            "facts.sqlite": _database(
+                "CREATE VIEW videos AS WITH RECURSIVE n(_number) AS (SELECT 0 UNION ALL SELECT "
+                "_number + 1 FROM n) SELECT *, 'x' AS path FROM n"
+            )
+        },
+        "an index whose facts are of other videos": {
+            "facts.sqlite": _database(
+                facts._SCHEMA, "INSERT INTO videos (_number, path) VALUES (1 << 60, 'x')"
+            )
+        },
         "an index whose gallery leads elsewhere": {
             "gallery.jsonl": b'{"path": "../../../../../etc/passwd"}\n'
         },

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidssl_cli.base.wording import counted
-from vidssl_cli.cli.options import AsJson, DataArgument, ListOptions, Strict, expand
+from vidssl_cli.cli.options import (
+    AsJson,
+    DataArgument,
+    EngineOption,
+    ListOptions,
+    ShardOption,
+    Strict,
+    expand,
+    open_engine,
+)
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -34,15 +43,19 @@ def register(app: typer.Typer) -> None:
 def scan(
     source: DataArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Manifest to write (.jsonl).")],
+    *,
+    shard: ShardOption = None,
+    engine: EngineOption = "local",
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Decode every video once and write a manifest.
 
-    Run again, it decodes only what is new or has changed, also after an interruption.
+    Run again, it decodes only what is new or has changed, also after an interruption. With --shard
+    one of many jobs decodes its part; the same command without it then writes the manifest.
     """
-    from vidssl_cli.base.console import emit_json
+    from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
 
     if out.suffix != ".jsonl" or out.is_dir():
@@ -56,19 +69,29 @@ def scan(
     from vidssl_cli.contract.videos import problem_rows
     from vidssl_cli.data.manifest import write_manifest
     from vidssl_cli.data.rescan import remembered
+    from vidssl_cli.data.shards import Shard
     from vidssl_cli.files.disk_space import require_writable
 
+    own = Shard.parse(shard) if shard else None
     require_writable(out)
     others: Counter[str] = Counter()
-    with remembered(out) as (known, keep):
-        videos, broken = reading.open(source, known=known, keep=keep, passed_over=others)
-        write_manifest(out, videos)
+    take = own.every if own else None
+    with open_engine(engine) as cluster, remembered(out, own) as (known, keep):
+        videos, broken = reading.open(
+            source, known=known, keep=keep, passed_over=others, take=take, engine=cluster
+        )
+        if not own:
+            write_manifest(out, videos)
     problems = problem_rows(videos)
     if as_json:
         reasons = [error.row for error in broken]
         found = {"videos": len(videos), "broken": reasons, "problems": problems}
         splits = Counter(video.split or "none" for video in videos)
-        emit_json({"manifest": str(out), "splits": splits, **found, "passed_over": others})
+        document = {"manifest": str(out), "splits": splits, **found, "passed_over": others}
+        emit_json(document | ({"shard": str(own)} if own else {}))
+    elif own:
+        found_here = f"shard {own} has {counted(len(videos), 'video')}, {len(broken)} left out"
+        emit(f"{out}: {found_here}; once all shards are done: the same command without --shard")
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
@@ -121,6 +144,7 @@ def pack(
         FlowMethod | None,
         typer.Option(help="Store optical flow too, by DIS or TV-L1; needs OpenCV."),
     ] = None,
+    engine: EngineOption = "local",
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -140,8 +164,12 @@ def pack(
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    videos, broken = reading.open(source)
-    made = make(videos, out, resize=resize, form=form, flow=flow, workers=reading.workers)
+    with open_engine(engine) as cluster:
+        videos, broken = reading.open(source, engine=cluster)
+        made = make(
+            videos, out, resize=resize, form=form, flow=flow, workers=reading.workers,
+            engine=cluster,
+        )  # fmt: skip
     broken = [*broken, *made.broken]
     problems = problem_rows(made.videos)
     if as_json:

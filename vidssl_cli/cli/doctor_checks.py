@@ -28,9 +28,16 @@ EXTRAS = {
     "flow": "OpenCV: optical flow",
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
+    "ray": "Ray: --engine ray, which spreads work over many machines",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
 }
 """What the extras of pyproject.toml add, except ``dev``."""
+
+_ROUNDING = {"fp32": 5e-3, "bf16": 5e-2}
+"""How far a convolution may be off; TF32 and bf16 round."""
+_AGREEMENT = 0.95
+"""Share of neighbours that FAISS finds on a GPU as on the CPU, at least: rounding swaps some."""
+_GPU_FIX = "install a build of torch for this GPU and its driver: https://pytorch.org/get-started"
 
 LITTLE_SPACE = 2 * 10**9
 """Free bytes on a disk below which a run may fail."""
@@ -56,7 +63,9 @@ def examine() -> Iterator[Check]:
         yield _module(name)
     yield _processor()
     yield _gpu()
+    yield from _convolutions()
     yield _faiss()
+    yield from _searches()
     yield from _extras()
     yield from _plugins()
     yield _folder("here", Path.cwd())
@@ -106,6 +115,44 @@ def _gpu() -> Check:
         return Check("gpu", f"an NVIDIA driver, but torch {torch.__version__}", "problem", fix)
     fix = f"run nvidia-smi; torch needs a driver for CUDA {built}"
     return Check("gpu", "an NVIDIA driver, but torch sees no GPU", "problem", fix)
+
+
+def _convolutions() -> Iterator[Check]:
+    """Check that each GPU computes what the CPU does."""
+    torch = _attempt(lambda: importlib.import_module("torch"))
+    for number in range(0 if isinstance(torch, str) else torch.cuda.device_count()):
+        from vidssl_cli.model.gpu_check import convolution_error
+
+        name = f"gpu {number}"
+        try:
+            precision, error = convolution_error(number)
+        except Exception as problem:  # a driver or a build may raise anything
+            yield Check(name, _failed("cannot convolve", problem), "problem", _GPU_FIX)
+            continue
+        found = f"convolves in {precision}, {error:.1g} off the CPU"
+        right = error < _ROUNDING[precision]
+        yield Check(name, found, "ok" if right else "problem", None if right else _GPU_FIX)
+
+
+def _searches() -> Iterator[Check]:
+    """Check that FAISS finds on each GPU what it finds on the CPU."""
+    faiss = _attempt(lambda: importlib.import_module("faiss"))
+    for number in range(0 if isinstance(faiss, str) else getattr(faiss, "get_num_gpus", int)()):
+        from vidssl_cli.search.gpu_check import search_agreement
+
+        name, fix = f"faiss {number}", "pip install --force-reinstall 'vidssl[gpu]'"
+        try:
+            share = search_agreement(number)
+        except Exception as problem:
+            yield Check(name, _failed("cannot search", problem), "problem", fix)
+            continue
+        found = f"finds {share:.0%} of what it finds on the CPU"
+        right = share > _AGREEMENT
+        yield Check(name, found, "ok" if right else "problem", None if right else fix)
+
+
+def _failed(what: str, error: Exception) -> str:
+    return " ".join(f"{what}: {type(error).__name__}: {error}".split())
 
 
 def _faiss() -> Check:

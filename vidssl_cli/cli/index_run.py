@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.shards import Shard, Share
 from vidssl_cli.search.build import Summary, UnchangedVideos, build_index
+from vidssl_cli.search.shards import ShardSummary, build_shard
 
 if TYPE_CHECKING:
+    from vidssl_cli.base.engine import Engine
     from vidssl_cli.cli.options import DataOptions
     from vidssl_cli.model.encoder import Encoder
 
@@ -28,8 +31,12 @@ class IndexRun:
     out: Path
     overwrite: bool
     """Whether the index that is there is replaced; by the first addition alone."""
+    prune: bool
+    """Whether videos are taken out whose files are gone."""
     settings: Mapping[str, Any]
-    """Further arguments of `build_index`."""
+    """Further arguments of `build_index` and `build_shard`."""
+    engine: Engine | None = None
+    """What decodes videos whose facts are not known."""
     partial: int = 0
     """Videos so far of which not all frames can be used."""
 
@@ -46,16 +53,42 @@ class IndexRun:
             videos, broken = self._read(wanted)
         self.partial += sum(bool(video.problems) for video in videos)
         summary = build_index(
-            self.encoder, videos, self.out, overwrite=self.overwrite, broken=broken, **self.settings
-        )
+            self.encoder, videos, self.out, overwrite=self.overwrite, prune=self.prune,
+            broken=broken, **self.settings,
+        )  # fmt: skip
         self.overwrite = False
         return summary
 
-    def _read(self, wanted: Collection[str] | None) -> tuple[list[Video], list[MediaError]]:
-        known = {} if self.overwrite else UnchangedVideos(self.out)
-        found, broken = self.reading.open(
-            self.data, known=known, wanted=lambda video: wanted is None or video.path in wanted
+    def add_shard(self, shard: Shard) -> ShardSummary:
+        """Embed one shard of DATA.
+
+        Raises:
+            UsageError: DATA has no videos.
+            VidsslError: As `build_shard`.
+        """
+        known = UnchangedVideos(self.out)
+        share = Share(shard, known, self._of_part)
+        videos, broken = self.reading.open(
+            self.data, known=known, take=share.take, engine=self.engine
         )
+        self.partial += sum(bool(video.problems) for video in videos)
+        return build_shard(self.encoder, videos, self.out, share, broken=broken, **self.settings)
+
+    def _read(self, wanted: Collection[str] | None) -> tuple[list[Video], list[MediaError]]:
+        def take(videos: Sequence[Video]) -> Sequence[Video]:
+            return [video for video in videos if wanted is not None and video.path in wanted]
+
+        found, broken = self.reading.open(
+            self.data,
+            known={} if self.overwrite else UnchangedVideos(self.out),
+            take=None if wanted is None else take,
+            engine=self.engine,
+        )
+        if not found:
+            raise UsageError("none of the new files can be read", hint="the warnings say why")
+        return self._of_part(found), broken
+
+    def _of_part(self, found: Sequence[Video]) -> list[Video]:
         videos = [video for video in found if self.part in ("all", video.split)]
         if not videos:
             splits = ", ".join(sorted({video.split or "none" for video in found}))
@@ -64,4 +97,4 @@ class IndexRun:
                 where="--part",
                 hint="leave out --part to take all, or give data that have splits",
             )
-        return videos, broken
+        return videos

@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -16,6 +17,7 @@ from vidssl_cli.base.errors import UsageError
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
+    from vidssl_cli.cli.ray_engine import RayEngine
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.embedding import Every
 
@@ -63,6 +65,17 @@ DataRoot = Annotated[
         envvar="VIDSSL_DATA_ROOT",
         help="All files of DATA must be in it. By default relative paths in a list or a manifest "
         "may not lead out of its own folder.",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Do part I of N only, numbered from 1: one job of an array."),
+]
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        help="Work in this process, or on the machines of a Ray cluster: that of RAY_ADDRESS, else "
+        "one of this machine."
     ),
 ]
 DataSetName = Annotated[
@@ -185,6 +198,13 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
+
+
+def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:
+    """Open what ``--engine`` names; None is this process."""
+    from vidssl_cli.cli.ray_engine import ray_engine
+
+    return ray_engine() if name == "ray" else nullcontext()
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:

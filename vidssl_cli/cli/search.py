@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,17 +16,21 @@ from vidssl_cli.cli.options import (
     DataOptions,
     DataRoot,
     Device,
+    EngineOption,
     EveryOption,
     IndexFolder,
     Run,
+    ShardOption,
     Strict,
     expand,
+    open_engine,
     read_every,
 )
 
 if TYPE_CHECKING:
     from vidssl_cli.search.build import Summary
     from vidssl_cli.search.retrieve import Answer
+    from vidssl_cli.search.shards import ShardSummary
 
 
 class Part(StrEnum):
@@ -56,6 +60,7 @@ class GroupBy(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(expand(index))
+    app.command()(merge)
     app.command()(retrieve)
 
 
@@ -69,7 +74,8 @@ def index(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Flat (exact, the default), HNSW, IVF, SQ, PQ, or a FAISS factory string.",
+            help="Flat (exact), Flat16, SQ, RaBitQ4, HNSW, IVF, PQ, or a FAISS factory string; by "
+            "default Flat, and IVF,RaBitQ4 for more than 2 GiB of features.",
         ),
     ] = None,
     standardise: Annotated[
@@ -97,6 +103,8 @@ def index(
             "complete.",
         ),
     ] = False,
+    shard: ShardOption = None,
+    engine: EngineOption = "local",
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
     device: Device = "auto",
@@ -106,11 +114,13 @@ def index(
     """Make a searchable index of videos.
 
     New videos are added to an index that exists; those that it has are embedded again only if
-    their files have changed.
+    their files have changed. With --shard one of many jobs embeds its part, and `vidssl merge`
+    makes the index.
     """
     from vidssl_cli.base.errors import SkippedMediaError, UsageError
     from vidssl_cli.cli.index_run import IndexRun
     from vidssl_cli.cli.watch import watched
+    from vidssl_cli.data.shards import Shard
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.build import check_factory
@@ -121,23 +131,45 @@ def index(
             "--strict is about how a command ends, which --watch does not",
             hint="leave one of them out",
         )
+    whole = {"--overwrite": overwrite, "--prune": prune, "--watch": watch}
+    own = Shard.parse(shard) if shard else None
+    if own and (given := [option for option, is_given in whole.items() if is_given]):
+        raise UsageError(
+            f"{given[0]} is about the whole index, and --shard about a part of it",
+            where=given[0],
+            hint="delete the index first" if overwrite else "give it to `vidssl index` without "
+            "--shard, after `vidssl merge`",
+        )  # fmt: skip
     require_writable(out)
     windows = read_every(every)
-    encoder = Encoder.load(run, device, checkpoint)
-    check_factory(factory, encoder)
-    if verify:
-        verify_index(out)
-    once = IndexRun(
-        encoder, data, reading, part, out, overwrite=overwrite,
-        settings={"factory": factory, "standardise": standardise, "every": windows, "prune": prune},
-    )  # fmt: skip
-    if watch:
-        for summary in watched(once, Path(data), prune=prune):
-            _show_summary(summary, as_json, line=True)
-    else:
-        summary = once.add()
-        _show_summary(summary, as_json)
-        SkippedMediaError.raise_if(strict, len(summary.broken), partial=once.partial)
+    settings: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
+    with open_engine(engine) as cluster:
+        settings["embedder"] = cluster.embedder(run, checkpoint, device) if cluster else None
+        encoder = Encoder.load(run, "cpu" if cluster else device, checkpoint)
+        check_factory(factory, encoder)
+        if verify:
+            verify_index(out)
+        once = IndexRun(encoder, data, reading, part, out, overwrite, prune, settings, cluster)
+        if watch:
+            for summary in watched(once, Path(data), prune=prune):
+                _show_summary(summary, as_json, line=True)
+            return
+        done = once.add_shard(own) if own else once.add()
+    _show_summary(done, as_json)
+    SkippedMediaError.raise_if(strict, len(done.broken), partial=once.partial)
+
+
+def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = False) -> None:
+    """Make one index of what `vidssl index --shard` has embedded.
+
+    Run it once the jobs of all shards are done; their vectors are not copied.
+    """
+    from vidssl_cli.base.errors import SkippedMediaError
+    from vidssl_cli.search.merge import merge_shards
+
+    summary = merge_shards(folder)
+    _show_summary(summary, as_json)
+    SkippedMediaError.raise_if(strict, len(summary.broken))
 
 
 def retrieve(
@@ -240,15 +272,24 @@ def retrieve(
     SkippedMediaError.raise_if(strict, len(broken), "query")
 
 
-def _show_summary(summary: Summary, as_json: bool, *, line: bool = False) -> None:
+def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool = False) -> None:
     """Print what was done: for people, as a JSON document, or as one line of JSON."""
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.escaping import json_text
+    from vidssl_cli.search.shards import ShardSummary
 
     if as_json:
         emit(json_text(asdict(summary))) if line else emit_json(asdict(summary))
+        return
+    if isinstance(summary, ShardSummary):
+        left = f", {len(summary.broken)} left out" if summary.broken else ""
+        emit(
+            f"{summary.index}: shard {summary.shard} has {counted(summary.videos, 'video')} of "
+            f"{summary.of}, {counted(summary.clips, 'clip')}{left}; once all shards are done: "
+            f"vidssl merge {summary.index}"
+        )
         return
     changes = f"{summary.added} added, {summary.changed} changed"
     for count, word in ((summary.renamed, "renamed"), (summary.removed, "removed")):

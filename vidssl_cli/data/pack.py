@@ -16,6 +16,7 @@ from typing import Any
 import av
 
 from vidssl_cli.base.console import say, track, warn
+from vidssl_cli.base.engine import Engine
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import FlowMethod, Packed, Video
@@ -62,6 +63,7 @@ def pack(
     form: Format = "compact",
     flow: FlowMethod | None = None,
     workers: int | None = None,
+    engine: Engine | None = None,
 ) -> Made:
     """Make a packed set, or go on with one that was begun, or bring one up to date.
 
@@ -76,6 +78,7 @@ def pack(
         flow: How to compute the optical flow between neighbouring frames, which is kept beside the
             pictures; None keeps none.
         workers: Videos decoded at a time; one per core if None.
+        engine: Packs instead of that many threads; what it writes must be seen here.
 
     Raises:
         UsageError: ``out`` holds something else, or OpenCV is missing.
@@ -100,7 +103,8 @@ def pack(
         wanted = [video for video in data if video.path not in unchanged]
         numbers = [number_of(Path(row.packed.path)) for row in finished if row.packed]
         first = max(numbers, default=-1) + 1
-        broken = write_parts(wanted, rows, out, settings, workers or os.cpu_count() or 1, first)
+        threads = workers or os.cpu_count() or 1
+        broken = write_parts(wanted, rows, out, settings, threads, first, engine)
         kept = [_named_like(rows[video.path], video) for video in data if video.path in rows]
         if not kept:
             raise UsageError("none of the videos could be packed", hint="the warnings say why")

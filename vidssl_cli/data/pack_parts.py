@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 
 from vidssl_cli.base.console import leave_out, track
+from vidssl_cli.base.engine import Engine
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import write_manifest
@@ -32,6 +34,7 @@ def write_parts(
     settings: Settings,
     workers: int,
     first: int,
+    engine: Engine | None = None,
 ) -> list[MediaError]:
     """Pack what is not among ``rows`` yet, enter it there, and return what is wrong with others.
 
@@ -45,10 +48,24 @@ def write_parts(
         settings: How to pack.
         workers: Videos decoded at a time.
         first: Number of the first part.
+        engine: Writes parts, instead of that many threads, where it sees the same files.
     """
-    cut = list(_cut(videos))
+    cut = list(cut_by_frames(videos, PART_FRAMES))
     left = [[video for video in part if video.path not in rows] for part in cut]
     spare = count(first + len(cut))
+    if engine:
+        jobs = [
+            (part, _free(out, chain([number], spare)))
+            for number, part in enumerate(left, first)
+            if part
+        ]
+        found = engine.map(partial(_write_alone, settings), jobs)
+        troubles: list[MediaError] = []
+        for packed, broken in track(found, "packing parts", total=len(jobs)):
+            rows |= {row.path: row for row in packed}
+            for trouble in broken:
+                leave_out(trouble, troubles)
+        return troubles
     done: SimpleQueue[Exception | None] = SimpleQueue()
     stop = Event()
     pool = ThreadPoolExecutor(workers, "pack")
@@ -78,14 +95,14 @@ def _free(out: Path, numbers: Iterable[int]) -> Path:
     return next(path for path in paths if not path.exists())
 
 
-def _cut(videos: Sequence[Video]) -> Iterator[list[Video]]:
-    """Cut the videos into parts."""
+def cut_by_frames(videos: Sequence[Video], most: int) -> Iterator[list[Video]]:
+    """Cut videos into parts that end with the video that brings them to so many frames."""
     part: list[Video] = []
     frames = 0
     for video in videos:
         part.append(video)
         frames += video.frames or 0
-        if frames >= PART_FRAMES:
+        if frames >= most:
             yield part
             part, frames = [], 0
     if part:
@@ -101,6 +118,16 @@ def _troubles(done: SimpleQueue[Exception | None], videos: int) -> Iterator[Medi
             yield trouble
         elif trouble:
             raise trouble
+
+
+def _write_alone(
+    settings: Settings, job: tuple[Sequence[Video], Path]
+) -> tuple[list[Video], list[MediaError]]:
+    """Write one part; return its rows, and what is wrong with other videos."""
+    done: SimpleQueue[Exception | None] = SimpleQueue()
+    rows = _write_part(*job, settings, done, Event())
+    told = [done.get() for _ in job[0]]
+    return rows, [trouble for trouble in told if isinstance(trouble, MediaError)]
 
 
 def _write_part(

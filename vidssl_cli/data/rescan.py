@@ -1,13 +1,15 @@
 """What earlier scans found, so that scanning again decodes only what is new or has changed.
 
 A file is the one that was scanned if it has the same size, time of change, and SHA-256 of its first
-and last bytes. Rows of a scan that was interrupted lie in a journal beside the manifest.
+and last bytes. Rows of a scan that was interrupted lie in a journal beside the manifest, and those
+of each shard in one of its own, until a scan of everything puts them into the manifest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from vidssl_cli.base.console import say, warn
@@ -15,24 +17,32 @@ from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest, row_reader, row_writer
-from vidssl_cli.files.journal import Journal
+from vidssl_cli.data.shards import Shard
+from vidssl_cli.files.journal import Journal, read_journal
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.media.open_file import ends_digest, stamp
 
+_KEY = "rows of a scan"
+
 
 @contextmanager
-def remembered(out: Path) -> Iterator[tuple[dict[str, Video], Callable[[Video], None]]]:
+def remembered(
+    out: Path, shard: Shard | None = None
+) -> Iterator[tuple[dict[str, Video], Callable[[Video], None]]]:
     """Return the rows by path of files that have not changed, and what keeps the row of another.
 
     Args:
         out: The manifest, which may be there or not. What is kept is deleted once the block ends,
             which is when the manifest has been written.
+        shard: What is scanned is only this, so that what is kept stays.
 
     Raises:
         UsageError: There is a file that no scan wrote as it is.
     """
     path = out.with_name(f"{out.name}.part")
+    if shard:
+        path = out.with_name(f"{out.name}.shard-{shard.number}-of-{shard.count}.part")
     if out.is_file() and not note_of(out).is_file() and not path.is_file():
         raise UsageError(
             f"{out} was not written by a scan, or was changed since; what was added to it would be "
@@ -41,15 +51,24 @@ def remembered(out: Path) -> Iterator[tuple[dict[str, Video], Callable[[Video], 
             hint="give another --out, or delete that file",
         )
     read, line = row_reader(out), row_writer(out)
-    with Journal(path, "rows of a scan") as journal:
-        with understood(path):
-            rows = [*_rows(out), *(read(row) for row, _ in journal.records())]
+    others = [] if shard else [*out.parent.glob(f"{escape(out.name)}.shard-*.part")]
+    with Journal(path, _KEY) as journal:
+        rows = _rows(out)
+        for name, records in (
+            (path, journal.records()),
+            *((other, read_journal(other, _KEY)) for other in others),
+        ):
+            with understood(name):
+                rows += [read(row) for row, _ in records]
         known = {row.path: row for row in rows if _is_unchanged(row)}
         if known:
             same = share(len(known), len(rows), "file", "has", "have")
             say(f"{out}: {same} not changed since the last scan")
         yield known, lambda video: journal.append(line(video))
-        journal.delete()
+        if not shard:
+            journal.delete()
+            for other in others:
+                other.unlink(missing_ok=True)
 
 
 def _rows(path: Path) -> list[Video]:

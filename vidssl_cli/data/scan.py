@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from vidssl_cli.base.console import leave_out, say, track, warn
+from vidssl_cli.base.engine import Engine, Threads
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Damaged, Video, kind_of
@@ -30,10 +30,11 @@ def open_data(
     classes: Path | None = None,
     root: Path | None = None,
     known: Mapping[str, Video] | None = None,
-    wanted: Callable[[Video], bool] = lambda video: True,
     keep: Callable[[Video], None] = lambda video: None,
+    take: Callable[[Sequence[Video]], Sequence[Video]] | None = None,
     damaged: Damaged = "use",
     workers: int | None = None,
+    engine: Engine | None = None,
     hold_out: float | None = None,
     left_out: list[Video] | None = None,
     passed_over: Counter[str] | None = None,
@@ -49,10 +50,11 @@ def open_data(
         classes: Class names for lists that number their classes.
         root: Folder that all files must lie in; see `find_videos`.
         known: Facts by path, from an earlier scan of files that have not changed since.
-        wanted: Tells which videos are taken; others are as if they were not there.
         keep: Is given the row of every file that was decoded, as soon as it is known.
+        take: Chooses some of the videos before any is decoded; it may leave none.
         damaged: What to do with videos that have problems.
         workers: Files decoded at a time; one per core if None.
+        engine: Decodes them instead of that many threads.
         hold_out: Share of every class to test with, where DATA has no splits; see `hold_out`.
         left_out: Receives the rows that DATA has of videos that are not returned: those that cannot
             be used, and those that lists name and that are not there.
@@ -68,11 +70,12 @@ def open_data(
     """
     given = Lists(split, lists, train_list, test_list, classes, hold_out)
     gone = LeftOut(others=Counter() if passed_over is None else passed_over)
-    found = [*filter(wanted, find_videos(source, given, Root(root) if root else None, gone))]
+    found = find_videos(source, given, Root(root) if root else None, gone)
+    found = found if take is None else [*take(found)]
     broken, unusable = gone.folders, gone.absent
     recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    results = _probed(recalled, workers or os.cpu_count() or 1)
+    results = _probed(recalled, engine or Threads(workers or os.cpu_count() or 1))
     for before, earlier, result in zip(found, recalled, results, strict=True):
         if isinstance(result, Video) and not _has_facts(earlier):
             keep(result)
@@ -89,7 +92,7 @@ def open_data(
             videos.append(result)
     if left_out is not None:
         left_out.extend(unusable)
-    if not videos:
+    if not videos and take is None:
         raise UsageError(
             f"none of the {len(found)} videos of {source} can be read",
             hint="the warnings above say why",
@@ -145,16 +148,12 @@ def _tell_short(videos: Sequence[Video]) -> None:
         )
 
 
-def _probed(videos: Sequence[Video], workers: int) -> Iterator[Video | MediaError]:
+def _probed(videos: Sequence[Video], engine: Engine) -> Iterator[Video | MediaError]:
     """Yield every video with its facts, or what is wrong with it, in order."""
     unknown = [video for video in videos if not _is_settled(video)]
-    pool = ThreadPoolExecutor(workers)
-    try:
-        results = iter(track(pool.map(_probe, unknown), "scanning", total=len(unknown)))
-        for video in videos:
-            yield video if _is_settled(video) else next(results)
-    finally:  # also when Ctrl-C ends the wait: it is not for a file that is slow to decode
-        pool.shutdown(wait=False, cancel_futures=True)
+    results = iter(track(engine.map(_probe, unknown), "scanning", total=len(unknown)))
+    for video in videos:
+        yield video if _is_settled(video) else next(results)
 
 
 def _recalled(video: Video, facts: Video | None) -> Video:

@@ -83,6 +83,20 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
+def read_journal(path: Path, key: Any) -> Iterator[tuple[Any, bytes]]:
+    """Yield the records of a journal that another process may be adding to; nothing if it is gone.
+
+    Args:
+        path: The file.
+        key: As for `Journal`; one with another key has nothing to yield.
+    """
+    require_regular(path)
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        if _read(file) == (key, b""):
+            while record := _read(file):
+                yield record
+
+
 def _read(file: IO[bytes]) -> tuple[Any, bytes] | None:
     """Read the next record; None at the end, and where it is damaged."""
     digest, _, text = file.readline(_LONGEST_LINE).partition(b" ")

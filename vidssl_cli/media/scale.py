@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
     from numpy.typing import NDArray
 
 
@@ -42,6 +42,15 @@ class Scaler:
         for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
             rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
             picture[channel] = rows[:height, :width]
+
+
+def scaled_planes(frames: NDArray[np.uint8], resize: tuple[int, int] | int) -> NDArray[np.uint8]:
+    """Scale frames (T, H, W, 3) of red, green and blue as decoded ones are; return (T, 3, h, w)."""
+    height, width = target_size(resize, frames.shape[1:3])
+    planes, scaler = np.empty((len(frames), 3, height, width), np.uint8), Scaler()
+    for frame, picture in zip(frames, planes, strict=True):
+        scaler.draw(VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24"), picture)
+    return planes
 
 
 def target_size(resize: tuple[int, int] | int, size: tuple[int, int]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 
 from vidssl_cli.base.console import track
@@ -19,13 +20,14 @@ from vidssl_cli.base.errors import MediaError
 from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.study import Layer
+from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.frame_rate import at_rate, position_at, seconds_at
 from vidssl_cli.model.encoder import Encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.contract.videos import Moment, Video
+    from vidssl_cli.contract.videos import Moment
 
 Seconds = Annotated[float, Field(ge=0.01, le=86400)]
 Every = Seconds | Literal["recipe", "clip"]
@@ -84,6 +86,35 @@ def embed(
         read = _read_long if long else _read
         for video, frames, features in read(encoder, group, layer, skipped):
             yield Embedded(video, features, _spans(video, frames))
+
+
+def embed_planes(
+    encoder: Encoder,
+    planes: NDArray[np.uint8],
+    fps: float,
+    every: Every = "recipe",
+    moment: Moment | None = None,
+) -> Embedded:
+    """Embed a video whose frames are in memory.
+
+    Args:
+        encoder: The network.
+        planes: (T, 3, H, W) at the size at which the network's input is decoded.
+        fps: Frames per second.
+        every: Where the clips are.
+        moment: The part to embed; None takes all.
+    """
+    count, _, height, width = planes.shape
+    video = Video("frames", frames=count, fps=fps, width=width, height=height, duration=count / fps)
+    chosen = encoder.evaluation
+    windows = _windows(encoder, video, chosen, every, moment)
+    frames = encoder.views(video, windows, moment)
+    layer = Layer(chosen.tap, chosen.pool)
+    parts = [
+        encoder.features_of(torch.from_numpy(planes[part]), [layer], "centre")[0]
+        for part in np.array_split(frames, ceil(len(frames) / _AT_ONCE))
+    ]
+    return Embedded(video, np.concatenate(parts), _spans(video, frames))
 
 
 def _windows(

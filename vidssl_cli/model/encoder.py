@@ -259,11 +259,17 @@ class Encoder:
         for reading in readings:
             check_tap(self.card.backbone.name, self.taps, reading.tap)
         for (video, frames), pictures in decode_ahead(views, self.card.input.resize, skipped):
-            parts = [
-                self._pooled(self.prepare(list(part), crops), readings)
-                for part in torch.split(pictures, CLIPS_AT_ONCE)
-            ]
-            yield video, frames, [np.concatenate(found) for found in zip(*parts, strict=True)]
+            yield video, frames, self.features_of(pictures, readings, crops)
+
+    def features_of(
+        self, pictures: Tensor, readings: Sequence[Layer], crops: Crops
+    ) -> list[NDArray[np.float32]]:
+        """Return for each reading the features (clips x crops, D) of (clips, T, 3, H, W)."""
+        parts = [
+            self._pooled(self.prepare(list(part), crops), readings)
+            for part in torch.split(pictures, CLIPS_AT_ONCE)
+        ]
+        return [np.concatenate(found) for found in zip(*parts, strict=True)]
 
     def _pooled(self, clips: Tensor, readings: Sequence[Layer]) -> list[NDArray[np.float32]]:
         """Return (N, D) of clips (N, 3, T, S, S) for each reading."""

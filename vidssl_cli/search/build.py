@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vidssl_cli.base.console import leave_out
+from vidssl_cli.base.console import leave_out, say
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
@@ -18,9 +18,9 @@ from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
 from vidssl_cli.search import factories
 from vidssl_cli.search.compaction import compacted, joined, wasteful
-from vidssl_cli.search.entries import JOURNAL, batches, embed_entries
+from vidssl_cli.search.entries import JOURNAL, Embedder, batches, embed_entries
 from vidssl_cli.search.gallery import Gallery
-from vidssl_cli.search.generations import is_foreign, is_index, next_segment, tidy
+from vidssl_cli.search.generations import SHARDS, is_foreign, is_index, next_segment, tidy
 from vidssl_cli.search.layout import IndexSettings
 from vidssl_cli.search.plan import Plan, stamp_of
 from vidssl_cli.search.publish import publish_generation
@@ -62,6 +62,7 @@ def build_index(
     overwrite: bool = False,
     prune: bool = False,
     broken: Sequence[MediaError] = (),
+    embedder: Embedder | None = None,
 ) -> Summary:
     """Make an index of the videos, or add them to the one that is there.
 
@@ -72,13 +73,15 @@ def build_index(
         encoder: The network; the index keeps a copy of it.
         data: With their facts.
         out: Folder of the index.
-        factory: FAISS factory string or short name; None keeps what the index has, at first Flat.
+        factory: FAISS factory string or short name; None keeps what the index has, at first that
+            of `factories.default_factory`.
         standardise: Standardise features by the gallery's mean and deviation; None keeps what the
             index has, at first what the recipe says.
         every: Where the clips of each video are; None keeps what the index has, at first ``clip``.
         overwrite: Replace the index that is there.
         prune: Take out videos whose files are gone.
         broken: Videos that a scan left out, for the summary.
+        embedder: Embeds instead of this process; see `embed_entries`.
 
     Raises:
         UsageError: ``out`` holds something else, or an index by another network or of other clips,
@@ -86,22 +89,28 @@ def build_index(
         DamagedFileError: The index is damaged.
         VidsslError: No video could be embedded.
     """
-    _refuse_foreign(out)
+    refuse_foreign(out)
     skipped: list[MediaError] = []
     with locked(out, "vidssl index"):
         old = open_index(out) if is_index(out) and not overwrite else None
         tidy(out)
-        settings = _settings(encoder, old.settings if old else None, factory, standardise, every)
+        if any(out.glob(SHARDS)):
+            say(f"{out} has shards that are not merged yet, by: vidssl merge {out}")
+        settings = choose_settings(
+            encoder, old.settings if old else None, factory, standardise, every
+        )
         gallery = old.gallery if old else None
         plan = Plan(gallery, data, prune=prune)
         total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
         check_factory(settings.factory, encoder, total)
-        segment = _embed(encoder, settings, plan, out, skipped)
+        segment = _embed(encoder, settings, plan, out, skipped, embedder)
         for error in skipped:
             leave_out(error)
         updated = plan.applied(segment)
         if updated is None:
             raise _nothing_left(data, plan)
+        if old is None and factory is None:
+            settings = settings.model_copy(update={"factory": _kind(updated)})
         if old and old.settings == settings and updated is gallery:
             generation = old.folder
         else:
@@ -129,17 +138,30 @@ def _embed(
     plan: Plan,
     out: Path,
     skipped: list[MediaError],
+    embedder: Embedder | None,
 ) -> Segment | None:
     """Embed what is new into a segment; return None if there is none.
 
     Raises:
         NoRoomError: The index would not fit on the disk; raised when the first is embedded.
     """
-    found = embed_entries(encoder, settings, plan.new, plan.stamps, out, skipped)
+    found = embed_entries(encoder, settings, plan.new, plan.stamps, out, skipped, embedder)
     if (first := next(found, None)) is None:
         return None
     path = next_segment(out)
     return write_segment(path, batches(chain([first], found), path))
+
+
+def _kind(gallery: Gallery) -> str:
+    """Choose the kind of a new index, and say so if it is not exact."""
+    clips, dimension = gallery.features["clip"].shape
+    kind = factories.default_factory(clips, dimension)
+    if kind != factories.EXACT:
+        say(
+            f"{clips:,} clips: the index is {kind}, which finds nearly all neighbours, since exact "
+            "search may take more than a tenth of a second a query; --factory Flat is exact"
+        )
+    return kind
 
 
 def _nothing_left(data: Sequence[Video], plan: Plan) -> VidsslError:
@@ -216,7 +238,7 @@ class UnchangedVideos(Mapping[str, Video]):
         return sum(1 for _ in self)
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
     """Refuse a folder that holds something else than an index."""
     if is_foreign(out):
         raise UsageError(
@@ -224,13 +246,18 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _settings(
+def choose_settings(
     encoder: Encoder,
     old: IndexSettings | None,
     factory: str | None,
     standardise: bool | None,
     every: Every | None,
 ) -> IndexSettings:
+    """Return how an index is made, from what it was and what is asked for; None changes nothing.
+
+    Raises:
+        UsageError: The index that is there was made by another network, or of other clips.
+    """
     digest, evaluation = encoder.digest, encoder.evaluation
     if old is None:
         old = IndexSettings(

@@ -6,11 +6,11 @@ Letters: D features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,13 +22,16 @@ from vidssl_cli.files.journal import Journal
 from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.model.embedding import Embedded, embed
 from vidssl_cli.search.publish import require_room_for
-from vidssl_cli.search.segments import ROWS, Batch, keys_of
+from vidssl_cli.search.segments import ROWS, Batch, Segment, keys_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.layout import IndexSettings
+
+Embedder = Callable[..., Iterator[Embedded]]
+"""Takes encoder, videos, ``every``, ``skipped`` and ``label`` as `embed` does."""
 
 _FACTS = [field.name for field in fields(Video) if field.name not in ("label", "split", "group")]
 _GROUP = 1024
@@ -44,8 +47,20 @@ def embed_entries(
     stamps: Mapping[str, tuple[int, int]],
     out: Path,
     skipped: list[MediaError],
+    embedder: Embedder | None = None,
+    earlier: Segment | None = None,
 ) -> Iterator[tuple[Embedded, tuple[int, int]]]:
     """Embed videos, but those that a run had embedded which did not finish; yield their stamps too.
+
+    Args:
+        encoder: The network.
+        settings: How the index is made.
+        videos: By path.
+        stamps: Of their files.
+        out: Folder of the journal.
+        skipped: Receives an error for every video that cannot be read.
+        embedder: Embeds as `embed` does, which is used if this is None.
+        earlier: Has features by this network and these settings; it stays as it is.
 
     Raises:
         NoRoomError: The features would not fit on the disk; raised when the first is embedded.
@@ -57,7 +72,7 @@ def embed_entries(
     with Journal(out / JOURNAL, key) as journal:
         marks = {path: [path, *stamps[path], _facts(video)] for path, video in videos.items()}
         kept: set[str] = set()
-        for row, content in journal.records():
+        for row, content in chain(journal.records(), _records(earlier) if earlier else ()):
             if row[0] not in kept and row == marks.get(row[0]):
                 kept.add(row[0])
                 with understood(out / JOURNAL):
@@ -66,7 +81,9 @@ def embed_entries(
         if kept:
             say(f"{len(kept)} of {len(videos)} videos were embedded by a run that did not finish")
         missing = [video for path, video in videos.items() if path not in kept]
-        embedded = embed(encoder, missing, every=settings.every, skipped=skipped, label="indexing")
+        embedded = (embedder or embed)(
+            encoder, missing, every=settings.every, skipped=skipped, label="indexing"
+        )
         for number, item in enumerate(embedded):
             path = item.video.path
             if number == 0:
@@ -97,6 +114,14 @@ def batches(found: Iterable[tuple[Embedded, tuple[int, int]]], segment: Path) ->
             np.concatenate([item.features for item in items], dtype=np.float32),
             np.concatenate([item.spans for item in items], dtype=np.float32),
         )
+
+
+def _records(segment: Segment) -> Iterator[tuple[Any, bytes]]:
+    """Yield the videos of a segment as records of the journal."""
+    for number, stamp in enumerate(segment.stamps.tolist()):
+        video, part = segment.video(number), segment.part(number)
+        content = _pack(segment.features["clip"][part], segment.spans[part])
+        yield [video.path, *stamp, _facts(video)], content
 
 
 def _facts(video: Video) -> str:

@@ -107,7 +107,10 @@ class Gallery:
 
     def find(self, videos: Sequence[Video]) -> NDArray[np.int64]:
         """Return the numbers of the videos (n,) with these paths, -1 where there is none."""
-        paths = paths_of(videos)
+        return self.find_paths(paths_of(videos))
+
+    def find_paths(self, paths: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Do as `find` for `paths_of` videos (2, n)."""
         stale = np.union1d(self.removed, np.array([*self.changed], np.int64))
         found = self._found(lambda segment: segment.find_paths(paths), stale)
         changed = np.setdiff1d(np.array([*self.changed], np.int64), self.removed)

@@ -5,6 +5,7 @@
     generation-000001/    the one before, for readers that still have it open
     segment-000001/       videos and their features, of both generations perhaps
     encoder-9f86d081/     the exported model
+    shard-2-of-4/         what `vidssl_cli.search.shards` embedded, until it is merged
 
 Readers see whole generations only, whatever a builder does meanwhile.
 """
@@ -25,6 +26,9 @@ POINTER, LAYOUT = "CURRENT", "index.json"
 HINT = "restore the index from a copy, or index the data again with --overwrite"
 """What to do about a damaged index."""
 
+SHARDS, SHARD = "shard-[0-9]*-of-[0-9]*", "shard.json"
+"""Folders of shards, and what each says of itself once it is done."""
+
 _GENERATIONS, _SEGMENTS, _ENCODERS = "generation-[0-9]*", "segment-[0-9]*", "encoder-[0-9a-f]*"
 _NAME = re.compile(r"generation-\d+")
 
@@ -37,7 +41,11 @@ def is_index(folder: Path) -> bool:
 def is_foreign(folder: Path) -> bool:
     """Tell whether a folder holds something else than an index, or one that was never finished."""
     found = {path.name for path in folder.glob("[!.]*")}
-    own = {path.name for kind in (_GENERATIONS, _SEGMENTS, _ENCODERS) for path in folder.glob(kind)}
+    own = {
+        path.name
+        for kind in (_GENERATIONS, _SEGMENTS, _ENCODERS, SHARDS)
+        for path in folder.glob(kind)
+    }
     return POINTER not in found and not found <= own
 
 
@@ -53,7 +61,9 @@ def read_pointer(folder: Path) -> tuple[str, str]:
         raise UsageError(
             f"{folder} is not an index: it has no {POINTER}",
             where=str(folder),
-            hint="give the folder that --out named in `vidssl index`",
+            hint=f"its shards are not merged yet: vidssl merge {folder}"
+            if any(folder.glob(SHARDS))
+            else "give the folder that --out named in `vidssl index`",
         )
     with understood(path):
         pointer = sealed_json.read(path, HINT)
@@ -95,7 +105,8 @@ def encoder_folder(folder: Path, digest: str) -> Path:
 def tidy(folder: Path) -> None:
     """Delete all generations but the newest and the one before, and what only they needed.
 
-    What killed processes left is deleted too. A generation that is open stays.
+    What killed processes left is deleted too. A generation that is open stays, and what shards are
+    to be merged from: a merge that was killed may have moved their segments already.
 
     Raises:
         DamagedFileError: The pointer to the newest is damaged.
@@ -104,14 +115,27 @@ def tidy(folder: Path) -> None:
     newest = _number(read_pointer(folder)[0]) if is_index(folder) else 0
     for path in folder.glob(_GENERATIONS):
         if not newest or _number(path.name) not in (newest - 1, newest):
-            _discard(path)
-    needed = "".join(path.read_text() for path in folder.glob(f"{_GENERATIONS}/{LAYOUT}"))
+            discard_part(path)
+    told = (*folder.glob(f"{_GENERATIONS}/{LAYOUT}"), *folder.glob(f"{SHARDS}/{SHARD}"))
+    needed = "".join(path.read_text() for path in told)
     for path in (*folder.glob(_SEGMENTS), *folder.glob(_ENCODERS)):
-        if path.name not in needed and path.name.removeprefix("encoder-") not in needed:
-            _discard(path)
+        names = (path.name, path.name.removeprefix("encoder-"))
+        if not any(name in needed for name in names) and not has_digest(path, needed):
+            discard_part(path)
 
 
-def _discard(path: Path) -> None:
+def has_digest(part: Path, digests: str) -> bool:
+    """Tell whether the SHA-256 of a sealed folder's manifest is among others."""
+    return (part / MANIFEST).is_file() and sha256(part / MANIFEST) in digests
+
+
+def segments_in(folder: Path) -> list[Path]:
+    """Return the folders of segments, in any order."""
+    return [*folder.glob(_SEGMENTS)]
+
+
+def discard_part(path: Path) -> None:
+    """Delete a sealed folder of an index, unless it is open."""
     discard(path)
     if not path.exists():  # nobody has it open
         note_of(path).unlink(missing_ok=True)

@@ -31,7 +31,7 @@ from vidssl_cli.search.generations import (
 )
 from vidssl_cli.search.layout import Contents, read_contents, read_layout
 from vidssl_cli.search.levels import Level, LevelName
-from vidssl_cli.search.segments import FILES, open_segment
+from vidssl_cli.search.segments import FILES, Segment, open_segment
 
 
 class Index:
@@ -51,6 +51,7 @@ class Index:
         reading.enter_context(held(folder))
         weakref.finalize(self, reading.close)
         self.folder = folder
+        self._encoders: dict[str, Encoder] = {}
         self._files = _verified(folder, digest, f"{POINTER} means", [LAYOUT])
         with understood(folder / LAYOUT):
             version = read_json(folder / LAYOUT)["version"]
@@ -62,11 +63,13 @@ class Index:
         self.trained = self._contents.trained
 
     def load_encoder(self, device: str = "auto") -> Encoder:
-        """Return the network that made the index.
+        """Return the network that made the index; it is loaded once for each device.
 
         Raises:
             DamagedFileError: It is damaged, or another.
         """
+        if known := self._encoders.get(device):
+            return known
         encoder = Encoder.load(self.encoder, device)
         if encoder.digest != self.settings.encoder:
             raise DamagedFileError(
@@ -75,6 +78,7 @@ class Index:
                 where=str(self.encoder),
                 hint=HINT,
             )
+        self._encoders[device] = encoder
         return encoder
 
     def level(
@@ -187,10 +191,24 @@ def _read_contents(folder: Path, files: Mapping[str, str]) -> Contents:
     layout = read_layout(folder, files)
     segments = []
     for part in layout.segments:
-        place = folder.parent / part.name
-        verified = _verified(place, part.manifest, f"{folder / LAYOUT} means", FILES)
-        segments.append(open_segment(place, verified))
+        segments.append(
+            verified_segment(folder.parent / part.name, part.manifest, str(folder / LAYOUT))
+        )
     return read_contents(folder, layout, segments)
+
+
+def verified_segment(folder: Path, digest: str, source: str) -> Segment:
+    """Open a segment, after checking its files.
+
+    Args:
+        folder: The segment.
+        digest: SHA-256 of its manifest.
+        source: The file that has the digest.
+
+    Raises:
+        DamagedFileError: A file is damaged, or the manifest is another.
+    """
+    return open_segment(folder, _verified(folder, digest, f"{source} means", FILES))
 
 
 def _verified(folder: Path, digest: str, meant: str, names: Sequence[str]) -> Mapping[str, str]:
