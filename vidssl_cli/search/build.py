@@ -109,8 +109,8 @@ def build_index(
         updated = plan.applied(segment)
         if updated is None:
             raise _nothing_left(data, plan)
-        if old is None and factory is None:
-            settings = settings.model_copy(update={"factory": _kind(updated)})
+        if factory is None:
+            settings = _of_kind(settings, gallery, updated)
         if old and old.settings == settings and updated is gallery:
             generation = old.folder
         else:
@@ -152,16 +152,22 @@ def _embed(
     return write_segment(path, batches(chain([first], found), path))
 
 
-def _kind(gallery: Gallery) -> str:
-    """Choose the kind of a new index, and say so if it is not exact."""
-    clips, dimension = gallery.features["clip"].shape
-    kind = factories.default_factory(clips, dimension)
-    if kind != factories.EXACT:
-        say(
-            f"{clips:,} clips: the index is {kind}, which finds nearly all neighbours, since exact "
-            "search may take more than a tenth of a second a query; --factory Flat is exact"
-        )
-    return kind
+def _of_kind(settings: IndexSettings, before: Gallery | None, now: Gallery) -> IndexSettings:
+    """Choose the kind of a new index by its size; one that is there is only advised, and once."""
+    kind, size = _default(now), len(now.spans)
+    if settings.factory != factories.EXACT or kind == factories.EXACT:
+        return settings
+    slow = f"{size:,} clips: exact search may take more than a tenth of a second a query"
+    if before is None:
+        say(f"{slow}, so the index is {kind}, which finds nearly all; --factory Flat is exact")
+        return settings.model_copy(update={"factory": kind})
+    if _default(before) == factories.EXACT:
+        say(f"{slow}; --factory {kind} is faster and finds nearly all")
+    return settings
+
+
+def _default(gallery: Gallery) -> str:
+    return factories.default_factory(*gallery.features["clip"].shape)
 
 
 def _nothing_left(data: Sequence[Video], plan: Plan) -> VidsslError:
