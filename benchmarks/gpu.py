@@ -30,7 +30,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidssl_cli.model.devices import choose_device, place
-from vidssl_cli.search import engines
+from vidssl_cli.search import engines, factories
+from vidssl_cli.search.approximate import faiss_engine
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.exact import exact_engine, inverse_lengths
 from vidssl_plugins.backbones.hooks import R3D, R2Plus1D
@@ -110,9 +111,8 @@ def searches(
         found["torch"] = engines.torch_engine(vectors, str(device))
     faiss = engines.load_faiss()
     if faiss is not None and device.type == "cuda" and engines.has_gpu(faiss):
-        found["FAISS Flat"] = engines.faiss_engine(
-            engines.build_faiss(vectors, "Flat"), str(device)
-        )
+        index = factories.build_faiss(factories.UnitVectors(column, scaling), "Flat")
+        found["FAISS Flat"] = faiss_engine(index, str(device))
     for queries in (1, 100, 1000):
         asked = vectors[:queries]
         expected = found["CPU"](asked, 10)

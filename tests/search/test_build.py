@@ -22,7 +22,7 @@ from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
 from vidssl_cli.model import embedding
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.search import build, engines, entries, store
+from vidssl_cli.search import build, engines, entries, factories, store
 from vidssl_cli.search.build import UnchangedVideos, build_index
 from vidssl_cli.search.generations import tidy
 from vidssl_cli.search.levels import LEVELS
@@ -462,8 +462,11 @@ def test_foreign_faiss_files_need_a_flag_and_are_warned_about(encoder, videos, t
     vectors = index.level("video").vectors(np.arange(len(videos))).astype(np.float32)
     numbered = faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1]))
     numbered.add_with_ids(vectors, np.arange(len(videos)) + 7)
-    fewer = engines.build_faiss(vectors[1:], "Flat")
-    whole = engines.build_faiss(vectors, "SQ8")
+    fewer = faiss.IndexFlatIP(vectors.shape[1])
+    fewer.add(vectors[1:])
+    whole = faiss.index_factory(vectors.shape[1], "SQ8", faiss.METRIC_INNER_PRODUCT)
+    whole.train(vectors)
+    whole.add(vectors)
     for name, foreign in (("numbered", numbered), ("fewer", fewer), ("whole", whole)):
         faiss.write_index(foreign, str(tmp_path / name))
     (tmp_path / "noise").write_bytes(b"IxFI" + bytes(range(99)))
@@ -594,3 +597,51 @@ def test_an_odd_every_is_refused_before_anything_is_read(tmp_path, capsys, text)
     command = ["index", "nowhere", "--data", "nowhere", "--out", str(out), f"--every={text}"]
     assert run(app, [*command, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["where"] == "--every"
+
+
+def test_a_new_index_is_exact_if_that_is_fast_and_says_so_if_it_is_not(
+    encoder, videos, tmp_path, monkeypatch, capsys
+):
+    assert build_index(encoder, videos, tmp_path / "small").factory == "Flat"
+    assert "exact" not in capsys.readouterr().err
+    monkeypatch.setattr(factories, "SERVED", 100)
+    summary = build_index(encoder, videos, tmp_path / "large")
+    assert summary.factory == "IVF,RaBitQ4"
+    told = capsys.readouterr().err
+    assert "so the index is IVF,RaBitQ4" in told
+    assert "--factory Flat is exact" in told
+    assert "nearest of" in told
+    layout = json.loads((open_index(tmp_path / "large").folder / "index.json").read_text())
+    assert layout["recall"]["video"]["recall"] == 1
+    assert layout["recall"]["clip"]["queries"] > 0
+    chosen = build_index(encoder, videos, tmp_path / "chosen", factory="Flat")
+    assert chosen.factory == "Flat"
+
+
+def test_an_index_never_changes_its_kind_by_itself(encoder, videos, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "index"
+    build_index(encoder, videos[:2], out)
+    clips, dimension = open_index(out).gallery.features["clip"].shape
+    monkeypatch.setattr(factories, "SERVED", 4 * clips * dimension)
+    capsys.readouterr()
+    assert build_index(encoder, videos[:4], out).factory == "Flat"
+    assert "--factory IVF,RaBitQ4 is faster" in capsys.readouterr().err
+    assert build_index(encoder, videos, out).factory == "Flat"
+    assert "is faster" not in capsys.readouterr().err  # told once
+    assert build_index(encoder, videos, out, factory="Flat16").factory == "Flat16"
+    assert build_index(encoder, videos, out).factory == "Flat16"
+
+
+@pytest.mark.parametrize("kind", ["Flat16", "RaBitQ4", "IVF,RaBitQ4"])
+def test_kinds_for_large_indexes_are_added_to(encoder, videos, tmp_path, kind):
+    """Nine of ten at once, and the last added: the answers are those of an exact index."""
+    out, exact = tmp_path / "index", tmp_path / "exact"
+    build_index(encoder, videos[:-1], out, factory=kind, standardise=True)
+    build_index(encoder, videos, out)
+    build_index(encoder, videos, exact, factory="Flat", standardise=True)
+    for level in ("video", "clip"):
+        asked = open_index(exact).gallery.features[level][:]
+        one, other = (open_index(each).level(level).nearest(asked, 3) for each in (out, exact))
+        for (ids, scores), (same, equal) in zip(one, other, strict=True):
+            assert ids.tolist() == same.tolist()
+            np.testing.assert_allclose(scores, equal, rtol=0, atol=1e-6)

@@ -1,12 +1,17 @@
 """FAISS and torch engines, and what a level makes of them, against brute force."""
 
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import threadpoolctl
 
 from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.contract import metrics
-from vidssl_cli.search import engines
+from vidssl_cli.search import approximate, engines, factories, recall
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.exact import exact_engine, inverse_lengths
 from vidssl_cli.search.levels import Level
@@ -42,13 +47,21 @@ def unscaled(dimension):
 NONE = np.empty(0, np.int64)
 
 
+def build(vectors, kind):
+    column = Column([np.asarray(vectors)])
+    return factories.build_faiss(factories.UnitVectors(column, unscaled(column.shape[1])), kind)
+
+
 def engine_over(kind, vectors, scaling, removed=NONE):
     if kind == "exact":
         return exact_engine(vectors, scaling, inverse_lengths(vectors, scaling), removed)
     units = engines.unit_vectors(np.asarray(vectors), scaling).astype(np.float32)
     if kind == "torch":
         return engines.scaled(engines.torch_engine(units), scaling)
-    return engines.scaled(engines.faiss_engine(engines.build_faiss(units, kind)), scaling)
+    with tempfile.TemporaryDirectory() as folder:  # searched as an index on disk is
+        approximate.write_faiss(build(units, kind), Path(folder) / "faiss")
+        index = approximate.read_faiss(Path(folder) / "faiss", mapped=True)
+    return engines.scaled(approximate.faiss_engine(index), scaling)
 
 
 def nearest(kind, vectors, queries, k, scaling=None, removed=NONE):
@@ -143,7 +156,7 @@ def test_a_vector_of_zeros_is_like_nothing():
     assert (scores == 0).all()
 
 
-@pytest.mark.parametrize("kind", ["HNSW", "IVF", "SQ", "PQ", "IVF32,SQ8"])
+@pytest.mark.parametrize("kind", ["HNSW", "IVF", "SQ", "PQ", "IVF32,SQ8", "RaBitQ4"])
 def test_approximate_indexes_find_nearly_all(kind):
     vectors, queries = clustered_vectors(4000), clustered_vectors(50, seed=1)
     order, _ = brute_force(vectors, queries, 10)
@@ -160,20 +173,20 @@ def test_short_names_fit_tiny_galleries(kind):
 
 
 def test_short_names_follow_the_gallery():
-    assert engines.expand_factory("IVF", 10_000, 512) == "IVF256,Flat"
-    assert engines.expand_factory("PQ", 10_000, 96) == "PQ24"
-    assert engines.expand_factory("IVF7,SQ8", 10_000, 96) == "IVF7,SQ8"
+    assert factories.expand_factory("IVF", 10_000, 512) == "IVF256,Flat"
+    assert factories.expand_factory("PQ", 10_000, 96) == "PQ24"
+    assert factories.expand_factory("IVF7,SQ8", 10_000, 96) == "IVF7,SQ8"
 
 
 def test_too_few_vectors_to_train_are_refused_with_both_numbers(capsys):
     with pytest.raises(UsageError, match="IVF64,Flat over 50 vectors") as caught:
-        engines.build_faiss(random_vectors(50), "IVF64,Flat")
+        build(random_vectors(50), "IVF64,Flat")
     assert "Flat" in caught.value.hint
     assert "64 lists" in capsys.readouterr().err
 
 
 def test_few_vectors_to_train_are_warned_about_once(capfd):
-    engines.build_faiss(random_vectors(500), "IVF64,Flat")
+    build(random_vectors(500), "IVF64,Flat")
     told = capfd.readouterr().err
     assert told.count("warning:") == 1
     assert "2496" in told
@@ -182,7 +195,7 @@ def test_few_vectors_to_train_are_warned_about_once(capfd):
 
 def test_an_unknown_factory_is_refused():
     with pytest.raises(UsageError, match="could not parse index string Nonsense"):
-        engines.build_faiss(random_vectors(50), "Nonsense")
+        build(random_vectors(50), "Nonsense")
 
 
 @pytest.mark.parametrize(
@@ -210,12 +223,12 @@ def test_an_unknown_factory_is_refused():
 )
 def test_what_faiss_would_refuse_is_known_before(factory, size, reason):
     with pytest.raises(UsageError, match=reason):
-        engines.check_factory(factory, 16, size)
+        factories.check_factory(factory, 16, size)
     if size:
         with pytest.raises(UsageError):
-            engines.build_faiss(random_vectors(size), factory)
+            build(random_vectors(size), factory)
     with pytest.raises(UsageError):
-        engines.build_faiss(random_vectors(10), factory)
+        build(random_vectors(10), factory)
 
 
 @pytest.mark.parametrize(
@@ -223,20 +236,20 @@ def test_what_faiss_would_refuse_is_known_before(factory, size, reason):
     ["Flat", "HNSW", "IVF", "SQ", "PQ", "IVF16,SQ8", "OPQ4,PQ4", "PCA8,Flat", "HNSW32_SQ8"],
 )
 def test_what_faiss_builds_is_let_through(factory, capfd):
-    engines.check_factory(factory, 16)
-    engines.check_factory(factory, 16, 300)
+    factories.check_factory(factory, 16)
+    factories.check_factory(factory, 16, 300)
     assert capfd.readouterr().err == ""
-    engines.build_faiss(random_vectors(300), factory)
+    build(random_vectors(300), factory)
 
 
 def test_a_factory_of_very_many_lists_is_judged_when_the_gallery_is_known():
-    engines.check_factory("IVF100000000,Flat", 16)
+    factories.check_factory("IVF100000000,Flat", 16)
 
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(engines, "load_faiss", lambda: None)
     with pytest.raises(VidsslError, match="HNSW indexes need FAISS") as caught:
-        engines.build_faiss(random_vectors(5), "HNSW")
+        build(random_vectors(5), "HNSW")
     assert "vidssl[cpu]" in caught.value.hint
 
 
@@ -267,7 +280,11 @@ class FaissWithGpu:
     def StandardGpuResources(self):
         return object()
 
-    def index_cpu_to_gpu(self, resources, number, index):
+    def GpuClonerOptions(self):
+        return SimpleNamespace(useFloat16LookupTables=False)
+
+    def index_cpu_to_gpu(self, resources, number, index, options):
+        assert options.useFloat16LookupTables
         if self.refuses:
             raise RuntimeError("This index type is not implemented on GPU.")
         log = self.log
@@ -283,19 +300,147 @@ class FaissWithGpu:
 def test_faiss_searches_on_the_gpu_where_it_can(monkeypatch):
     log = []
     gpu = FaissWithGpu(log)
-    monkeypatch.setattr(engines, "load_faiss", lambda: gpu)
+    monkeypatch.setattr(approximate, "load_faiss", lambda: gpu)
     vectors = random_vectors(3000)
-    engine = engines.faiss_engine(engines.build_faiss(vectors, "Flat"), "cuda:1")
+    engine = approximate.faiss_engine(build(vectors, "Flat"), "cuda:1")
     assert engine(vectors[:2], 5)[:, 0].tolist() == [0, 1]
     engine(vectors[:2], 3000)  # more than the GPU can
-    engines.faiss_engine(engines.build_faiss(vectors, "Flat"), "cpu")(vectors[:2], 5)
+    approximate.faiss_engine(build(vectors, "Flat"), "cpu")(vectors[:2], 5)
     assert log == [(1, 5)]
 
 
 def test_an_index_without_gpu_form_is_searched_on_the_cpu(monkeypatch, capsys):
     gpu = FaissWithGpu([], refuses=True)
-    monkeypatch.setattr(engines, "load_faiss", lambda: gpu)
+    monkeypatch.setattr(approximate, "load_faiss", lambda: gpu)
     vectors = random_vectors(100)
-    engine = engines.faiss_engine(engines.build_faiss(vectors, "HNSW"), "cuda")
+    engine = approximate.faiss_engine(build(vectors, "HNSW"), "cuda")
     assert engine(vectors[:1], 1).tolist() == [[0]]
     assert "searched on the CPU" in capsys.readouterr().err
+
+
+LARGE_KINDS = [
+    *("IVF,RaBitQ4", "IVF16,PQ16", "IVF16,SQ8", "OPQ8,IVF16,PQ16"),
+    *("IVF16_HNSW32,Flat", "IVF_HNSW32,RaBitQ4"),
+]
+
+
+@pytest.mark.parametrize("kind", ["Flat16", "SQfp16"])
+@pytest.mark.parametrize("count", [1, 5, 50])
+def test_half_precision_finds_all_neighbours(kind, count):
+    vectors, queries = clustered_vectors(4000, 64), clustered_vectors(count, 64, seed=1)
+    order, scores = brute_force(vectors, queries, 10)
+    for row, (ids, found) in enumerate(nearest(kind, vectors, queries, 10)):
+        assert ids.tolist() == order[row].tolist()
+        np.testing.assert_allclose(found, scores[row], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["Flat16", "RaBitQ4", "IVF16,PQ16x4fs", *LARGE_KINDS])
+def test_mapped_and_loaded_indexes_give_the_same_candidates(kind, tmp_path):
+    vectors, queries = clustered_vectors(3000), clustered_vectors(20, seed=1)
+    approximate.write_faiss(build(vectors, kind), tmp_path / "index")
+    loaded, mapped = (
+        approximate.faiss_engine(approximate.read_faiss(tmp_path / "index", mapped=mapped))
+        for mapped in (False, True)
+    )
+    np.testing.assert_array_equal(loaded(queries, 30), mapped(queries, 30))
+
+
+@pytest.mark.parametrize("kind", LARGE_KINDS)
+def test_lists_are_searched_until_nearly_all_is_found(kind, capsys):
+    vectors = clustered_vectors(4000)
+    index = build(vectors, kind)
+    column, scaling = Column([vectors]), unscaled(vectors.shape[1])
+    engine = approximate.faiss_engine(index)
+    level = Level(column, scaling, NONE, lambda: engine)
+    found = recall.tune(index, level, "clip")
+    assert found.recall >= 0.95
+    assert (found.neighbours, found.queries) == (10, 200)
+    assert f"{found.recall:.1%} of the 10 nearest" in capsys.readouterr().err
+    queries = clustered_vectors(50, seed=1)
+    order, _ = brute_force(vectors, queries, 10)
+    near = [set(ids.tolist()) for ids, _ in level.nearest(queries, 10)]
+    assert np.mean([len(a & set(b)) / 10 for a, b in zip(near, order, strict=True)]) > 0.9
+
+
+def test_an_index_that_misses_much_says_which_knob_to_turn(capsys):
+    vectors = random_vectors(3000, 64)
+    index = build(vectors, "PQ4")
+    engine = approximate.faiss_engine(index)
+    level = Level(Column([vectors]), unscaled(64), NONE, lambda: engine)
+    assert recall.tune(index, level, "video").recall < 0.9
+    assert "--factory RaBitQ4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 11])
+def test_recall_of_few_entries(count):
+    vectors = random_vectors(count)
+    index = build(vectors, "HNSW")
+    engine = approximate.faiss_engine(index)
+    level = Level(Column([vectors]), unscaled(16), NONE, lambda: engine)
+    assert recall.tune(index, level, "video").recall == 1
+
+
+@pytest.mark.parametrize("kind", ["Flat16", "RaBitQ4", "HNSW", "IVF64,Flat", "IVF64,PQ16"])
+@pytest.mark.parametrize("k", [1000, 3000])
+def test_every_kind_gives_as_many_neighbours_as_there_are(kind, k):
+    """Inverted files do not look into all lists; what they lack is compared one and all."""
+    vectors, queries = clustered_vectors(3000), clustered_vectors(3, seed=1)
+    removed = np.arange(0, 3000, 3)
+    for ids, scores in nearest(kind, vectors, queries, k, removed=removed):
+        assert len(ids) == len(set(ids.tolist())) == min(k, 2000)
+        assert (ids % 3).all()
+        assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("kept", [1, 0.5, 0.1, 0.01, 0.001])
+@pytest.mark.parametrize("queries", [1, 5, 30])
+def test_search_among_few_entries_is_brute_force(kept, queries, monkeypatch):
+    monkeypatch.setattr("vidssl_cli.search.columns.BLOCK", 128)
+    vectors, asked = clustered_vectors(5000), clustered_vectors(queries, seed=1)
+    allowed = np.sort(np.random.default_rng(0).permutation(5000)[: round(5000 * kept)])
+    removed = np.setdiff1d(np.arange(5000), allowed)
+    order, _ = brute_force(vectors[allowed], asked, 10)
+    for row, (ids, _) in enumerate(nearest("exact", vectors, asked, 10, removed=removed)):
+        assert ids.tolist() == allowed[order[row]].tolist()
+
+
+@pytest.mark.parametrize("kind", ["exact", "Flat16", "RaBitQ4"])
+def test_ties_beyond_all_candidates_stay_in_order(kind):
+    vectors = np.tile(random_vectors(4), (300, 1))
+    ids, _ = nearest(kind, vectors, vectors[1:2], 25)[0]
+    assert ids.tolist() == [1 + 4 * copy for copy in range(25)]
+
+
+def test_exact_search_does_not_use_faiss(monkeypatch):
+    """So no threshold of FAISS's, whose unit has changed once, chooses its way."""
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    vectors, queries = random_vectors(500), random_vectors(1100, seed=1)
+    for count in (1, 2, 20, 1100):
+        order, _ = brute_force(vectors, queries[:count], 5)
+        found = nearest("exact", vectors, queries[:count], 5)
+        assert [ids.tolist() for ids, _ in found] == order.tolist()
+
+
+def test_arrays_that_are_only_read_are_no_reason_for_warnings(recwarn):
+    vectors = random_vectors(500)
+    vectors.flags.writeable = False
+    nearest("exact", vectors, random_vectors(4, seed=1), 3)
+    nearest("Flat16", vectors, random_vectors(4, seed=1), 3)
+    assert not recwarn.list
+
+
+def test_the_kind_of_a_large_index_follows_its_bytes():
+    assert factories.default_factory(1_000_000, 512) == "Flat"
+    assert factories.default_factory(1_100_000, 512) == "IVF,RaBitQ4"
+    assert factories.default_factory(4_000_000, 128) == "Flat"
+
+
+def test_inverted_files_choose_their_number_of_lists():
+    assert factories.expand_factory("IVF,RaBitQ4", 1_000_000, 512) == "RR,IVF4000,RaBitQ4"
+    assert factories.expand_factory("OPQ16,IVF_HNSW32,PQ16", 10_000, 64) == (
+        "OPQ16,IVF256_HNSW32,PQ16"
+    )
+    assert factories.expand_factory("IVF,PQ64", 10**8, 512) == "IVF40000_HNSW32,PQ64"
+    assert factories.expand_factory("Flat16", 10, 512) == "SQfp16"
+    assert factories.expand_factory("RaBitQ4", 10, 512) == "RR,RaBitQ4"
+    assert factories.expand_factory("OPQ16_64,IVF9,RaBitQ4", 10, 64) == "OPQ16_64,IVF9,RaBitQ4"

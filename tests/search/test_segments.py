@@ -279,15 +279,15 @@ def test_verify_reads_what_opening_does_not(encoder, make, tmp_path, monkeypatch
 def test_an_approximate_index_is_trained_anew_when_it_has_doubled(
     encoder, make, tmp_path, monkeypatch
 ):
-    from vidssl_cli.search import engines
+    from vidssl_cli.search import factories
 
-    trained, true_build = [], engines.build_faiss
+    trained, true_build = [], factories.build_faiss
 
     def build(vectors, factory):
-        trained.append(len(vectors))
+        trained.append(vectors.shape[0])
         return true_build(vectors, factory)
 
-    monkeypatch.setattr(engines, "build_faiss", build)
+    monkeypatch.setattr(factories, "build_faiss", build)
     out, videos = tmp_path / "index", make(*range(1, 81))
     for count in (30, 31, 50, 59, 60, 80):
         build_index(encoder, videos[:count], out, factory="IVF4,Flat", standardise=True)

@@ -74,7 +74,8 @@ def index(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Flat (exact, the default), HNSW, IVF, SQ, PQ, or a FAISS factory string.",
+            help="Flat (exact), Flat16, SQ, RaBitQ4, HNSW, IVF, PQ, or a FAISS factory string; by "
+            "default Flat, and IVF,RaBitQ4 for more than 2 GiB of features.",
         ),
     ] = None,
     standardise: Annotated[

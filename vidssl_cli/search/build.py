@@ -16,7 +16,7 @@ from vidssl_cli.files.locks import locked
 from vidssl_cli.model.embedding import Every
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.pooling import pool_tap
-from vidssl_cli.search import engines
+from vidssl_cli.search import factories
 from vidssl_cli.search.compaction import compacted, joined, wasteful
 from vidssl_cli.search.entries import JOURNAL, Embedder, batches, embed_entries
 from vidssl_cli.search.gallery import Gallery
@@ -73,7 +73,8 @@ def build_index(
         encoder: The network; the index keeps a copy of it.
         data: With their facts.
         out: Folder of the index.
-        factory: FAISS factory string or short name; None keeps what the index has, at first Flat.
+        factory: FAISS factory string or short name; None keeps what the index has, at first that
+            of `factories.default_factory`.
         standardise: Standardise features by the gallery's mean and deviation; None keeps what the
             index has, at first what the recipe says.
         every: Where the clips of each video are; None keeps what the index has, at first ``clip``.
@@ -108,6 +109,8 @@ def build_index(
         updated = plan.applied(segment)
         if updated is None:
             raise _nothing_left(data, plan)
+        if factory is None:
+            settings = _of_kind(settings, gallery, updated)
         if old and old.settings == settings and updated is gallery:
             generation = old.folder
         else:
@@ -149,6 +152,24 @@ def _embed(
     return write_segment(path, batches(chain([first], found), path))
 
 
+def _of_kind(settings: IndexSettings, before: Gallery | None, now: Gallery) -> IndexSettings:
+    """Choose the kind of a new index by its size; one that is there is only advised, and once."""
+    kind, size = _default(now), len(now.spans)
+    if settings.factory != factories.EXACT or kind == factories.EXACT:
+        return settings
+    slow = f"{size:,} clips: exact search may take more than a tenth of a second a query"
+    if before is None:
+        say(f"{slow}, so the index is {kind}, which finds nearly all; --factory Flat is exact")
+        return settings.model_copy(update={"factory": kind})
+    if _default(before) == factories.EXACT:
+        say(f"{slow}; --factory {kind} is faster and finds nearly all")
+    return settings
+
+
+def _default(gallery: Gallery) -> str:
+    return factories.default_factory(*gallery.features["clip"].shape)
+
+
 def _nothing_left(data: Sequence[Video], plan: Plan) -> VidsslError:
     if plan.gone:
         return VidsslError(
@@ -173,7 +194,7 @@ def _publish(
 
 
 def check_factory(factory: str | None, encoder: Encoder, videos: int | None = None) -> None:
-    """Refuse a factory string before any video is read; see `engines.check_factory`.
+    """Refuse a factory string before any video is read; see `factories.check_factory`.
 
     Args:
         factory: None stands for that of an index, which is good.
@@ -184,11 +205,11 @@ def check_factory(factory: str | None, encoder: Encoder, videos: int | None = No
         UsageError: FAISS cannot build such an index.
         VidsslError: FAISS is not installed.
     """
-    if factory is None or factory == engines.EXACT:
+    if factory is None or factory == factories.EXACT:
         return
     clip = torch.zeros(1, 3, encoder.card.frames, *2 * (encoder.card.input.crop,))
     tap = encoder.taps_of(clip.to(encoder.device))[encoder.evaluation.tap]
-    engines.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
+    factories.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
 
 
 class UnchangedVideos(Mapping[str, Video]):

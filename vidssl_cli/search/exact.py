@@ -29,8 +29,8 @@ from vidssl_cli.search.columns import BLOCK, Column
 from vidssl_cli.search.engines import Engine, Ids, unit_vectors
 
 _FEW = 6
-"""Queries up to which torch's product of entries by queries is twice as fast as BLAS's of queries
-by entries."""
+"""Queries up to which torch's product of entries by queries is faster, up to twice, than BLAS's of
+queries by entries."""
 _MANY = 1024
 """Queries that are answered at once, to bound memory."""
 _PRODUCTS = 1 << 19

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidssl_cli.search.engines import build_faiss, faiss_engine
+from vidssl_cli.search.approximate import faiss_engine
+from vidssl_cli.search.columns import Column
+from vidssl_cli.search.factories import UnitVectors, build_faiss
 
 _DIMENSION, _VECTORS, _QUERIES, _NEAREST = 64, 4096, 16, 10
 
@@ -17,7 +19,8 @@ def search_agreement(number: int) -> float:
     """
     vectors = np.random.default_rng(0).standard_normal((_VECTORS, _DIMENSION), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index = build_faiss(vectors, "IVF16,Flat")
+    unscaled = np.stack([np.zeros(_DIMENSION), np.ones(_DIMENSION)])
+    index = build_faiss(UnitVectors(Column([vectors]), unscaled), "IVF16,Flat")
     there, here = (
         faiss_engine(index, device)(vectors[:_QUERIES], _NEAREST)
         for device in (f"cuda:{number}", "cpu")

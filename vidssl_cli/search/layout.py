@@ -31,10 +31,11 @@ from vidssl_cli.data.manifest import row_reader
 from vidssl_cli.files.sealed_folder import MANIFEST
 from vidssl_cli.files.untrusted_text import parse_json, read_lines, understood
 from vidssl_cli.model.embedding import Every
-from vidssl_cli.search import engines
+from vidssl_cli.search import factories
 from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.generations import HINT, LAYOUT, encoder_folder
 from vidssl_cli.search.levels import LEVELS, LevelName
+from vidssl_cli.search.recall import Recall
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,8 +56,8 @@ class IndexSettings(Section):
     """SHA-256 of the weights."""
     evaluation: Evaluation
     """How the gallery was embedded; queries are embedded the same way."""
-    factory: Annotated[str, Field(max_length=engines.LONGEST)] = engines.EXACT
-    """FAISS factory string, or one of the short names of `engines.expand_factory`."""
+    factory: Annotated[str, Field(max_length=factories.LONGEST)] = factories.EXACT
+    """FAISS factory string, or one of the short names of `factories.expand_factory`."""
     standardise: bool = False
     """Whether features are standardised by the gallery's mean and deviation."""
     every: Every = "recipe"
@@ -80,6 +81,8 @@ class Layout(Section):
     segments: Annotated[tuple[Part, ...], Field(min_length=1)]
     trained: Mapping[LevelName, int] = {}
     """Entries that the FAISS index of a level was trained with, if there is one."""
+    recall: Mapping[LevelName, Recall] = {}
+    """What a FAISS index found of the neighbours of a sample."""
 
 
 @dataclass(frozen=True)

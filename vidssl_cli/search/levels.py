@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.engines import Engine, Ids, unit_vectors
-from vidssl_cli.search.exact import inverse_lengths
+from vidssl_cli.search.exact import exact_engine, inverse_lengths
 
 LevelName = Literal["video", "clip"]
 LEVELS: tuple[LevelName, LevelName] = ("video", "clip")
@@ -57,7 +57,7 @@ class Level:
         """
         self.features = features
         self._scaling = scaling
-        self._removed = removed
+        self.removed = removed
         self._open_engine = open_engine
         self._where = where
         self._inverse = inverse
@@ -65,7 +65,7 @@ class Level:
 
     def __len__(self) -> int:
         """Return how many entries can be found."""
-        return len(self.features) - len(self._removed)
+        return len(self.features) - len(self.removed)
 
     def unit(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Scale features (…, D) as the index does, then to length 1; see `unit_vectors`."""
@@ -125,6 +125,16 @@ class Level:
             ((ids, scores),) = self.nearest(query[None], _FURTHER * len(seen))
 
     @cached_property
+    def exact(self) -> Level:
+        """The same entries, all of which are compared."""
+        if self._inverse is None:
+            self._inverse = inverse_lengths(self.features, self._scaling)
+        engine = exact_engine(self.features, self._scaling, self._inverse, self.removed)
+        return Level(
+            self.features, self._scaling, self.removed, lambda: engine, self._where, self._inverse
+        )
+
+    @cached_property
     def engine(self) -> Engine:
         """What proposes candidates."""
         return self._open_engine()
@@ -150,10 +160,14 @@ class Level:
         k = min(k, len(self))
         count = min(len(self.features), 4 * k + 16)  # compressed vectors are ranked only roughly
         proposals = self.engine(queries, count)
-        return [
+        found = [
             self._rank(query, k, proposal)
             for query, proposal in zip(queries, proposals, strict=True)
         ]
+        for query, (ids, _) in enumerate(found):
+            if len(ids) < k:  # an index that is not exact does not look everywhere
+                found[query] = self.exact.nearest(queries[query : query + 1], k)[0]
+        return found
 
     def _rank(
         self, query: NDArray[np.floating[Any]], k: int, proposed: Ids
@@ -161,7 +175,7 @@ class Level:
         """Rank candidates by their true cosines, with all that may tie for the last place."""
         unit = self.unit(query)
         while True:
-            ids = np.setdiff1d(proposed[proposed >= 0], self._removed)
+            ids = np.setdiff1d(proposed[proposed >= 0], self.removed)
             scores = self.cosines(unit, ids)
             order = np.argsort(-scores, kind="stable")
             if (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from vidssl_cli.data.manifest import row_writer
 from vidssl_cli.files.disk_space import require_room
 from vidssl_cli.files.sealed_folder import MANIFEST, publish, sha256
 from vidssl_cli.files.verified import note_whole
-from vidssl_cli.search import engines
+from vidssl_cli.search import engines, factories
+from vidssl_cli.search.approximate import faiss_engine, write_faiss
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.exact import inverse_lengths
 from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.generations import LAYOUT, encoder_folder, next_name, write_pointer
 from vidssl_cli.search.layout import CHANGED, ITEM, REMOVED, SCALING, IndexSettings, Layout, Part
-from vidssl_cli.search.levels import LEVELS, LevelName
+from vidssl_cli.search.levels import LEVELS, Level, LevelName
+from vidssl_cli.search.recall import Recall, tune
 from vidssl_cli.search.store import Index
 
 if TYPE_CHECKING:
@@ -57,22 +60,32 @@ def publish_generation(
         _write_changed(draft / CHANGED, gallery.changed)
         scalings: dict[LevelName, NDArray[np.float64]] = {}
         trained: dict[LevelName, int] = {}
+        recall: dict[LevelName, Recall] = {}
         for level in LEVELS:
             features = gallery.features[level]
             scalings[level] = _scaling(gallery, level, settings)
-            if level == "video" or not gallery.one_clip_each:
+            once = level == "video" or not gallery.one_clip_each
+            if once:
                 lengths = inverse_lengths(features, scalings[level])
             np.save(draft / f"{level}.lengths.npy", lengths)
-            if settings.factory != engines.EXACT:
-                index, own, trained[level] = _faiss(features, scalings[level], settings, level, old)
-                np.save(draft / f"{level}.scaling.npy", own)
-                engines.write_faiss(index, draft / f"{level}.faiss")
+            if settings.factory == factories.EXACT:
+                continue
+            if once:
+                index, own, count = _faiss(features, scalings[level], settings, level, old)
+                entries = Level(
+                    features, scalings[level], gallery.removed_entries(level),
+                    partial(engines.scaled, faiss_engine(index), own), str(folder), lengths,
+                )  # fmt: skip
+                found = tune(index, entries, level)
+            trained[level], recall[level] = count, found
+            np.save(draft / f"{level}.scaling.npy", own)
+            write_faiss(index, draft / f"{level}.faiss")
         np.save(draft / SCALING, np.stack([scalings[level] for level in LEVELS]))
         parts = [
             Part(name=segment.folder.name, manifest=sha256(segment.folder / MANIFEST))
             for segment in gallery.segments
         ]
-        layout = Layout(settings=settings, segments=tuple(parts), trained=trained)
+        layout = Layout(settings=settings, segments=tuple(parts), trained=trained, recall=recall)
         (draft / LAYOUT).write_text(layout.model_dump_json(indent=2) + "\n")
 
     publish(folder / name, write, size=4 * (len(gallery.stamps) + len(gallery.spans)))
@@ -118,16 +131,16 @@ def _faiss(
 ) -> tuple[Any, NDArray[np.float64], int]:
     """Return a FAISS index of a level, the scaling of its vectors, and how many trained it.
 
-    What was trained before is added to, until there are `_GROWTH` times as many entries.
+    What was trained before is added to, until there are `_GROWTH` times as many entries; what needs
+    no training is made anew.
     """
     size = len(features)
     trained = old.trained.get(level, 0) if old else 0
-    if old and old.settings.factory == settings.factory and size < _GROWTH * trained:
-        index, scaling = old.faiss(level)
-        for _, rows in features.blocks(index.ntotal):
-            index.add(engines.unit_vectors(rows, scaling).astype(np.float32))
+    same = old is not None and old.settings.factory == settings.factory
+    if old and same and settings.factory != factories.HALF and size < _GROWTH * trained:
+        index, scaling = old.faiss(level, mapped=False)
+        for rows in factories.UnitVectors(features, scaling).blocks(index.ntotal):
+            index.add(rows)
         return index, scaling, trained
-    vectors = np.empty(features.shape, np.float32)
-    for first, rows in features.blocks():
-        vectors[first : first + len(rows)] = engines.unit_vectors(rows, scaling)
-    return engines.build_faiss(vectors, settings.factory), scaling, size
+    vectors = factories.UnitVectors(features, scaling)
+    return factories.build_faiss(vectors, settings.factory), scaling, size

@@ -19,7 +19,8 @@ from vidssl_cli.files.sealed_folder import MANIFEST, held, sha256, verify
 from vidssl_cli.files.untrusted_text import read_json, understood
 from vidssl_cli.files.verified import verify_once
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.search import engines
+from vidssl_cli.search import engines, factories
+from vidssl_cli.search.approximate import faiss_engine, foreign_engine, read_faiss
 from vidssl_cli.search.exact import exact_engine
 from vidssl_cli.search.first_layout import read_first_layout
 from vidssl_cli.search.generations import (
@@ -117,29 +118,33 @@ class Index:
         features, scaling = self.gallery.features[level], self._contents.scaling[level]
         if foreign:
             return engines.scaled(
-                engines.foreign_engine(foreign, len(features), features.shape[1], device), scaling
+                foreign_engine(foreign, len(features), features.shape[1], device), scaling
             )
-        if self.settings.factory == engines.EXACT:
+        if self.settings.factory == factories.EXACT:
             if not device.startswith("cuda"):
                 return exact_engine(features, scaling, self._contents.inverse[level], removed)
             vectors = engines.unit_vectors(np.asarray(features), scaling).astype(np.float32)
             return engines.scaled(engines.torch_engine(vectors, device), scaling)
         index, own = self.faiss(level)
-        return engines.scaled(engines.faiss_engine(index, device), own)
+        return engines.scaled(faiss_engine(index, device), own)
 
-    def faiss(self, level: LevelName) -> tuple[Any, NDArray[np.float64]]:
+    def faiss(self, level: LevelName, *, mapped: bool = True) -> tuple[Any, NDArray[np.float64]]:
         """Return the FAISS index of a level, and the scaling of its vectors.
+
+        Args:
+            level: ``video`` or ``clip``.
+            mapped: As for `read_faiss`.
 
         Raises:
             VidsslError: FAISS is not installed.
             DamagedFileError: There is none.
         """
-        faiss = engines.require_faiss(self.settings.factory)
+        engines.require_faiss(self.settings.factory)
         if (name := f"{level}.faiss") not in self._files:
             raise DamagedFileError(
                 f"the manifest does not name {name}", where=str(self.folder / MANIFEST), hint=HINT
             )
-        index = faiss.read_index(str(self.folder / name))
+        index = read_faiss(self.folder / name, mapped=mapped)
         return index, self._contents.faiss_scaling.get(level, self._contents.scaling[level])
 
 
