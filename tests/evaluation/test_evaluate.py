@@ -24,7 +24,15 @@ from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.pages.charts import curves, draw_all
 from vidssl_cli.training.pretrain import pretrain
 from vidssl_cli.training.session import Session
-from vidssl_plugins.evaluators.hooks import Health, Linear, Pretext, Retrieval
+from vidssl_plugins.evaluators.hooks import (
+    KNN,
+    Health,
+    Invariance,
+    Linear,
+    Pretext,
+    Retrieval,
+    Still,
+)
 
 
 @pytest.fixture(scope="module")
@@ -348,3 +356,29 @@ def test_strict_is_status_5_where_a_video_is_left_out(run, toy_videos, tmp_path,
     assert call(app, words) == 5
     assert json.loads(capsys.readouterr().out)["left_out"]
     assert call(app, words[:-1]) == 0
+
+
+@pytest.mark.parametrize("protocol", [Retrieval(name="retrieval"), KNN(name="knn")])
+def test_several_strides_are_an_option_and_a_setting_of_the_recipe(encoder, toy_videos, protocol):
+    asked = type(protocol)(name=protocol.name, clips=2, stride=[1, 2])
+    report = evaluate(encoder, toy_videos, asked)
+    assert report.facts["stride"] == (1, 2)
+    study = EncoderStudy(encoder, toy_videos)
+    study.evaluation = encoder.evaluation.model_copy(update={"stride": (1, 2), "clips": 2})
+    assert protocol.build()(study).rows == report.rows
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Still(name="still", fc={"epochs": 1, "hidden": [4]}),
+        Retrieval(name="retrieval", still=True, crops="three", level="clip"),
+        Invariance(name="invariance", strengths=[2], pairs=1, clips=2),
+        Health(name="health"),
+        Linear(name="linear"),
+    ],
+)
+def test_every_protocol_takes_a_recipe_of_several_strides(encoder, toy_videos, protocol):
+    study = EncoderStudy(encoder, toy_videos)
+    study.evaluation = encoder.evaluation.model_copy(update={"stride": (1, 2), "clips": 2})
+    assert [row["weights"] for row in protocol.build()(study).rows] == ["run", "random"]

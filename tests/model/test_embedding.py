@@ -9,6 +9,7 @@ import torch
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.config.sections import Evaluation, Input
 from vidssl_cli.contract.clips import Windows
+from vidssl_cli.contract.study import Layer
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model import embedding
 from vidssl_cli.model.card import Card
@@ -199,3 +200,40 @@ def test_many_clips_are_read_in_parts(encoder, toy_videos, tmp_path, monkeypatch
         assert one.video == other.video
         np.testing.assert_array_equal(one.spans, other.spans)
         np.testing.assert_allclose(one.features, other.features, rtol=1e-4, atol=1e-5)
+
+
+def test_clips_of_several_strides_have_one_middle_and_their_features_are_joined(
+    encoder, toy_videos
+):
+    found, _ = features(encoder, toy_videos[:1], stride=(1, 2))
+    wide, _ = features(encoder, toy_videos[:1], stride=2)
+    np.testing.assert_array_equal(found[0].spans, wide[0].spans)
+    video = toy_videos[0]
+    both = Windows(clips=3, stride=(1, 2)).of(video.frames, 8)
+    assert both.shape == (3, 2, 8)
+    assert (abs(both[:, 0].mean(1) - both[:, 1].mean(1)) <= 0.5).all()
+    for number in range(2):
+        skipped = []
+        views = iter([(video, both[:, number])])
+        ((_, _, (alone,)),) = encoder.read(views, [Layer("pool5")], "centre", skipped)
+        np.testing.assert_array_equal(found[0].features[:, 64 * number : 64 * (number + 1)], alone)
+
+
+def test_crops_of_several_strides_are_joined_crop_by_crop(encoder, toy_videos):
+    video, layers = toy_videos[0], [Layer("pool5")]
+    both = Windows(clips=2, stride=(1, 2)).of(video.frames, 8)
+
+    def read(frames):
+        ((_, _, (found,)),) = encoder.read(iter([(video, frames)]), layers, "three", [])
+        return found
+
+    expected = np.concatenate([read(both[:, 0]), read(both[:, 1])], 1)
+    assert expected.shape == (6, 128)
+    np.testing.assert_array_equal(read(both), expected)
+
+
+def test_a_moment_is_as_long_as_a_clip_of_the_largest_stride(encoder, toy_videos):
+    joined = encoder.views(toy_videos[0], Windows(clips=1, stride=(1, 2)), (0.6, 0.7))
+    (wide,) = encoder.views(toy_videos[0], Windows(clips=1, stride=2), (0.6, 0.7))
+    np.testing.assert_array_equal(joined[0, 1], wide)
+    assert (joined.min(), joined.max()) == (wide.min(), wide.max())

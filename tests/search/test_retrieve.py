@@ -14,6 +14,7 @@ from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import cosine_ranking
 from vidssl_cli.media.encode import JpegEncoder
+from vidssl_cli.model.embedding import embed
 from vidssl_cli.search.build import build_index
 from vidssl_cli.search.retrieve import retrieve
 from vidssl_cli.search.store import open_index
@@ -316,3 +317,16 @@ def test_the_table_fits_a_terminal(folder, toy_videos, capsys):
     assert max(map(len, out.splitlines())) <= 80
     assert "1.000" in out
     assert "class 0" in out
+
+
+def test_an_index_of_several_strides(toy_encoder, toy_videos, tmp_path):
+    encoder = toy_encoder(stride=[1, 2])
+    (single,) = embed(toy_encoder(), toy_videos[:1], skipped=[])
+    build_index(encoder, toy_videos[:4], tmp_path / "index", standardise=True, factory="SQ8")
+    index = open_index(tmp_path / "index")
+    assert index.settings.evaluation.stride == (1, 2)
+    (answer, moment), _ = ask(index, toy_videos[2].path, f"{toy_videos[2].path}@0.4-1.2")
+    assert (answer.hits[0].path, answer.hits[0].score) == (toy_videos[2].path, 1)
+    assert (moment.level, moment.hits[0].path) == ("moment", toy_videos[2].path)
+    again = build_index(encoder, toy_videos[:5], tmp_path / "index")
+    assert (again.added, again.dimension) == (1, 2 * single.features.shape[1])

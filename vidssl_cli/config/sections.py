@@ -239,8 +239,9 @@ class Evaluation(Section):
 
     clips: PositiveInt = 10
     """Evenly spaced clips of a video."""
-    stride: PositiveInt = 1
-    """Distance in frames between two frames of a clip."""
+    stride: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=2)] = 1
+    """Distance in frames between two frames of a clip. Several, such as ``[2, 4]``, make clips with
+    one middle, whose features are joined."""
     tap: str = "pool5"
     """Layer whose output is the representation; ``projection`` is what the first pretext task with
     a projection compares."""

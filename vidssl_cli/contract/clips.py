@@ -216,19 +216,20 @@ class Windows:
     """How many, for ``uniform``; about how many, for ``dense``."""
     hop: int = 8
     """Frames from one start to the next, for ``overlap``."""
-    stride: int = 1
-    """Distance in frames between two frames of a clip."""
+    stride: int | tuple[int, ...] = 1
+    """Distance in frames between two frames of a clip; or S of them, for clips of several strides
+    with one middle, whose features are joined."""
     starts: tuple[int, ...] = (0,)
     """Frames at which clips begin, for ``starts``; ascending, the first within the video."""
 
     def of(self, count: int, frames: int) -> NDArray[np.int64]:
         """Return (clips, T) frame numbers for a video of ``count`` frames and clips of T frames.
 
-        If the video is shorter than a clip, the stride is the largest that fits; if 1 does not fit,
-        the last frame is repeated.
+        They are (clips, S, T) if there are S strides. If the video is shorter than a clip, the
+        stride is the largest that fits; if 1 does not fit, the last frame is repeated.
         """
-        stride = fitting_stride(count, frames, self.stride)
-        span = (frames - 1) * stride + 1
+        strides = [fitting_stride(count, frames, stride) for stride in self.strides]
+        span = (frames - 1) * max(strides) + 1
         last = max(0, count - span)
         match self.place:
             case "uniform":
@@ -239,4 +240,16 @@ class Windows:
                 starts = np.arange(0, last + 1, self.hop)
             case "starts":
                 starts = np.unique(np.minimum(self.starts, last))
-        return np.stack([window(int(start), frames, stride, count) for start in starts])
+        inner = [(stride, (span - (frames - 1) * stride - 1) // 2) for stride in strides]
+        clips = np.array(
+            [
+                [window(int(start) + n, frames, stride, count) for stride, n in inner]
+                for start in starts
+            ]
+        )
+        return clips if isinstance(self.stride, tuple) else clips[:, 0]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """S distances, one or more."""
+        return self.stride if isinstance(self.stride, tuple) else (self.stride,)

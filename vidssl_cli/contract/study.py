@@ -40,7 +40,8 @@ class ClipSet:
 
     video: Video
     frames: NDArray[np.int64]
-    """(clips, T) frame numbers, at the frame rate of the network (``input.fps``)."""
+    """(clips, T) frame numbers, at the frame rate of the network (``input.fps``); or (clips, S, T)
+    for clips of S strides, whose features are joined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +78,8 @@ class Embedding(Protocol):
         """Evenly spaced clips of a video."""
 
     @property
-    def stride(self) -> int:
-        """Distance in frames between two frames of a clip."""
+    def stride(self) -> int | tuple[int, ...]:
+        """Distance in frames between two frames of a clip; several where features are joined."""
 
     @property
     def tap(self) -> str:
@@ -148,8 +149,9 @@ class Study(Protocol):
     ) -> list[list[NDArray[np.float32]]]:
         """Return, for each layer and set of clips, (clips, D) features, not normalised.
 
-        With three crops, those of a clip are consecutive rows, (3 x clips, D). One pass over the
-        videos computes all of them, without those that were computed before.
+        Those of clips of S strides are joined, (clips, S x D). With three crops, those of a clip
+        are consecutive rows, (3 x clips, D). One pass over the videos computes all of them, without
+        those that were computed before.
         """
         ...
 

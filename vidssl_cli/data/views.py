@@ -34,20 +34,21 @@ def decode_views(
     *,
     pinned: bool = False,
 ) -> Tensor:
-    """Return (V, T, 3, H, W) uint8: every view's frames, each frame decoded once.
+    """Return (V, …, T, 3, H, W) uint8: every view's frames, each frame decoded once.
 
     Args:
         video: what to decode.
-        views: V of (T,) frame numbers.
+        views: V of (…, T) frame numbers.
         resize: size at which frames are decoded, as in `read_planes`.
         pinned: put them where a GPU can fetch them while the CPU goes on.
 
     Raises:
         MediaError: the video cannot be read.
     """
-    numbers, places = np.unique(np.stack(views), return_inverse=True)
+    asked = np.stack(views)
+    numbers, places = np.unique(asked, return_inverse=True)
     planes = read_planes(video, numbers.tolist(), resize)
-    shape = (len(views), len(views[0]), *planes.shape[1:])
+    shape = (*asked.shape, *planes.shape[1:])
     pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
     gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
     np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
@@ -59,10 +60,10 @@ def decode_ahead(
     resize: tuple[int, int] | int,
     skipped: list[MediaError],
 ) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
-    """Decode (clips, T, 3, H, W) of each video in threads, a few videos ahead of the network.
+    """Decode (clips, …, T, 3, H, W) of each video in threads, a few videos ahead of the network.
 
     Args:
-        views: videos, each with (clips, T) frame numbers.
+        views: videos, each with (clips, …, T) frame numbers.
         resize: size at which frames are decoded, as in `read_planes`.
         skipped: an error for every video that cannot be read is appended to it, in order.
     """

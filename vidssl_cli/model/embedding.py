@@ -37,7 +37,7 @@ the recipe says, and with ``clip`` as many more as it takes to leave no frame ou
 _AT_ONCE = 64
 """Clips that are decoded and run through the network together; a long video has many."""
 _Clips = tuple["Video", "NDArray[np.int64]"]
-"""A video and the numbers of its frames (clips, T)."""
+"""A video and the numbers of its frames (clips, T), or (clips, S, T) of S strides."""
 
 
 @dataclass(frozen=True)
@@ -158,5 +158,6 @@ def _read_long(
 
 def _spans(video: Video, frames: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (clips, 2) seconds: from a clip's first frame to the end of its last."""
-    ends = np.stack([frames.min(1), frames.max(1) + 1], 1)
+    shown = frames.reshape(len(frames), -1)
+    ends = np.stack([shown.min(1), shown.max(1) + 1], 1)
     return seconds_at(video, ends).astype(np.float32)

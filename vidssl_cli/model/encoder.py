@@ -206,6 +206,8 @@ class Encoder:
     ) -> NDArray[np.int64]:
         """Return (clips, T) stored frame numbers of clips of the video or of a moment of it.
 
+        They are (clips, S, T) if the windows have S strides.
+
         A moment shorter than a clip of this video lasts on average is widened around its middle:
         fewer frames, slowed down or repeated, would show another motion. Where the moment has
         fewer frames than a clip all the same, since they are slower there, they are played there
@@ -214,21 +216,22 @@ class Encoder:
         rate, count = self.card.input.fps, self.count(video)
         if moment is None:
             return stored_frames(video, rate, windows.of(count, self.card.frames))
-        first, shown = self._part(at_rate(video, rate), count, windows.stride, moment)
-        played = max(shown, min(count, self.span(windows.stride)))
+        span = self.span(windows.stride)
+        first, shown = self._part(at_rate(video, rate), count, span, moment)
+        played = max(shown, min(count, span))
         numbers = windows.of(played, self.card.frames)
         back = numbers % max(1, 2 * shown - 2)
         return stored_frames(video, rate, first + np.minimum(back, 2 * shown - 2 - back))
 
-    def span(self, stride: int) -> int:
-        """Return how many frames a clip spans."""
-        return (self.card.frames - 1) * stride + 1
+    def span(self, stride: int | tuple[int, ...]) -> int:
+        """Return how many frames a clip spans, that of the largest stride of several."""
+        return (self.card.frames - 1) * max(Windows(stride=stride).strides) + 1
 
-    def _part(self, video: Video, count: int, stride: int, moment: Moment) -> tuple[int, int]:
+    def _part(self, video: Video, count: int, span: int, moment: Moment) -> tuple[int, int]:
         """Return the first frame and the number of frames of a moment that may be widened."""
         start, end = moment
         length = float(seconds_at(video, np.array(count)))
-        least = min(1.0, self.span(stride) / count) * length
+        least = min(1.0, span / count) * length
         short = end - start < least
         if short:
             start = min(max(0.0, (start + end - least) / 2), length - least)
@@ -248,13 +251,14 @@ class Encoder:
         """Yield the features of clips, video after video; none affects another.
 
         Args:
-            views: videos with (clips, T) stored frame numbers.
+            views: videos with (clips, T) stored frame numbers, or (clips, S, T).
             readings: layers to read, and how they are pooled.
             crops: squares to cut from every clip.
             skipped: an error for every video that cannot be read is appended to it, in order.
 
         Yields:
-            The video, its frame numbers, and for each reading (clips x crops, D).
+            The video, its frame numbers, and for each reading (clips x crops, D); features of S
+            strides are joined, (clips x crops, S x D).
         """
         for reading in readings:
             check_tap(self.card.backbone.name, self.taps, reading.tap)
@@ -264,14 +268,27 @@ class Encoder:
     def features_of(
         self, pictures: Tensor, readings: Sequence[Layer], crops: Crops
     ) -> list[NDArray[np.float32]]:
-        """Return for each reading the features (clips x crops, D) of (clips, T, 3, H, W)."""
+        """Return for each reading the features (clips x crops, D) of (clips, T, 3, H, W).
+
+        Of (clips, S, T, 3, H, W) they are (clips x crops, S x D).
+        """
+        single = pictures.flatten(0, -5)
         parts = [
             self._pooled(self.prepare(list(part), crops), readings)
-            for part in torch.split(pictures, CLIPS_AT_ONCE)
+            for part in torch.split(single, CLIPS_AT_ONCE)
         ]
-        return [np.concatenate(found) for found in zip(*parts, strict=True)]
+        found = (np.concatenate(features) for features in zip(*parts, strict=True))
+        return [_joined(features, tuple(pictures.shape[:-4])) for features in found]
 
     def _pooled(self, clips: Tensor, readings: Sequence[Layer]) -> list[NDArray[np.float32]]:
         """Return (N, D) of clips (N, 3, T, S, S) for each reading."""
         taps = self.taps_of(clips)
         return [pool_tap(taps[r.tap].float(), r.pool).cpu().numpy() for r in readings]
+
+
+def _joined(features: NDArray[np.float32], clips: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return (clips x crops, S x D) of (clips x S x crops, D); ``clips`` is (clips, S)."""
+    if len(clips) == 1:
+        return features
+    parts = features.reshape(*clips, -1, features.shape[1]).swapaxes(1, 2)
+    return parts.reshape(-1, clips[1] * features.shape[1])

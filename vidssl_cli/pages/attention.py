@@ -14,6 +14,7 @@ import numpy as np
 
 from vidssl_cli.base.console import track
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.contract.clips import Windows
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.media.encode import encode_png, encode_webp, write_mp4
 from vidssl_cli.model.encoder import Encoder
@@ -95,7 +96,7 @@ def visualize(
     if settings.tap:
         check_tap(encoder.card.backbone.name, encoder.taps, settings.tap)
     broken: list[MediaError] = []
-    strides = settings.strides or (encoder.evaluation.stride,)
+    strides = settings.strides or Windows(stride=encoder.evaluation.stride).strides
     groups = read_clips(encoder, texts, settings.clips, strides, broken, root)
     if not groups:
         raise VidsslError(

@@ -11,6 +11,7 @@ import torch
 
 from vidssl_cli.base.console import leave_out, say
 from vidssl_cli.base.errors import MediaError, UsageError, VidsslError
+from vidssl_cli.contract.clips import Windows
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files.locks import locked
 from vidssl_cli.model.embedding import Every
@@ -209,7 +210,9 @@ def check_factory(factory: str | None, encoder: Encoder, videos: int | None = No
         return
     clip = torch.zeros(1, 3, encoder.card.frames, *2 * (encoder.card.input.crop,))
     tap = encoder.taps_of(clip.to(encoder.device))[encoder.evaluation.tap]
-    factories.check_factory(factory, pool_tap(tap, encoder.evaluation.pool).shape[1], videos)
+    strides = Windows(stride=encoder.evaluation.stride).strides
+    dimension = len(strides) * pool_tap(tap, encoder.evaluation.pool).shape[1]
+    factories.check_factory(factory, dimension, videos)
 
 
 class UnchangedVideos(Mapping[str, Video]):

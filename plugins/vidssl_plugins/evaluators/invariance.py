@@ -66,7 +66,7 @@ class InvarianceEvaluator:
             UsageError: fewer than two videos are long enough, or there is no such tap.
         """
         settings = settle(study, stride=self.stride, tap=self.tap, pool=self.pool)
-        stride, plan = settings.windows.stride, self.plan
+        stride, plan = settings.windows.strides[0], self.plan
         looked_at = spread(study.data, self.videos)
         needs = plan.needs(study.frames, stride)
         videos = [video for video in looked_at if study.count(video) >= needs]
@@ -108,7 +108,8 @@ class InvarianceEvaluator:
                 "videos too short": len(looked_at) - len(videos),
                 "clips": plan.clips,
                 "pairs": plan.pairs,
-                **{key: settings.facts[key] for key in ("stride", "tap", "pool")},
+                "stride": stride,
+                **{key: settings.facts[key] for key in ("tap", "pool")},
             },
             tables=[_means(found), _strengths(plan, study.frames, found)],
             figures=[*_figures(found)],

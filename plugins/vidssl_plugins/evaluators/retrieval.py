@@ -112,6 +112,7 @@ class RetrievalEvaluator:
             tap=protocol.tap,
             pool=protocol.pool,
             crops=protocol.crops,
+            stride=protocol.stride,
             standardise=protocol.standardise,
         )
         if protocol.windows == "overlap":
@@ -124,7 +125,7 @@ class RetrievalEvaluator:
         looks = settings.looks(study, videos)
         if not self.still:
             return looks
-        middles = [look.frames[:, look.frames.shape[1] // 2, None] for look in looks]
+        middles = [look.frames[..., look.frames.shape[-1] // 2, None] for look in looks]
         return [
             ClipSet(look.video, np.broadcast_to(middle, look.frames.shape))
             for look, middle in zip(looks, middles, strict=True)

@@ -43,7 +43,7 @@ class StillEvaluator:
         moving = [settings.looks(study, study.train), tested.looks(study, study.test)]
         still = [
             [self._one_frame(study, look, n) for n, look in enumerate(moving[0])],
-            [repeated(look, look.frames[:, study.frames // 2]) for look in moving[1]],
+            [repeated(look, _middles(look)) for look in moving[1]],
         ]
         rows: list[dict[str, Any]] = []
         for weights in study.weights:
@@ -90,4 +90,11 @@ class StillEvaluator:
 
 def repeated(look: ClipSet, frames: NDArray[np.int64]) -> ClipSet:
     """Return clips of the same number and length each of which repeats one frame, (clips,)."""
-    return ClipSet(look.video, np.broadcast_to(frames[:, None], look.frames.shape).copy())
+    still = frames.reshape(-1, *(1,) * (look.frames.ndim - 1))
+    return ClipSet(look.video, np.broadcast_to(still, look.frames.shape).copy())
+
+
+def _middles(look: ClipSet) -> NDArray[np.int64]:
+    """Return (clips,) the frame in the middle of each clip."""
+    frames: NDArray[np.int64] = look.frames.reshape(len(look.frames), -1, look.frames.shape[-1])
+    return frames[:, -1, frames.shape[-1] // 2]

@@ -31,7 +31,7 @@ class Invariance(EvaluatorOptions):
     """Most videos to look at, evenly spaced among those given."""
     stride: PositiveInt | None = None
     """Distance in frames of the video between two frames of a clip, in which strengths count, too;
-    the recipe's evaluation.stride if not given."""
+    the recipe's evaluation.stride, or the first of several, if not given."""
     tap: str | None = None
     """Layer that is compared; the recipe's evaluation.tap if not given."""
     pool: Pool | None = None

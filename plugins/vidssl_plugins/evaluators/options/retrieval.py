@@ -15,7 +15,7 @@ from vidssl_plugins.evaluators.options.retrieval_protocols import (
     Preset,
     Protocol,
 )
-from vidssl_plugins.evaluators.options.shared import Standardise, Taps, with_given
+from vidssl_plugins.evaluators.options.shared import Standardise, Stride, Taps, with_given
 
 
 class Retrieval(EvaluatorOptions):
@@ -37,6 +37,9 @@ class Retrieval(EvaluatorOptions):
     takes one from every hop-th frame on."""
     clips: PositiveInt | None = None
     """Evenly spaced clips of a video; the recipe's evaluation.clips if not given."""
+    stride: Stride | None = None
+    """Distance in frames between two frames of a clip, or several whose features are joined; the
+    recipe's evaluation.stride if not given."""
     hop: PositiveInt | None = None
     """Frames from one start to the next, for ``overlap``; half a clip if not given."""
     crops: Crops | None = None

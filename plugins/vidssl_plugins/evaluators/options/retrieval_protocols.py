@@ -32,6 +32,7 @@ class Protocol:
     level: Level = "video"
     windows: Place = "uniform"
     clips: int | None = None
+    stride: int | tuple[int, ...] | None = None
     hop: int | None = None
     crops: Crops = "centre"
     taps: tuple[str, ...] = ()

@@ -33,6 +33,7 @@ def as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+Stride = PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
 Penalties = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 Standardise = bool | Literal["centre"]
 """By the training videos' mean and deviation, or not; or subtract from either side its mean."""
@@ -127,9 +128,9 @@ class Frozen(TestWindows):
 
     clips: PositiveInt | None = None
     """Evenly spaced clips of a video; the recipe's evaluation.clips if not given."""
-    stride: PositiveInt | None = None
-    """Distance in frames between two frames of a clip; the recipe's evaluation.stride if not
-    given."""
+    stride: Stride | None = None
+    """Distance in frames between two frames of a clip, or several whose features are joined; the
+    recipe's evaluation.stride if not given."""
     crops: Crops = "centre"
     """The middle of each clip, or ``three`` squares along its longer side."""
     tap: str | None = None

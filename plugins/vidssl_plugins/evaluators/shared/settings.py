@@ -95,7 +95,7 @@ def settle(
     study: Study,
     *,
     clips: int | None = None,
-    stride: int | None = None,
+    stride: int | tuple[int, ...] | None = None,
     tap: str | None = None,
     pool: Pool | None = None,
     crops: Crops = "centre",
