@@ -9,8 +9,10 @@ For C++ the tensors are on the device type that torch keeps for third parties (P
 its dispatcher, its autograd engine and its own factories treat them as tensors of an accelerator.
 A function mode reads ``cuda`` as that device wherever Python names it.
 
-It does not show streams and races, the rounding of CUDA kernels, their determinism, memory, or
-anything that ``torch.compile`` does.
+It refuses a tensor that another stream has made and nobody waited for (`simulated_gpu.streams`).
+
+It does not show the rounding of CUDA kernels, their determinism, memory, or anything that
+``torch.compile`` does.
 
 Import this module before the first backward pass of the process: autograd starts one thread for
 each device when it is first used.
@@ -33,6 +35,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _foreach_utils, backend_registration
 
 from simulated_gpu.counts import Counts, calling_line
+from simulated_gpu.streams import Event, Stream, Streams
 
 CLAIMED = torch.device("cuda", 0)
 """What Python sees."""
@@ -78,6 +81,8 @@ class GpuTensor(torch.Tensor):
 
     held: Tensor
     """Its values, on the CPU."""
+    made: Event
+    """By which stream, and when."""
 
     @staticmethod
     def __new__(cls, held: Tensor) -> GpuTensor:
@@ -96,6 +101,9 @@ class GpuTensor(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
     device = property(lambda self: CLAIMED)
     is_cuda = property(lambda self: True)
+
+    def record_stream(self, stream: Stream) -> None:
+        """Keep the memory until the stream has done what it was asked for; there is enough."""
 
     def __repr__(self, **_: Any) -> str:
         return f"tensor({self.held.tolist()}, device='cuda:0', dtype={self.dtype})"
@@ -131,6 +139,7 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = func._schema.name.partition("::")[2]
     _check_devices(func, name, args, kwargs)
     _count(_active, func, name, args, kwargs)
+    made = _active.streams.ask([x.made for x in _tensors((args, kwargs)) if hasattr(x, "made")])
     wrappers: dict[int, GpuTensor] = {}
 
     def unwrapped(x: Any) -> Any:
@@ -141,7 +150,8 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     def wrapped(x: Any) -> Any:
         if isinstance(x, Tensor) and not isinstance(x, GpuTensor):
-            return wrappers[id(x)] if id(x) in wrappers else GpuTensor(x)
+            x = wrappers[id(x)] if id(x) in wrappers else GpuTensor(x)
+            x.made = made
         return x
 
     kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
@@ -271,6 +281,7 @@ class _Gpu:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.streams = Streams()
         self._pinned: dict[int, Any] = {}
 
     def pin(self, tensor: Tensor) -> None:
@@ -375,6 +386,9 @@ def simulate(*, bf16: bool = False) -> Iterator[Counts]:
         "current_device": lambda: 0,
         "set_device": lambda device: None,
         "synchronize": synchronize,
+        "Stream": Stream,
+        "stream": gpu.streams.use,
+        "current_stream": gpu.streams.current,
         "max_memory_allocated": lambda *_: 0,
         "is_bf16_supported": lambda *_, **__: bf16,
     }

@@ -168,6 +168,11 @@ class Batch:
     """(B, V, 2, T - 1, S, S) float32, optical flow from each frame to the next in pixels of the
     network's square, right and down positive; None where no pretext task needs it."""
 
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors of the batch."""
+        parts = (self.clips, self.video, self.frames, self.pixels, self.flow)
+        return [*self.labels.values(), *(part for part in parts if part is not None)]
+
 
 def known_frames(video: Video) -> int:
     """Return the number of frames of a video.

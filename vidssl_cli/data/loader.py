@@ -16,10 +16,9 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import torch
-
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.contract.clips import ClipPlan, known_frames
+from vidssl_cli.data.transfer import SideStream
 from vidssl_cli.data.views import PREFETCH
 from vidssl_cli.media.flow import check_flow
 
@@ -95,6 +94,7 @@ class Loader:
         self.workers = (os.cpu_count() or 1) if workers is None else workers
         self.on_skip = on_skip
         self.throughput = Throughput()
+        self._stream = SideStream(pipeline.device)
         part = _part_of_a_process(order, processes)
         self._part = slice(rank * part, (rank + 1) * part)
         if "flow" in pipeline.streams:
@@ -151,7 +151,8 @@ class Loader:
             VidsslError: a worker failed for another reason.
         """
         if not self.workers:
-            yield from map(self._collate, self._decode(first, last, None))
+            for samples in self._decode(first, last, None):
+                yield self._collate(samples)()
             return
         pool = ThreadPoolExecutor(self.workers, "decode")
         augmenting = ThreadPoolExecutor(1, "augment")
@@ -177,7 +178,7 @@ class Loader:
                 hint="steps are counted from 0",
             )
         samples = self._finish(self._start(self.plan(epoch, step)[:videos], None))
-        return samples, self._collate(samples)
+        return samples, self._collate(samples)()
 
     def _decode(
         self, first: int, last: int, pool: ThreadPoolExecutor | None
@@ -236,16 +237,17 @@ class Loader:
             )
         return samples
 
-    def _collate(self, samples: list[Sample]) -> Batch:
+    def _collate(self, samples: list[Sample]) -> Callable[[], Batch]:
+        """Make a batch, which the thread that uses it gets by calling what is returned."""
         begun = time.monotonic()
-        batch = self.pipeline.collate(samples)
-        self.throughput.clips += batch.clips.shape[:2].numel()
+        labels = {}
+        if self.labels is not None:
+            labels["class"] = self.labels[[sample.video for sample in samples]]
+        made = self._stream.make(lambda: self.pipeline.collate(samples, labels))
+        self.throughput.clips += sum(sample.pictures.shape[0] for sample in samples)
         self.throughput.decoding += sum(sample.seconds for sample in samples)
         self.throughput.augmenting += time.monotonic() - begun
-        if self.labels is not None:
-            classes = self.labels[[sample.video for sample in samples]]
-            batch.labels["class"] = torch.from_numpy(classes).to(batch.video.device)
-        return batch
+        return made
 
 
 def _part_of_a_process(order: Order, processes: int) -> int:
@@ -292,13 +294,15 @@ def check_plan(plan: object, video: Video) -> None:
 
 
 def _one_ahead(
-    pool: ThreadPoolExecutor, make: Callable[[list[Sample]], Batch], items: Iterator[list[Sample]]
+    pool: ThreadPoolExecutor,
+    make: Callable[[list[Sample]], Callable[[], Batch]],
+    items: Iterator[list[Sample]],
 ) -> Iterator[Batch]:
     """Make batch after batch, each while the one before it is in use."""
-    coming: Future[Batch] | None = None
+    coming: Future[Callable[[], Batch]] | None = None
     for item in items:
         previous, coming = coming, pool.submit(make, item)
         if previous:
-            yield previous.result()
+            yield previous.result()()
     if coming:
-        yield coming.result()
+        yield coming.result()()

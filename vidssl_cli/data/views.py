@@ -28,11 +28,7 @@ PREFETCH = 3
 
 
 def decode_views(
-    video: Video,
-    views: Sequence[NDArray[np.int64]],
-    resize: tuple[int, int] | int,
-    *,
-    pinned: bool = False,
+    video: Video, views: Sequence[NDArray[np.int64]], resize: tuple[int, int] | int
 ) -> Tensor:
     """Return (V, T, 3, H, W) uint8: every view's frames, each frame decoded once.
 
@@ -40,7 +36,6 @@ def decode_views(
         video: what to decode.
         views: V of (T,) frame numbers.
         resize: size at which frames are decoded, as in `read_planes`.
-        pinned: put them where a GPU can fetch them while the CPU goes on.
 
     Raises:
         MediaError: the video cannot be read.
@@ -48,7 +43,7 @@ def decode_views(
     numbers, places = np.unique(np.stack(views), return_inverse=True)
     planes = read_planes(video, numbers.tolist(), resize)
     shape = (len(views), len(views[0]), *planes.shape[1:])
-    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+    pictures = torch.empty(shape, dtype=torch.uint8)
     gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
     np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
     return pictures

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.model.devices import choose_device
@@ -42,13 +42,13 @@ class World:
         distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
         return int(tensor)
 
-    def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Return the mean over all processes of each value."""
-        if self.size == 1:
-            return values
-        total = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
-        distributed.all_reduce(total)
-        return dict(zip(values, (total / self.size).tolist(), strict=True))
+    def mean(self, values: Tensor) -> list[float]:
+        """Return the mean over all processes of each of the values (n,), on the host."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+            values = values / self.size
+        numbers: list[float] = values.tolist()
+        return numbers
 
     @contextmanager
     def explain_lost_process(self) -> Iterator[None]:

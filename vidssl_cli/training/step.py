@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vidssl_cli.contract.clips import Batch
@@ -33,10 +33,6 @@ def choose_precision(learner: Learner, loader: Loader, settings: Train, world: W
         return settings.precision
     chosen = training_precision(learner.backbone, loader.clip_shape, world.device)
     return "bf16" if world.max(chosen == "bf16") else "fp32"
-
-
-NORM = "norm of the gradient"
-"""Its name among the values that are averaged over processes."""
 
 
 class Stepper:
@@ -87,21 +83,24 @@ class Stepper:
         _seed_torch(self.settings.seed, step, self.world.rank)
         lr = self._set_lr(step)
         self.optimizer.zero_grad(set_to_none=True)
-        values = self._backward(batch)
+        names, measured = self._backward(batch)
         gradients = {
             name: parameter.grad
             for name, parameter in self.learner.named_parameters()
             if parameter.grad is not None
         }
         norm = nn.utils.get_total_norm(gradients.values())
-        values = self.world.mean(values | {NORM: float(norm)})  # so that all decide alike
-        size = values.pop(NORM)
+        # All that the host needs of a step comes at once: each number that it fetches waits for the
+        # device. It comes before the weights change, so that all processes decide alike whether to.
+        *found, size = self.world.mean(torch.cat([measured, norm.to(measured)[None]]))
+        values = dict(zip(names, found, strict=True))
         if not (math.isfinite(values["loss"]) and math.isfinite(size)):
-            found = describe_problem(values, gradients, size)
+            problem = describe_problem(values, gradients, size)
             self.learner.discard_step()
             if buffers:
                 buffers.restore()
-            raise NotFiniteError(found, hint="lower train.optimizer.lr, or set train.clip_gradient")
+            hint = "lower train.optimizer.lr, or set train.clip_gradient"
+            raise NotFiniteError(problem, hint=hint)
         if (most := self.settings.clip_gradient) is not None:
             nn.utils.clip_grads_with_norm_(self.learner.parameters(), most, norm)
         self.optimizer.step()
@@ -116,19 +115,26 @@ class Stepper:
             group["lr"] = lr
         return lr
 
-    def _backward(self, batch: Batch) -> dict[str, float]:
-        """Accumulate the gradient of the mean loss; return loss and metrics of the batch."""
+    def _backward(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Accumulate the gradient of the mean loss.
+
+        Returns:
+            The names of loss and metrics, and their values (n,) of the batch, float64, on the
+            device.
+        """
         videos = len(batch.video)
-        values: dict[str, float] = {}
+        total: Tensor | None = None
         parts = list(split_batch(batch, self.settings.accumulate))
         for number, part in enumerate(parts):
             share = len(part.video) / videos
             with nullcontext() if number + 1 == len(parts) else self._local_gradients():
                 loss, named = self.module(part, self.precision)
                 (loss * share).backward()
-            for name, value in {"loss": loss.detach(), **named}.items():
-                values[name] = values.get(name, 0.0) + share * float(value)
-        return values
+            values = {"loss": loss.detach(), **named}
+            stacked = torch.stack([value.to(loss.device) for value in values.values()]).double()
+            total = share * stacked if total is None else total + share * stacked
+        assert total is not None, "a batch has parts"
+        return list(values), total
 
     def _local_gradients(self) -> AbstractContextManager[None]:
         """Keep DistributedDataParallel from averaging before the last part of a batch."""
