@@ -356,6 +356,16 @@ class _Autocast(torch.autocast):
         super().__init__(NAME if device_type == "cuda" else device_type, *args, **kwargs)
 
 
+_make_generator = torch.Generator
+
+
+class _Generator:
+    """``torch.Generator`` whose numbers for the simulated device are those of the CPU."""
+
+    def __new__(cls, device: Any = "cpu") -> Any:
+        return _make_generator("cpu" if _translated(device) == DEVICE else device)
+
+
 @contextlib.contextmanager
 def simulate(*, bf16: bool = False) -> Iterator[Counts]:
     """Let torch have one GPU; yield what is counted on it.
@@ -397,6 +407,7 @@ def simulate(*, bf16: bool = False) -> Iterator[Counts]:
         mock.patch.object(threading.Thread, "run", run_in_mode),
         mock.patch.object(torch.autograd, "_engine_run_backward", run_backward_in_mode),
         mock.patch.object(torch, "autocast", _Autocast),
+        mock.patch.object(torch, "Generator", _Generator),
         # One kernel for all tensors of an optimizer, as on a GPU.
         *(
             mock.patch.object(module, "_foreach_supported_types", [Tensor, nn.Parameter, GpuTensor])

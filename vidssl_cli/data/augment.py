@@ -166,7 +166,7 @@ def operands(parameters: Parameters, settings: Input) -> list[NDArray[Any]]:
     """Return the fields of `Operands` on the host."""
     mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
     return [
-        _place(parameters),
+        place(parameters),
         parameters.steps,
         parameters.matrix / (255 * std[:, None]),
         parameters.offset[..., None] / (255 * std),
@@ -175,7 +175,7 @@ def operands(parameters: Parameters, settings: Input) -> list[NDArray[Any]]:
     ]
 
 
-def _place(parameters: Parameters) -> NDArray[np.float64]:
+def place(parameters: Parameters) -> NDArray[np.float64]:
     """Return where the rows and columns of each clip come from: a turn reverses or swaps them."""
     top, left, height, width = parameters.box.T
     turns = parameters.turns % 4
@@ -250,10 +250,16 @@ def cut(
     """
     if (device := pictures[0].device).type != "cpu":
         if placed is None:
-            (placed,) = send([_place(parameters)], device)
+            (placed,) = send([place(parameters)], device)
         frames = pictures if isinstance(pictures, torch.Tensor) else _padded(pictures)
-        turns, blurs = bool((parameters.turns % 2).any()), bool(parameters.blur.any())
-        return scale_together(frames, placed, side, turns=turns, blurs=blurs)
+        return scale_together(
+            frames,
+            placed,
+            side,
+            scales=bool((parameters.box[:, 2:] != side).any()),
+            turns=bool((parameters.turns % 2).any()),
+            blurs=bool(parameters.blur.any()),
+        )
     out = torch.empty((len(pictures), *pictures[0].shape[:2], side, side), device=device)
     for number, picture in enumerate(pictures):
         _cut_one(out[number], picture, parameters[number:])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def scale_together(
-    pictures: Tensor, placed: Tensor, side: int, *, turns: bool, blurs: bool
+    pictures: Tensor, placed: Tensor, side: int, *, scales: bool, turns: bool, blurs: bool
 ) -> Tensor:
     """Cut, scale, blur, mirror and turn.
 
@@ -22,19 +22,45 @@ def scale_together(
             many there are, whether they are reversed, deviation of the blur in pixels of the
             square, and whether rows and columns are swapped.
         side: S, of the square.
+        scales: whether any box has another size than the square.
         turns: whether any clip swaps rows and columns.
         blurs: whether any clip is blurred.
 
     Returns:
         (N, T, C, S, S) float32.
     """
+    if scales or blurs:
+        out = _resampled(pictures, placed, side, blurs=blurs)
+    else:
+        out = _picked(pictures, placed, side)
+    if turns:
+        out = torch.where(placed[4, 0, :, None, None, None, None] > 0, out.mT, out)
+    return out
+
+
+def _picked(pictures: Tensor, placed: Tensor, side: int) -> Tensor:
+    """Take pixels as they are."""
+    first, _, reverse = placed[:3, :, :, None]
+    rows, columns = (first + _target(reverse, side)).long()[:, :, None, None]
+    count, frames, channels, _, width = pictures.shape
+    rows = rows[..., None].expand(count, frames, channels, side, width)
+    columns = columns[..., None, :].expand(count, frames, channels, side, side)
+    return pictures.gather(3, rows).gather(4, columns).to(torch.float32)
+
+
+def _target(reverse: Tensor, side: int) -> Tensor:
+    """Return the places of a result (…, side) in the order in which they are shown."""
+    target = torch.arange(side, dtype=reverse.dtype, device=reverse.device)
+    return torch.where(reverse > 0, side - 1 - target, target)
+
+
+def _resampled(pictures: Tensor, placed: Tensor, side: int, *, blurs: bool) -> Tensor:
+    """Multiply with a matrix from the left and one from the right."""
     count, frames, channels, height, width = pictures.shape
     matrices = resampling_matrices(placed.flatten(1), side, max(height, width), blurs=blurs)
     rows, columns = matrices.view(2, count, side, -1)
     across = pictures.flatten(1, 3).to(torch.float32) @ columns[..., :width].mT
     out = rows[:, None, :, :height] @ across.view(count, -1, height, side)
-    if turns:
-        out = torch.where(placed[4, 0, :, None, None, None] > 0, out.mT, out)
     clips: Tensor = out.view(count, frames, channels, side, side)
     return clips
 
@@ -50,9 +76,9 @@ def resampling_matrices(placed: Tensor, side: int, length: int, *, blurs: bool) 
         blurs: whether any deviation is not 0.
     """
     first, extent, reverse, sigma = placed[:4, :, None, None]
-    target = torch.arange(side, dtype=placed.dtype, device=placed.device)[:, None]
-    shown = torch.where(reverse > 0, side - 1 - target, target)
-    matrix = _scaling(target if blurs else shown, first, extent, side, length)
+    shown = _target(reverse.squeeze(-1), side)[..., None]
+    seen = _target(torch.zeros_like(reverse.squeeze(-1)), side)[..., None] if blurs else shown
+    matrix = _scaling(seen, first, extent, side, length)
     if blurs:
         matrix = _blurring(shown, sigma, side) @ matrix
     return matrix.to(torch.float32)
