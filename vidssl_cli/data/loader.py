@@ -6,7 +6,6 @@ of threads or processes, and not on where a run was interrupted.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.contract.clips import ClipPlan, known_frames
 from vidssl_cli.data.transfer import SideStream
@@ -84,7 +84,8 @@ class Loader:
             labels: (N,) class of every video, which becomes the batch's label ``class``.
             rank: number of this process.
             processes: how many share the batch.
-            workers: decoding threads; 0 decodes in the training thread; None takes one per core.
+            workers: decoding threads; 0 decodes in the training thread; None takes one for each core
+                that may be used.
             on_skip: told of every video that cannot be read, whose place in the batch stays empty;
                 with None such a video is an error.
 
@@ -95,7 +96,7 @@ class Loader:
         self.order = order
         self.pipeline = pipeline
         self.labels = labels
-        self.workers = (os.cpu_count() or 1) if workers is None else workers
+        self.workers = usable_cores() if workers is None else workers
         self.on_skip = on_skip
         self.throughput = Throughput()
         self._stream = SideStream(pipeline.device)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.base.wording import counted
 from vidssl_cli.media.decode import read_planes
@@ -61,7 +62,8 @@ def decode_ahead(
         resize: size at which frames are decoded, as in `read_planes`.
         skipped: an error for every video that cannot be read is appended to it, in order.
     """
-    pool = ThreadPoolExecutor(thread_name_prefix="decode")
+    workers = usable_cores()
+    pool = ThreadPoolExecutor(workers, "decode")
     try:
         ahead: deque[Any] = deque()
 
@@ -75,7 +77,7 @@ def decode_ahead(
 
         for video, frames in views:
             ahead.append(((video, frames), pool.submit(decode_views, video, list(frames), resize)))
-            if len(ahead) > 2 * PREFETCH:
+            if len(ahead) > max(workers, 2 * PREFETCH):
                 yield from first()
         while ahead:
             yield from first()
