@@ -164,13 +164,14 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _on_cpu(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Compute; convolutions in float32, for oneDNN's bf16 gradients of short clips are wrong."""
-    if not name.startswith("convolution") or args[0].dtype != torch.bfloat16:
+    reduced = args[0].dtype if name.startswith("convolution") else None
+    if reduced not in (torch.bfloat16, torch.float16):
         return func(*args, **kwargs)
 
     def cast(dtype: torch.dtype) -> Callable[[Any], Any]:
         return lambda x: x.to(dtype) if isinstance(x, Tensor) else x
 
-    return _map(cast(torch.bfloat16), func(*_map(cast(torch.float32), args), **kwargs))
+    return _map(cast(reduced), func(*_map(cast(torch.float32), args), **kwargs))
 
 
 COPIES = {"copy_", "_to_copy"}
@@ -367,11 +368,11 @@ class _Generator:
 
 
 @contextlib.contextmanager
-def simulate(*, bf16: bool = False) -> Iterator[Counts]:
+def simulate(*, capability: tuple[int, int] = (6, 1)) -> Iterator[Counts]:
     """Let torch have one GPU; yield what is counted on it.
 
     Args:
-        bf16: whether it has bf16 in hardware.
+        capability: compute capability; it multiplies bf16 from 8.0 on, and fp16 fast from 7.0 on.
     """
     global _active
     assert _active is None, "a GPU is simulated already"
@@ -400,7 +401,10 @@ def simulate(*, bf16: bool = False) -> Iterator[Counts]:
         "stream": gpu.streams.use,
         "current_stream": gpu.streams.current,
         "max_memory_allocated": lambda *_: 0,
-        "is_bf16_supported": lambda *_, **__: bf16,
+        "device": lambda _: contextlib.nullcontext(),
+        "get_device_name": lambda *_: "simulated GPU",
+        "get_device_capability": lambda *_: capability,
+        "is_bf16_supported": lambda *_, **__: capability >= (8, 0),
     }
     patches = [mock.patch.object(torch.cuda, name, value) for name, value in cuda.items()]
     patches += [

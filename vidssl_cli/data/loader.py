@@ -84,8 +84,8 @@ class Loader:
             labels: (N,) class of every video, which becomes the batch's label ``class``.
             rank: number of this process.
             processes: how many share the batch.
-            workers: decoding threads; 0 decodes in the training thread; None takes one for each core
-                that may be used.
+            workers: decoding threads; 0 decodes in the training thread; None takes one for each
+                core that may be used.
             on_skip: told of every video that cannot be read, whose place in the batch stays empty;
                 with None such a video is an error.
 
