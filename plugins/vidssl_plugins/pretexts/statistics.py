@@ -86,7 +86,7 @@ class StatisticsPretext(nn.Module):
         )
         for signal in targets.signals:
             groups = targets.groups(signal)
-            for group in set(groups):
+            for group in sorted(set(groups)):  # in one order in all processes
                 members = torch.tensor([i for i, name in enumerate(groups) if name == group])
                 self.register_buffer(f"{signal}_{group}", members, persistent=False)
 
