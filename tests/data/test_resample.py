@@ -46,6 +46,7 @@ def test_what_is_not_scaled_is_exact(turns, pictures):
     for scales in (False, True):
         found = together(pictures[:2], drawn, scales=scales, turns=any(turns), blurs=False)
         assert torch.equal(found, expected)
+        assert found.is_contiguous()
 
 
 @pytest.mark.parametrize("length", [1, 5, 8, 31])

@@ -397,7 +397,7 @@ def simulate(*, capability: tuple[int, int] = (6, 1)) -> Iterator[Counts]:
         "current_device": lambda: 0,
         "set_device": lambda device: None,
         "synchronize": synchronize,
-        "Stream": Stream,
+        "Stream": gpu.streams.make,
         "stream": gpu.streams.use,
         "current_stream": gpu.streams.current,
         "max_memory_allocated": lambda *_: 0,

@@ -34,7 +34,7 @@ def scale_together(
     else:
         out = _picked(pictures, placed, side)
     if turns:
-        out = torch.where(placed[4, 0, :, None, None, None, None] > 0, out.mT, out)
+        out = torch.where(placed[4, 0, :, None, None, None, None] > 0, out.mT, out).contiguous()
     return out
 
 
