@@ -240,7 +240,7 @@ def test_autocast_computes_products_in_its_precision(x):
 @pytest.fixture
 def nccl(counts):
     with two_processes():
-        distributed.init_process_group("nccl")
+        distributed.init_process_group("nccl", device_id=torch.device("cuda", 0))
         try:
             yield
         finally:

@@ -254,6 +254,23 @@ class Streamed(FixedOptions):
         return Stream((0, 0, 0, 0))
 
 
+class Parted(FixedOptions):
+    name: Literal["parted"]
+
+    def build(self):
+        class Numbered(Fixed):
+            def plan_batch(self, videos, draws):
+                return [
+                    ClipPlan((View(self.numbers),), {"kind": np.array([number % 2])})
+                    for number, _ in enumerate(videos)
+                ]
+
+            def plan_part(self, videos, draws, part):
+                return self.plan_batch(videos[part], draws[part])
+
+        return Numbered((0, 0, 0, 0))
+
+
 def test_a_plain_sampler_passes():
     testing.check_sampler(FixedOptions(name="fixed"))
 
@@ -267,6 +284,7 @@ def test_a_plain_sampler_passes():
         (FixedOptions(name="fixed", label=2), "declared are 2 classes"),
         (FixedOptions(name="fixed", whole=False), "not int64"),
         (Streamed(name="streamed"), "two different plans"),
+        (Parted(name="parted"), "plan_part plans other clips than plan_batch"),
     ],
 )
 def test_the_kit_names_what_is_wrong_with_a_sampler(options, complaint):

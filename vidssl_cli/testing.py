@@ -155,6 +155,9 @@ def check_sampler(options: SamplerOptions, lengths: Sequence[int] = LENGTHS) -> 
             _check_plan(plan, video, sampler.views, sampler.frames)
             _check_labels(plan, options.labels(), sampler.views)
             assert _same_plan(plan, repeat), f"{video.path}: one draw gave two different plans"
+        part = slice(sampler.together, 2 * sampler.together)
+        for plan, own in zip(plans[part], sampler.plan_part(usable, draws, part), strict=True):
+            assert _same_plan(plan, own), "plan_part plans other clips than plan_batch"
 
 
 def _check_stages(sampler: Sampler, videos: Sequence[Video]) -> None:

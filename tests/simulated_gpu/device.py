@@ -9,8 +9,10 @@ For C++ the tensors are on the device type that torch keeps for third parties (P
 its dispatcher, its autograd engine and its own factories treat them as tensors of an accelerator.
 A function mode reads ``cuda`` as that device wherever Python names it.
 
-It does not show streams and races, the rounding of CUDA kernels, their determinism, memory, or
-anything that ``torch.compile`` does.
+It refuses a tensor that another stream has made and nobody waited for (`simulated_gpu.streams`).
+
+It does not show the rounding of CUDA kernels, their determinism, memory, or anything that
+``torch.compile`` does.
 
 Import this module before the first backward pass of the process: autograd starts one thread for
 each device when it is first used.
@@ -33,6 +35,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _foreach_utils, backend_registration
 
 from simulated_gpu.counts import Counts, calling_line
+from simulated_gpu.streams import Event, Stream, Streams
 
 CLAIMED = torch.device("cuda", 0)
 """What Python sees."""
@@ -78,6 +81,8 @@ class GpuTensor(torch.Tensor):
 
     held: Tensor
     """Its values, on the CPU."""
+    made: Event
+    """By which stream, and when."""
 
     @staticmethod
     def __new__(cls, held: Tensor) -> GpuTensor:
@@ -96,6 +101,9 @@ class GpuTensor(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
     device = property(lambda self: CLAIMED)
     is_cuda = property(lambda self: True)
+
+    def record_stream(self, stream: Stream) -> None:
+        """Keep the memory until the stream has done what it was asked for; there is enough."""
 
     def __repr__(self, **_: Any) -> str:
         return f"tensor({self.held.tolist()}, device='cuda:0', dtype={self.dtype})"
@@ -131,6 +139,7 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = func._schema.name.partition("::")[2]
     _check_devices(func, name, args, kwargs)
     _count(_active, func, name, args, kwargs)
+    made = _active.streams.ask([x.made for x in _tensors((args, kwargs)) if hasattr(x, "made")])
     wrappers: dict[int, GpuTensor] = {}
 
     def unwrapped(x: Any) -> Any:
@@ -141,7 +150,8 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     def wrapped(x: Any) -> Any:
         if isinstance(x, Tensor) and not isinstance(x, GpuTensor):
-            return wrappers[id(x)] if id(x) in wrappers else GpuTensor(x)
+            x = wrappers[id(x)] if id(x) in wrappers else GpuTensor(x)
+            x.made = made
         return x
 
     kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
@@ -154,13 +164,14 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _on_cpu(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Compute; convolutions in float32, for oneDNN's bf16 gradients of short clips are wrong."""
-    if not name.startswith("convolution") or args[0].dtype != torch.bfloat16:
+    reduced = args[0].dtype if name.startswith("convolution") else None
+    if reduced not in (torch.bfloat16, torch.float16):
         return func(*args, **kwargs)
 
     def cast(dtype: torch.dtype) -> Callable[[Any], Any]:
         return lambda x: x.to(dtype) if isinstance(x, Tensor) else x
 
-    return _map(cast(torch.bfloat16), func(*_map(cast(torch.float32), args), **kwargs))
+    return _map(cast(reduced), func(*_map(cast(torch.float32), args), **kwargs))
 
 
 COPIES = {"copy_", "_to_copy"}
@@ -271,6 +282,7 @@ class _Gpu:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.streams = Streams()
         self._pinned: dict[int, Any] = {}
 
     def pin(self, tensor: Tensor) -> None:
@@ -345,12 +357,22 @@ class _Autocast(torch.autocast):
         super().__init__(NAME if device_type == "cuda" else device_type, *args, **kwargs)
 
 
+_make_generator = torch.Generator
+
+
+class _Generator:
+    """``torch.Generator`` whose numbers for the simulated device are those of the CPU."""
+
+    def __new__(cls, device: Any = "cpu") -> Any:
+        return _make_generator("cpu" if _translated(device) == DEVICE else device)
+
+
 @contextlib.contextmanager
-def simulate(*, bf16: bool = False) -> Iterator[Counts]:
+def simulate(*, capability: tuple[int, int] = (6, 1)) -> Iterator[Counts]:
     """Let torch have one GPU; yield what is counted on it.
 
     Args:
-        bf16: whether it has bf16 in hardware.
+        capability: compute capability; it multiplies bf16 from 8.0 on, and fp16 fast from 7.0 on.
     """
     global _active
     assert _active is None, "a GPU is simulated already"
@@ -375,14 +397,21 @@ def simulate(*, bf16: bool = False) -> Iterator[Counts]:
         "current_device": lambda: 0,
         "set_device": lambda device: None,
         "synchronize": synchronize,
+        "Stream": gpu.streams.make,
+        "stream": gpu.streams.use,
+        "current_stream": gpu.streams.current,
         "max_memory_allocated": lambda *_: 0,
-        "is_bf16_supported": lambda *_, **__: bf16,
+        "device": lambda _: contextlib.nullcontext(),
+        "get_device_name": lambda *_: "simulated GPU",
+        "get_device_capability": lambda *_: capability,
+        "is_bf16_supported": lambda *_, **__: capability >= (8, 0),
     }
     patches = [mock.patch.object(torch.cuda, name, value) for name, value in cuda.items()]
     patches += [
         mock.patch.object(threading.Thread, "run", run_in_mode),
         mock.patch.object(torch.autograd, "_engine_run_backward", run_backward_in_mode),
         mock.patch.object(torch, "autocast", _Autocast),
+        mock.patch.object(torch, "Generator", _Generator),
         # One kernel for all tensors of an optimizer, as on a GPU.
         *(
             mock.patch.object(module, "_foreach_supported_types", [Tensor, nn.Parameter, GpuTensor])

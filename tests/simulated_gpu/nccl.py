@@ -94,11 +94,13 @@ def two_processes() -> Iterator[None]:
     """Be the first of two processes that torchrun started, each with a simulated GPU."""
     begin = distributed.init_process_group
 
-    def init_process_group(backend: str, **_: Any) -> None:
+    def init_process_group(backend: str, *, device_id: torch.device, **_: Any) -> None:
         assert backend == "nccl", f"{backend} is no backend for GPUs"
+        assert device_id == CLAIMED
         begin(BACKEND, store=distributed.HashStore(), rank=0, world_size=2)
 
     environment = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    environment |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     with (
         mock.patch.dict(os.environ, environment),
         mock.patch.object(distributed, "init_process_group", init_process_group),

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 
+from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.model.learner import PretrainLearner
@@ -184,6 +185,14 @@ def test_a_process_that_is_gone_is_told_as_what_it_is(in_processes):
         World(0, 1, None).explain_lost_process(),
     ):
         raise RuntimeError("CUDA out of memory")
+
+
+def test_a_process_that_does_not_answer_is_told_as_that():
+    with (
+        pytest.raises(VidsslError, match="has not answered for 30 minutes"),
+        World(0, 2, None).explain_lost_process(),
+    ):
+        raise distributed.DistBackendError("Timed out waiting 1800000ms for recv operation")
 
 
 ENDED = """

@@ -218,8 +218,11 @@ class Train(Section):
     """How the learning rate changes."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient over all parameters."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto`` takes bf16 autocast where it is faster; a CPU without AMX measures a step."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """``auto`` takes bf16 autocast where it is faster, or fp16 on GPUs that have no bf16; a CPU
+    without AMX measures a step."""
+    deterministic: bool = False
+    """Let a GPU take only algorithms that give the same bits each time, which are slower."""
     compile: bool = False
     """Run the backbone through torch.compile."""
     checkpoint_minutes: NonNegativeFloat = 10

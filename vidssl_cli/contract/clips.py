@@ -10,7 +10,7 @@ import abc
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np  # noqa: TID253 - plans and metrics are arrays
 
@@ -46,7 +46,18 @@ class Draw:
         """Return the generator for one purpose, shared by the views that give the same key."""
         address = f"{self.seed}/{self.epoch}/{self.video}/{view}/{purpose}"
         digest = hashlib.blake2b(address.encode(), digest_size=16).digest()
-        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        return np.random.Generator(np.random.Philox(_Key(digest)))  # type: ignore[arg-type]
+
+
+class _Key(np.random.bit_generator.ISeedSequence):
+    """The key of a generator, which numpy takes from the system first if it is told otherwise."""
+
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
+        """Return the two words that Philox asks for."""
+        return np.frombuffer(self.digest, "<u8")
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,18 @@ class Sampler(abc.ABC):
                 plans.append(self.plan(video, draw))
         return plans
 
+    def plan_part(
+        self, videos: Sequence[Video], draws: Sequence[Draw], part: slice
+    ) -> list[ClipPlan]:
+        """Plan those of a batch that one process gets, which are whole groups of `together`.
+
+        Videos that are planned one by one need no others. Where `plan_batch` is overridden, all are
+        planned, and most of them for nothing; override this too if a part does not need the rest.
+        """
+        if type(self).plan_batch is Sampler.plan_batch:
+            return self.plan_batch(videos[part], draws[part])
+        return self.plan_batch(videos, draws)[part]
+
 
 @dataclass
 class Batch:
@@ -167,6 +190,11 @@ class Batch:
     flow: Tensor | None = None
     """(B, V, 2, T - 1, S, S) float32, optical flow from each frame to the next in pixels of the
     network's square, right and down positive; None where no pretext task needs it."""
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors of the batch."""
+        parts = (self.clips, self.video, self.frames, self.pixels, self.flow)
+        return [*self.labels.values(), *(part for part in parts if part is not None)]
 
 
 def known_frames(video: Video) -> int:

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from vidssl_cli.data.colour import GREY, NO_CHANGE, draw_colours, jitter
+from vidssl_cli.data.resample import scale_together
+from vidssl_cli.data.transfer import send
 from vidssl_cli.media.geometry import Box, centre_box, random_box, random_square, resampling
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
     from vidssl_cli.config.sections import Augment, Input
     from vidssl_cli.contract.clips import ClipPlan, Draw, Key, View
+
+TOGETHER = 64
+"""Clips that a GPU augments at once; they take a gigabyte while it does."""
 
 
 @dataclass(frozen=True)
@@ -133,42 +139,142 @@ def _draw_box(random: np.random.Generator, augment: Augment, side: int, region: 
     return region[0] + box[0], region[1] + box[1], *box[2:]
 
 
-def prepare(pictures: Sequence[Tensor], parameters: Parameters, settings: Input) -> Tensor:
+@dataclass(frozen=True)
+class Operands:
+    """What the arithmetic of augmentation needs of `Parameters`, on the device."""
+
+    placed: Tensor
+    """(5, 2, N), as in `resample.scale_together`."""
+    steps: Tensor
+    """(N, F, 4), those of the parameters."""
+    matrix: Tensor
+    """(N, F, 3, 3) from 0..255 to normalised colours."""
+    shift: Tensor
+    """(N, F, 3) what the mean luma of a frame is multiplied with and added."""
+    zero: Tensor
+    """(3,) what black becomes."""
+    grey: Tensor
+    """(3,) `colour.GREY`."""
+
+    def __getitem__(self, clips: slice) -> Operands:
+        """Return the operands of some of the clips."""
+        parts = self.steps[clips], self.matrix[clips], self.shift[clips]
+        return Operands(self.placed[..., clips], *parts, self.zero, self.grey)
+
+
+def operands(parameters: Parameters, settings: Input) -> list[NDArray[Any]]:
+    """Return the fields of `Operands` on the host."""
+    mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
+    return [
+        place(parameters),
+        parameters.steps,
+        parameters.matrix / (255 * std[:, None]),
+        parameters.offset[..., None] / (255 * std),
+        -mean / std,
+        GREY,
+    ]
+
+
+def place(parameters: Parameters) -> NDArray[np.float64]:
+    """Return where the rows and columns of each clip come from: a turn reverses or swaps them."""
+    top, left, height, width = parameters.box.T
+    turns = parameters.turns % 4
+    # Counter-clockwise: columns are reversed before an odd turn swaps them with rows, and so on.
+    rows, columns = turns >= 2, (turns % 3 > 0) ^ parameters.flip
+    pairs = [
+        (top, left),
+        (height, width),
+        (rows, columns),
+        (parameters.blur, parameters.blur),
+        (turns % 2, turns % 2),
+    ]
+    return np.array(pairs, np.float64)
+
+
+def prepare(
+    pictures: Sequence[Tensor] | Tensor,
+    parameters: Parameters,
+    settings: Input,
+    sent: Operands | None = None,
+) -> Tensor:
     """Turn pictures into clips.
 
     Args:
         pictures: N of (T, 3, H, W) uint8, on the device that computes; H and W may differ.
         parameters: of the N clips.
         settings: the network's input; its crop is S, the side of the clips.
+        sent: what `operands` returns, on the device, if it is there already.
 
     Returns:
         (N, 3, T, S, S) float32. Frame after frame lies in memory, each with its planes.
     """
     count, frames, side = len(pictures), len(pictures[0]), settings.crop
-    out = torch.empty((count, frames, 3, side, side), device=pictures[0].device)
+    device = pictures[0].device
+    sent = sent or Operands(*send(operands(parameters, settings), device))
+    out = torch.empty((count, frames, 3, side, side), device=device)
     # On a CPU one clip at a time, which fits into its cache; on a GPU fewer calls are faster.
-    together = 1 if out.device.type == "cpu" else count
+    together = 1 if device.type == "cpu" else TOGETHER
     for first in range(0, count, together):
         clips = slice(first, first + together)
-        _fill(out[clips], pictures[clips], parameters[clips], settings)
+        _fill(out[clips], pictures[clips], parameters[clips], settings, sent[clips])
     return out.transpose(1, 2)
 
 
-def _fill(out: Tensor, pictures: Sequence[Tensor], parameters: Parameters, settings: Input) -> None:
+def _fill(
+    out: Tensor,
+    pictures: Sequence[Tensor] | Tensor,
+    parameters: Parameters,
+    settings: Input,
+    operands: Operands,
+) -> None:
     """Make the clips (N, T, 3, S, S) of pictures."""
-    x = torch.empty_like(out)
-    for number, picture in enumerate(pictures):
-        cut(x[number], picture, parameters[number:])
+    x = cut(pictures, parameters, settings.crop, operands.placed)
     if (parameters.steps != NO_CHANGE).any():
-        jitter(x, parameters.steps)
-    _map_colours(out, x, parameters, settings)
+        jitter(x, operands.steps, hue_turns=bool(parameters.steps[..., 3].any()))
+    _map_colours(out, x, operands, settings)
     if settings.mode == "residual":
         torch.sub(out[:, 1:], out[:, :-1], out=x[:, 1:])
         out[:, :-1] = x[:, 1:]
         out[:, -1] = x[:, -1]
 
 
-def cut(out: Tensor, picture: Tensor, parameters: Parameters) -> None:
+def cut(
+    pictures: Sequence[Tensor] | Tensor,
+    parameters: Parameters,
+    side: int,
+    placed: Tensor | None = None,
+) -> Tensor:
+    """Return (N, T, C, S, S) float32: the boxes of N pictures (T, C, H, W), scaled and turned.
+
+    ``placed`` is that of `Operands`, if it is on the device already.
+    """
+    if (device := pictures[0].device).type != "cpu":
+        if placed is None:
+            (placed,) = send([place(parameters)], device)
+        frames = pictures if isinstance(pictures, torch.Tensor) else _padded(pictures)
+        return scale_together(
+            frames,
+            placed,
+            side,
+            scales=bool((parameters.box[:, 2:] != side).any()),
+            turns=bool((parameters.turns % 2).any()),
+            blurs=bool(parameters.blur.any()),
+        )
+    out = torch.empty((len(pictures), *pictures[0].shape[:2], side, side), device=device)
+    for number, picture in enumerate(pictures):
+        _cut_one(out[number], picture, parameters[number:])
+    return out
+
+
+def _padded(pictures: Sequence[Tensor]) -> Tensor:
+    """Join pictures (T, C, H, W) of any H and W; what is outside of a box does not matter."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (-2, -1))
+    return torch.stack(
+        [F.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2])) for p in pictures]
+    )
+
+
+def _cut_one(out: Tensor, picture: Tensor, parameters: Parameters) -> None:
     """Fill (T, C, S, S) with a box of (T, C, H, W), by the first of the parameters."""
     _scale(out, picture, parameters)
     if turns := int(parameters.turns[0]):
@@ -186,24 +292,21 @@ def _scale(out: Tensor, picture: Tensor, parameters: Parameters) -> None:
     rows, columns = resampling(height, side, sigma), resampling(width, side, sigma)
     if flip:
         columns = np.ascontiguousarray(columns[::-1])
-    across = box.to(torch.float32) @ torch.from_numpy(columns).to(out.device).T
-    torch.matmul(torch.from_numpy(rows).to(out.device), across, out=out)
+    across = box.to(torch.float32) @ torch.from_numpy(columns).T
+    torch.matmul(torch.from_numpy(rows), across, out=out)
 
 
-def _map_colours(out: Tensor, x: Tensor, parameters: Parameters, settings: Input) -> None:
+def _map_colours(out: Tensor, x: Tensor, operands: Operands, settings: Input) -> None:
     """Apply the colour maps and normalise, both (N, T, 3, S, S), x from 0 to 255, in one go."""
     count, frames, _, side, _ = x.shape
-    mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
-    scaled = parameters.matrix / (255 * std[:, None])
-    share = parameters.offset[..., None] / (255 * std)
-    matrix, shift, zero = (torch.from_numpy(v).to(x.device) for v in (scaled, share, -mean / std))
-    luma = x.mean((-2, -1)) @ torch.from_numpy(GREY).to(x.device)
-    bias = luma[..., None] * shift + zero
+    luma = x.mean((-2, -1)) @ operands.grey
+    bias = luma[..., None] * operands.shift + operands.zero
     torch.baddbmm(
         bias.view(-1, 3, 1),
-        matrix.expand(count, frames, 3, 3).reshape(-1, 3, 3),
+        operands.matrix.expand(count, frames, 3, 3).reshape(-1, 3, 3),
         x.view(-1, 3, side * side),
         out=out.view(-1, 3, side * side),
     )
+    mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
     for channel, (low, high) in enumerate(zip(-mean / std, (1 - mean) / std, strict=True)):
         out[:, :, channel].clamp_(float(low), float(high))

@@ -99,23 +99,23 @@ def steps_of(matrix: NDArray[np.float32], offset: NDArray[np.float32]) -> NDArra
     return np.stack([brightness, contrast, saturation, hue], 1)
 
 
-def jitter(pictures: Tensor, steps: NDArray[np.float32]) -> None:
+def jitter(pictures: Tensor, steps: Tensor, *, hue_turns: bool = True) -> None:
     """Change colours in place, one change after another, as torchvision does.
 
     Args:
         pictures: (N, T, 3, H, W) from 0 to 255.
         steps: (N, F, 4) brightness, contrast, saturation, hue (share of a full turn from -0.5 to
             0.5); F is T, or 1 where all frames of a clip share them.
+        hue_turns: whether any hue is not 0; without, the slowest of the changes is left out.
     """
-    factors = torch.from_numpy(steps).to(pictures.device)[..., None, None]
-    brightness, contrast, saturation, hue = factors.unbind(2)
+    brightness, contrast, saturation, hue = steps[..., None, None].unbind(2)
     red, green, blue = (pictures[:, :, channel] for channel in range(3))
     pictures.mul_(brightness.unsqueeze(2)).clamp_(0, 255)
     mean = _luma(red, green, blue).mean((-2, -1), keepdim=True)
     pictures.mul_(contrast.unsqueeze(2)).add_(((1 - contrast) * mean).unsqueeze(2)).clamp_(0, 255)
     rest = _luma(red, green, blue).mul_(1 - saturation).unsqueeze(2)
     pictures.mul_(saturation.unsqueeze(2)).add_(rest).clamp_(0, 255)
-    if steps[..., 3].any():
+    if hue_turns:
         _turn_hue(red, green, blue, hue)
 
 

@@ -101,8 +101,14 @@ class AtRate(Sampler):
 
     def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
         """Plan a batch at the frame rate."""
-        plans = self.sampler.plan_batch([at_rate(video, self.fps) for video in videos], draws)
-        return [self._stored(video, plan) for video, plan in zip(videos, plans, strict=True)]
+        return self.plan_part(videos, draws, slice(None))
+
+    def plan_part(
+        self, videos: Sequence[Video], draws: Sequence[Draw], part: slice
+    ) -> list[ClipPlan]:
+        """Plan a part of a batch at the frame rate."""
+        plans = self.sampler.plan_part([at_rate(v, self.fps) for v in videos], draws, part)
+        return [self._stored(video, plan) for video, plan in zip(videos[part], plans, strict=True)]
 
     def _stored(self, video: Video, plan: ClipPlan) -> ClipPlan:
         views = tuple(

@@ -6,20 +6,18 @@ of threads or processes, and not on where a run was interrupted.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.contract.clips import ClipPlan, known_frames
+from vidssl_cli.data.transfer import SideStream
 from vidssl_cli.data.views import PREFETCH
 from vidssl_cli.media.flow import check_flow
 
@@ -35,6 +33,9 @@ if TYPE_CHECKING:
     Planned = tuple[int, Draw, ClipPlan]
     """A visit to a video: its index, the draw of the visit, and the clips."""
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 @dataclass
 class Throughput:
@@ -45,21 +46,23 @@ class Throughput:
     """Seconds of all workers together."""
     augmenting: float = 0.0
     """Seconds of the thread that makes batches of samples."""
+    planning: float = 0.0
+    """Seconds of the thread that decides what they are made of."""
 
     def capacity(self, workers: int) -> float:
         """Return the clips per second of so many workers that never wait; 0 before any clip.
 
-        Without workers one thread does both.
+        Without workers one thread does everything.
         """
-        both = (self.decoding / max(1, workers), self.augmenting)
-        seconds = max(both) if workers else sum(both)
+        parts = (self.decoding / max(1, workers), self.augmenting, self.planning)
+        seconds = max(parts) if workers else sum(parts)
         return self.clips / seconds if seconds else 0.0
 
 
 class Loader:
     """The training batches of a run, step by step.
 
-    Every process of a distributed run plans the same global batch and keeps its part of it.
+    Every process of a distributed run knows the same global batch, and plans its part of it.
     """
 
     def __init__(
@@ -81,7 +84,8 @@ class Loader:
             labels: (N,) class of every video, which becomes the batch's label ``class``.
             rank: number of this process.
             processes: how many share the batch.
-            workers: decoding threads; 0 decodes in the training thread; None takes one per core.
+            workers: decoding threads; 0 decodes in the training thread; None takes one for each
+                core that may be used.
             on_skip: told of every video that cannot be read, whose place in the batch stays empty;
                 with None such a video is an error.
 
@@ -92,9 +96,10 @@ class Loader:
         self.order = order
         self.pipeline = pipeline
         self.labels = labels
-        self.workers = (os.cpu_count() or 1) if workers is None else workers
+        self.workers = usable_cores() if workers is None else workers
         self.on_skip = on_skip
         self.throughput = Throughput()
+        self._stream = SideStream(pipeline.device)
         part = _part_of_a_process(order, processes)
         self._part = slice(rank * part, (rank + 1) * part)
         if "flow" in pipeline.streams:
@@ -123,19 +128,21 @@ class Loader:
         """
         return self.throughput.capacity(self.workers)
 
-    def plan(self, epoch: int, step: int) -> list[Planned]:
-        """Plan the global batch of one step.
+    def plan(self, epoch: int, step: int, part: slice = slice(None)) -> list[Planned]:
+        """Plan the global batch of one step, or a part of it.
 
         Raises:
             PluginError: a plan is impossible.
         """
+        begun = time.monotonic()
         numbers, draws = self.order.visits(epoch * self.steps + step)
         videos = [self.videos[n] for n in numbers]
         with noted(lambda: f"step {step + 1} of epoch {epoch + 1}"):
-            plans = self.order.sampler.plan_batch(videos, draws)
-        for video, plan in zip(videos, plans, strict=True):
+            plans = self.order.sampler.plan_part(videos, draws, part)
+        for video, plan in zip(videos[part], plans, strict=True):
             check_plan(plan, video)
-        return list(zip(numbers, draws, plans, strict=True))
+        self.throughput.planning += time.monotonic() - begun
+        return list(zip(numbers[part], draws[part], plans, strict=True))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """Yield this process's part of the batches of an epoch, from a given step on."""
@@ -151,16 +158,21 @@ class Loader:
             VidsslError: a worker failed for another reason.
         """
         if not self.workers:
-            yield from map(self._collate, self._decode(first, last, None))
+            for step in range(first, last):
+                yield self._collate(self._finish(self._begin(step, None)))()
             return
-        pool = ThreadPoolExecutor(self.workers, "decode")
-        augmenting = ThreadPoolExecutor(1, "augment")
+        pool, planning, augmenting = (
+            ThreadPoolExecutor(count, name)
+            for count, name in ((self.workers, "decode"), (1, "plan"), (1, "augment"))
+        )
         try:
-            decoded = self._decode(first, last, pool)
-            yield from _one_ahead(augmenting, self._collate, decoded)
+            begin = partial(self._begin, pool=pool)
+            decoded = map(self._finish, _ahead(planning, begin, range(first, last), 1 + PREFETCH))
+            for made in _ahead(augmenting, self._collate, decoded, 1):
+                yield made()
         finally:  # stopping does not wait for a file that is slow to decode
-            pool.shutdown(wait=False, cancel_futures=True)
-            augmenting.shutdown(wait=False, cancel_futures=True)
+            for threads in (planning, pool, augmenting):
+                threads.shutdown(wait=False, cancel_futures=True)
 
     def peek(self, epoch: int, step: int, videos: int) -> tuple[list[Sample], Batch]:
         """Load only the first videos of a step, with all that was decided about each.
@@ -177,24 +189,11 @@ class Loader:
                 hint="steps are counted from 0",
             )
         samples = self._finish(self._start(self.plan(epoch, step)[:videos], None))
-        return samples, self._collate(samples)
+        return samples, self._collate(samples)()
 
-    def _decode(
-        self, first: int, last: int, pool: ThreadPoolExecutor | None
-    ) -> Iterator[list[Sample]]:
-        """Yield the samples of step after step, while those of later steps are being decoded."""
-        steps = iter(range(first, last))
-        ahead: deque[list[Callable[[], Sample]]] = deque()
-
-        def start_next(count: int) -> None:
-            for step in islice(steps, count):
-                ahead.append(self._start(self.plan(*divmod(step, self.steps))[self._part], pool))
-
-        start_next(PREFETCH)
-        while ahead:
-            samples = self._finish(ahead.popleft())
-            start_next(1)
-            yield samples
+    def _begin(self, step: int, pool: ThreadPoolExecutor | None) -> list[Callable[[], Sample]]:
+        """Plan this process's part of a step, and begin to load it if there is a pool."""
+        return self._start(self.plan(*divmod(step, self.steps), self._part), pool)
 
     def _start(
         self, planned: Sequence[Planned], pool: ThreadPoolExecutor | None
@@ -236,16 +235,17 @@ class Loader:
             )
         return samples
 
-    def _collate(self, samples: list[Sample]) -> Batch:
+    def _collate(self, samples: list[Sample]) -> Callable[[], Batch]:
+        """Make a batch, which the thread that uses it gets by calling what is returned."""
         begun = time.monotonic()
-        batch = self.pipeline.collate(samples)
-        self.throughput.clips += batch.clips.shape[:2].numel()
+        labels = {}
+        if self.labels is not None:
+            labels["class"] = self.labels[[sample.video for sample in samples]]
+        made = self._stream.make(lambda: self.pipeline.collate(samples, labels))
+        self.throughput.clips += sum(sample.pictures.shape[0] for sample in samples)
         self.throughput.decoding += sum(sample.seconds for sample in samples)
         self.throughput.augmenting += time.monotonic() - begun
-        if self.labels is not None:
-            classes = self.labels[[sample.video for sample in samples]]
-            batch.labels["class"] = torch.from_numpy(classes).to(batch.video.device)
-        return batch
+        return made
 
 
 def _part_of_a_process(order: Order, processes: int) -> int:
@@ -291,14 +291,14 @@ def check_plan(plan: object, video: Video) -> None:
             )
 
 
-def _one_ahead(
-    pool: ThreadPoolExecutor, make: Callable[[list[Sample]], Batch], items: Iterator[list[Sample]]
-) -> Iterator[Batch]:
-    """Make batch after batch, each while the one before it is in use."""
-    coming: Future[Batch] | None = None
+def _ahead(
+    pool: ThreadPoolExecutor, make: Callable[[T], R], items: Iterable[T], count: int
+) -> Iterator[R]:
+    """Make so many things in threads while the one before them is in use."""
+    coming: deque[Future[R]] = deque()
     for item in items:
-        previous, coming = coming, pool.submit(make, item)
-        if previous:
-            yield previous.result()
-    if coming:
-        yield coming.result()
+        coming.append(pool.submit(make, item))
+        if len(coming) > count:
+            yield coming.popleft().result()
+    while coming:
+        yield coming.popleft().result()

@@ -102,11 +102,13 @@ class Order:
         stage = self._stages[which]
         done, within = divmod(step - stage.first_step, self._steps_of_a_pass(stage))
         number = self._passes_before[which] + done
-        if self._shuffled[0] != number:  # most steps are of the same pass as the one before
+        shuffled = self._shuffled  # of which another thread may keep another
+        if shuffled[0] != number:  # most steps are of the same pass as the one before
             places = Draw(self.seed, number, -1)("order")
-            self._shuffled = number, places.permutation(len(stage.visits) * self.repeats)
+            shuffled = number, places.permutation(len(stage.visits) * self.repeats)
+            self._shuffled = shuffled
         batch = slice(within * self.batch_videos, (within + 1) * self.batch_videos)
-        rounds, rows = np.divmod(self._shuffled[1][batch], len(stage.visits))
+        rounds, rows = np.divmod(shuffled[1][batch], len(stage.visits))
         rows = stage.visits[rows]
         videos = self._video[rows]
         before = (number * self.repeats + rounds) * self._counts[videos] + self._number[rows]

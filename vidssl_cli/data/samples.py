@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,12 @@ import torch
 from vidssl_cli.contract.clips import Batch, ClipPlan, Draw
 from vidssl_cli.data import augment
 from vidssl_cli.data.streams import cut_flow, cut_pixels
+from vidssl_cli.data.transfer import send, send_frames
 from vidssl_cli.data.views import decode_views
 from vidssl_cli.media.flow import flow_of_views
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from vidssl_cli.config.sections import Augment, Input
@@ -62,8 +64,7 @@ class Pipeline:
         """
         begun = time.monotonic()
         frames = [view.frames for view in plan.views]
-        pinned = self.device.type == "cuda"
-        pictures = decode_views(video, frames, self.settings.resize, pinned=pinned)
+        pictures = decode_views(video, frames, self.settings.resize)
         size = (pictures.shape[-2], pictures.shape[-1])
         parameters = augment.draw_parameters(
             plan, draw, self.augmentation, self.settings.crop, size
@@ -73,11 +74,27 @@ class Pipeline:
             flow = torch.from_numpy(flow_of_views(video, frames, pictures.numpy(), self.flow))
         return Sample(number, plan, pictures, parameters, time.monotonic() - begun, flow)
 
-    def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Augment the pictures of samples, and put them and their labels together."""
-        arrived = [sample.pictures.to(self.device, non_blocking=True) for sample in samples]
+    def collate(
+        self, samples: Sequence[Sample], labels: Mapping[str, NDArray[np.int64]] | None = None
+    ) -> Batch:
+        """Augment the pictures of samples, and put them and their labels together.
+
+        Args:
+            samples: of a process's part of a batch.
+            labels: of the samples, by name, beside those of their plans.
+        """
         parameters = augment.Parameters.stack([sample.parameters for sample in samples])
-        pictures = [picture for views in arrived for picture in views]
+        names = [*samples[0].plan.labels]
+        arrays = [np.stack([sample.plan.labels[name] for sample in samples]) for name in names]
+        names += labels or {}
+        arrays += (labels or {}).values()
+        video = np.array([sample.video for sample in samples], np.int64)
+        frames = np.stack([[view.frames for view in sample.plan.views] for sample in samples])
+        own = len(names) + 2
+        needed = augment.operands(parameters, self.settings)
+        sent = send([*arrays, video, frames, *needed], self.device)
+        operands = augment.Operands(*sent[own:])
+        pictures = self._arrived([sample.pictures for sample in samples])
         side = self.settings.crop
 
         def by_video(clips: Tensor) -> Tensor:
@@ -85,28 +102,21 @@ class Pipeline:
 
         pixels = flow = None
         if "pixels" in self.streams:
-            pixels = by_video(cut_pixels(pictures, parameters, side))
+            pixels = by_video(cut_pixels(pictures, parameters, side, operands.placed))
         if "flow" in self.streams:
-            flow = by_video(cut_flow(self._flow_of_clips(samples), parameters, side))
-        labels = {
-            name: torch.from_numpy(np.stack([s.plan.labels[name] for s in samples]))
-            for name in samples[0].plan.labels
-        }
-        frames = np.stack([[view.frames for view in sample.plan.views] for sample in samples])
+            fields = self._arrived([sample.flow for sample in samples if sample.flow is not None])
+            flow = by_video(cut_flow(fields, parameters, side, operands.placed))
         return Batch(
-            clips=by_video(augment.prepare(pictures, parameters, self.settings)),
-            labels={name: label.to(self.device) for name, label in labels.items()},
-            video=torch.tensor([sample.video for sample in samples]).to(self.device),
-            frames=torch.from_numpy(frames),
+            clips=by_video(augment.prepare(pictures, parameters, self.settings, operands)),
+            labels=dict(zip(names, sent, strict=False)),
+            video=sent[own - 2],
+            frames=sent[own - 1],
             pixels=pixels,
             flow=flow,
         )
 
-    def _flow_of_clips(self, samples: Sequence[Sample]) -> list[Tensor]:
-        """Return (T - 1, 2, H, W) of every clip, on the device."""
-        return [
-            flow.to(self.device, non_blocking=True)
-            for sample in samples
-            if sample.flow is not None
-            for flow in sample.flow
-        ]
+    def _arrived(self, clips: Sequence[Tensor]) -> Sequence[Tensor] | Tensor:
+        """Return N clips (T, C, H, W) on the device of videos (V, T, C, H, W) on the host."""
+        if self.device.type == "cpu":
+            return [clip for views in clips for clip in views]
+        return send_frames(clips, self.device)

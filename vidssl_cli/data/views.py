@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.base.wording import counted
 from vidssl_cli.media.decode import read_planes
@@ -28,11 +29,7 @@ PREFETCH = 3
 
 
 def decode_views(
-    video: Video,
-    views: Sequence[NDArray[np.int64]],
-    resize: tuple[int, int] | int,
-    *,
-    pinned: bool = False,
+    video: Video, views: Sequence[NDArray[np.int64]], resize: tuple[int, int] | int
 ) -> Tensor:
     """Return (V, …, T, 3, H, W) uint8: every view's frames, each frame decoded once.
 
@@ -40,7 +37,6 @@ def decode_views(
         video: what to decode.
         views: V of (…, T) frame numbers.
         resize: size at which frames are decoded, as in `read_planes`.
-        pinned: put them where a GPU can fetch them while the CPU goes on.
 
     Raises:
         MediaError: the video cannot be read.
@@ -48,8 +44,7 @@ def decode_views(
     asked = np.stack(views)
     numbers, places = np.unique(asked, return_inverse=True)
     planes = read_planes(video, numbers.tolist(), resize)
-    shape = (*asked.shape, *planes.shape[1:])
-    pictures = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+    pictures = torch.empty((*asked.shape, *planes.shape[1:]), dtype=torch.uint8)
     gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
     np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
     return pictures
@@ -67,7 +62,8 @@ def decode_ahead(
         resize: size at which frames are decoded, as in `read_planes`.
         skipped: an error for every video that cannot be read is appended to it, in order.
     """
-    pool = ThreadPoolExecutor(thread_name_prefix="decode")
+    workers = usable_cores()
+    pool = ThreadPoolExecutor(workers, "decode")
     try:
         ahead: deque[Any] = deque()
 
@@ -81,7 +77,7 @@ def decode_ahead(
 
         for video, frames in views:
             ahead.append(((video, frames), pool.submit(decode_views, video, list(frames), resize)))
-            if len(ahead) > 2 * PREFETCH:
+            if len(ahead) > max(workers, 2 * PREFETCH):
                 yield from first()
         while ahead:
             yield from first()

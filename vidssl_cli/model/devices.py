@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import nn
 
@@ -18,6 +20,26 @@ def place(module: nn.Module, device: torch.device) -> None:
     if device.type == "cpu":
         pad_short_clips(module)
     module.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def prepare_arithmetic(device: torch.device, *, deterministic: bool) -> None:
+    """Say how a GPU computes; a CPU always computes the same way.
+
+    In float32, convolutions use TF32 where the GPU has it, and matrix products, those of heads and
+    losses, do not.
+
+    Args:
+        device: that is used.
+        deterministic: take only algorithms that give the same bits each time. Otherwise cuDNN times
+            its algorithms at first, and takes the fastest.
+    """
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def choose_device(name: str) -> torch.device:

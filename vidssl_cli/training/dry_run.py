@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vidssl_cli.base.console import emit_table
-from vidssl_cli.model.devices import place
+from vidssl_cli.model.devices import place, prepare_arithmetic
 from vidssl_cli.training.optimizer import build_optimizer
 from vidssl_cli.training.progress import name_bottleneck
 from vidssl_cli.training.step import Stepper, choose_precision
@@ -57,6 +57,7 @@ def estimate_cost(learner: Learner, loader: Loader, settings: Train, world: Worl
     Raises:
         MediaError: a video of the first batches cannot be read.
     """
+    prepare_arithmetic(world.device, deterministic=settings.deterministic)
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
     precision = choose_precision(learner, loader, settings, world)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from vidssl_cli.base.errors import noted
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
-from vidssl_cli.model.devices import place
+from vidssl_cli.model.devices import place, prepare_arithmetic
 from vidssl_cli.training import checkpoint
 from vidssl_cli.training.checkpoint import CheckpointSaver
+from vidssl_cli.training.gpu_errors import explain_gpu_errors
 from vidssl_cli.training.not_finite import NotFiniteError, OnNaN, StepSkipper, first_few
 from vidssl_cli.training.optimizer import build_optimizer
 from vidssl_cli.training.progress import ProgressDisplay
@@ -51,10 +52,26 @@ def fit(
 
     Raises:
         Preempted, Interrupted: a signal arrived; a checkpoint was written.
-        VidsslError: the loss or the gradient is not finite, or too often so; or another process is
-            gone.
+        VidsslError: the loss or the gradient is not finite, or too often so; another process is
+            gone; or the GPU is too small, or of a kind that torch was not built for.
         NoRoomError: the disk is too small for checkpoints; those that are there are as they were.
     """
+    with explain_gpu_errors(settings, world.device):
+        loop = _prepare(learner, loader, settings, run, world, validate, on_nan)
+        loop.train(settings.epochs)
+
+
+def _prepare(
+    learner: Learner,
+    loader: Loader,
+    settings: Train,
+    run: Run,
+    world: World,
+    validate: Validate | None,
+    on_nan: OnNaN,
+) -> _Loop:
+    """Put everything in the state of the last checkpoint, if there is one."""
+    prepare_arithmetic(world.device, deterministic=settings.deterministic)
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
     progress = _resume(run, learner, optimizer, world)
@@ -64,10 +81,16 @@ def fit(
         run.record_state("running", precision=precision)
     if settings.compile:
         learner.backbone.compile()
-    reversible = on_nan == "skip"
-    loop = _Loop(
+    return _Loop(
         Stepper(
-            learner, optimizer, settings, loader.steps, world, precision, reversible=reversible
+            learner,
+            optimizer,
+            settings,
+            loader.steps,
+            world,
+            precision,
+            scale=progress.scale,
+            reversible=on_nan == "skip",
         ),
         loader,
         run,
@@ -85,7 +108,6 @@ def fit(
         ),
         validate,
     )
-    loop.train(settings.epochs)
 
 
 def _resume(run: Run, learner: Learner, optimizer: Optimizer, world: World) -> Progress:

@@ -123,13 +123,18 @@ def describe_problem(
 
 def find_not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     """Return the names of the tensors in which a number is not finite."""
-    return [name for name, tensor in tensors if not _is_finite(tensor)]
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    if not (tensor.is_floating_point() and tensor.numel()):
-        return True
-    return bool(torch.stack(tensor.aminmax()).isfinite().all())  # no copy, however large it is
+    by_device: dict[torch.device, dict[str, Tensor]] = {}
+    for name, tensor in tensors:
+        if tensor.is_floating_point() and tensor.numel():
+            # No copy, however large it is.
+            finite = torch.stack(tensor.detach().aminmax()).isfinite().all()
+            by_device.setdefault(tensor.device, {})[name] = finite
+    return [
+        name
+        for flags in by_device.values()  # of which the host fetches all at once
+        for name, finite in zip(flags, torch.stack([*flags.values()]).tolist(), strict=True)
+        if not finite
+    ]
 
 
 def first_few(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.model.card import Card, kept_projection
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.training.dry_run import Cost, estimate_cost
+from vidssl_cli.training.gpu_errors import explain_gpu_errors
 from vidssl_cli.training.loop import fit
 from vidssl_cli.training.processes import open_world
 from vidssl_cli.training.session import Session, build_loader, record_run, select_usable
@@ -73,7 +74,8 @@ def pretrain(
         _report_memories(learner)
         loader = build_loader(recipe, recipe.input, sampler, used, session, world)
         if session.dry_run:
-            return Outcome(cost=estimate_cost(learner, loader, recipe.train, world))
+            with explain_gpu_errors(recipe.train, world.device):
+                return Outcome(cost=estimate_cost(learner, loader, recipe.train, world))
         card = Card(
             backbone=recipe.backbone,
             input=recipe.input,

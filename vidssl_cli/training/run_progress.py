@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vidssl_cli.training.loss_scale import LossScale
+
 
 @dataclass
 class Progress:
@@ -26,6 +28,8 @@ class Progress:
     """Steps that were not taken, since the loss or gradient was not finite, over all epochs."""
     epoch_skipped: int = 0
     """Those of the current epoch."""
+    scale: LossScale = field(default_factory=LossScale)
+    """Of the loss, in fp16."""
 
     @property
     def place(self) -> tuple[int, int]:

@@ -6,14 +6,15 @@ import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vidssl_cli.contract.clips import Batch
-from vidssl_cli.model.precision import DTYPES, training_precision
+from vidssl_cli.model.precision import DTYPES, Precision, training_precision
+from vidssl_cli.training.loss_scale import LossScale
 from vidssl_cli.training.not_finite import NotFiniteError, SavedBuffers, describe_problem
 from vidssl_cli.training.optimizer import lr_factor
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from vidssl_cli.config.sections import Train
     from vidssl_cli.data.loader import Loader
     from vidssl_cli.model.learner import Learner
-    from vidssl_cli.model.precision import Precision
     from vidssl_cli.training.processes import World
 
 
@@ -32,11 +32,9 @@ def choose_precision(learner: Learner, loader: Loader, settings: Train, world: W
     if settings.precision != "auto":
         return settings.precision
     chosen = training_precision(learner.backbone, loader.clip_shape, world.device)
-    return "bf16" if world.max(chosen == "bf16") else "fp32"
-
-
-NORM = "norm of the gradient"
-"""Its name among the values that are averaged over processes."""
+    known = get_args(Precision)
+    precision: Precision = known[world.max(known.index(chosen))]
+    return precision
 
 
 class Stepper:
@@ -51,6 +49,7 @@ class Stepper:
         world: World,
         precision: Precision,
         *,
+        scale: LossScale | None = None,
         reversible: bool = False,
     ) -> None:
         """Prepare the learner for training.
@@ -62,6 +61,7 @@ class Stepper:
             steps_per_epoch: for the schedule of the learning rate.
             world: the processes that share each step.
             precision: what the backbone computes in.
+            scale: of the loss, in fp16.
             reversible: whether a step that is not taken leaves everything as it was, at the price
                 of a copy of all buffers at every step.
         """
@@ -71,6 +71,7 @@ class Stepper:
         self.steps_per_epoch = steps_per_epoch
         self.world = world
         self.precision = DTYPES[precision]
+        self.scale = (scale or LossScale()) if precision == "fp16" else None
         self.reversible = reversible
         self.module = _share(learner, settings.accumulate) if world.size > 1 else learner
         learner.train()
@@ -84,24 +85,22 @@ class Stepper:
                 ``reversible``.
         """
         buffers = SavedBuffers(self.learner) if self.reversible else None
-        _seed_torch(self.settings.seed, step, self.world.rank)
         lr = self._set_lr(step)
-        self.optimizer.zero_grad(set_to_none=True)
-        values = self._backward(batch)
-        gradients = {
-            name: parameter.grad
-            for name, parameter in self.learner.named_parameters()
-            if parameter.grad is not None
-        }
-        norm = nn.utils.get_total_norm(gradients.values())
-        values = self.world.mean(values | {NORM: float(norm)})  # so that all decide alike
-        size = values.pop(NORM)
-        if not (math.isfinite(values["loss"]) and math.isfinite(size)):
-            found = describe_problem(values, gradients, size)
+        while True:
+            _seed_torch(self.settings.seed, step, self.world.rank)
+            values, gradients, norm, size = self._gradients(batch)
+            if math.isfinite(values["loss"]) and math.isfinite(size):
+                break
             self.learner.discard_step()
+            if self.scale and math.isfinite(values["loss"]) and self.scale.lower():
+                continue  # with the same batch; only running statistics see it twice
+            problem = describe_problem(values, gradients, size)
             if buffers:
                 buffers.restore()
-            raise NotFiniteError(found, hint="lower train.optimizer.lr, or set train.clip_gradient")
+            hint = "lower train.optimizer.lr, or set train.clip_gradient"
+            raise NotFiniteError(problem, hint=hint)
+        if self.scale:
+            self.scale.count_step()
         if (most := self.settings.clip_gradient) is not None:
             nn.utils.clip_grads_with_norm_(self.learner.parameters(), most, norm)
         self.optimizer.step()
@@ -116,19 +115,48 @@ class Stepper:
             group["lr"] = lr
         return lr
 
-    def _backward(self, batch: Batch) -> dict[str, float]:
-        """Accumulate the gradient of the mean loss; return loss and metrics of the batch."""
+    def _gradients(self, batch: Batch) -> tuple[dict[str, float], dict[str, Tensor], Tensor, float]:
+        """Compute the gradient of the mean loss.
+
+        Returns:
+            Loss and metrics, the mean over all processes; the gradient of each parameter that has
+            one, by its name; its norm, and the mean of the norms of all processes.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        names, measured = self._backward(batch)
+        gradients = {
+            name: parameter.grad
+            for name, parameter in self.learner.named_parameters()
+            if parameter.grad is not None
+        }
+        if self.scale:
+            torch._foreach_mul_([*gradients.values()], 1 / self.scale.factor)
+        norm = nn.utils.get_total_norm(gradients.values())
+        # All that the host needs of a step comes at once: each number that it fetches waits for the
+        # device. It comes before the weights change, so that all processes decide alike whether to.
+        *found, size = self.world.mean(torch.cat([measured, norm.to(measured)[None]]))
+        return dict(zip(names, found, strict=True)), gradients, norm, size
+
+    def _backward(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Accumulate the gradient of the mean loss.
+
+        Returns:
+            The names of loss and metrics, and their values (n,) of the batch, float64, on the
+            device.
+        """
         videos = len(batch.video)
-        values: dict[str, float] = {}
+        total: Tensor | None = None
         parts = list(split_batch(batch, self.settings.accumulate))
         for number, part in enumerate(parts):
             share = len(part.video) / videos
             with nullcontext() if number + 1 == len(parts) else self._local_gradients():
                 loss, named = self.module(part, self.precision)
-                (loss * share).backward()
-            for name, value in {"loss": loss.detach(), **named}.items():
-                values[name] = values.get(name, 0.0) + share * float(value)
-        return values
+                (loss * (share * self.scale.factor if self.scale else share)).backward()
+            values = {"loss": loss.detach(), **named}
+            stacked = torch.stack([value.to(loss.device) for value in values.values()]).double()
+            total = share * stacked if total is None else total + share * stacked
+        assert total is not None, "a batch has parts"
+        return list(values), total
 
     def _local_gradients(self) -> AbstractContextManager[None]:
         """Keep DistributedDataParallel from averaging before the last part of a batch."""

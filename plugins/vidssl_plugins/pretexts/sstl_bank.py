@@ -57,22 +57,33 @@ class TemporalBank(nn.Module):
         cells = F.normalize(torch.randn(videos, rule.columns, dim), dim=2)
         self.register_buffer("cells", cells)
         self.register_buffer("seed", torch.randint(2**62, ()))
+        self._known: tuple[Tensor, int, int] | None = None
+
+    def _address(self) -> int:
+        """Return the seed, which is fetched only if it was changed other than by an update.
+
+        Fetching waits for a GPU; the version of a tensor, which counts changes, is on the host.
+        """
+        seed = self.seed
+        if self._known is None or self._known[0] is not seed or self._known[1] != seed._version:
+            self._known = seed, seed._version, int(seed)
+        return self._known[2]
 
     def sample(self, count: int, left_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Draw cells that differ, of equal chances, but for those of videos ``left_out`` (b,).
 
-        The same until the next update, whichever process draws.
+        The same until the next update, whichever process draws; a CPU draws others than a GPU.
 
         Returns:
             Cells (n, D), their videos (n,), and which of them were to be drawn (n,) bool: all, but
             in a bank that has fewer than ``count`` others. n is ``count``, or the number of all
             cells if that is smaller.
         """
-        generator = torch.Generator().manual_seed(int(self.seed))
+        device = self.cells.device
+        generator = torch.Generator(device).manual_seed(self._address())
         videos, columns = self.cells.shape[:2]
         enough = count + len(left_out) * columns  # of which at least ``count`` are others, or all
-        drawn = torch.randperm(videos * columns, generator=generator)[:enough]
-        drawn = drawn.to(self.cells.device)
+        drawn = torch.randperm(videos * columns, generator=generator, device=device)[:enough]
         owners = drawn // columns
         others = torch.ones(videos, dtype=torch.uint8, device=drawn.device)
         others = others.index_fill(0, left_out, 0)[owners]
@@ -91,12 +102,15 @@ class TemporalBank(nn.Module):
         A video that occurs several times gets the mean of its updates, in whatever order they
         come.
         """
+        address = self._address()
         self.seed += 1
+        self._known = self.seed, self.seed._version, address + 1
         rates = self.rule.rates(position)[..., None]
         moved = (1 - rates) * self.cells[video] + rates * vectors[:, None]
-        videos, which = torch.unique(video, return_inverse=True)
+        # Every visit to a video writes what all visits to it make of it, from the row of the first.
         # A product instead of a sum by index, whose order, and so rounding, is random on a GPU.
-        visits = (which == torch.arange(len(videos), device=which.device)[:, None]).to(moved.dtype)
-        new = F.normalize((visits @ moved.flatten(1)).view(-1, *moved.shape[1:]), dim=2)
+        visits = (video[:, None] == video).to(moved.dtype)
+        new = F.normalize((visits @ moved.flatten(1)).view_as(moved), dim=2)
         touched = (visits @ rates.flatten(1) > 0)[..., None]
-        self.cells[videos] = torch.where(touched, new, self.cells[videos])
+        first = visits.argmax(1)
+        self.cells[video] = torch.where(touched, new, self.cells[video])[first]

@@ -84,6 +84,11 @@ class StatisticsPretext(nn.Module):
         self.heads = nn.ModuleDict(
             {signal: mlp([dim, *hidden, len(targets.groups(signal))]) for signal in targets.signals}
         )
+        for signal in targets.signals:
+            groups = targets.groups(signal)
+            for group in sorted(set(groups)):  # in one order in all processes
+                members = torch.tensor([i for i, name in enumerate(groups) if name == group])
+                self.register_buffer(f"{signal}_{group}", members, persistent=False)
 
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch
@@ -96,9 +101,8 @@ class StatisticsPretext(nn.Module):
             answers, true = self.heads[signal](vectors), self.targets.labels(signal, batch)
             terms[signal] = self.targets.weights[signal] * regression(answers, true, self.loss)
             right = (answers.detach().round() == true).float().mean(0)
-            groups = self.targets.groups(signal)
-            for group in sorted(set(groups)):
-                members = [i for i, name in enumerate(groups) if name == group]
+            for group in sorted(set(self.targets.groups(signal))):
+                members = self.get_buffer(f"{signal}_{group}")
                 metrics[f"{signal}_{group}_accuracy"] = right[members].mean()
         return terms, metrics
 

@@ -48,37 +48,43 @@ def appearance_labels(
     Returns:
         (N, 4 patterns + 1) float32. Of equals the lowest number is taken.
     """
-    return torch.stack([_of_clip(clip, patterns, whole, bins, joint) for clip in pixels])
+    # On a CPU one clip at a time, which fits into its cache; on a GPU fewer calls are faster.
+    parts = torch.split(pixels, 1 if pixels.device.type == "cpu" else len(pixels))
+    return torch.cat([_labels(part, patterns, whole, bins, joint) for part in parts])
 
 
-def _of_clip(
-    clip: Tensor, patterns: tuple[Pattern, ...], whole: bool, bins: int, joint: bool
+def _labels(
+    pixels: Tensor, patterns: tuple[Pattern, ...], whole: bool, bins: int, joint: bool
 ) -> Tensor:
-    """Return the labels of one clip (3, T, H, W)."""
-    cell, member = cells(patterns, *clip.shape[2:], clip.device)
-    colours = _count(octants(clip)[None], cell, len(OCTANTS))
-    histograms = colours if joint else _count(clip.long() * bins // 256, cell, bins)
-    per_block = torch.einsum("ktcb,cn->tknb", histograms, member)
-    constant = constancy(per_block).mean(0)
-    dominant = torch.einsum("tcb,cn->nb", colours[0], member).argmax(1)
+    cell, member = cells(patterns, *pixels.shape[3:], pixels.device)
+    colours = _count(octants(pixels)[:, None], cell, len(member), len(OCTANTS))
+    histograms = colours if joint else _count(pixels.long() * bins // 256, cell, len(member), bins)
+    per_block = torch.einsum("mktcb,cn->tmknb", histograms, member)
+    constant = constancy(per_block).mean(1)
+    dominant = torch.einsum("mtcb,cn->mnb", colours[:, 0], member).argmax(2)
     numbers = []
     for block_range in _ranges(patterns):
-        here = constant[block_range]
-        for block in (here.argmin(), here.argmax()):
-            numbers += [block + 1, dominant[block_range][block] + 1]
+        here, colour = constant[:, block_range], dominant[:, block_range]
+        for block in (here.argmin(1), here.argmax(1)):
+            numbers += [block + 1, colour.gather(1, block[:, None]).squeeze(1) + 1]
     if whole:
-        numbers.append(colours[0].sum((0, 1)).argmax() + 1)
-    return torch.stack(numbers).float()
+        numbers.append(colours[:, 0].sum((1, 2)).argmax(1) + 1)
+    return torch.stack(numbers, 1).float()
 
 
-def _count(values: Tensor, cell: Tensor, bins: int) -> Tensor:
-    """Count values (K, T, H, W) below ``bins`` in each frame and cell: (K, T, cells, bins)."""
-    channels, frames = values.shape[:2]
-    number = int(cell.max()) + 1
-    groups = torch.arange(channels * frames, device=cell.device).view(channels, frames, 1, 1)
-    places = (groups * number + cell) * bins + values
-    counts = torch.bincount(places.flatten(), minlength=channels * frames * number * bins)
-    return counts.view(channels, frames, number, bins).double()
+def _count(values: Tensor, cell: Tensor, cells: int, bins: int) -> Tensor:
+    """Count values (N, K, T, H, W) below ``bins`` by frame and cell: (N, K, T, cells, bins)."""
+    groups = values.shape[:3]
+    group = torch.arange(groups.numel(), device=cell.device).view(*groups, 1, 1)
+    places = ((group * cells + cell) * bins + values).flatten()
+    size = groups.numel() * cells * bins
+    if cell.device.type == "cpu":
+        counts = torch.bincount(places, minlength=size)
+    else:  # of a GPU, bincount would fetch the largest place
+        counts = places.new_zeros(size).scatter_add_(
+            0, places, places.new_ones(()).expand_as(places)
+        )
+    return counts.view(*groups, cells, bins).double()
 
 
 def _ranges(patterns: Sequence[Pattern]) -> list[slice]:

@@ -62,6 +62,12 @@ class CurriculumSampler(Sampler):
         """Plan what the other sampler plans."""
         return self.sampler.plan_batch(videos, draws)
 
+    def plan_part(
+        self, videos: Sequence[Video], draws: Sequence[Draw], part: slice
+    ) -> list[ClipPlan]:
+        """Plan what the other sampler plans."""
+        return self.sampler.plan_part(videos, draws, part)
+
     def stages(self, course: Course) -> list[Stage]:
         """Cut training into stages, each of which draws on the first visits of the ranking.
 

@@ -5,6 +5,7 @@ Positions count within the base clip, which is T + e consecutive frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,20 +18,35 @@ from vidssl_plugins.samplers.options.shared import Short
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
 
 
-def distort_rate(draws: NDArray[np.float64], rate: float, most: int) -> NDArray[np.int64]:
+def distort_rate(
+    draws: NDArray[np.float64], rate: float | NDArray[np.float64], most: int
+) -> NDArray[np.bool_]:
     """Play faster by dropping frames: each with probability 1 - 1/rate.
 
     Args:
-        draws: one number from [0, 1) for each frame.
-        rate: at least 1.
+        draws: (..., n) one number from [0, 1) for each frame.
+        rate: (...) at least 1.
         most: frames that may be dropped; later ones are kept.
 
     Returns:
-        The positions that are kept, ascending.
+        (..., n) which frames are kept.
     """
-    dropped = draws < 1 - 1 / rate
-    dropped &= np.cumsum(dropped) <= most
-    return np.flatnonzero(~dropped)
+    dropped = draws < 1 - 1 / np.asarray(rate)[..., None]
+    kept: NDArray[np.bool_] = ~(dropped & (np.cumsum(dropped, -1) <= most))
+    return kept
+
+
+def drop(kept: NDArray[np.bool_], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Drop more of the frames that are kept (n, F): those at ``places`` (n, k) among them."""
+    rank = np.cumsum(kept, 1) - 1
+    left: NDArray[np.bool_] = kept & ~(rank[..., None] == places[:, None]).any(2)
+    return left
+
+
+def cut(kept: NDArray[np.bool_], first: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+    """Return positions (n, T), ascending: T of the frames that are kept (n, F) from a first on."""
+    rank = np.cumsum(kept, 1) - 1 - first[:, None]
+    return np.nonzero(kept & (rank >= 0) & (rank < frames))[1].reshape(len(kept), frames)
 
 
 def apart(random: np.random.Generator, count: int, chosen: int) -> NDArray[np.int64]:
@@ -62,25 +78,59 @@ class SSTLSampler(ShortVideoSampler):
 
     def plan(self, video: Video, draw: Draw) -> ClipPlan:
         """Plan the two clips, with the rate of each and where in the video they lie."""
+        return self.plan_batch([video], [draw])[0]
+
+    def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
+        """Plan all clips of a batch at once, each from random numbers of its own."""
+        positions, rates = self._cut(draws)
+        return [
+            self._place(video, draw, *clips)
+            for video, draw, *clips in zip(videos, draws, positions, rates, strict=True)
+        ]
+
+    def plan_part(
+        self, videos: Sequence[Video], draws: Sequence[Draw], part: slice
+    ) -> list[ClipPlan]:
+        """Plan a part of a batch by itself."""
+        return self.plan_batch(videos[part], draws[part])
+
+    def _place(
+        self,
+        video: Video,
+        draw: Draw,
+        positions: NDArray[np.int64],
+        rates: NDArray[np.float32],
+    ) -> ClipPlan:
+        """Draw a base clip, and cut from it the clips (V, T) of rates (V,)."""
         length = self.short.length(video)
         start = draw("start").integers(length - self.needed + 1)
         base = self.short.fold(start + np.arange(self.needed, dtype=np.int64), video)
-        cuts = [self._cut(view, draw) for view in range(self.views)]
         position = base[self.needed // 2] / known_frames(video)
         return ClipPlan(
-            tuple(View(base[p], self.shared, self.shared, self.shared) for p, _ in cuts),
-            {
-                "rate": np.array([rate for _, rate in cuts], dtype=np.float32),
-                "position": np.full(self.views, position, dtype=np.float32),
-            },
+            tuple(
+                View(frames, self.shared, self.shared, self.shared) for frames in base[positions]
+            ),
+            {"rate": rates, "position": np.full(self.views, position, dtype=np.float32)},
         )
 
-    def _cut(self, view: int, draw: Draw) -> tuple[NDArray[np.int64], float]:
-        """Draw T positions of the base clip, ascending, and return the rate."""
-        rate = draw("rate", view).uniform(*self.rate)
-        kept = distort_rate(draw("distortion", view).random(self.needed), rate, self.max_drop)
+    def _cut(self, draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Draw positions (B, V, T) of base clips, ascending, and rates (B, V)."""
+        clips = [(draw, view) for draw in draws for view in range(self.views)]
+        rates = np.array([draw("rate", view).uniform(*self.rate) for draw, view in clips])
+        numbers = np.stack([draw("distortion", view).random(self.needed) for draw, view in clips])
+        kept = distort_rate(numbers, rates, self.max_drop)
+        counts = kept.sum(1)
         if self.rate_target == "realised":
-            rate = self.needed / len(kept)
-        kept = np.delete(kept, apart(draw("dropout", view), len(kept), self.dropout))
-        first = draw("temporal crop", view).integers(len(kept) - self.frames + 1)
-        return kept[first : first + self.frames], rate
+            rates = self.needed / counts
+        places = [
+            apart(draw("dropout", view), count, self.dropout)
+            for (draw, view), count in zip(clips, counts.tolist(), strict=True)
+        ]
+        starts = counts - self.dropout - self.frames + 1
+        first = [
+            draw("temporal crop", view).integers(most)
+            for (draw, view), most in zip(clips, starts.tolist(), strict=True)
+        ]
+        positions = cut(drop(kept, np.stack(places)), np.array(first), self.frames)
+        shape = len(draws), self.views
+        return positions.reshape(*shape, -1), rates.reshape(shape).astype(np.float32)

@@ -98,6 +98,14 @@ class TemporalTransformsSampler(ShortVideoSampler):
         speed = self._draw_speed(shortest, min(draws, key=lambda draw: draw.video))
         return [self._plan(video, draw, speed) for video, draw in zip(videos, draws, strict=True)]
 
+    def plan_part(
+        self, videos: Sequence[Video], draws: Sequence[Draw], part: slice
+    ) -> list[ClipPlan]:
+        """Plan a part of a batch, alone unless the batch has one speed."""
+        if self.speed_scope == "sample":
+            return self.plan_batch(videos[part], draws[part])
+        return super().plan_part(videos, draws, part)
+
     def _fits(self, step: int, count: int) -> bool:
         return count >= frames_needed(step, self.frames, self.speed_limit)
 

@@ -107,11 +107,18 @@ class TimeEquivariantSampler(ShortVideoSampler):
 
     def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
         """Plan a batch couple by couple."""
+        return self.plan_part(videos, draws, slice(None))
+
+    def plan_part(
+        self, videos: Sequence[Video], draws: Sequence[Draw], part: slice
+    ) -> list[ClipPlan]:
+        """Plan a part of a batch, whose couples have the numbers that they have in the batch."""
         size = self.together
-        starts = range(0, len(videos), size)
+        first, last, _ = part.indices(len(videos))
+        starts = range(first, last, size)
         couples = (
-            self._couple(videos[first : first + size], draws[first : first + size], number)
-            for number, first in enumerate(starts)
+            self._couple(videos[start : start + size], draws[start : start + size], start // size)
+            for start in starts
         )
         return [plan for couple in couples for plan in couple]
 

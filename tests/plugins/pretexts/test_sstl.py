@@ -18,7 +18,7 @@ from vidssl_cli.contract.videos import Video
 from vidssl_plugins.pretexts.hooks import SSTL as Pretext
 from vidssl_plugins.pretexts.sstl_bank import CellUpdate, TemporalBank
 from vidssl_plugins.samplers.hooks import SSTL as Sampler
-from vidssl_plugins.samplers.sstl import apart, distort_rate
+from vidssl_plugins.samplers.sstl import apart, cut, distort_rate, drop
 
 # The sampler.
 
@@ -31,11 +31,15 @@ def plan(frames=300, epoch=0, **options):
 
 def test_the_worked_example():
     draws = np.array([0.9, 0.1, 0.5, 0.15, 0.7, 0.3, 0.25, 0.95] * 3 + [0.5] * 4)
-    kept = distort_rate(draws, 1.25, 8)
+    kept = np.flatnonzero(distort_rate(draws, 1.25, 8))
     assert kept.tolist() == [
         0, 2, 4, 5, 6, 7, 8, 10, 12, 13, 14, 15, 16, 18, 20, 21, 22, 23, 24, 25, 26, 27,
     ]  # fmt: skip
     left = np.delete(kept, [2, 7, 11, 15])
+    frames = distort_rate(draws[None], 1.25, 8)
+    assert np.flatnonzero(drop(frames, np.array([[2, 7, 11, 15]]))).tolist() == left.tolist()
+    few = drop(frames, np.array([[2, 7, 11, 15]]))
+    assert cut(few, np.array([1]), 16).tolist() == [left[1:17].tolist()]
     assert left.tolist() == [0, 2, 5, 6, 7, 8, 12, 13, 14, 16, 18, 20, 22, 23, 24, 25, 26, 27]
     assert left[1:17].tolist() == [2, 5, 6, 7, 8, 12, 13, 14, 16, 18, 20, 22, 23, 24, 25, 26]
 
@@ -43,12 +47,12 @@ def test_the_worked_example():
 @pytest.mark.parametrize(("rate", "drops"), [(1.0, 0), (1.1, 2.55), (1.25, 5.6)])
 def test_expected_drops(rate, drops):
     draws = np.random.default_rng(0).random((4000, 28))
-    dropped = [28 - len(distort_rate(row, rate, 28)) for row in draws]
+    dropped = (~distort_rate(draws, np.full(4000, rate), 28)).sum(1)
     assert np.mean(dropped) == pytest.approx(drops, abs=0.2)
 
 
 def test_no_more_is_dropped_than_allowed():
-    assert distort_rate(np.zeros(28), 1.25, 8).tolist() == list(range(8, 28))
+    assert np.flatnonzero(distort_rate(np.zeros(28), 1.25, 8)).tolist() == list(range(8, 28))
 
 
 def test_frames_apart_are_drawn_uniformly():

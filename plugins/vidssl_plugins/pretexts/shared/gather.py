@@ -28,7 +28,7 @@ class _Gather(torch.autograd.Function):
         size = distributed.get_world_size()
         counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(size)]
         distributed.all_gather(counts, torch.full_like(counts[0], len(rows)))
-        ctx.counts = [int(count) for count in counts]
+        ctx.counts = torch.cat(counts).tolist()
         padded = rows.new_zeros(max(ctx.counts), *rows.shape[1:])
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(size)]
