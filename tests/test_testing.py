@@ -42,6 +42,7 @@ SMALL = {
     "r2plus1d": {"depth": 10, "width": 8},
     "r3d": {"depth": 10, "width": 8},
     "s3dg": {"width": 8},
+    "vit": {"width": 24, "depth": 2, "heads": 2, "tubelet": [2, 8, 8]},
 }
 """Sizes for backbones whose default would take long."""
 SAMPLERS = {
