@@ -38,6 +38,7 @@ from vidssl_plugins.samplers.hooks import (
 SMALL = {
     "c3d": {"width": 8},
     "c3d_light": {"width": 8, "cells": [1, 1, 1]},
+    "mc3": {"width": 8},
     "r2d3d": {"width": 8},
     "r2plus1d": {"depth": 10, "width": 8},
     "r3d": {"depth": 10, "width": 8},

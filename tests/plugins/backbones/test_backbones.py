@@ -48,6 +48,7 @@ def parameters(network):
         ("r3d", {"depth": 34}, 63_475_904),
         ("r2plus1d", {"depth": 10}, 14_365_303),
         ("r2plus1d", {"depth": 18}, 31_300_125),
+        ("mc3", {}, 11_490_240),
         ("r2d3d", {"depth": 18}, 31_820_352),
         ("r2d3d", {"depth": 18, "last_width": 4}, 14_057_536),
         ("r2d3d", {"depth": 34}, 60_802_880),
@@ -109,6 +110,12 @@ def test_parameter_counts(name, options, count):
                 "64x8x28x28 64x8x28x28 128x4x14x14 256x2x7x7 512 | 512",
             )
             for stem in ("hara", "sstl")
+        ),
+        (
+            {"name": "mc3"},
+            CUBE,
+            "64x16x56x56 64x16x56x56 128x16x28x28 256x16x14x14 512x16x7x7 | "
+            "64x16x56x56 64x16x56x56 128x16x28x28 256x16x14x14 512 | 512",
         ),
         (
             {"name": "r2d3d", "last_width": 4},

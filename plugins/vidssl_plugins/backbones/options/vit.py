@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, Self
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from vidssl_cli.contract.hooks import Backbone, BackboneOptions
+from vidssl_cli.contract.hooks import Backbone, BackboneOptions, PublicWeights
+from vidssl_plugins.backbones.options.vit_public import described
 
 SIZES = {
     "tiny": (192, 12, 3, 768),
@@ -79,6 +81,11 @@ class ViT(BackboneOptions):
         if 0 in self.grid:
             raise ValueError(f"clip {self.clip} is smaller than a tubelet of {self.tubelet}")
         return self
+
+    @classmethod
+    def described(cls, config: Mapping[str, Any], names: Collection[str]) -> PublicWeights | None:
+        """Say what VideoMAE, VideoMAE v2 and V-JEPA 2 ask for."""
+        return described(config, names)
 
     def build(self) -> Backbone:
         """Build the network, randomly initialised."""
