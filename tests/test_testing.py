@@ -38,10 +38,12 @@ from vidssl_plugins.samplers.hooks import (
 SMALL = {
     "c3d": {"width": 8},
     "c3d_light": {"width": 8, "cells": [1, 1, 1]},
+    "mc3": {"width": 8},
     "r2d3d": {"width": 8},
     "r2plus1d": {"depth": 10, "width": 8},
     "r3d": {"depth": 10, "width": 8},
     "s3dg": {"width": 8},
+    "vit": {"width": 24, "depth": 2, "heads": 2, "tubelet": [2, 8, 8]},
 }
 """Sizes for backbones whose default would take long."""
 SAMPLERS = {

@@ -12,9 +12,10 @@ from vidssl_cli.cli import app, failures
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.import_weights import import_weights, own_name
-from vidssl_plugins.backbones.hooks import C3D, R3D, R2Plus1D
+from vidssl_plugins.backbones.hooks import C3D, MC3, R3D, S3DG, R2Plus1D
+from vidssl_plugins.backbones.s3dg import MODULES
 
-KINDS = {"r3d": R3D, "r2plus1d": R2Plus1D}
+KINDS = {"r3d": R3D, "r2plus1d": R2Plus1D, "mc3": MC3}
 
 
 def norm(name, channels):
@@ -23,15 +24,16 @@ def norm(name, channels):
 
 
 def conv(kind, name, before, after, middle):
-    if kind == "r3d":
-        return {f"{name}.weight": (after, before, 3, 3, 3)}
+    if kind != "r2plus1d":
+        time = 1 if kind == "mc3" and "layer1" not in name else 3
+        return {f"{name}.weight": (after, before, time, 3, 3)}
     space, time = (middle, before, 1, 3, 3), (after, middle, 3, 1, 1)
     return {f"{name}.0.weight": space, **norm(f"{name}.1", middle), f"{name}.3.weight": time}
 
 
 def torchvision(kind, width=64):
-    """Names and shapes of torchvision's r3d_18 or r2plus1d_18, in files as it publishes them."""
-    if kind == "r3d":
+    """Names and shapes of r3d_18, r2plus1d_18 or mc3_18, in files as torchvision publishes them."""
+    if kind != "r2plus1d":
         shapes = {"stem.0.weight": (width, 3, 3, 7, 7), **norm("stem.1", width)}
     else:
         middle = 45 * width // 64
@@ -54,6 +56,64 @@ def torchvision(kind, width=64):
     return shapes | {"fc.weight": (400, before), "fc.bias": (400,)}
 
 
+def s3d(width=64):
+    """Names and shapes of torchvision's s3d."""
+
+    def conv(name, before, after, *kernel):
+        return {f"{name}.0.weight": (after, before, *kernel), **norm(f"{name}.1", after)}
+
+    def separable(name, before, after, side=3):
+        time = conv(f"{name}.1", after, after, side, 1, 1)
+        return conv(f"{name}.0", before, after, 1, side, side) | time
+
+    point = (1, 1, 1)
+    shapes = separable("features.0", 3, width, 7) | conv("features.2", width, width, *point)
+    shapes |= separable("features.3", width, 3 * width)
+    before, numbers = 3 * width, iter((5, 6, 8, 9, 10, 11, 12, 14, 15))
+    for full in (module for stage in MODULES for module in stage):
+        name = f"features.{next(numbers)}"
+        alone, wide_in, wide, narrow_in, narrow, pooled = (max(1, w * width // 64) for w in full)
+        shapes |= conv(f"{name}.branch0", before, alone, *point)
+        for branch, within, after in ((1, wide_in, wide), (2, narrow_in, narrow)):
+            shapes |= conv(f"{name}.branch{branch}.0", before, within, *point)
+            shapes |= separable(f"{name}.branch{branch}.1", within, after)
+        shapes |= conv(f"{name}.branch3.1", before, pooled, *point)
+        before = alone + wide + narrow + pooled
+    return shapes | {"classifier.1.weight": (400, before, *point), "classifier.1.bias": (400,)}
+
+
+def s3d_reference(w, x):
+    """Compute what torchvision's s3d does in evaluation up to its last average."""
+
+    def conv(x, name, stride=1):
+        weight = w[f"{name}.0.weight"]
+        kernel = weight.shape[2:]
+        strides = [stride if size > 1 else 1 for size in kernel]
+        x = F.conv3d(x, weight, None, strides, [size // 2 for size in kernel])
+        mean, var = w[f"{name}.1.running_mean"], w[f"{name}.1.running_var"]
+        scale, shift = w[f"{name}.1.weight"], w[f"{name}.1.bias"]
+        return F.relu(F.batch_norm(x, mean, var, scale, shift, eps=0.001))
+
+    def separable(x, name, stride=1):
+        return conv(conv(x, f"{name}.0", stride), f"{name}.1", stride)
+
+    def inception(x, number):
+        name = f"features.{number}"
+        middle = [separable(conv(x, f"{name}.branch{b}.0"), f"{name}.branch{b}.1") for b in (1, 2)]
+        pooled = conv(F.max_pool3d(x, 3, 1, 1), f"{name}.branch3.1")
+        return torch.cat([conv(x, f"{name}.branch0"), *middle, pooled], 1)
+
+    def pool(x):
+        return F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+
+    x = pool(separable(x, "features.0", 2))
+    x = pool(separable(conv(x, "features.2"), "features.3"))
+    x = F.max_pool3d(inception(inception(x, 5), 6), 3, 2, 1)
+    for number in range(8, 13):
+        x = inception(x, number)
+    return inception(inception(F.max_pool3d(x, 2, 2), 14), 15).mean((2, 3, 4))
+
+
 def weights(kind, width=4):
     """Return random weights under torchvision's names."""
     generator = torch.Generator().manual_seed(0)
@@ -65,7 +125,8 @@ def weights(kind, width=4):
             return torch.rand(shape, generator=generator) + 0.5
         return torch.randn(shape, generator=generator) / (torch.tensor(shape[1:]).prod() ** 0.5)
 
-    return {name: draw(name, shape) for name, shape in torchvision(kind, width).items()}
+    shapes = s3d(width) if kind == "s3dg" else torchvision(kind, width)
+    return {name: draw(name, shape) for name, shape in shapes.items()}
 
 
 def reference(kind, w, x):
@@ -76,13 +137,16 @@ def reference(kind, w, x):
         return F.batch_norm(x, mean, var, w[f"{name}.weight"], w[f"{name}.bias"])
 
     def conv(x, name, stride):
-        if kind == "r3d":
-            return F.conv3d(x, w[f"{name}.weight"], stride=stride, padding=1)
+        if kind != "r2plus1d":
+            weight = w[f"{name}.weight"]
+            if weight.shape[2] == 1:
+                return F.conv3d(x, weight, None, (1, stride, stride), (0, 1, 1))
+            return F.conv3d(x, weight, stride=stride, padding=1)
         space, time = ((1, stride, stride), (0, 1, 1)), ((stride, 1, 1), (1, 0, 0))
         x = F.relu(bn(F.conv3d(x, w[f"{name}.0.weight"], None, *space), f"{name}.1"))
         return F.conv3d(x, w[f"{name}.3.weight"], None, *time)
 
-    if kind == "r3d":
+    if kind != "r2plus1d":
         x = F.conv3d(x, w["stem.0.weight"], None, (1, 2, 2), (1, 3, 3))
         x = F.relu(bn(x, "stem.1"))
     else:
@@ -95,7 +159,8 @@ def reference(kind, w, x):
             y = F.relu(bn(conv(x, f"{name}.conv1.0", stride), f"{name}.conv1.1"))
             y = bn(conv(y, f"{name}.conv2.0", 1), f"{name}.conv2.1")
             if f"{name}.downsample.0.weight" in w:
-                x = F.conv3d(x, w[f"{name}.downsample.0.weight"], stride=stride)
+                pace = (1, stride, stride) if kind == "mc3" else stride
+                x = F.conv3d(x, w[f"{name}.downsample.0.weight"], stride=pace)
                 x = bn(x, f"{name}.downsample.1")
             x = F.relu(x + y)
     return x.mean((2, 3, 4))
@@ -124,6 +189,29 @@ def test_the_network_computes_what_it_was_trained_to(kind, suffix, tmp_path):
     clips = torch.randn(2, 3, 8, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(encoder.backbone(clips)["feat"], reference(kind, state, clips))
+
+
+def test_all_of_s3d_lands_in_its_place():
+    with torch.device("meta"):
+        own = S3DG(**S3DG.public.options, name="s3dg").build().state_dict()
+    public = S3DG.public
+    shapes = {name: s for name, s in s3d().items() if not name.startswith("classifier")}
+    assert {own_name(n, public): s for n, s in shapes.items()} == {
+        name: tuple(tensor.shape) for name, tensor in own.items()
+    }
+
+
+def test_s3d_computes_what_it_was_trained_to(tmp_path):
+    """Its options follow from the weights: no gates, and torchvision's norms."""
+    save_file(weights("s3dg"), tmp_path / "s3d.safetensors")
+    import_weights(tmp_path / "s3d.safetensors", S3DG(name="s3dg", width=4), tmp_path / "run")
+    encoder = Encoder.load(tmp_path / "run", "cpu")
+    assert encoder.card.backbone.norm.eps == 0.001
+    assert (encoder.card.input.resize, encoder.card.input.crop) == ((256, 256), 224)
+    clips = torch.randn(2, 3, 16, 64, 64)
+    with torch.inference_mode():
+        expected = s3d_reference(weights("s3dg"), clips)
+        torch.testing.assert_close(encoder.backbone(clips)["feat"], expected)
 
 
 def test_the_card_says_what_the_weights_were_trained_to_see(tmp_path, toy_videos):
@@ -180,7 +268,7 @@ class Trap:
 
 
 def test_torch_itself_is_told_to_run_no_code(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("vidssl_cli.model.import_weights.check_weights", lambda file: None)
+    monkeypatch.setattr("vidssl_cli.model.public_files.check_weights", lambda file: None)
     torch.save({"stem.0.weight": Trap()}, tmp_path / "weights.pth")
     with pytest.raises(DamagedFileError, match="cannot be read as weights: UnpicklingError"):
         import_weights(tmp_path / "weights.pth", R3D(name="r3d"), tmp_path / "run")
@@ -220,7 +308,7 @@ def test_usage(tmp_path):
         import_weights(file, R3D(name="r3d"), tmp_path / "run")
     with pytest.raises(UsageError, match=r"no published weights .* c3d") as found:
         import_weights(file, C3D(name="c3d"), tmp_path / "run")
-    assert "r2plus1d, r3d" in found.value.hint
+    assert "mc3, r2plus1d, r3d, s3dg" in found.value.hint
     file.write_bytes(b"")
     with pytest.raises(UsageError, match="is not empty"):
         import_weights(file, R3D(name="r3d"), tmp_path)
@@ -241,6 +329,7 @@ def test_the_command(tmp_path, capfd):
         "source": "torchvision r3d_18",
         "matched": 120,
         "left": ["fc.bias", "fc.weight"],
+        "licence": "",
     }
     assert failures.run(app, [*line, "--set", "depth=10", "--out", str(tmp_path / "c")]) == 4
     assert "is superfluous" in capfd.readouterr().err

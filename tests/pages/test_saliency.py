@@ -149,8 +149,8 @@ SMALL = {"c3d_light": {"representation": "gap"}, "r3d": {"depth": 10}, "r2plus1d
 
 
 @pytest.mark.parametrize("norm", ["bn", "tgn"])
-@pytest.mark.parametrize("name", offered("backbone"))
-def test_every_backbone_is_guided_from_its_taps_to_the_pixels(name, norm):
+@pytest.mark.parametrize("name", sorted(offered("backbone").keys() - {"vit"}))
+def test_every_backbone_with_rectifiers_is_guided_from_its_taps_to_the_pixels(name, norm):
     torch.manual_seed(0)
     options = {"width": 4, "norm": {"name": norm}} | SMALL.get(name, {})
     network = offered("backbone")[name](name=name, **options).build().eval()

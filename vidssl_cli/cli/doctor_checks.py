@@ -26,6 +26,7 @@ EXTRAS = {
     "cpu": "FAISS on the CPU: approximate indexes",
     "gpu": "FAISS on NVIDIA GPUs",
     "flow": "OpenCV: optical flow",
+    "hub": "huggingface_hub: public weights by vidssl import --hub",
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
     "ray": "Ray: --engine ray, which spreads work over many machines",

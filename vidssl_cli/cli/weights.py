@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,31 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Weights: safetensors, or a state dict.")
-    ],
-    backbone: Annotated[str, typer.Option(help="Network they are for, such as r3d.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder to write.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Weights: safetensors, or a state dict; or a folder with config.json.",
+            show_default=False,
+        ),
+    ] = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Download them from the Hugging Face Hub instead: owner/name or "
+            "owner/name@revision.",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Network that a file is for, such as r3d; a folder says it itself."),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames of a clip; by default those that they learned with."),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the backbone; repeatable."),
@@ -29,23 +50,41 @@ def import_(
 ) -> None:
     """Import published weights.
 
-    Known are torchvision's r3d_18 for r3d and r2plus1d_18 for r2plus1d. Every command accepts the
-    result as a RUN.
+    Known are VideoMAE, VideoMAE v2 and V-JEPA 2 as folders with config.json or by --hub, and files
+    of torchvision's r3d_18, r2plus1d_18, mc3_18 and s3d. Every command accepts the result as a RUN.
     """
+    from vidssl_cli.base.errors import UsageError
     from vidssl_cli.config.load import load_options
     from vidssl_cli.contract.hooks import BackboneOptions
 
-    options = load_options(BackboneOptions, backbone, overrides or ())
+    if (file is None) == (hub is None):
+        raise UsageError("give either FILE or --hub NAME", where="vidssl import")
+    if backbone is None and overrides:
+        raise UsageError("--set needs --backbone", where="--set")
+    options = load_options(BackboneOptions, backbone, overrides or ()) if backbone else None
 
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit, emit_json, say
     from vidssl_cli.model.import_weights import import_weights
+    from vidssl_cli.model.public_files import download
 
-    imported = import_weights(file, options, out)
+    source = download(hub) if hub else file
+    assert source is not None
+    imported = import_weights(source, options, out, frames=frames)
     if as_json:
-        emit_json({"run": str(out), "backbone": options.name, **asdict(imported)})
+        emit_json({"run": str(out), **asdict(imported)})
         return
-    say(f"{imported.source}: all {imported.matched} tensors of {options.name} are there")
-    say(f"left out: {', '.join(imported.left) or 'nothing'}")
+    say(f"{imported.source}: all {imported.matched} tensors of {imported.backbone} are there")
+    say(f"left out: {_named(imported.left)}")
+    licence = imported.licence or "not told with the weights; ask who published them"
+    say(f"licence of the weights: {licence}")
     emit(str(out))
+
+
+def _named(tensors: Sequence[str]) -> str:
+    """Name a few tensors, or how many there are of which parts."""
+    if len(tensors) <= 8:
+        return ", ".join(tensors) or "nothing"
+    parts = sorted({name.partition(".")[0] for name in tensors})
+    return f"{len(tensors)} tensors of {', '.join(parts)}"

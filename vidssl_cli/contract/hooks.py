@@ -16,8 +16,8 @@ a recipe must not pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -78,13 +78,36 @@ class PublicWeights:
     """What the network was trained to see: the ``input`` section of a recipe."""
     frames: int
     """T, frames of a clip."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the backbone that they ask for, where its defaults are others."""
+    stride: int = 1
+    """Distance in frames between two frames of a clip."""
+    convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    """What names cannot say, such as joining tensors; it is called with the renamed ones."""
 
 
 class BackboneOptions(Options):
     """Chooses a backbone."""
 
     public: ClassVar[PublicWeights | None] = None
-    """Weights of others that fit this backbone, with the options that they ask for."""
+    """Files of weights of others that fit this backbone."""
+
+    @classmethod
+    def described(cls, config: Mapping[str, Any], names: Collection[str]) -> PublicWeights | None:
+        """Say what weights are that come with a `config.json`, as Hugging Face's do.
+
+        Args:
+            config: its content.
+            names: of the tensors.
+
+        Returns:
+            Which options they ask for, and how they become the backbone's; None if they are
+            another's.
+
+        Raises:
+            UsageError: they are for a variant that this backbone does not have.
+        """
+        return None
 
     def build(self) -> Backbone:
         """Build the network, randomly initialised."""

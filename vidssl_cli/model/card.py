@@ -56,6 +56,8 @@ class Card(Section):
     """What it was pre-trained on, if that is known; ``none`` for random weights."""
     origin: str = ""
     """Whose weights they are, if they were imported."""
+    licence: str = ""
+    """Of imported weights, if it was told with them."""
 
     def as_text(self) -> str:
         """Return the content of `model.json`."""

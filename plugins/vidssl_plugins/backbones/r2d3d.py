@@ -15,6 +15,7 @@ from vidssl_plugins.backbones.shared.resnet import (
     BasicBlock,
     doubling,
     full_conv,
+    spatial_conv,
     stem_conv,
     video_resnet,
 )
@@ -40,11 +41,3 @@ def r2d3d(depth: int, width: int, last_width: int, norm: NormMaker) -> StagedNet
     widths = [*doubling(width)[:-1], last_width * width]
     stages = [flat, flat, deep, deep]
     return video_resnet(stem_conv(width, 1, norm), stages, BLOCKS[depth], widths, pool)
-
-
-def spatial_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Module:
-    """Make a convolution over space alone."""
-    pad = kernel // 2
-    return nn.Conv3d(
-        channels_in, channels, (1, kernel, kernel), (1, stride, stride), (0, pad, pad), bias=False
-    )

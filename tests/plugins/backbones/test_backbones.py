@@ -1,4 +1,4 @@
-"""Backbones: parameter counts, shapes of all taps, and what each option changes."""
+"""Convolutional backbones: parameter counts, shapes of all taps, and what each option changes."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.model.devices_cpu import PrePadded, pad_short_clips
 
+CONVOLUTIONAL = sorted(offered("backbone").keys() - {"vit"})
 NONE = {"name": "none"}
 TGN = {"name": "tgn"}
 CUBE = (16, 112, 112)
@@ -47,6 +48,7 @@ def parameters(network):
         ("r3d", {"depth": 34}, 63_475_904),
         ("r2plus1d", {"depth": 10}, 14_365_303),
         ("r2plus1d", {"depth": 18}, 31_300_125),
+        ("mc3", {}, 11_490_240),
         ("r2d3d", {"depth": 18}, 31_820_352),
         ("r2d3d", {"depth": 18, "last_width": 4}, 14_057_536),
         ("r2d3d", {"depth": 34}, 60_802_880),
@@ -110,6 +112,12 @@ def test_parameter_counts(name, options, count):
             for stem in ("hara", "sstl")
         ),
         (
+            {"name": "mc3"},
+            CUBE,
+            "64x16x56x56 64x16x56x56 128x16x28x28 256x16x14x14 512x16x7x7 | "
+            "64x16x56x56 64x16x56x56 128x16x28x28 256x16x14x14 512 | 512",
+        ),
+        (
             {"name": "r2d3d", "last_width": 4},
             (16, 128, 128),
             "64x16x64x64 64x16x32x32 128x16x16x16 256x8x8x8 256x4x4x4 | "
@@ -142,7 +150,7 @@ def test_taps_at_full_size(network, clip, expected):
     assert built.feature_dim == built.taps["feat"]
 
 
-@pytest.mark.parametrize("name", sorted(offered("backbone")))
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_the_representation_is_the_average_of_the_last_stage(name):
     network = small(name)
     taps = network(torch.randn(2, 3, 8, 32, 32))
@@ -150,7 +158,7 @@ def test_the_representation_is_the_average_of_the_last_stage(name):
     assert (taps["conv5"] >= 0).all()  # taps are taken after the ReLU
 
 
-@pytest.mark.parametrize("name", sorted(offered("backbone")))
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("norm", ["bn", "tgn"])
 def test_a_fresh_network_keeps_the_scale_of_its_input(name, norm):
     torch.manual_seed(0)
@@ -160,7 +168,7 @@ def test_a_fresh_network_keeps_the_scale_of_its_input(name, norm):
         assert 0.1 < taps[tap].std() < 3, tap
 
 
-@pytest.mark.parametrize("name", sorted(offered("backbone")))
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_the_representation_stays_float32_under_autocast(name):
     network = small(name)
     with torch.autocast("cpu", torch.bfloat16):
@@ -169,7 +177,7 @@ def test_the_representation_stays_float32_under_autocast(name):
     assert taps["feat"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", sorted(offered("backbone")))
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_tgn_takes_the_place_of_every_batch_norm(name):
     with torch.device("meta"):
         plain = [type(module).__name__ for module in build(name).modules()]
@@ -277,7 +285,7 @@ def test_refuses_what_it_does_not_know(options):
         offered("backbone")[options["name"]](**options)
 
 
-@pytest.mark.parametrize("name", sorted(offered("backbone")))
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_every_convolution_is_one_that_can_be_kept_right_on_a_cpu(name):
     network = small(name)
     pad_short_clips(network)

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from vidssl_cli.contract.hooks import Backbone
-from vidssl_plugins.backbones.options.shared import NormalisedBackbone
+from vidssl_cli.contract.hooks import Backbone, PublicWeights
+from vidssl_plugins.backbones.options.shared import KINETICS, NormalisedBackbone
+
+FEATURES = {"0": "conv1", "5": "conv3.0", "6": "conv3.1", "14": "conv5.0", "15": "conv5.1"}
+FEATURES |= {str(8 + module): f"conv4.{module}" for module in range(5)}
+"""Stages and inception modules by their number in torchvision's ``features``."""
+
+TORCHVISION = PublicWeights(
+    source="torchvision s3d",
+    names=(
+        (r"^features\.2\.([01])\.", r"conv2.\1."),
+        (r"^features\.3\.0\.0\.", "conv2.3."),
+        (r"^features\.3\.0\.1\.", "conv2.4."),
+        (r"^features\.3\.1\.0\.", "conv2.6."),
+        (r"^features\.3\.1\.1\.", "conv2.7."),
+        *((rf"^features\.{number}\.", f"{own}.") for number, own in FEATURES.items()),
+        (r"^conv1\.0\.([01])\.", r"conv1.\1."),
+        (r"^conv1\.1\.0\.", "conv1.3."),
+        (r"^conv1\.1\.1\.", "conv1.4."),
+        (r"\.branch0\.", ".branches.0."),
+        (r"\.branch([12])\.0\.", r".branches.\1."),
+        (r"\.branch([12])\.1\.0\.0\.", r".branches.\1.3."),
+        (r"\.branch([12])\.1\.0\.1\.", r".branches.\1.4."),
+        (r"\.branch([12])\.1\.1\.0\.", r".branches.\1.6."),
+        (r"\.branch([12])\.1\.1\.1\.", r".branches.\1.7."),
+        (r"\.branch3\.1\.0\.", ".branches.3.1."),
+        (r"\.branch3\.1\.1\.", ".branches.3.2."),
+    ),
+    left=r"^classifier\.",
+    input={"resize": (256, 256), "crop": 224, **KINETICS},
+    frames=128,
+    options={
+        "stem": "separable",
+        "gate": False,
+        "norm": {"name": "bn", "eps": 0.001, "momentum": 0.001},
+    },
+)
+"""docs/weights.md has the table."""
 
 
 class S3DG(NormalisedBackbone):
@@ -15,6 +51,8 @@ class S3DG(NormalisedBackbone):
 
     https://arxiv.org/abs/1712.04851
     """
+
+    public: ClassVar = TORCHVISION
 
     name: Literal["s3dg"]
     width: PositiveInt = 64

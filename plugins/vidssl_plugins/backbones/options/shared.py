@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -51,6 +52,14 @@ class ResidualBackbone(NormalisedBackbone):
     """Channels of the first stage; the representation has 8 times as many. 16 to 32 suit a CPU."""
 
 
+KINETICS: Mapping[str, Any] = {
+    "mean": (0.43216, 0.394666, 0.37645),
+    "std": (0.22803, 0.22145, 0.216989),
+    "fps": 15,
+}
+"""What all of torchvision's weights for Kinetics-400 were trained to see."""
+
+
 def torchvision(name: str, stem: tuple[tuple[str, str], ...]) -> PublicWeights:
     """Describe torchvision's weights of an 18-layer network, trained on Kinetics-400."""
     blocks = (
@@ -64,12 +73,6 @@ def torchvision(name: str, stem: tuple[tuple[str, str], ...]) -> PublicWeights:
         source=f"torchvision {name}",
         names=(*blocks, *stages, *stem),
         left=r"^fc\.",
-        input={
-            "resize": (128, 171),
-            "crop": 112,
-            "mean": (0.43216, 0.394666, 0.37645),
-            "std": (0.22803, 0.22145, 0.216989),
-            "fps": 15,
-        },
+        input={"resize": (128, 171), "crop": 112, **KINETICS},
         frames=16,
     )

@@ -102,6 +102,14 @@ def full_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.M
     return nn.Conv3d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False)
 
 
+def spatial_conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Module:
+    """Make a convolution over space alone."""
+    pad = kernel // 2
+    return nn.Conv3d(
+        channels_in, channels, (1, kernel, kernel), (1, stride, stride), (0, pad, pad), bias=False
+    )
+
+
 def stem_conv(width: int, frames: int, norm: NormMaker) -> nn.Module:
     """Make a stem that sees so many frames and 7 x 7 pixels, and halves height and width."""
     return nn.Sequential(
