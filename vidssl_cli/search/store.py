@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,8 +138,15 @@ class Index:
         return index, self._contents.faiss_scaling.get(level, self._contents.scaling[level])
 
 
-def open_index(folder: Path) -> Index:
+Opened = TypeVar("Opened", bound="Index")
+
+
+def open_index(folder: Path, kind: type[Opened] = Index) -> Opened:  # type: ignore[assignment]
     """Open the newest generation of an index, after checking its files.
+
+    Args:
+        folder: Of the index.
+        kind: What to open it as.
 
     Raises:
         UsageError: The folder is not an index.
@@ -148,7 +155,7 @@ def open_index(folder: Path) -> Index:
     while True:
         name, digest = read_pointer(folder)
         try:
-            return Index(folder / name, digest)
+            return kind(folder / name, digest)
         except ValidationError as error:
             raise DamagedFileError(
                 f"the index was made by another version of vidssl ({error.error_count()} "
