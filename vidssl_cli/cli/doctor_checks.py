@@ -28,6 +28,7 @@ EXTRAS = {
     "flow": "OpenCV: optical flow",
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
+    "serve": "starlette and uvicorn: the search page",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
 }
 """What the extras of pyproject.toml add, except ``dev``."""

@@ -57,7 +57,7 @@ def encode_mp4(pictures: Iterable[NDArray[np.uint8]], seconds: Sequence[float]) 
         seconds: At which each begins, ascending from 0, and the end of the last.
     """
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with av.open(file, "w", format="mp4") as container:
         stream = None
         for picture, start, end in zip(pictures, seconds, seconds[1:], strict=False):
             if stream is None:

@@ -32,6 +32,8 @@ from vidssl_cli.search.layout import Contents, read_contents, read_layout
 from vidssl_cli.search.levels import Level, LevelName
 from vidssl_cli.search.segments import FILES, open_segment
 
+Opened = TypeVar("Opened", bound="Index")
+
 
 class Index:
     """One generation, open for searching; features are read from disk as they are needed.
@@ -138,20 +140,18 @@ class Index:
         return index, self._contents.faiss_scaling.get(level, self._contents.scaling[level])
 
 
-Opened = TypeVar("Opened", bound="Index")
-
-
-def open_index(folder: Path, kind: type[Opened] = Index) -> Opened:  # type: ignore[assignment]
+def open_index(folder: Path) -> Index:
     """Open the newest generation of an index, after checking its files.
-
-    Args:
-        folder: Of the index.
-        kind: What to open it as.
 
     Raises:
         UsageError: The folder is not an index.
         DamagedFileError: A file of it is damaged or missing.
     """
+    return open_index_as(Index, folder)
+
+
+def open_index_as(kind: type[Opened], folder: Path) -> Opened:
+    """Open an index as a type of one's own; see `open_index`."""
     while True:
         name, digest = read_pointer(folder)
         try:
