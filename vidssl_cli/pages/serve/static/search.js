@@ -125,7 +125,7 @@ function showStatus() {
   if (state.to && reply.span) {
     const [start, end] = reply.span;
     const wider = end - start > state.to - (state.from || 0) + 0.1;
-    words.unshift(`seconds ${start.toFixed(1)} to ${end.toFixed(1)}${wider ? ", as clips are that long" : ""}`);
+    words.unshift(`seconds ${start.toFixed(1)} to ${end.toFixed(1)}${wider ? ", the clips around it" : ""}`);
   }
   $("status").textContent = words.join(" · ");
 }
@@ -212,7 +212,8 @@ function card(row, place) {
   const like = make("button", "", "More like this"), open = make("button", "", "Open");
   like.onclick = () => moreLike(row);
   open.onclick = () => openVideo(row.id);
-  actions.append(like, open);
+  actions.append(like);
+  if (reply.query) actions.append(open); // without a query both would do the same
   box.append(actions);
 
   const screen = new Screen(picture, { muted: true });
@@ -280,7 +281,7 @@ class Screen {
       return;
     }
     const video = make("video");
-    Object.assign(video, { muted: this.muted, playsInline: true, preload: "auto" });
+    Object.assign(video, { muted: this.muted, playsInline: true, preload: "auto", poster: still(row.id, at) });
     this.offset = this.way === "file" ? 0 : Math.max(0, Math.floor(Math.min(at, (row.duration || 1) - 0.1)));
     video.src = this.way === "file" ? `/media?video=${row.id}` : `/part?video=${row.id}&at=${this.offset}`;
     if (this.way !== "file") this.note("transcoded, without sound", this.playback.why);
