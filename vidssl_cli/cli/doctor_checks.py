@@ -30,6 +30,7 @@ EXTRAS = {
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
     "ray": "Ray: --engine ray, which spreads work over many machines",
+    "serve": "starlette and uvicorn: the search page",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
 }
 """What the extras of pyproject.toml add, except ``dev``."""

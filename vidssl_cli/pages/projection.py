@@ -47,11 +47,23 @@ def lay_out(vectors: NDArray[np.float64], projection: Projection) -> Plane:
 
 
 def _pca(vectors: NDArray[np.float64]) -> Plane:
-    centred = vectors - vectors.mean(0)
+    mean, directions = principal(vectors)
+    centred = vectors - mean
     total = float(np.square(centred).sum())
-    points = np.zeros((len(vectors), 2))
-    if not total:
-        return Plane(points, None)
+    points = centred @ directions
+    return Plane(points, float(np.square(points).sum()) / total if total else None)
+
+
+def principal(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean (D,) of vectors, and the two directions (D, 2) of largest variance.
+
+    A direction along which nothing varies is 0.
+    """
+    mean = vectors.mean(0)
+    centred = vectors - mean
+    found = np.zeros((centred.shape[1], 2))
+    if not centred.any():
+        return mean, found
     # Subspace iteration: a full decomposition of long vectors would take minutes.
     width = min(2 + _SPARE, *centred.shape)
     basis = np.random.default_rng(0).normal(size=(centred.shape[1], width))
@@ -61,8 +73,8 @@ def _pca(vectors: NDArray[np.float64]) -> Plane:
     # A direction and its opposite are equally good: the largest loading points right, or up.
     largest = np.abs(directions).argmax(0)
     directions *= np.sign(directions[largest, range(len(largest))])
-    points[:, : len(largest)] = centred @ directions
-    return Plane(points, float(np.square(points).sum()) / total)
+    found[:, : len(largest)] = directions
+    return mean, found
 
 
 def _umap(vectors: NDArray[np.float64]) -> Plane:

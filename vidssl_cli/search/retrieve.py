@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vidssl_cli.base.console import leave_out, warn
 from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.contract.videos import Moment
 from vidssl_cli.model.devices import choose_device
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.search.levels import Level, LevelName
@@ -66,6 +67,8 @@ class Answer:
     hits: Sequence[Hit]
     level: SearchName
     """What was ranked."""
+    span: Moment
+    """Seconds of the query that were compared: a moment shorter than a clip is widened."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ class _Asked:
         """(D,) over its clips."""
         mean: NDArray[np.float64] = self.features.mean(0, dtype=np.float64)
         return mean
+
+    @property
+    def span(self) -> Moment:
+        """From the start of its first clip to the end of its last, in seconds."""
+        return float(self.spans[:, 0].min()), float(self.spans[:, 1].max())
 
     @property
     def level(self) -> SearchName:
@@ -144,11 +152,50 @@ def retrieve(
             queries += read_query(text, index.gallery, broken, root)
         except MediaError as error:
             leave_out(error, broken)
-    asked = _embedded(index, queries, device, broken)
-    if not asked:
+    answers = answer(
+        index, queries, broken, top=top, level=level, items=items, group_by=group_by,
+        exclude_self=exclude_self, device=device, foreign=foreign,
+    )  # fmt: skip
+    if not answers:
         raise VidsslError(
             f"none of {len(broken)} queries could be answered", hint="see the warnings above"
         )
+    for each in answers:
+        _tell_widened(each)
+    _tell_missing(index, answers)
+    return answers, broken
+
+
+def answer(
+    index: Index,
+    queries: Sequence[Query],
+    broken: list[MediaError],
+    *,
+    top: int = 10,
+    level: SearchName | None = None,
+    items: NDArray[np.int64] | None = None,
+    group_by: GroupName | None = None,
+    exclude_self: bool | None = None,
+    device: str = "auto",
+    foreign: Path | None = None,
+) -> list[Answer]:
+    """Answer queries that have been read, as `retrieve` does.
+
+    Args:
+        index: What to search.
+        queries: In any number; none gives no answer.
+        broken: Receives an error for each query that cannot be answered, after a warning.
+        top: Hits of each query, at most.
+        level: What is ranked.
+        items: Videos that can be found; None means all.
+        group_by: What has one hit at most.
+        exclude_self: Whether to leave out the query's own video.
+        device: Where to embed and search.
+        foreign: A FAISS index to search.
+    """
+    asked = _embedded(index, queries, device, broken)
+    if not asked:
+        return []
     chosen, clips = str(choose_device(device)), index.level("clip")
     answers: dict[int, Answer] = {}
     for name in SEARCHES:
@@ -166,10 +213,8 @@ def retrieve(
             search = _Search(index, clips, asked[n], item)
             make = {"video": search.videos, "clip": search.parts, "moment": search.moments}[name]
             hits = _grouped(make(entries), group_by)
-            answers[n] = Answer(asked[n].query, _best(hits, top), name)
-    ordered = [answers[n] for n in sorted(answers)]
-    _tell_missing(index, ordered)
-    return ordered, broken
+            answers[n] = Answer(asked[n].query, _best(hits, top), name, asked[n].span)
+    return [answers[n] for n in sorted(answers)]
 
 
 def _best(hits: Iterator[Hit], top: int) -> list[Hit]:
@@ -244,7 +289,6 @@ def _embedded(
         ):
             number = numbers[id(item.video)]
             found[number] = item.features, item.spans
-            _tell_widened(queries[number], item.spans)
         for error in skipped:
             leave_out(error, broken)
     for number, query in enumerate(queries):
@@ -256,11 +300,11 @@ def _embedded(
     return [_Asked(queries[n], features, spans) for n, (features, spans) in sorted(found.items())]
 
 
-def _tell_widened(query: Query, spans: NDArray[np.float32]) -> None:
+def _tell_widened(found: Answer) -> None:
     """Warn where a moment is shorter than its clips, which show more than was asked for."""
+    query, (start, end) = found.query, found.span
     if query.moment is None:
         return
-    start, end = float(spans[:, 0].min()), float(spans[:, 1].max())
     rounding = 2 / (query.video.fps or 25)  # a frame at either end
     if end - start > query.moment[1] - query.moment[0] + rounding:
         warn(
@@ -281,7 +325,6 @@ def _stored(
     inside = (spans[:, 0] < end) & (spans[:, 1] > start)
     if not inside.any():
         raise MediaError("the index has no clip of this moment", where=query.text)
-    _tell_widened(query, spans[inside])
     return features[inside], spans[inside]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ from vidssl_cli.search.generations import (
 from vidssl_cli.search.layout import Contents, read_contents, read_layout
 from vidssl_cli.search.levels import Level, LevelName
 from vidssl_cli.search.segments import FILES, Segment, open_segment
+
+Opened = TypeVar("Opened", bound="Index")
 
 
 class Index:
@@ -155,10 +157,15 @@ def open_index(folder: Path) -> Index:
         UsageError: The folder is not an index.
         DamagedFileError: A file of it is damaged or missing.
     """
+    return open_index_as(Index, folder)
+
+
+def open_index_as(kind: type[Opened], folder: Path) -> Opened:
+    """Open an index as a type of one's own; see `open_index`."""
     while True:
         name, digest = read_pointer(folder)
         try:
-            return Index(folder / name, digest)
+            return kind(folder / name, digest)
         except ValidationError as error:
             raise DamagedFileError(
                 f"the index was made by another version of vidssl ({error.error_count()} "

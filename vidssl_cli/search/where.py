@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.search.facts import COLUMNS, FACTS, NUMBER, facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -53,6 +53,24 @@ def matching(gallery: Gallery, expression: str) -> NDArray[np.int64]:
     stale = np.union1d(gallery.removed, np.array([*gallery.changed], np.int64))
     items = np.union1d(np.setdiff1d(np.concatenate(found), stale), changed)
     return np.setdiff1d(items, gallery.removed).astype(np.int64)
+
+
+def read_facts(gallery: Gallery, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the number and some of `COLUMNS` of each video, without removed ones, in any order.
+
+    Raises:
+        DamagedFileError: The facts of a segment are not what vidssl writes.
+    """
+    names = ", ".join(f'"{name}"' for name in columns)
+    asked = f"SELECT {NUMBER}, {names} FROM videos"
+    gone = set(gallery.removed.tolist())
+    for segment, first in zip(gallery.segments, gallery.stamps.starts.tolist(), strict=True):
+        with understood(segment.folder / FACTS), closing(segment.facts()) as facts:
+            for number, *found in facts.execute(asked):
+                if (item := first + number) not in gone and item not in gallery.changed:
+                    yield item, *found
+    with closing(facts_of(gallery.changed.items())) as facts:
+        yield from (row for row in facts.execute(asked) if row[0] not in gone)
 
 
 def _select(database: sqlite3.Connection, expression: str) -> list[int]:

@@ -1,0 +1,1 @@
+"""The search page: a local web application over an index."""
