@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import sqrt
 from threading import Lock
 
@@ -84,23 +85,21 @@ def similar_clips(clips: Clips, threshold: float, most: int) -> SimilarClips:
         threshold: Least cosine of a pair, above 0.
         most: For each clip, as many of the nearest others are kept.
     """
-    nearest = _Nearest(clips, most)
+    nearest = _Nearest(clips, most, threshold)
     with ThreadpoolController().limit(limits=1, user_api="blas"):
         if len(clips) <= _SMALL:
-            everything = np.arange(len(clips))
-            jobs = [(everything[n : n + _VISITORS], everything) for n in everything[::_VISITORS]]
+            all_ = np.arange(len(clips))
+            jobs = [(visitors, all_) for visitors in _parts(all_, _VISITORS)]
         else:
             jobs = _jobs(clips, threshold)
         with ThreadPoolExecutor(_cores(), "buckets") as pool:
-            done = pool.map(lambda job: nearest.compare(*job, threshold), jobs)
+            done = pool.map(lambda job: nearest.compare(*job), jobs)
             for _ in track(done, "comparing clips", len(jobs)):
                 pass
     return nearest.pairs()
 
 
-def _jobs(
-    clips: Clips, threshold: float
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _jobs(clips: Clips, threshold: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Return what to compare: the clips that visit each bucket, with those that are at home."""
     draw = np.random.default_rng(0)
     centres = _train(clips, draw)
@@ -108,7 +107,7 @@ def _jobs(
     homes = _members(visits[:, 0], len(centres))
     order = np.argsort(visits, axis=None, kind="stable")
     bounds = np.searchsorted(visits.ravel()[order], np.arange(len(centres) + 1))
-    visitors = [order[a:b] // visits.shape[1] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    visitors = [order[a:b] // visits.shape[1] for a, b in pairwise(bounds)]
     return list(zip(visitors, homes, strict=True))
 
 
@@ -190,6 +189,7 @@ class _Nearest:
 
     clips: Clips
     most: int
+    threshold: float
     ids: NDArray[np.int32] = field(init=False)
     """(N, K), -1 where there is none."""
     cosines: NDArray[np.float32] = field(init=False)
@@ -202,15 +202,13 @@ class _Nearest:
         self.cosines = np.full(shape, -np.inf, np.float32)
         self._crowded = np.zeros(len(self.clips), bool)
 
-    def compare(
-        self, visitors: NDArray[np.int64], homes: NDArray[np.int64], threshold: float
-    ) -> None:
+    def compare(self, visitors: NDArray[np.int64], homes: NDArray[np.int64]) -> None:
         """Compare some clips with others."""
         for rows in _parts(homes, _HOMES):
             gallery = self.clips.vectors(rows).T
             for asked in _parts(visitors, _VISITORS):
                 cosines = self.clips.vectors(asked) @ gallery
-                near, far = np.nonzero(cosines >= threshold)
+                near, far = np.nonzero(cosines >= self.threshold)
                 found, others = asked[near], rows[far]
                 apart = self.clips.owners[found] != self.clips.owners[others]
                 if apart.any():
