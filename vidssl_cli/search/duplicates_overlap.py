@@ -37,7 +37,7 @@ _ALIKE = 0.05
 the run as a whole says that the frames of the two do not lie at the same times."""
 _LEAST = -2.0
 """Score of two frames that have nothing in common, where two equal ones have 1."""
-_MOVES = 0.06
+_MOVES = 0.04
 """Root mean square of what differs from the mean picture of a run, from which something moves."""
 _SAME_MOTION = 0.9
 """Least correlation of that part of two videos."""
