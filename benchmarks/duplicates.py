@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.contract.videos import Moment, Video
-from vidssl_cli.data.frame_rate import frame_rate, seconds_at
+from vidssl_cli.data.frame_rate import frame_rate, seconds_at, stored_frames
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.encode import write_mp4
 from vidssl_cli.media.probe import probe
@@ -112,12 +112,12 @@ def _with_intro(intro: Video, others: Sequence[Video], stem: Path) -> Iterator[F
     front = read_frames(intro, range(min(round(INTRO * rate), intro.frames or 1)), size)
     for name, other in zip("ab", others, strict=True):
         path = stem.with_name(f"{stem.name}-{name}.mp4")
-        own: NDArray[np.uint8] = read_frames(other, range(other.frames or 1), size)
+        numbers = stored_frames(other, rate, np.arange(round(_seconds(other) * rate)))
+        used, places = np.unique(numbers, return_inverse=True)
+        own: NDArray[np.uint8] = read_frames(other, used.tolist(), size)[places]
         write_mp4(path, np.concatenate([front, own]), rate, crf=28)
-        length, scale = len(front) / rate, frame_rate(other) / rate
-        pieces = [Piece(intro.path, 0, 0, length)]
-        if abs(scale - 1) < 0.01:
-            pieces.append(Piece(other.path, 0, length, len(own) / rate))
+        length = len(front) / rate
+        pieces = [Piece(intro.path, 0, 0, length), Piece(other.path, 0, length, len(own) / rate)]
         yield File(str(path), "intro", tuple(pieces))
 
 
@@ -148,7 +148,10 @@ def measure_videos(run: Path, paths: Sequence[str], every: str, seed: int) -> No
         found = find_duplicates(index)
         seconds = time.monotonic() - start
         videos = index.gallery.videos
-        pairs: dict[tuple[str, str], Overlap] = {}
+        pairs: dict[tuple[str, str], Overlap | None] = {}
+        for group in found.groups:
+            members = [videos[each.second].path for each in group.copies]
+            pairs |= dict.fromkeys(combinations(sorted(members), 2))
         for each in [*found.shared, *(c for group in found.groups for c in group.copies)]:
             for one in (each, each.reversed):
                 pairs[videos[one.first].path, videos[one.second].path] = one
@@ -157,19 +160,21 @@ def measure_videos(run: Path, paths: Sequence[str], every: str, seed: int) -> No
         _report(files, pairs)
 
 
-def _report(files: Sequence[File], pairs: dict[tuple[str, str], Overlap]) -> None:
+def _report(files: Sequence[File], pairs: dict[tuple[str, str], Overlap | None]) -> None:
+    """Print counts and errors of pairs; one without an overlap is of two copies in one group."""
     errors: dict[str, list[float]] = defaultdict(list)
     counts: dict[str, list[bool]] = defaultdict(list)
     wrong = []
-    for one, other in combinations(files, 2):
+    for one, other in combinations(sorted(files, key=lambda file: file.path), 2):
         truth, each = common(one, other), pairs.get((one.path, other.path))
+        found = (one.path, other.path) in pairs
         kind = " ".join(sorted({one.kind, other.kind} - {"original"})) or "original"
         kind = kind if "original" in (one.kind, other.kind) or kind == "intro" else "two copies"
         if truth:
-            counts[kind].append(each is not None)
-        elif each:
+            counts[kind].append(found)
+        elif found:
             shared = {p.source for p in one.pieces} & {p.source for p in other.pieces}
-            wrong.append((one.path, other.path, each.parts, bool(shared)))
+            wrong.append((one.path, other.path, each and each.parts, bool(shared)))
         if truth and each:
             for spans in truth:
                 part = min(each.parts, key=lambda p, s=spans: _error(p, s)[0])  # type: ignore[misc]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from vidssl_cli.search.duplicates_overlap import Overlap
     from vidssl_cli.search.gallery import Gallery
 
-MOST = 200
-"""Pairs that are shown; each takes 15 to 40 kB of the page."""
+MOST = 100
+"""Pairs that are shown; each takes 40 to 140 kB of the page."""
 
 
 @dataclass(frozen=True)

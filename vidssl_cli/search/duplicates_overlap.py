@@ -41,8 +41,9 @@ _MOVES = 0.04
 """Root mean square of what differs from the mean picture of a run, from which something moves."""
 _SAME_MOTION = 0.9
 """Least correlation of that part of two videos."""
-_STILL = 0.004
-"""Where nothing moves, most that one minus the correlation of frames may be on average."""
+_UNLIKE, _UNLIKE_MOVING = 0.004, 0.1
+"""Most that one minus the correlation of frames may be on average: where nothing moves, and for
+each unit of the mean square of what moves, which differs between frames at different times."""
 _PARTS = 8
 """Common parts of two videos that are looked for, at most."""
 _ROWS = 256
@@ -216,9 +217,11 @@ def _same_footage(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     """Tell footage from another take of the same scene."""
     moving, also = one - one.mean(0), other - other.mean(0)
     sizes = float((moving**2).sum()), float((also**2).sum())
-    if max(sizes) < len(one) * _MOVES**2:
-        return float(1 - (one * other).sum(1).mean()) <= _STILL
-    return float((moving * also).sum()) >= _SAME_MOTION * sqrt(sizes[0] * sizes[1])
+    motion = max(sizes) / len(one)
+    if 1 - float((one * other).sum(1).mean()) > _UNLIKE + _UNLIKE_MOVING * motion:
+        return False
+    same = float((moving * also).sum()) >= _SAME_MOTION * sqrt(sizes[0] * sizes[1])
+    return same or motion < _MOVES**2
 
 
 def _moment(frames: slice, video: Frames) -> Moment:
