@@ -31,7 +31,7 @@ def duplicates(
         typer.Option(
             min=0.1, max=1, help="Cosine of clips from which the frames of two videos are compared."
         ),
-    ] = 0.9,
+    ] = 0.8,
     intros: Annotated[
         float,
         typer.Option(

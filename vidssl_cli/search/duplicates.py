@@ -83,7 +83,7 @@ class _Candidate:
 
 
 def find_duplicates(
-    index: Index, *, similarity: float = 0.9, intros: float = 0, outros: float = 0
+    index: Index, *, similarity: float = 0.8, intros: float = 0, outros: float = 0
 ) -> Found:
     """Find videos of an index that show the same footage.
 
