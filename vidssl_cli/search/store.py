@@ -64,6 +64,7 @@ class Index:
         self.gallery = self._contents.gallery
         self.encoder = self._contents.encoder
         self.trained = self._contents.trained
+        self.scaling, self.inverse = self._contents.scaling, self._contents.inverse
 
     def load_encoder(self, device: str = "auto") -> Encoder:
         """Return the network that made the index; it is loaded once for each device.
