@@ -16,7 +16,7 @@ from vidssl_cli.contract.reports import Curves, Report
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.evaluation import baselines
 from vidssl_cli.evaluation.evaluate import as_json, evaluate, show
-from vidssl_cli.evaluation.feature_cache import Shelf
+from vidssl_cli.evaluation.feature_cache import Pass, Shelf
 from vidssl_cli.evaluation.held_out import pretext_scores
 from vidssl_cli.evaluation.study import EncoderStudy
 from vidssl_cli.media.probe import probe
@@ -382,3 +382,44 @@ def test_every_protocol_takes_a_recipe_of_several_strides(encoder, toy_videos, p
     study = EncoderStudy(encoder, toy_videos)
     study.evaluation = encoder.evaluation.model_copy(update={"stride": (1, 2), "clips": 2})
     assert [row["weights"] for row in protocol.build()(study).rows] == ["run", "random"]
+
+
+def stop_after(count, monkeypatch):
+    """Interrupt the reading of videos after so many, until called again with None."""
+    real = Encoder.read
+
+    def read(self, views, *rest):
+        for number, item in enumerate(real(self, views, *rest)):
+            if number == count:
+                raise KeyboardInterrupt
+            yield item
+
+    monkeypatch.setattr(Encoder, "read", read)
+
+
+def test_an_interrupted_pass_goes_on_where_it_was(run, toy_videos, tmp_path, watched, monkeypatch):
+    store = tmp_path / "features"
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        with pytest.raises(KeyboardInterrupt):
+            measure(run, toy_videos, store)
+    (journal,) = store.glob(".[!.]*")
+    with journal.open("ab") as file:
+        file.write(b"half a rec")  # as a kill leaves it
+    watched.clear()
+    rows = measure(run, toy_videos, store)
+    of_run = watched[: len(watched) - len(toy_videos)]  # the others are for random weights
+    assert of_run == [video.path for video in toy_videos][5:]
+    assert not list(store.glob(".[!.]*"))
+    assert rows == measure(run, toy_videos, tmp_path / "other")
+
+
+def test_a_second_process_on_the_same_features_does_without_a_journal(tmp_path):
+    shelf = Shelf(tmp_path, {"weights": "mine"})
+    row = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with Pass(tmp_path, [shelf], ["a", "b"]) as first, Pass(tmp_path, [shelf], ["a"]) as second:
+        first.add("a", [row])
+        second.add("a", [row])
+        assert len(list(tmp_path.glob(".*"))) == 1
+    np.testing.assert_array_equal(Shelf(tmp_path, {"weights": "mine"}).rows["a"], row)
+    assert not list(tmp_path.glob(".*"))

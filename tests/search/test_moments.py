@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidssl_cli.base.errors import UsageError
+from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract import metrics
@@ -16,6 +16,7 @@ from vidssl_cli.model.embedding import Embedded
 from vidssl_cli.search import entries
 from vidssl_cli.search import retrieve as retrieve_module
 from vidssl_cli.search.build import build_index
+from vidssl_cli.search.levels import Level
 from vidssl_cli.search.moments import find_moments
 from vidssl_cli.search.retrieve import retrieve
 from vidssl_cli.search.store import open_index
@@ -71,6 +72,15 @@ def units(index, level):
     """Unit vectors (N, D) or (N, clips, D) of all videos, removed or not."""
     raw = np.stack([features(number) for number in range(VIDEOS)])
     return metrics.unit(raw.mean(1) if level == "video" else raw)
+
+
+def whiten(index, rows):
+    """Unit vectors of features (…, D) whose cosine is that of the index's Mahalanobis metric."""
+    gallery = np.concatenate([features(item) for item in index.gallery.items]).astype(float)
+    covariance = np.cov(gallery.T, bias=True)
+    least = (0.1 + DIMENSION / len(gallery)) * np.trace(covariance) / DIMENSION
+    values, vectors = np.linalg.eigh(covariance + least * np.eye(DIMENSION))
+    return metrics.unit((rows - gallery.mean(0)) @ vectors / np.sqrt(values))
 
 
 def kept(index, rule):
@@ -202,7 +212,8 @@ def test_a_moment_that_is_there_is_found_to_the_second():
 @pytest.mark.parametrize("top", [1, 10, 1000])
 def test_moments_are_ranked_like_brute_force(index, top, monkeypatch):
     monkeypatch.setattr(retrieve_module, "_CANDIDATES", 10_000)
-    clips, query = units(index, "clip"), metrics.unit(features(37)[2:4])
+    clips = whiten(index, np.stack([features(number) for number in range(VIDEOS)]))
+    query = whiten(index, features(37)[2:4])
     expected = []
     for item in kept(index, lambda v: True):
         found = brute_moments(query, SPANS[2:4], clips[item], SPANS)
@@ -217,6 +228,33 @@ def test_moments_are_ranked_like_brute_force(index, top, monkeypatch):
         [hit.score for hit in answer.hits], [each[0] for each in expected[:top]], atol=1e-5
     )
     assert len({(hit.item, hit.start) for hit in answer.hits}) == len(answer.hits)
+
+
+def test_each_clip_of_a_moment_proposes_videos(index, monkeypatch):
+    """The mean of two different clips is similar to other videos."""
+    monkeypatch.setattr(retrieve_module, "_CANDIDATES", 1)
+    clips = units(index, "clip")
+    asked = kept(index, lambda v: True)
+    nearest = [(clips @ metrics.unit(features(i)[[0, 1]].mean(0))).max(1).argmax() for i in asked]
+    hard = [i for i, first in zip(asked, nearest, strict=True) if first != i]
+    assert hard
+    answers = ask(index, *(f"#{i}@0-2" for i in hard), top=1)
+    assert [(each.hits[0].item, each.hits[0].score) for each in answers] == [(i, 1) for i in hard]
+
+
+def test_a_gallery_of_one_picture_or_of_no_numbers():
+    removed, scaling = np.empty(0, np.int64), np.stack([np.zeros(DIMENSION), np.ones(DIMENSION)])
+    same = Level(np.ones((50, DIMENSION), np.float32), scaling, removed, None)
+    np.testing.assert_array_equal(same.white(features(1)), same.unit(features(1)))
+    broken = Level(np.full((50, DIMENSION), np.nan, np.float32), scaling, removed, None)
+    with pytest.raises(DamagedFileError, match="not finite"):
+        broken.white(features(1))
+
+
+def test_of_few_clips_moments_are_compared_as_they_are():
+    removed = np.empty(0, np.int64)
+    level = Level(features(0), np.stack([np.zeros(DIMENSION), np.ones(DIMENSION)]), removed, None)
+    np.testing.assert_array_equal(level.white(features(1)), level.unit(features(1)))
 
 
 def test_what_is_searched_by_default(index):

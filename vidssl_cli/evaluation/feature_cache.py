@@ -3,22 +3,33 @@
 A *shelf* holds the features of one network and layer: its key is everything that a feature depends
 on, except the video. A row's name is the digest of a video's content and of the frames that were
 embedded. A shelf is a folder of published parts, each written once, under a name of its own, by the
-pass that computed it; so several processes can write one shelf.
+pass that computed it; so several processes can write one shelf. Until a pass is done, its rows are
+in a journal, as those of an index are, and the next such pass takes them over.
+
+Rows are not in the segments of an index: they belong to content and frames and not to files, have
+several layers in one pass and no videos to be removed, and several processes add to them at once.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import math
+import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, MediaError
+from vidssl_cli.files.journal import Journal
+from vidssl_cli.files.locks import flock, make_folder
 from vidssl_cli.files.sealed_folder import publish, sha256, verify
 from vidssl_cli.files.untrusted_text import understood
 
@@ -44,8 +55,9 @@ class Shelf:
         Raises:
             DamagedFileError: A part of the shelf is not as it was written.
         """
-        self._key = json.dumps(key, sort_keys=True)
-        name = hashlib.sha256(self._key.encode()).hexdigest()[:32]
+        self.key = json.dumps(key, sort_keys=True)
+        """What its features depend on, as JSON."""
+        name = hashlib.sha256(self.key.encode()).hexdigest()[:32]
         self._folder = root / name if root else None
         self.rows: dict[str, NDArray[np.float32]] = {}
         if self._folder and self._folder.is_dir():
@@ -63,14 +75,14 @@ class Shelf:
             tensors = {"values": np.concatenate(list(rows.values())), "counts": counts}
             save_file(tensors, draft / _VALUES)
             (draft / _ROWS).write_text(json.dumps(list(rows)), encoding="utf-8")
-            (draft / _KEY).write_text(self._key, encoding="utf-8")
+            (draft / _KEY).write_text(self.key, encoding="utf-8")
 
         size = sum(features.nbytes for features in rows.values())
         publish(self._folder / uuid.uuid4().hex, write, size=size)
 
     def _read(self, part: Path) -> dict[str, NDArray[np.float32]]:
         verify(part, _KEY, _ROWS, _VALUES)
-        if (key := (part / _KEY).read_text(encoding="utf-8")) != self._key:
+        if (key := (part / _KEY).read_text(encoding="utf-8")) != self.key:
             raise DamagedFileError(
                 f"holds features of another key: {key}", where=str(part), hint=_HINT
             )
@@ -79,6 +91,71 @@ class Shelf:
             tensors = load_file(part / _VALUES)
             features = np.split(tensors["values"], np.cumsum(tensors["counts"])[:-1])
             return dict(zip(names, features, strict=True))
+
+
+class Pass:
+    """A pass over videos that fills shelves, one row of each for a video.
+
+    Rows are published when it ends well. Those of one that was interrupted are taken over, unless
+    another process is writing below the same root.
+    """
+
+    def __init__(self, root: Path | None, shelves: Sequence[Shelf], names: Container[str]) -> None:
+        """Prepare a pass.
+
+        Args:
+            root: Folder of the shelves; None keeps no journal.
+            shelves: What it fills.
+            names: Rows that are wanted.
+        """
+        self._root, self._shelves, self._names = root, shelves, names
+        self.kept: dict[str, Sequence[NDArray[np.float32]]] = {}
+        """For each row that there is, the features (clips, D) for each shelf."""
+        self._journal: Journal | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._root and _lock(self._root, self._opened):
+            keys = sorted(shelf.key for shelf in self._shelves)
+            path = self._root / f".{hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32]}"
+            self._journal = self._opened.enter_context(Journal(path, keys))
+            with understood(path):
+                for (name, *shapes), content in self._journal.records():
+                    if name in self._names:
+                        self.kept[name] = _unpack(content, shapes)
+        if self.kept:
+            say(f"features of {len(self.kept)} videos are those of a run that did not finish")
+        return self
+
+    def add(self, name: str, rows: Sequence[NDArray[np.float32]]) -> None:
+        """Add a row to each shelf, (clips, D)."""
+        self.kept[name] = rows
+        if self._journal:
+            content = b"".join(np.ascontiguousarray(row, "<f4").tobytes() for row in rows)
+            self._journal.append([name, *(row.shape for row in rows)], content)
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        with self._opened:
+            if kind is None:
+                for number, shelf in enumerate(self._shelves):
+                    shelf.add({name: rows[number] for name, rows in self.kept.items()})
+                if self._journal:
+                    self._journal.delete()
+
+
+def _lock(root: Path, opened: ExitStack) -> bool:
+    """Lock a folder until the stack is closed; return False if another process has the lock."""
+    make_folder(root)
+    number = os.open(root, os.O_RDONLY)
+    opened.callback(os.close, number)
+    return flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _unpack(content: bytes, shapes: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+    """Return arrays of these shapes that lie one behind the other."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = np.split(np.frombuffer(content, "<f4"), ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def content_digest(video: Video) -> str:

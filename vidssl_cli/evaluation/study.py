@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from vidssl_cli.data.frame_rate import stored_frames
 from vidssl_cli.data.manifest import training_part
 from vidssl_cli.data.views import require_readable
 from vidssl_cli.evaluation.baselines import BASELINES, describe
-from vidssl_cli.evaluation.feature_cache import Shelf, content_digest, row_name
+from vidssl_cli.evaluation.feature_cache import Pass, Shelf, content_digest, row_name
 from vidssl_cli.evaluation.held_out import pretext_scores
 from vidssl_cli.evaluation.learned_task import learn_once
 from vidssl_cli.evaluation.transfer import Source, finetune_once
@@ -47,8 +47,8 @@ CALIBRATION_VIDEOS = 64
 BASELINE_SIDE = 64
 """Short side in pixels at which videos are decoded for hand-made features."""
 
-VIDEOS_A_PART = 256
-"""Videos that are embedded before their features are written: an interruption loses no more."""
+Read = tuple["Video", "NDArray[np.int64]", "list[NDArray[np.float32]]"]
+"""What `Encoder.read` yields."""
 
 Splits = Callable[[int], tuple[Sequence["Video"], Sequence["Video"]]]
 """Opens the data with another official split."""
@@ -198,13 +198,12 @@ class EncoderStudy:
             for name, view in zip(names, views, strict=True)
             if not all(name in shelf.rows for shelf in shelves)
         }
-        shown = iter(track(new.items(), f"{weights} weights", len(new)))
-        while part := list(islice(shown, VIDEOS_A_PART)):
-            read = list(encoder.read((view for _, view in part), layers, crops, unreadable))
-            require_readable(unreadable)
-            for number, shelf in enumerate(shelves):
-                found = [features[number] for *_, features in read]
-                shelf.add({name: f for (name, _), f in zip(part, found, strict=True)})
+        with Pass(self._store, shelves, new) as rows:
+            missing = {name: view for name, view in new.items() if name not in rows.kept}
+            shown = track(missing.values(), f"{weights} weights", len(missing))
+            read = encoder.read(iter(shown), layers, crops, unreadable)
+            for name, (*_, found) in zip(missing, _all_of(read, unreadable), strict=True):
+                rows.add(name, found)
         return [[shelf.rows[name] for name in names] for shelf in shelves]
 
     def baseline(self, name: Baseline, videos: Sequence[Video]) -> NDArray[np.float32]:
@@ -330,3 +329,11 @@ class EncoderStudy:
             require_readable(unreadable)
             self._encoders[weights] = random
         return self._encoders[weights]
+
+
+def _all_of(read: Iterator[Read], unreadable: Sequence[MediaError]) -> Iterator[Read]:
+    """Yield what is read of videos, until one cannot be read, which is then an error."""
+    for item in read:
+        require_readable(unreadable)
+        yield item
+    require_readable(unreadable)

@@ -69,11 +69,11 @@ def is_locked(folder: Path) -> bool:
         return False
 
 
-def flock(file: IO[Any], operation: int, *, or_else: bool = True) -> bool:
+def flock(file: IO[Any] | int, operation: int, *, or_else: bool = True) -> bool:
     """Lock an open file; return False if another process has the lock.
 
     Args:
-        file: What to lock.
+        file: What to lock, or its descriptor.
         operation: As for `fcntl.flock`.
         or_else: What to return where the file system has no locks.
     """

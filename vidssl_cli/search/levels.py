@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.base.errors import DamagedFileError
+from vidssl_cli.contract.metrics import scale, unit
 from vidssl_cli.search.columns import Column
 from vidssl_cli.search.engines import Engine, Ids, unit_vectors
 from vidssl_cli.search.exact import exact_engine, inverse_lengths
@@ -29,6 +30,9 @@ _TIE, _ROUNDING = 1e-5, 1e-6
 mean that is subtracted, in deviations."""
 _LENGTH = 1e-4
 """Share of a vector's length that single precision cannot err by."""
+_SAMPLE, _SHRINKAGE = 4096, 0.1
+"""Most entries of which the covariance is taken, and the share of the mean variance that is added
+to each."""
 _FURTHER = 4
 """How many times as many neighbours are searched for when more are needed."""
 
@@ -87,6 +91,34 @@ class Level:
                     hint="`vidssl index --verify` tells which file it is",
                 )
         return self.unit(rows)
+
+    @cached_property
+    def white(self) -> Callable[[NDArray[np.floating[Any]]], NDArray[np.float64]]:
+        """What makes unit vectors of features (…, D), so that all directions vary alike.
+
+        The cosine of two of them is that of the Mahalanobis metric of the entries that can be
+        found, or of some of them, evenly spaced. Clips of one place and posture are then told apart
+        by what little differs. Of fewer entries than dimensions the covariance says too little:
+        `unit` is what they get.
+
+        Raises:
+            DamagedFileError: A feature is not finite.
+        """
+        found = np.setdiff1d(np.arange(len(self.features)), self._removed, assume_unique=True)
+        sample = found[np.linspace(0, len(found) - 1, min(len(found), _SAMPLE)).astype(np.int64)]
+        count, dimension = len(sample), self.features.shape[1]
+        if count < dimension:
+            return self.unit
+        vectors = scale(self.features[sample], self._scaling)
+        mean = vectors.mean(0)
+        covariance = (vectors - mean).T @ (vectors - mean) / count
+        least = (_SHRINKAGE + dimension / count) * covariance.trace() / dimension
+        if not np.isfinite(least):
+            raise DamagedFileError("it holds features that are not finite", where=self._where)
+        if least <= 0:  # all are the same
+            return self.unit
+        root = np.linalg.inv(np.linalg.cholesky(covariance + least * np.eye(dimension))).T
+        return lambda features: unit((scale(features, self._scaling) - mean) @ root)
 
     def cosines(self, unit: NDArray[np.float64], ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosines (n,) of a unit vector (D) and some entries, in [-1, 1].

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from heapq import merge
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,8 @@ _FURTHER, _FURTHEST = 4, 1000
 many more; and how many times as many entries are searched for at once where several make one
 hit."""
 _CANDIDATES = 100
-"""Clips whose videos are compared at once with a query as a sequence of clips."""
+"""Most similar clips of each clip of a query, whose videos are compared at once with the query as a
+sequence of clips."""
 
 
 @dataclass(frozen=True)
@@ -208,13 +209,21 @@ def answer(
         spare = max(0 if item is None else _entries(index, stored, item) for item in own)
         first = top * (_FURTHER if group_by else 1) + _further(top) + spare
         first = max(first, _CANDIDATES) if name == "moment" else first
-        found = ranked.ranked(np.stack([asked[n].mean for n in mine]), first)
-        for n, item, entries in zip(mine, own, found, strict=True):
+        parts = [asked[n].features if name == "moment" else asked[n].mean[None] for n in mine]
+        found = iter(ranked.ranked(np.concatenate(parts), first))
+        for n, item, part in zip(mine, own, parts, strict=True):
+            entries = _in_turn(list(islice(found, len(part))))
             search = _Search(index, clips, asked[n], item)
             make = {"video": search.videos, "clip": search.parts, "moment": search.moments}[name]
             hits = _grouped(make(entries), group_by)
             answers[n] = Answer(asked[n].query, _best(hits, top), name, asked[n].span)
     return [answers[n] for n in sorted(answers)]
+
+
+def _in_turn(found: Sequence[Iterator[tuple[int, float]]]) -> Iterator[tuple[int, float]]:
+    """Yield the first of each, then the second of each, and so on."""
+    for entries in zip_longest(*found):
+        yield from (entry for entry in entries if entry)
 
 
 def _best(hits: Iterator[Hit], top: int) -> list[Hit]:
@@ -367,9 +376,12 @@ class _Search:
                 yield self._hit(item, score, *gallery.spans[clip].tolist())
 
     def moments(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
-        """Yield the moments of the videos that have the first clips, best first, then of others."""
+        """Yield the moments of the videos that have the first clips, best first, then of others.
+
+        Queries that show one posture are alike on the mean, so each of their clips is looked for.
+        """
         done = {self.excluded}
-        while some := list(islice(entries, _CANDIDATES)):
+        while some := list(islice(entries, _CANDIDATES * len(self.asked.features))):
             items = dict.fromkeys(self.index.gallery.owner(clip) for clip, _ in some)
             found = [self._moments(item) for item in items if item not in done]
             yield from merge(*found, key=lambda hit: -hit.score)
@@ -377,8 +389,8 @@ class _Search:
 
     def _moments(self, item: int) -> Iterator[Hit]:
         """Yield the moments of one video, best first."""
-        vectors = self.clips.vectors(self._clips_of(item))
-        query = self.clips.unit(self.asked.features)
+        vectors = self.clips.white(self.clips.features[self._clips_of(item)])
+        query = self.clips.white(self.asked.features)
         for found in find_moments(query, self.asked.spans, vectors, self._spans(item)):
             yield self._hit(item, found.score, found.start, found.end)
 
