@@ -104,7 +104,7 @@ class Level:
         Raises:
             DamagedFileError: A feature is not finite.
         """
-        found = np.setdiff1d(np.arange(len(self.features)), self._removed, assume_unique=True)
+        found = np.setdiff1d(np.arange(len(self.features)), self.removed, assume_unique=True)
         sample = found[np.linspace(0, len(found) - 1, min(len(found), _SAMPLE)).astype(np.int64)]
         count, dimension = len(sample), self.features.shape[1]
         if count < dimension:
