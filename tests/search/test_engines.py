@@ -444,3 +444,21 @@ def test_inverted_files_choose_their_number_of_lists():
     assert factories.expand_factory("Flat16", 10, 512) == "SQfp16"
     assert factories.expand_factory("RaBitQ4", 10, 512) == "RR,RaBitQ4"
     assert factories.expand_factory("OPQ16_64,IVF9,RaBitQ4", 10, 64) == "OPQ16_64,IVF9,RaBitQ4"
+
+
+@pytest.mark.parametrize("kind", ["Flat16", "RaBitQ4"])
+def test_rounding_loses_nothing_of_features_that_are_nearly_the_same(kind):
+    """The features of a network that is not standardised: cosines differ in the fifth digit."""
+    generator = np.random.default_rng(0)
+    vectors = (1 + generator.normal(0, 0.01, (3000, 64))).astype(np.float32)
+    queries = (1 + generator.normal(0, 0.01, (20, 64))).astype(np.float32)
+    exact, half = (nearest(each, vectors, queries, 10) for each in ("exact", kind))
+    for (ids, _), (same, _) in zip(exact, half, strict=True):
+        assert ids.tolist() == same.tolist()
+
+
+def test_half_precision_of_one_vector_and_of_equal_ones():
+    for count in (1, 50):
+        vectors = np.ones((count, 8), np.float32)
+        ((ids, _),) = nearest("Flat16", vectors, vectors[:1], 10)
+        assert ids.tolist() == [*range(min(count, 10))]

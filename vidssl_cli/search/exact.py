@@ -191,7 +191,8 @@ class _Best:
 
 def _best(scores: NDArray[np.float32], ids: Ids, k: int) -> tuple[NDArray[np.float32], Ids]:
     """Return the best K of each row, in any order."""
-    chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    rest = scores.shape[1] - k
+    chosen = np.argpartition(scores, rest, axis=1)[:, rest:] if rest else np.arange(k)[None]
     return np.take_along_axis(scores, chosen, 1), np.take_along_axis(ids, chosen, 1)
 
 

@@ -73,12 +73,13 @@ class UnitVectors:
     def __init__(self, features: Column, scaling: NDArray[np.float64]) -> None:
         """Take features (N, D), and (2, D) that scales them."""
         self._features, self._scaling = features, scaling
+        self._centre, self._factor = np.zeros(1), 1.0
         self.shape: tuple[int, ...] = features.shape
 
     def blocks(self, first: int = 0) -> Iterator[NDArray[np.float32]]:
         """Yield the vectors (n, D) from one on."""
         for _, rows in self._features.blocks(first):
-            yield unit_vectors(rows, self._scaling).astype(np.float32)
+            yield self._vectors(rows)
 
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return at most so many vectors (n, D), at even distances."""
@@ -86,8 +87,21 @@ class UnitVectors:
         vectors = np.empty((count, *self.shape[1:]), np.float32)
         for rows in np.array_split(np.arange(count), max(1, count >> 14)):
             chosen = self._features[rows * len(self._features) // count]
-            vectors[rows] = unit_vectors(chosen, self._scaling)
+            vectors[rows] = self._vectors(chosen)
         return vectors
+
+    def spread(self) -> None:
+        """Subtract their mean and make them as large as 1, so that rounding loses little.
+
+        The order of their inner products with a query stays.
+        """
+        sample = self.sample(_SAMPLE)
+        self._centre = sample.mean(0, dtype=np.float64)
+        self._factor = 1 / (float(np.abs(sample - self._centre).max()) or 1)
+
+    def _vectors(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        units = unit_vectors(rows, self._scaling)
+        return ((units - self._centre) * self._factor).astype(np.float32)
 
 
 def build_faiss(vectors: UnitVectors, factory: str) -> Any:
@@ -98,6 +112,8 @@ def build_faiss(vectors: UnitVectors, factory: str) -> Any:
         VidsslError: FAISS is not installed.
     """
     faiss = require_faiss(factory)
+    if factory == HALF:
+        vectors.spread()
     size, dimension = vectors.shape
     full = expand_factory(factory, size, dimension)
     lists = _lists(full)

@@ -66,7 +66,7 @@ def tune(index: Any, level: Level, name: LevelName) -> Recall:
     say(f"{name}s: {share:.1%} of the {k} nearest of {len(sample)} entries are found{lists}")
     if share < _POOR:
         warn(
-            "the index misses many neighbours: --factory RaBitQ4, SQ or Flat16 finds nearly all, "
+            "the index misses many neighbours: --factory RaBitQ4 or Flat16 finds nearly all, "
             "and Flat all"
         )
     return Recall(recall=round(share, 4), neighbours=k, queries=len(sample))
