@@ -138,7 +138,8 @@ class _Search:
             cosines = np.ascontiguousarray(products.numpy().T)
         else:
             cosines = self.queries @ rows.T
-        cosines -= self.shift
+        if self.shift.any():
+            cosines -= self.shift
         cosines *= self.inverse[begin:end]
         cosines[:, self.removed[low:high] - begin] = -np.inf
         return cosines
