@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidssl_cli.base.wording import counted
-from vidssl_cli.cli.options import AsJson, IndexFolder, Strict, refuse_existing
+from vidssl_cli.cli.options import AsJson, IndexFolder, OverwritePage, Strict, refuse_existing
 
 if TYPE_CHECKING:
     from vidssl_cli.search.duplicates import Found
@@ -62,9 +62,7 @@ def duplicates(
         Path | None,
         typer.Option("--out", metavar="FILE.html", help="Write a page that shows what was found."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the page that is there.")
-    ] = False,
+    overwrite: OverwritePage = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:

@@ -16,6 +16,7 @@ from vidssl_cli.cli.options import (
     DataOptions,
     ListOptions,
     Overrides,
+    OverwritePage,
     RecipeName,
     Strict,
     expand,
@@ -106,9 +107,7 @@ def preview(
     step: Annotated[int, typer.Option(min=0, help="Which step of the epoch, from 0.")] = 0,
     overrides: Overrides = None,
     reading: DataOptions,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the page that is there.")
-    ] = False,
+    overwrite: OverwritePage = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:

@@ -58,6 +58,7 @@ EveryOption = Annotated[
         "frame out; 'recipe' takes the recipe's evenly spaced clips alone.",
     ),
 ]
+OverwritePage = Annotated[bool, typer.Option("--overwrite", help="Replace the page that is there.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

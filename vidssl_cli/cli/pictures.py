@@ -15,6 +15,7 @@ from vidssl_cli.cli.options import (
     DataRoot,
     Device,
     IndexFolder,
+    OverwritePage,
     Run,
     Strict,
     refuse_existing,
@@ -175,9 +176,7 @@ def map_(
             min=0, help="Most videos that are animated; each takes 5 to 15 kB of the page."
         ),
     ] = 400,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the page that is there.")
-    ] = False,
+    overwrite: OverwritePage = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidssl_cli.cli.options import AsJson, refuse_existing
+from vidssl_cli.cli.options import AsJson, OverwritePage, refuse_existing
 
 
 def register(app: typer.Typer) -> None:
@@ -64,9 +64,7 @@ def report(
     csv: Annotated[
         bool, typer.Option("--csv", help="Print every figure of every run, one per line.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the page that is there.")
-    ] = False,
+    overwrite: OverwritePage = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the evaluations of runs.
