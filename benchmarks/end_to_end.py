@@ -32,7 +32,7 @@ from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.scan import open_data
 from vidssl_cli.data.views import PREFETCH
-from vidssl_cli.model.devices import choose_device, place
+from vidssl_cli.model.devices import choose_device, place, prepare_arithmetic
 from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.training.optimizer import build_optimizer
 from vidssl_cli.training.processes import open_world
@@ -94,6 +94,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         pipeline = Pipeline(recipe.input, recipe.augment, device=world.device)
         loader = Loader(order, pipeline, workers=arguments.workers, on_skip=fail)
         learner = PretrainLearner(recipe, len(videos))
+        prepare_arithmetic(world.device, deterministic=settings.deterministic)
         place(learner, world.device)
         optimizer = build_optimizer(learner, settings.optimizer)
         precision = choose_precision(learner, loader, settings, world)

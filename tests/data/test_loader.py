@@ -17,7 +17,8 @@ from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.views import PREFETCH, decode_views
 from vidssl_cli.media.decode import read_planes
-from vidssl_plugins.samplers.hooks import Pace
+from vidssl_plugins.samplers.hooks import Pace, TimeEquivariant
+from vidssl_plugins.samplers.pace import PaceSampler
 
 SETTINGS = Input(resize=(24, 32), crop=16)
 AUGMENT = Augment(grey=0.2, colour=Colour(brightness=0.4, hue=0.1, per="frame"))
@@ -90,6 +91,32 @@ def test_processes_share_the_global_batch(toy_videos):
         assert torch.equal(joined, batch.clips)
 
 
+def test_a_process_plans_only_its_own_part(toy_videos, monkeypatch):
+    planned = []
+
+    def plan(sampler, video, draw, plan=PaceSampler.plan):
+        planned.append(video.path)
+        return plan(sampler, video, draw)
+
+    monkeypatch.setattr(PaceSampler, "plan", plan)
+    batch = next(loader(toy_videos, rank=1, processes=2).epoch(0))
+    assert planned == [toy_videos[number].path for number in batch.video]
+
+
+@pytest.mark.parametrize("plan", [{"relation": "balanced"}, {"equivariance": "spatial"}])
+def test_parts_of_couples_are_those_of_the_batch(plan, toy_videos):
+    sampler = TimeEquivariant(name="time_equivariant", frames=4, speeds=[0, 1], **plan).build()
+    order = Order(toy_videos, sampler, seed=7, batch_videos=4)
+    whole = Loader(order, Pipeline(SETTINGS, AUGMENT), workers=0)
+    one, other = (
+        Loader(order, Pipeline(SETTINGS, AUGMENT), workers=0, rank=rank, processes=2)
+        for rank in range(2)
+    )
+    for batch, *parts in zip(*map(batches, (whole, one, other)), strict=True):
+        for name, label in batch.labels.items():
+            assert torch.equal(torch.cat([part.labels[name] for part in parts]), label)
+
+
 def test_an_epoch_visits_every_video_once_and_epochs_differ(toy_videos):
     feed = loader(toy_videos)
     orders = [[v for b in batches(feed, epoch) for v in b.video.tolist()] for epoch in range(2)]
@@ -160,6 +187,8 @@ def test_capacity_is_that_of_the_slower_threads():
     assert measured.capacity(0) == 6
     assert measured.capacity(1) == 10
     assert measured.capacity(3) == 15
+    assert replace(measured, planning=12).capacity(3) == 5
+    assert replace(measured, planning=2).capacity(0) == 5
 
 
 def test_a_batch_without_any_readable_video_is_an_error(toy_videos, tmp_path):

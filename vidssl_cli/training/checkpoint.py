@@ -129,8 +129,8 @@ class CheckpointSaver:
         self._saved_at, self._saved = time.monotonic(), self._progress.place
 
     def save_if_due(self) -> None:
-        """Save if the last checkpoint is too old, as any process finds."""
-        if self._world.max(time.monotonic() - self._saved_at >= self._seconds):
+        """Save if the last checkpoint is too old; who writes need not ask the others."""
+        if self._world.leads and time.monotonic() - self._saved_at >= self._seconds:
             self.save()
 
     def save_if_new(self) -> None:

@@ -40,7 +40,7 @@ class World:
         """Return the largest value of all processes, so that they decide alike."""
         if self.size == 1:
             return value
-        tensor = torch.tensor(value, device=self.device)
+        tensor = torch.full((), value, device=self.device)  # no copy, which would wait for a GPU
         distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
         return int(tensor)
 
