@@ -68,7 +68,7 @@ def test_a_second_ctrl_c_kills_what_does_not_stop(tmp_path):
 
 
 def test_jobs_share_the_cores_unless_told_otherwise(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("vidssl_cli.cli.sweep_jobs.usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [shared_cores(n)["OMP_NUM_THREADS"] for n in (1, 3, 20)] == ["8", "2", "1"]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")

@@ -117,7 +117,7 @@ def test_exact_search_is_brute_force_over_parts_and_standardised(queries, k, cor
     """Features far from zero, in parts of any size, of which some are removed."""
     monkeypatch.setattr("vidssl_cli.search.columns.BLOCK", 128)
     monkeypatch.setattr("vidssl_cli.search.exact.BLOCK", 128)
-    monkeypatch.setattr("vidssl_cli.search.exact._cores", lambda: cores)
+    monkeypatch.setattr("vidssl_cli.search.exact.usable_cores", lambda: cores)
     generator = np.random.default_rng(0)
     features = generator.normal(5, [1, 3] * 8, (1000, 16)).astype(np.float32)
     asked = generator.normal(5, [1, 3] * 8, (queries, 16)).astype(np.float32)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.contract.loading import BASES
 from vidssl_cli.contract.registry import registry
 from vidssl_cli.model.hardware import cpu_flags
@@ -93,7 +94,8 @@ def _processor() -> Check:
     flags = cpu_flags()
     known = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = f"{os.cpu_count()} cores, {memory / 2**30:.0f} GiB, {' '.join(known) or 'plain'}"
+    cores = f"{usable_cores()} of {os.cpu_count()} cores"
+    found = f"{cores}, {memory / 2**30:.0f} GiB, {' '.join(known) or 'plain'}"
     if {"avx512_bf16", "amx_bf16"} & flags:
         return Check("cpu", f"{found}: trains in bf16")
     return Check("cpu", f"{found}: trains in fp32, since it has no bf16 instructions", "note")

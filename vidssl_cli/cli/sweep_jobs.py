@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import RLock
 from types import FrameType
 
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.signals import PARENT, watch
 
 POLL = 0.2
@@ -124,5 +125,5 @@ class JobPool:
 
 def shared_cores(at_once: int) -> dict[str, str]:
     """Return this process's environment, in which every job has its share of the cores."""
-    threads = max(1, (os.cpu_count() or 1) // at_once)
+    threads = max(1, usable_cores() // at_once)
     return {"OMP_NUM_THREADS": str(threads), **os.environ}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.base.console import say, track
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Video
@@ -82,7 +83,7 @@ class Thumbnails:
         self.videos: list[Video] = []
         self.broken: list[MediaError] = []
         pictures = []
-        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        pool = ThreadPoolExecutor(workers or usable_cores())
         try:
             for video, result in zip(
                 there, track(pool.map(_draw, there), "looking", total=len(there)), strict=True

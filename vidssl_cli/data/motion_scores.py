@@ -7,7 +7,6 @@ scores are easy.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.console import leave_out, track
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.scores import Scored, identify, read_scores, write_scores
 from vidssl_cli.media.decode import read_planes, stream_planes
@@ -141,7 +141,7 @@ def score_videos(
 
     done: list[Scored] = []
     broken: list[MediaError] = []
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "score")
+    pool = ThreadPoolExecutor(workers or usable_cores(), "score")
     try:
         for result in track(pool.map(score, videos), "scoring", total=len(videos)):
             if isinstance(result, MediaError):

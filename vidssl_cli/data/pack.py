@@ -16,6 +16,7 @@ from typing import Any
 import av
 
 from vidssl_cli.base.console import say, track, warn
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.engine import Engine
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
 from vidssl_cli.base.wording import share
@@ -103,7 +104,7 @@ def pack(
         wanted = [video for video in data if video.path not in unchanged]
         numbers = [number_of(Path(row.packed.path)) for row in finished if row.packed]
         first = max(numbers, default=-1) + 1
-        threads = workers or os.cpu_count() or 1
+        threads = workers or usable_cores()
         broken = write_parts(wanted, rows, out, settings, threads, first, engine)
         kept = [_named_like(rows[video.path], video) for video in data if video.path in rows]
         if not kept:

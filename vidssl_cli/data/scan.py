@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vidssl_cli.base.console import leave_out, say, track, warn
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.engine import Engine, Threads
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.base.wording import share
@@ -75,7 +75,7 @@ def open_data(
     broken, unusable = gone.folders, gone.absent
     recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
     videos: list[Video] = []
-    results = _probed(recalled, engine or Threads(workers or os.cpu_count() or 1))
+    results = _probed(recalled, engine or Threads(workers or usable_cores()))
     for before, earlier, result in zip(found, recalled, results, strict=True):
         if isinstance(result, Video) and not _has_facts(earlier):
             keep(result)

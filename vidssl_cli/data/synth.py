@@ -7,7 +7,6 @@ about the class; only the course of the camera does. Nothing else moves and noth
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from vidssl_cli.base.console import track
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest, write_manifest
@@ -169,7 +169,7 @@ def synthesise(
         def make(key: tuple[str, str, int]) -> Video:
             return _make(draft, seed, *key)
 
-        pool = ThreadPoolExecutor(os.cpu_count())
+        pool = ThreadPoolExecutor(usable_cores())
         try:
             made = track(pool.map(make, keys), "making videos", total=len(keys))
             write_manifest(draft / VIDEOS, list(made))

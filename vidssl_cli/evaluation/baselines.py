@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidssl_cli.base.console import track
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.media.decode import read_frames
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def describe(videos: Sequence[Video], side: int) -> dict[Baseline, NDArray[np.fl
         frames = read_frames(video, range(video.frames), side)
         return [baseline(frames) for baseline in BASELINES.values()]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         rows = list(track(pool.map(read, videos), "hand-made features", total=len(videos)))
     return {
         name: np.stack(column)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.base.console import leave_out, say, track, warn
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Moment, Video
 from vidssl_cli.search.duplicates_buckets import Clips, similar_clips
@@ -258,7 +259,7 @@ class _Comparison:
     def compare(self, candidates: Iterable[_Candidate]) -> Iterator[Overlap]:
         """Yield what each two videos share, or where their similar clips are."""
         remaining = iter(candidates)
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "frames") as pool:
+        with ThreadPoolExecutor(usable_cores(), "frames") as pool:
             while some := list(islice(remaining, _AT_ONCE)):
                 known = {id(each): self._find(each) for each in some}
                 new = [each for each in some if known[id(each)] is None]

@@ -9,7 +9,6 @@ Letters: N clips, D features, C buckets, P buckets that are visited by a clip, K
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from vidssl_cli.base.console import track
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.search.columns import Column
 
 _SMALL = 1 << 14
@@ -92,7 +92,7 @@ def similar_clips(clips: Clips, threshold: float, most: int) -> SimilarClips:
             jobs = [(visitors, all_) for visitors in _parts(all_, _VISITORS)]
         else:
             jobs = _jobs(clips, threshold)
-        with ThreadPoolExecutor(_cores(), "buckets") as pool:
+        with ThreadPoolExecutor(usable_cores(), "buckets") as pool:
             done = pool.map(lambda job: nearest.compare(*job), jobs)
             for _ in track(done, "comparing clips", len(jobs)):
                 pass
@@ -157,7 +157,7 @@ def _visits(clips: Clips, centres: NDArray[np.float32], count: int) -> NDArray[n
         rows = np.arange(first, min(first + _HOMES, len(clips)))
         return _nearest_centres(clips.vectors(rows), centres, count)
 
-    with ThreadPoolExecutor(_cores(), "buckets") as pool:
+    with ThreadPoolExecutor(usable_cores(), "buckets") as pool:
         return np.concatenate(list(track(pool.map(some, starts), "filling buckets", len(starts))))
 
 
@@ -251,7 +251,3 @@ class _Nearest:
 def _parts(numbers: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
     for first in range(0, len(numbers), size):
         yield numbers[first : first + size]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))

@@ -12,7 +12,6 @@ Letters: N entries, Q queries, K neighbours, D features, n rows of a block.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.search.columns import BLOCK, Column
 from vidssl_cli.search.engines import Engine, Ids, unit_vectors
 
@@ -99,7 +99,7 @@ class _Search:
     def run(self) -> Ids:
         """Return (Q, K) candidates."""
         size = len(self.features)
-        shares = max(1, min(_cores(), size // BLOCK))
+        shares = max(1, min(usable_cores(), size // BLOCK))
         bounds = [size * n // shares for n in range(shares + 1)]
         with _one_thread_each():
             if shares == 1:
@@ -202,10 +202,6 @@ def _tensor(rows: NDArray[np.floating[Any]]) -> torch.Tensor:
     buffer = (ctypes.c_byte * rows.nbytes).from_address(rows.ctypes.data)
     kind = torch.float16 if rows.dtype == np.float16 else torch.float32
     return torch.frombuffer(buffer, dtype=kind).view(rows.shape)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager
