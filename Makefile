@@ -1,6 +1,7 @@
 # make demo    the whole story on made-up videos
 # make test    the tests
 # make check   all that a change must pass
+# make gpu     on a machine with a GPU: tests there, and what it gives, into benchmarks/results
 # make torture tries to break every promise of docs/reliability.md, for hours; goes on where it was
 #
 # The first run makes a virtual environment in .venv and installs constraints.txt into it; later
@@ -11,7 +12,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test check torture
+.PHONY: demo test check gpu torture
 
 demo: $(INSTALLED)
 	$(BIN)/vidssl demo --out demo --overwrite
@@ -25,6 +26,17 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2
+
+# It takes about ten minutes; FAISS for the CPU is replaced by that for GPUs.
+gpu: $(INSTALLED)
+	@$(BIN)/python -c 'import faiss; faiss.StandardGpuResources' 2>/dev/null || \
+	    { $(BIN)/python -m pip uninstall --quiet --yes faiss-cpu && $(PIP) faiss-gpu; }
+	$(BIN)/vidssl doctor
+	$(BIN)/python -m pytest --quiet -m gpu tests
+	videos=$$(mktemp -d) && $(BIN)/vidssl data synth --out $$videos/videos && \
+	    $(BIN)/vidssl data pack $$videos/videos --out $$videos/packed && \
+	    $(BIN)/python benchmarks/gpu.py --data $$videos/packed --out benchmarks/results; \
+	    status=$$?; rm -rf $$videos; exit $$status
 
 # ARGS="kill --case 17" runs one case again; see tests/torture.
 torture: $(INSTALLED)
