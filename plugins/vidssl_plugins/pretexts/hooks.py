@@ -6,6 +6,8 @@ from vidssl_cli.contract.hooks import PretextOptions, hookimpl
 from vidssl_plugins.pretexts.options.classify import Classify
 from vidssl_plugins.pretexts.options.equivariance import Equivariance
 from vidssl_plugins.pretexts.options.instance import Instance
+from vidssl_plugins.pretexts.options.masked_latents import MaskedLatents
+from vidssl_plugins.pretexts.options.masked_pixels import MaskedPixels
 from vidssl_plugins.pretexts.options.order import Order
 from vidssl_plugins.pretexts.options.pace import Pace
 from vidssl_plugins.pretexts.options.same_context import SameContext
@@ -29,4 +31,6 @@ def vidssl_pretexts() -> list[type[PretextOptions]]:
         Instance,
         SSTL,
         Statistics,
+        MaskedPixels,
+        MaskedLatents,
     ]

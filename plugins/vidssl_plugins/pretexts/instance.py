@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import Backbone, PretextContext
-from vidssl_plugins.pretexts.instance_moco import MomentumCopy, Queue
+from vidssl_plugins.pretexts.instance_queue import Queue
 from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
 from vidssl_plugins.pretexts.shared.gather import gather
+from vidssl_plugins.pretexts.shared.momentum import MomentumCopy
 from vidssl_plugins.pretexts.shared.projection import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 

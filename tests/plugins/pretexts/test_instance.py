@@ -11,7 +11,7 @@ from torch import nn
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.hooks import Instance, SameContext
-from vidssl_plugins.pretexts.instance_moco import Queue
+from vidssl_plugins.pretexts.instance_queue import Queue
 
 
 class Backbone(nn.Module):
