@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, field_validator
 
 from vidssl_cli.contract.hooks import (
     Options,
@@ -15,10 +15,11 @@ from vidssl_cli.contract.hooks import (
 )
 
 
-class Blocks(Options):
+class Blocks(BaseModel):
     """Blocks of places that are masked at all times of a clip; they may overlap."""
 
-    name: Literal["blocks"] = "blocks"
+    model_config = Options.model_config
+
     count: PositiveInt
     """Blocks of a clip."""
     area: Annotated[float, Field(gt=0, lt=1)]
