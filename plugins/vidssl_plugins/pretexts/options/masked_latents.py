@@ -46,9 +46,9 @@ class MaskedLatents(PretextOptions):
         Blocks(count=8, area=0.15),
         Blocks(count=2, area=0.7),
     )
-    """Each is a mask of ``count`` blocks, which may overlap, the same at all times. A block covers the
-    share ``area`` of the places; its height by width is within ``ratio``. Every clip is seen and
-    predicted once for each mask."""
+    """Each is a mask of ``count`` blocks, which may overlap, the same at all times. A block covers
+    the share ``area`` of the places; its height by width is within ``ratio``. Every clip is seen
+    and predicted once for each mask."""
     depth: PositiveInt = 12
     """Blocks of the predictor."""
     width: PositiveInt = 384
