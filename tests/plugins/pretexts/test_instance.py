@@ -68,6 +68,27 @@ def test_the_plain_form_is_nt_xent():
     torch.testing.assert_close(loss(same.build(context), backbone, given), expected)
 
 
+def test_decoupled_positives_do_not_compete_with_themselves():
+    """-s_ii' + log of the sum over other videos' clips: equation 6 of Yeh et al. 2022."""
+    backbone, pretext = build(decoupled=True)
+    given = batch([0, 1, 2])
+    z = backbone(given.clips.flatten(0, 1))["feat"]
+    s = cosines(z, z, 0.1)
+    losses = []
+    for i in range(6):
+        others = [j for j in range(6) if j // 2 != i // 2]
+        losses.append(s[i, others].logsumexp(0) - s[i, i ^ 1])
+    torch.testing.assert_close(loss(pretext, backbone, given), torch.stack(losses).mean())
+
+
+def test_decoupled_without_another_video_there_is_nothing_to_learn():
+    backbone, pretext = build(decoupled=True)
+    found = loss(pretext, backbone, batch([3, 3]))
+    found.backward()
+    assert found.item() == 0
+    assert not backbone.layer.weight.grad.any()
+
+
 def test_the_worked_example_of_two_clips():
     _, pretext = build()
     views = torch.tensor([[[1, 0, 0], [0.8, 0.6, 0]], [[0.0, 1, 0], [-0.6, 0.8, 0]]])
