@@ -12,9 +12,11 @@ from vidssl_plugins.pretexts.options.order import Order
 from vidssl_plugins.pretexts.options.pace import Pace
 from vidssl_plugins.pretexts.options.same_context import SameContext
 from vidssl_plugins.pretexts.options.same_pace import SamePace
+from vidssl_plugins.pretexts.options.sigreg import SIGReg
 from vidssl_plugins.pretexts.options.sstl import SSTL
 from vidssl_plugins.pretexts.options.statistics import Statistics
 from vidssl_plugins.pretexts.options.temporal_transforms import TemporalTransforms
+from vidssl_plugins.pretexts.options.vicreg import VICReg
 
 
 @hookimpl
@@ -33,4 +35,6 @@ def vidssl_pretexts() -> list[type[PretextOptions]]:
         Statistics,
         MaskedPixels,
         MaskedLatents,
+        VICReg,
+        SIGReg,
     ]
