@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PretextOptions,
         SamplerOptions,
         Stream,
+        TokenBackbone,
     )
 
 LENGTHS = (*range(1, 70), 96, 120, 121, 128, 250, 1000)
@@ -226,13 +227,14 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     channels = {name: shape[0] for name, shape in TAPS.items()}
     batch = noise_batch(sampler, streams=options.streams())
     torch.manual_seed(0)
+    backbone = _PlainBackbone()
     context = PretextContext(
         channels["feat"],
         channels,
         sampler.labels(),
         views,
         len(batch.video),
-        backbone=_PlainBackbone(),
+        backbone=backbone,
         encode=_encode,
     )
     pretext, twin = options.build(context), options.build(context)
@@ -267,7 +269,8 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
     torch.autograd.backward(total)
     _check_gradients(pretext)
     reached = [name for name, tap in features.items() if tap.grad is not None and tap.grad.any()]
-    assert reached, "no gradient reaches any tap of the backbone"
+    reached += [name for name, weight in backbone.named_parameters() if weight.grad is not None]
+    assert reached, "no gradient reaches any tap of the backbone, nor the backbone itself"
     for module in (pretext, twin):
         if update := getattr(module, "after_step", None):
             update()
@@ -310,7 +313,12 @@ def _check_predictions(pretext: nn.Module, features: Mapping[str, Tensor], batch
 
 
 class _PlainBackbone(nn.Module):
-    """A backbone for pretexts that keep a copy of it: means over boxes, mixed linearly."""
+    """A backbone for pretexts that keep a copy of it, or run it on a part of a clip.
+
+    Taps are means over boxes, mixed linearly; tokens are tubelets, mixed linearly too.
+    """
+
+    tubelet = (2, 4, 4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -318,8 +326,12 @@ class _PlainBackbone(nn.Module):
         self.feature_dim = self.taps["feat"]
         self.mix = nn.ModuleDict({name: nn.Linear(3, dim) for name, dim in self.taps.items()})
 
-    def forward(self, clips: Tensor) -> dict[str, Tensor]:
-        """Return every tap of clips (N, C, T, H, W)."""
+    def forward(self, clips: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
+        """Return every tap of clips (N, C, T, H, W), or the tokens ``keep`` (N, n)."""
+        if keep is not None:
+            tokens = F.avg_pool3d(clips, self.tubelet).flatten(2).transpose(1, 2)
+            kept = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[2]))
+            return {"tokens": self.mix["feat"](kept)}
         taps = {}
         for name, (_, *places) in TAPS.items():
             means = F.adaptive_avg_pool3d(clips, cast(Any, tuple(places) or 1))
@@ -328,8 +340,11 @@ class _PlainBackbone(nn.Module):
         return taps
 
 
-def _encode(network: Backbone, clips: Tensor) -> dict[str, Tensor]:
-    taps = network(clips.flatten(0, 1))
+def _encode(network: Backbone, clips: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
+    if keep is None:
+        taps = network(clips.flatten(0, 1))
+    else:
+        taps = cast("TokenBackbone", network)(clips.flatten(0, 1), keep.flatten(0, 1))
     return {name: tap.view(*clips.shape[:2], *tap.shape[1:]) for name, tap in taps.items()}
 
 

@@ -146,6 +146,8 @@ def toy(command):
         network = load(command.given["recipe"], command.overrides)
         if "cells" in type(network.backbone).model_fields:
             more.append("backbone.cells=[1,1,1]")
+        if "tubelet" in type(network.backbone).model_fields:
+            more += ["backbone.tubelet=[2,8,8]", "backbone.depth=2", "backbone.heads=null"]
         for place, pretext in enumerate(network.pretext):
             if isinstance(getattr(pretext, "hidden", None), tuple):
                 more.append(f"pretext.{place}.hidden=[8]")

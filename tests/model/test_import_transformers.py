@@ -9,9 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli import app, failures
+from vidssl_cli.contract.clips import Batch
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.model.encoder import Encoder
 from vidssl_cli.model.import_weights import import_weights
+from vidssl_cli.model.learner import encode
 from vidssl_cli.model.public_files import download
+from vidssl_plugins.backbones.options.vit_public import join_qkv
+from vidssl_plugins.pretexts.hooks import MaskedPixels
 
 CLIPS = (2, 3, 4, 32, 32)
 VIDEOMAE = {
@@ -25,7 +30,7 @@ VIDEOMAE = {
     "decoder_num_hidden_layers": 1,
     "decoder_hidden_size": 24,
     "decoder_num_attention_heads": 2,
-    "decoder_intermediate_size": 40,
+    "decoder_intermediate_size": 96,
 }
 VJEPA2 = {
     "hidden_size": 64,
@@ -215,6 +220,55 @@ def test_vjepa2_sees_the_same_where_tokens_are_left_out(transformers, tmp_path):
             x = layer(x, position_mask=keep)
             x = x[0] if isinstance(x, tuple) else x
         agree(ours.backbone(clips, keep)["tokens"], model.encoder.layernorm(x))
+
+
+def test_masked_pixels_has_the_loss_of_videomae(transformers, tmp_path):
+    """The decoder and the targets, from the same weights and the same mask."""
+    config = transformers.VideoMAEConfig(**VIDEOMAE, use_mean_pooling=False, norm_pix_loss=True)
+    model = randomised(transformers.VideoMAEForPreTraining(config))
+    model.save_pretrained(tmp_path / "hub")
+    network = encoder(tmp_path / "hub", tmp_path / "out").backbone
+    context = PretextContext(48, network.taps, {}, 1, 2, network, encode_32)
+    options = MaskedPixels(name="masked_pixels", width=24, depth=1, heads=2, ratio=0.75)
+    task = options.build(context)
+    task.decoder.load_state_dict(decoder(model))
+    clips = torch.randn(CLIPS)
+    torch.manual_seed(1)
+    _, masked = task.split(2, (2, 4, 4), clips.device)
+    mask = torch.zeros(2, 32, dtype=torch.bool).scatter_(1, masked, True)
+    torch.manual_seed(1)
+    batch = Batch(clips[:, None], {}, torch.arange(2), torch.empty(0))
+    with torch.inference_mode():
+        expected = model(clips.transpose(1, 2), bool_masked_pos=mask).loss
+        agree(task({}, batch)[0]["loss"], expected)
+
+
+def encode_32(network, clips, keep):
+    return encode(network, clips, torch.float32, keep)
+
+
+def decoder(model):
+    """Return the weights of transformers' decoder of one block under our names."""
+    block = "decoder.decoder_layers.0."
+    names = {
+        "encoder_to_decoder.": "enter.",
+        "decoder.norm.": "norm.",
+        "decoder.head.": "leave.",
+        f"{block}attention.output.dense.": "blocks.0.attention.project.",
+        f"{block}intermediate.dense.": "blocks.0.mlp.0.",
+        f"{block}output.dense.": "blocks.0.mlp.2.",
+        f"{block}layernorm_before.": "blocks.0.norm1.",
+        f"{block}layernorm_after.": "blocks.0.norm2.",
+        f"{block}attention.attention.query.": "blocks.0.attention.q.",
+        f"{block}attention.attention.key.": "blocks.0.attention.k.",
+        f"{block}attention.attention.value.": "blocks.0.attention.v.",
+    }
+    found = {"mask_tokens": model.mask_token.flatten(), "enter.bias": torch.zeros(24)}
+    for name, tensor in model.state_dict().items():
+        for old, new in names.items():
+            if name.startswith(old):
+                found[name.replace(old, new)] = tensor
+    return join_qkv(found)
 
 
 def test_the_card_says_what_they_were_trained_to_see(transformers, tmp_path):

@@ -94,6 +94,8 @@ def shrunk(name: str, data: Path) -> list[str]:
         values |= {"input.resize": [24, 32], "input.crop": CROP, "backbone.width": 4}
         if "cells" in type(recipe.backbone).model_fields:
             values["backbone.cells"] = [1, 1, 1]
+        if "tubelet" in type(recipe.backbone).model_fields:
+            values |= {"backbone.tubelet": [2, 4, 4], "backbone.heads": None}
         if recipe.sampler.name == "curriculum":
             values["sampler.scores"] = str(data.parent / "scores.jsonl")
         elif getattr(recipe.sampler, "start", None) == "pieces":  # every clip of a video is visited

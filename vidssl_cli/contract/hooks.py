@@ -196,6 +196,31 @@ class Backbone(Protocol):
         ...
 
 
+class TokenBackbone(Backbone, Protocol):
+    """A backbone that cuts clips into tubelets, of which it can leave out some."""
+
+    tubelet: tuple[int, int, int]
+    """Frames, rows and columns of a tubelet."""
+
+    def __call__(self, clips: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
+        """Return every tap; or with ``keep`` the tap ``tokens`` alone, (N, n, feature_dim).
+
+        ``keep`` (N, n) has the numbers of the tubelets of each clip that are seen, in the order of
+        time, rows and columns. What is in the others makes no difference.
+        """
+        ...
+
+
+class Encode(Protocol):
+    """Runs a network on clips as the learning network runs, in the same precision."""
+
+    def __call__(
+        self, network: Backbone, clips: Tensor, keep: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
+        """Return taps (B, V, …) of clips (B, V, C, T, H, W); ``keep`` is (B, V, n)."""
+        ...
+
+
 @dataclass(frozen=True)
 class PretextContext:
     """What a pretext may know when it builds its heads."""
@@ -210,10 +235,10 @@ class PretextContext:
     videos: int
     """Videos in the data set, for state that is kept per video."""
     backbone: Backbone | None = None
-    """The network that learns, for pretexts that keep a copy of it; not to be made a submodule."""
-    encode: Callable[[Backbone, Tensor], Mapping[str, Tensor]] | None = None
-    """Runs such a copy on clips (B, V, C, T, H, W) as the learning network runs, in the same
-    precision, and returns taps (B, V, …)."""
+    """The network that learns, for pretexts that keep a copy of it, or run it on a part of a clip;
+    not to be made a submodule."""
+    encode: Encode | None = None
+    """Runs either."""
 
 
 class Pretext(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -21,7 +22,7 @@ from vidssl_cli.model.weights import load_weights, read_newest, read_tensors
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.clips import Batch
-    from vidssl_cli.contract.hooks import Backbone
+    from vidssl_cli.contract.hooks import Backbone, TokenBackbone
 
 
 class Features(Mapping[str, Tensor]):
@@ -45,15 +46,43 @@ class Features(Mapping[str, Tensor]):
         return len(self._taps)
 
 
-def encode(network: Backbone, clips: Tensor, precision: torch.dtype) -> Features:
-    """Run a network on clips (B, V, C, T, H, W).
+class LateFeatures(Mapping[str, Tensor]):
+    """Taps that are computed when one is asked for.
+
+    Masked modelling runs the network on a part of each clip, and asks for none.
+    """
+
+    def __init__(self, compute: Callable[[], Features]) -> None:
+        self._compute = compute
+
+    @cached_property
+    def _features(self) -> Features:
+        return self._compute()
+
+    def __getitem__(self, tap: str) -> Tensor:
+        return self._features[tap]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._features)
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+
+def encode(
+    network: Backbone, clips: Tensor, precision: torch.dtype, keep: Tensor | None = None
+) -> Features:
+    """Run a network on clips (B, V, C, T, H, W), or on their tubelets ``keep`` (B, V, n).
 
     Raises:
         PluginError: it returns no taps.
     """
     flat = clips.flatten(0, 1)
     with torch.autocast(flat.device.type, precision, enabled=precision != torch.float32):
-        taps = network(flat)
+        if keep is None:
+            taps = network(flat)
+        else:
+            taps = cast("TokenBackbone", network)(flat, keep.flatten(0, 1))
     if not isinstance(taps, Mapping):
         raise PluginError(
             f"the backbone {type(network).__name__} returns a {type(taps).__name__}, not a mapping "
@@ -101,7 +130,7 @@ class PretrainLearner(Learner):
             views=recipe.sampler.build().views,
             videos=videos,
             backbone=backbone,
-            encode=lambda network, clips: encode(network, clips, self.precision),
+            encode=lambda network, clips, keep=None: encode(network, clips, self.precision, keep),
         )
         self.pretexts = nn.ModuleList(
             cast(nn.Module, options.build(context)) for options in recipe.pretext
@@ -140,9 +169,12 @@ class PretrainLearner(Learner):
 
     def forward(self, batch: Batch, precision: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of all loss terms, and every term and metric by name."""
-        return self.losses(self.encode(batch.clips, precision), batch)
+        self.precision = precision
+        return self.losses(LateFeatures(lambda: self.encode(batch.clips, precision)), batch)
 
-    def losses(self, features: Features, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(
+        self, features: Mapping[str, Tensor], batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what `forward` does, given the taps."""
         total = batch.clips.new_zeros(())
         values: dict[str, Tensor] = {}

@@ -183,14 +183,14 @@ def take(tokens: Tensor, numbers: Tensor) -> Tensor:
     return tokens.gather(1, numbers[..., None].expand(-1, -1, tokens.shape[2]))
 
 
-def sine_table(count: int, width: int) -> Tensor:
+def sine_table(count: int, width: int, device: torch.device | None = None) -> Tensor:
     """Return sines and cosines (count, width) of each number at falling frequencies.
 
     Columns 2 i and 2 i + 1 are sine and cosine of n / 10000^(2 i / width) (Vaswani et al. 2017).
     """
-    table = torch.zeros(count, width)
-    rates = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angles = torch.arange(count, dtype=torch.float64)[:, None] * rates
+    table = torch.zeros(count, width, device=device)
+    rates = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64, device=device) / width)
+    angles = torch.arange(count, dtype=torch.float64, device=device)[:, None] * rates
     table[:, 0::2], table[:, 1::2] = angles.sin(), angles.cos()
     return table
 

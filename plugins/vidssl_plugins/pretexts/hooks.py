@@ -6,13 +6,17 @@ from vidssl_cli.contract.hooks import PretextOptions, hookimpl
 from vidssl_plugins.pretexts.options.classify import Classify
 from vidssl_plugins.pretexts.options.equivariance import Equivariance
 from vidssl_plugins.pretexts.options.instance import Instance
+from vidssl_plugins.pretexts.options.masked_latents import MaskedLatents
+from vidssl_plugins.pretexts.options.masked_pixels import MaskedPixels
 from vidssl_plugins.pretexts.options.order import Order
 from vidssl_plugins.pretexts.options.pace import Pace
 from vidssl_plugins.pretexts.options.same_context import SameContext
 from vidssl_plugins.pretexts.options.same_pace import SamePace
+from vidssl_plugins.pretexts.options.sigreg import SIGReg
 from vidssl_plugins.pretexts.options.sstl import SSTL
 from vidssl_plugins.pretexts.options.statistics import Statistics
 from vidssl_plugins.pretexts.options.temporal_transforms import TemporalTransforms
+from vidssl_plugins.pretexts.options.vicreg import VICReg
 
 
 @hookimpl
@@ -29,4 +33,8 @@ def vidssl_pretexts() -> list[type[PretextOptions]]:
         Instance,
         SSTL,
         Statistics,
+        MaskedPixels,
+        MaskedLatents,
+        VICReg,
+        SIGReg,
     ]

@@ -11,10 +11,17 @@ from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import Backbone, PretextContext
-from vidssl_plugins.pretexts.instance_moco import MomentumCopy, Queue
+from vidssl_plugins.pretexts.instance_queue import Queue
 from vidssl_plugins.pretexts.options.shared import ProjectionOptions
-from vidssl_plugins.pretexts.shared.contrast import contrast, retrieved, similarity, view_pairs
+from vidssl_plugins.pretexts.shared.contrast import (
+    Denominator,
+    contrast,
+    retrieved,
+    similarity,
+    view_pairs,
+)
 from vidssl_plugins.pretexts.shared.gather import gather
+from vidssl_plugins.pretexts.shared.momentum import MomentumCopy
 from vidssl_plugins.pretexts.shared.projection import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
@@ -26,6 +33,7 @@ class InstancePretext(nn.Module):
         options: The tap and its projection.
         context: Network and data.
         temperature: Divides cosines.
+        decoupled: Leave positives out of what they compete with.
         momentum: Of the slow copy that keys come from; None for no copy.
         queue: Keys of earlier steps; 0 for none.
     """
@@ -36,11 +44,13 @@ class InstancePretext(nn.Module):
         context: PretextContext,
         *,
         temperature: float,
+        decoupled: bool,
         momentum: float | None,
         queue: int,
     ) -> None:
         super().__init__()
         self.tap, self.temperature = options.tap, temperature
+        self.denominator: Denominator = "decoupled" if decoupled else "anchor"
         self.encode = context.encode
         dim = tap_dim(options.tap, context)
         self.projection = projection(options, dim)
@@ -71,7 +81,13 @@ class InstancePretext(nn.Module):
             self._seen.append((F.normalize(keys.detach(), dim=1), of_view))
         scores = similarity(vectors, candidates, normalise=True)
         positives, negatives = view_pairs(video, views, owners)
-        total = contrast(scores, positives, negatives, temperature=self.temperature)
+        total = contrast(
+            scores,
+            positives,
+            negatives,
+            temperature=self.temperature,
+            denominator=self.denominator,
+        )
         return {"loss": total / (views - 1)}, {"accuracy": retrieved(scores, positives, negatives)}
 
     @torch.no_grad()

@@ -70,7 +70,7 @@ def test_methods_cite_the_section_that_has_their_equation(options, section):
     assert f"(Wang, thesis 2020, section {section}" in options.__doc__
 
 
-@pytest.mark.parametrize("denominator", ["global", "anchor", "single_log", "pair"])
+@pytest.mark.parametrize("denominator", ["global", "anchor", "single_log", "pair", "decoupled"])
 def test_without_a_positive_pair_the_loss_is_0_and_trains_nothing(denominator):
     vectors = PACE.clone().requires_grad_()
     scores = similarity(vectors, vectors, normalise=False)

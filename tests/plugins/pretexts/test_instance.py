@@ -11,7 +11,7 @@ from torch import nn
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.hooks import Instance, SameContext
-from vidssl_plugins.pretexts.instance_moco import Queue
+from vidssl_plugins.pretexts.instance_queue import Queue
 
 
 class Backbone(nn.Module):
@@ -66,6 +66,27 @@ def test_the_plain_form_is_nt_xent():
     same = SameContext(name="same_context", normalise=True, temperature=0.1, denominator="anchor")
     context = PretextContext(3, {"feat": 3}, {}, 2, 3)
     torch.testing.assert_close(loss(same.build(context), backbone, given), expected)
+
+
+def test_decoupled_positives_do_not_compete_with_themselves():
+    """-s_ii' + log of the sum over other videos' clips: equation 6 of Yeh et al. 2022."""
+    backbone, pretext = build(decoupled=True)
+    given = batch([0, 1, 2])
+    z = backbone(given.clips.flatten(0, 1))["feat"]
+    s = cosines(z, z, 0.1)
+    losses = []
+    for i in range(6):
+        others = [j for j in range(6) if j // 2 != i // 2]
+        losses.append(s[i, others].logsumexp(0) - s[i, i ^ 1])
+    torch.testing.assert_close(loss(pretext, backbone, given), torch.stack(losses).mean())
+
+
+def test_decoupled_without_another_video_there_is_nothing_to_learn():
+    backbone, pretext = build(decoupled=True)
+    found = loss(pretext, backbone, batch([3, 3]))
+    found.backward()
+    assert found.item() == 0
+    assert not backbone.layer.weight.grad.any()
 
 
 def test_the_worked_example_of_two_clips():

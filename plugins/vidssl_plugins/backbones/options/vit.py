@@ -36,7 +36,8 @@ class ViT(BackboneOptions):
     depth: PositiveInt | None = None
     """Blocks."""
     heads: PositiveInt | None = None
-    """Heads of attention, which share the width equally."""
+    """Heads of attention, which share the width equally; null is one for each 64 numbers of a
+    ``width`` that is given, or one."""
     hidden: PositiveInt | None = None
     """Width between the two layers of each MLP; null is 4 times a ``width`` that is given."""
     tubelet: tuple[PositiveInt, PositiveInt, PositiveInt] = (2, 16, 16)
@@ -57,7 +58,7 @@ class ViT(BackboneOptions):
         """Width, depth, heads and hidden width."""
         width, depth, heads, hidden = SIZES[self.size]
         if self.width:
-            width, hidden = self.width, 4 * self.width
+            width, heads, hidden = self.width, max(1, self.width // 64), 4 * self.width
         return width, self.depth or depth, self.heads or heads, self.hidden or hidden
 
     @property

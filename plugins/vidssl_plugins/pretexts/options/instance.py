@@ -30,6 +30,9 @@ class Instance(ProjectionOptions):
     """Widths of the projection's hidden layers, each with ReLU; its last layer is then linear."""
     temperature: PositiveFloat = 0.1
     """Divides cosines."""
+    decoupled: bool = False
+    """Leave a clip's positives out of what they compete with (Yeh et al. 2022), which matters most
+    for small batches."""
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of its weights that the slow copy keeps at each step; none for no copy, then gradients
     flow through both sides. Batch norms of the copy use the statistics of its own batch, in each
@@ -46,6 +49,7 @@ class Instance(ProjectionOptions):
             self,
             context,
             temperature=self.temperature,
+            decoupled=self.decoupled,
             momentum=self.momentum,
             queue=self.queue,
         )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Denominator = Literal["global", "anchor", "single_log", "pair"]
+Denominator = Literal["global", "anchor", "single_log", "pair", "decoupled"]
 
 
 def contrast(
@@ -32,7 +32,10 @@ def contrast(
     - ``single_log``: -log of the ratio of sum_P exp s to sum_A exp s;
     - ``pair``: each positive pair by itself against the negatives of its anchor, whose other
       positives do not compete; the mean over the positives of an anchor, then over the anchors
-      (Jenni, Jin 2021, equation 1). With one positive for each anchor this is ``anchor``.
+      (Jenni, Jin 2021, equation 1). With one positive for each anchor this is ``anchor``;
+    - ``decoupled``: ``anchor`` with the sum over the negatives alone, so that a pair that is close
+      already does not weaken its own gradient (Yeh et al. 2022); anchors without a negative count
+      as 0.
 
     Args:
         scores: (anchors, candidates) similarities. Candidates may be clips of the batch, cells of
@@ -58,6 +61,10 @@ def contrast(
         together = scores.masked_fill(~positives, nothing).flatten().logsumexp(0)
         loss = pairs.flatten().logsumexp(0) - together
         return torch.where(positives.any(), loss, loss.new_zeros(()))
+    if denominator == "decoupled":
+        against = scores.masked_fill(~negatives, nothing).logsumexp(1, keepdim=True)
+        counted = positives & negatives.any(1, keepdim=True)
+        return torch.where(counted, against - scores, 0).sum() / len(scores)
     dims = (0, 1) if denominator == "global" else (1,)
     losses = pairs.logsumexp(dims, keepdim=True) - scores
     return torch.where(positives, losses, losses.new_zeros(())).sum() / len(scores)
