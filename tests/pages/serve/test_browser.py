@@ -3,24 +3,26 @@
 import base64
 import re
 import shutil
+import time
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-if missing := [name for name in ("playwright", "uvicorn", "starlette") if not find_spec(name)]:
-    pytest.skip(f"needs {', '.join(missing)}", allow_module_level=True)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("needs chromium, which is not installed", allow_module_level=True)
+pytest.importorskip("uvicorn", reason="needs the extra serve")
+pytest.importorskip("starlette", reason="needs the extra serve")
+pytest.importorskip("playwright", reason="needs playwright, of the extra dev")
 
 from playwright.sync_api import expect, sync_playwright
 
 from vidssl_cli.pages.serve.run import Place, serving
 
-pytestmark = pytest.mark.slow
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +92,19 @@ def drag(page, start, end):
 
 
 def until(page, condition):
-    page.wait_for_function(condition, timeout=20_000)
+    # Not `wait_for_function`, which evaluates text in the page: the page's policy forbids that.
+    end = time.monotonic() + 20
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(30)
 
 
 def test_a_video_is_dropped_and_found_and_a_moment_of_it_scrubbed_to(browser, address, world):
     with opened(browser, address) as page:
         expect(page.locator("#title")).to_have_text("Gallery")
         expect(page.locator(".hit")).to_have_count(12)
-        drop(page, world.toy, "<b>my video</b>.mp4")
-        expect(page.locator("#title")).to_have_text("Similar to <b>my video</b>.mp4")
+        drop(page, world.toy, "<b>my video.mp4")
+        expect(page.locator("#title")).to_have_text("Similar to <b>my video.mp4")
         expect(page.locator(".hit").first).to_contain_text("0.mp4")
         expect(page.locator(".hit .faint").first).to_have_text("1.000")
         expect(page.locator("#frames img")).to_have_count(10)
@@ -165,7 +171,7 @@ def test_more_like_this_and_back(browser, address):
         page.locator(".hit", has_text="5.mp4").get_by_text("More like this").click()
         expect(page.locator("#title")).to_have_text("Similar to 5.mp4")
         expect(page.locator(".rank").first).to_have_text("1")
-        assert "5.mp4" not in names(page)  # but for the one in the same video
+        assert "5.mp4" not in names(page)
         first = page.locator(".hit .file").first.inner_text()
         page.locator(".hit").first.get_by_text("More like this").click()
         expect(page.locator("#title")).to_have_text(f"Similar to {first}")
@@ -310,10 +316,11 @@ def test_another_site_cannot_ask(browser, address, tmp_path):
     context = browser.new_context()
     page = context.new_page()
     answers = []
-    page.on("response", lambda response: answers.append(response.status))
+    page.on("response", lambda response: answers.append(response))
     page.goto(page_of_others.as_uri())
     page.wait_for_timeout(1000)
     assert page.title() != "read"
     assert not page.evaluate("document.images[0].naturalWidth")
-    assert all(status == 403 for status in answers if status), answers
+    refused = [response.status for response in answers if response.url.startswith(address)]
+    assert set(refused) <= {403}
     context.close()

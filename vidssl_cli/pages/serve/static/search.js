@@ -321,7 +321,7 @@ class Screen {
   }
 
   get time() {
-    return this.shown instanceof HTMLVideoElement ? this.offset + this.shown.currentTime : this.moment[0];
+    return this.shown instanceof HTMLVideoElement ? this.offset + this.shown.currentTime : (this.moment?.[0] ?? 0);
   }
 
   seek(at) {
