@@ -17,6 +17,7 @@ pytest.importorskip("playwright", reason="needs playwright, of the extra dev")
 from playwright.sync_api import expect, sync_playwright
 
 from vidssl_cli.pages.serve.run import Place, serving
+from vidssl_cli.search.build import build_index
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -123,7 +124,7 @@ def test_a_video_is_dropped_and_found_and_a_moment_of_it_scrubbed_to(browser, ad
 
 
 def test_a_handle_is_moved_by_keys_and_by_the_pointer(browser, address):
-    with opened(browser, address, "/?video=" + "&item=0", complaints=9) as page:
+    with opened(browser, address) as page:
         page.locator(".hit").first.get_by_text("More like this").click()
         drag(page, 0.2, 0.6)
         until(page, "location.search.includes('to=')")
@@ -164,6 +165,38 @@ def test_what_the_browser_does_not_play_is_transcoded_and_what_is_gone_is_said(
         expect(old.locator(".way")).to_have_text("transcoded, without sound")
         expect(old.locator(".way")).to_have_attribute("title", re.compile("do not play AVI"))
         expect(page.locator(".hit", has_text="gone.mp4")).to_contain_text("The file is not there")
+
+
+def test_a_browser_without_the_codec_shows_moving_pictures(browser, address, world):
+    with opened(browser, address, complaints=9) as page:
+        page.route(re.compile("/(media|part)[?]"), lambda route: route.fulfill(body=b"no video"))
+        hit = page.locator(".hit").first
+        hit.locator(".picture").click()
+        expect(hit.locator(".way")).to_have_text(re.compile("^moving pictures: this browser"))
+        until(page, "document.querySelectorAll('.hit img')[1]?.naturalWidth > 0")
+
+
+def test_what_is_added_to_the_index_is_offered(browser, toy_encoder, toy_videos, tmp_path):
+    build_index(toy_encoder(), toy_videos[:3], tmp_path / "index")
+    with (
+        serving(tmp_path / "index", Place(port=0), device="cpu") as address,
+        opened(browser, address.rstrip("/")) as page,
+    ):
+        expect(page.locator("#counts")).to_contain_text("3 videos")
+        build_index(toy_encoder(), toy_videos[3:5], tmp_path / "index")
+        page.wait_for_timeout(1100)  # so often it looks
+        page.evaluate("watch()")
+        expect(page.locator("#toast")).to_contain_text("2 new videos in the index")
+        page.locator("#toast button").click()
+        expect(page.locator(".hit")).to_have_count(5)
+
+
+def test_what_is_no_video_is_explained(browser, address, tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    with opened(browser, address, complaints=1) as page:
+        drop(page, tmp_path / "text.mp4", "text.mp4")
+        expect(page.locator(".message")).to_contain_text("text.mp4: is damaged, or no video")
+        expect(page.locator("#drop")).to_contain_text("Drop a video here")
 
 
 def test_more_like_this_and_back(browser, address):
