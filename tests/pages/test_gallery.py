@@ -88,13 +88,24 @@ def test_a_page_needs_nothing_from_outside_and_runs_nothing(ranking, tmp_path):
     page = Page(tmp_path / "page.html")
     assert "script" not in page.tags
     assert "link" not in page.tags
-    assert not [key for _, key, _ in page.attributes if key.startswith("on") or key == "href"]
+    assert not [key for _, key, _ in page.attributes if key.startswith("on")]
+    assert {tag for tag, key, _ in page.attributes if key == "href"} == {"a"}  # load nothing
     assert all(url.startswith("data:") for url in page.urls("src") + page.urls("srcset"))
     outside = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]+", "", page.source)
-    assert "://" not in outside
+    assert outside.count("://") == outside.count('<a href="file:///') == len(page.urls("href"))
     assert "url(" not in outside
     assert "@import" not in outside
     assert "default-src 'none'" in outside
+
+
+def test_names_are_links_that_play_the_files_at_their_moments(ranking, toy_videos, tmp_path):
+    write_gallery(tmp_path / "page.html", "", "", [ranking])
+    links = Page(tmp_path / "page.html").urls("href")
+    assert links[0] == f"file://{toy_videos[0].path}#t=0.50,1.00"
+    assert links[1] == f"file://{toy_videos[1].path}#t=0.20,0.60"
+    odd = Thumbnail(replace(toy_videos[0], path='/a b/caf\udce9"#?.mp4'))
+    write_gallery(tmp_path / "page.html", "", "", [Ranking(odd, [])])
+    assert Page(tmp_path / "page.html").urls("href") == ["file:///a%20b/caf%E9%22%23%3F.mp4"]
 
 
 def test_names_are_shown_and_not_obeyed(toy_videos, tmp_path):

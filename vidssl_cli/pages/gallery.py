@@ -1,6 +1,7 @@
 """The gallery page: queries with their hits, as moving pictures in one self-contained file.
 
-Pictures are animated WebP. Readers who asked their system for less motion see still ones.
+Pictures are animated WebP. Readers who asked their system for less motion see still ones. Names are
+links that play the files, where they are.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ class Thumbnail:
     def name(self) -> str:
         """The name of the file."""
         return Path(self.video.path).name
+
+    @property
+    def address(self) -> str:
+        """The file, with the moment, for a browser on the machine that has it."""
+        moment = f"#t={self.moment[0]:.2f},{self.moment[1]:.2f}" if self.moment else ""
+        return Path(self.video.path).absolute().as_uri() + moment
 
     @property
     def facts(self) -> str:

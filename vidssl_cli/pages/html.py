@@ -34,10 +34,13 @@ def write_markup(path: Path, markup: str) -> None:
 
 
 @cache
-def templates() -> Environment:
-    """Return what renders templates: it escapes values, and refuses names without a value."""
+def templates(package: str = "vidssl_cli.pages") -> Environment:
+    """Return what renders the ``templates`` of a package.
+
+    It escapes values, and refuses names without a value.
+    """
     environment = Environment(
-        loader=PackageLoader("vidssl_cli.pages"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

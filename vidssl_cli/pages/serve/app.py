@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from vidssl_cli.pages.serve.guard import Application
     from vidssl_cli.pages.serve.live_index import LiveIndex
 
+_HERE = "vidssl_cli.pages.serve"
 _PICTURES, _PARTS = 96 << 20, 256 << 20
 """Bytes of pictures, and of transcoded parts, that are kept in memory."""
 _NAME = 300
@@ -70,7 +71,7 @@ class SearchPage:
     def page(self, request: Request) -> Response:
         """Return the page."""
         name = visible(os.path.basename(os.path.abspath(self._live.folder)))
-        markup = templates().get_template("search.html").render(name=name)
+        markup = templates(_HERE).get_template("search.html").render(name=name)
         return Response(markup, media_type="text/html", headers=_ANEW)
 
     def static(self, request: Request) -> Response:
@@ -78,7 +79,7 @@ class SearchPage:
         name = request.path_params["name"]
         if name not in _STATIC:
             raise LookupError("there is no such file")
-        content = (files("vidssl_cli.pages.serve") / "static" / name).read_bytes()
+        content = (files(_HERE) / "static" / name).read_bytes()
         return Response(content, media_type=_STATIC[name], headers={"cache-control": "no-cache"})
 
     def index(self, request: Request) -> Response:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Way = Literal["file", "transcoded", "none"]
 
-PART = 10.0
+PART = 6.0
 """Seconds of a video that are transcoded at a time."""
 _HEIGHT, _RATE = 480, 30.0
 """Of what is transcoded: pixels and frames per second, at most."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from vidssl_cli.pages.serve.uploads import Uploads
     from vidssl_cli.search.retrieve import Answer
 
-_FIRST, _MOST = 240, 2000
-"""Hits that are searched for at once, and when the reader asks for more."""
+_TOPS = (48, 240, 2000)
+"""Hits that are searched for: at first, and as the reader asks for more."""
 _REMEMBERED = 32
 """Searches whose hits are kept."""
 
@@ -111,7 +111,7 @@ class Search:
             "level": result.level if result else asked.level or "video",
             "span": result.span if result else asked.moment,
             "hits": rows,
-            "more": window.stop < len(hits) or (len(hits) == top and top < _MOST),
+            "more": window.stop < len(hits) or (len(hits) == top < _TOPS[-1]),
             "command": self._command(index, found, asked),
             "seconds": round(time.perf_counter() - began, 4),
         }
@@ -134,7 +134,7 @@ class Search:
             index.folder, found.key, asked.moment, asked.level, asked.group_by, asked.own,
             asked.where, lasso,
         )  # fmt: skip
-        top = _FIRST if wanted <= _FIRST else _MOST
+        top = next((top for top in _TOPS if wanted <= top), _TOPS[-1])
         with index.locked:
             if key in self._answers and self._answers[key][1] >= top:
                 self._answers.move_to_end(key)

@@ -95,6 +95,7 @@ async function search() {
     $("status").textContent = "";
     $("more").textContent = "";
     complain(error);
+    if (state.where) openFilters(true);
     list.classList.remove("stale");
     return;
   }
@@ -282,8 +283,8 @@ class Screen {
     }
     const video = make("video");
     Object.assign(video, { muted: this.muted, playsInline: true, preload: "auto", poster: still(row.id, at) });
-    this.offset = this.way === "file" ? 0 : Math.max(0, Math.floor(Math.min(at, (row.duration || 1) - 0.1)));
-    video.src = this.way === "file" ? `/media?video=${row.id}` : `/part?video=${row.id}&at=${this.offset}`;
+    this.offset = this.way === "file" ? 0 : this.begin(at);
+    video.src = this.way === "file" ? `/media?video=${row.id}` : this.part(at);
     if (this.way !== "file") this.note("transcoded, without sound", this.playback.why);
     const run = this.run;
     video.onloadedmetadata = () => {
@@ -298,10 +299,22 @@ class Screen {
       this.load(at);
     };
     video.onended = () => this.ended();
+    video.onplaying = () => {
+      const next = this.offset + video.duration;
+      if (this.way !== "file" && next < this.moment[1] - 0.1) fetch(this.part(next)); // so that it is there in time
+    };
     video.ontimeupdate = () => this.follow();
     this.box.append(video);
     this.shown = video;
     this.follow();
+  }
+
+  begin(at) { // of the part that shows a second
+    return Math.max(0, Math.floor(10 * Math.min(at, (this.row.duration || 1) - 0.1)) / 10);
+  }
+
+  part(at) {
+    return `/part?video=${this.row.id}&at=${this.begin(at)}`;
   }
 
   follow() {
@@ -321,7 +334,7 @@ class Screen {
   }
 
   get time() {
-    return this.shown instanceof HTMLVideoElement ? this.offset + this.shown.currentTime : this.moment[0];
+    return this.shown instanceof HTMLVideoElement ? this.offset + this.shown.currentTime : (this.moment?.[0] ?? 0);
   }
 
   seek(at) {
@@ -506,6 +519,7 @@ function showFilters() {
   for (const word of ["label", "folder", "shortest", "longest", "where", "name", "one"])
     if (document.activeElement !== $(word)) $(word).value = state[word] || "";
   $("own").checked = state.own === "1";
+  for (const only of document.querySelectorAll(".searched")) only.hidden = !state.video;
   const told = {
     label: (value) => `label ${value}`, folder: (value) => `in ${value}`, name: (value) => `named “${value}”`,
     shortest: (value) => `${value} s or more`, longest: (value) => `${value} s or less`,
@@ -956,7 +970,6 @@ function start() {
     event.preventDefault();
     go(Object.fromEntries(["video", ...WORDS].map((word) => [word, ""])));
   };
-  if (["label", "folder", "shortest", "longest", "where"].some((word) => readAddress()[word])) openFilters(true);
   show();
   readIndex().catch(complain);
   setInterval(watch, 10000);
