@@ -162,7 +162,7 @@ def retrieve(
     if not answers:
         raise VidsslError(
             f"none of {len(broken)} queries could be answered", hint="see the warnings above"
-        )
+        ) from next(iter(broken), None)
     for each in answers:
         _tell_widened(each)
     _tell_missing(index, answers)
