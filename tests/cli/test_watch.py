@@ -184,8 +184,9 @@ def test_the_command_runs_until_it_is_stopped(toy_encoder, make_video, tmp_path)
         shutil.copyfile(make_video(frames=30), partial)  # as if written to the end
         assert json.loads(process.stdout.readline())["videos"] == 2
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        rest, told = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
+    assert rest == ""  # a second document would be no line of JSON
     assert "left out" not in told
