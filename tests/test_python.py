@@ -119,6 +119,39 @@ def test_an_index_answers(place, toy_videos):
         index.search("not-there.mp4")
 
 
+def test_wrong_arguments_are_named(place, encoder, toy_videos):
+    index, path = vidssl.Index(place / "index", device="cpu"), toy_videos[0].path
+    wrong = {
+        "level": ["moments", 3],
+        "group_by": ["path"],
+        "top": [0, -1, None],
+        "moment": [(2, 1), (1,), 2, (0, float("nan")), "12"],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises(vidssl.UsageError) as refused:
+                index.search(path, **{name: value})
+            assert refused.value.where == name
+    for name, value in [("level", "moment"), ("every", 0), ("every", "x"), ("fps", 0.0),
+                        ("moments", (5, 1)), ("moments", [(0, "x")])]:  # fmt: skip
+        with pytest.raises(vidssl.UsageError) as refused:
+            encoder.embed(path, **{name: value})
+        assert refused.value.where == name.replace("moments", "moment")
+    with pytest.raises(vidssl.UsageError, match="level is 'moment'"):
+        index.vectors("moment")
+    with pytest.raises(vidssl.UsageError, match="is a folder"):
+        index.search(place / "videos")
+    assert index.search_many([]) == []
+
+
+def test_a_query_that_cannot_be_read_tells_why(place):
+    index = vidssl.Index(place / "index", device="cpu")
+    with pytest.raises(vidssl.MediaError, match="no such file"):
+        index.search("nope.mp4")
+    with pytest.raises(vidssl.MediaError, match="the gallery's items are"):
+        index.search(99)
+
+
 def test_a_scan_finds_videos(place):
     skipped = []
     videos = vidssl.scan(place / "videos", skipped=skipped)

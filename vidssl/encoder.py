@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 import torch
 
+from vidssl.arguments import check_choice, check_moment, check_positive
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Moment, Video
 from vidssl_cli.media.probe import probe
@@ -22,6 +23,7 @@ from vidssl_cli.model.embedding import Embedded, Every, embed, embed_planes
 from vidssl_cli.model.encoder import Encoder as Network
 from vidssl_cli.search.features_file import of_embedded
 from vidssl_cli.search.generations import is_index
+from vidssl_cli.search.levels import LEVELS
 from vidssl_cli.search.store import open_index
 
 if TYPE_CHECKING:
@@ -112,12 +114,19 @@ class Encoder:
 
         Raises:
             MediaError: A video cannot be read.
-            UsageError: There is nothing to embed, or not a moment for each video.
+            UsageError: There is nothing to embed, not a moment for each video, or another
+                argument is wrong.
         """
         given = (
             [videos] if isinstance(videos, str | os.PathLike | Video | np.ndarray) else [*videos]
         )
         parts = _each(moments, len(given))
+        check_choice("level", level, LEVELS)
+        if every not in ("recipe", "clip"):
+            check_positive("every", every)
+        check_positive("fps", fps)
+        for part in parts:
+            check_moment(part)
         if not given or len(parts) != len(given):
             raise UsageError(f"{len(given)} videos and {len(parts)} moments were given")
         broken: list[MediaError] = []

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from vidssl.arguments import check_choice, check_moment, check_positive
 from vidssl.encoder import Encoder
+from vidssl_cli.base.errors import UsageError, VidsslError
 from vidssl_cli.contract.videos import Moment, Video
 from vidssl_cli.search.features_file import of_index
-from vidssl_cli.search.retrieve import Hit, retrieve
+from vidssl_cli.search.levels import LEVELS
+from vidssl_cli.search.retrieve import SEARCHES, Hit, retrieve
 from vidssl_cli.search.store import open_index
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Index:
 
     def vectors(self, level: Literal["video", "clip"] = "video") -> NDArray[np.float32]:
         """Return (N, D) of length 1: scalar products are scores. Rows are as in `videos`."""
+        check_choice("level", level, LEVELS)
         parts = [part.vectors for part in of_index(self._index, level, unit=True)]
         return np.concatenate(parts)
 
@@ -68,7 +72,7 @@ class Index:
 
         Raises:
             VidsslError: The query cannot be read.
-            UsageError: ``where`` cannot be evaluated.
+            UsageError: ``where`` cannot be evaluated, or another argument is wrong.
         """
         return self.search_many([query], moments=[moment], **options)[0]
 
@@ -83,12 +87,25 @@ class Index:
 
         Raises:
             VidsslError: One of the queries cannot be read.
-            UsageError: ``where`` cannot be evaluated.
+            UsageError: ``where`` cannot be evaluated, or another argument is wrong.
         """
+        if not queries:
+            return []
         parts = moments or [None] * len(queries)
+        for part in parts:
+            check_moment(part)
         texts = [_text(query, part) for query, part in zip(queries, parts, strict=True)]
+        check_choice("level", options.get("level"), (None, *SEARCHES))
+        check_choice("group_by", options.get("group_by"), (None, "video", "label"))
+        check_positive("top", options.get("top", 10))
+        for query in queries:
+            if not isinstance(query, int) and os.path.isdir(query):
+                raise UsageError(f"{query} is a folder", where=str(query), hint="give its videos")
         options.setdefault("device", self._device)
-        answers, broken = retrieve(self._index, texts, **options)
+        try:
+            answers, broken = retrieve(self._index, texts, **options)
+        except VidsslError as error:
+            raise error.__cause__ or error from None
         if broken:
             raise broken[0]
         return [list(answer.hits) for answer in answers]

@@ -1,6 +1,8 @@
 """`vidssl embed`: what other programs read is bit for bit what the network gave."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.media.probe import probe
 from vidssl_cli.model.embedding import embed
 from vidssl_cli.search.build import build_index
 from vidssl_cli.search.retrieve import retrieve
@@ -66,6 +69,19 @@ def test_the_file_of_a_network_and_of_its_index_are_alike(
             wanted = item.spans if level == "clip" else [[item.spans.min(), item.spans.max()]]
             np.testing.assert_allclose(rows, wanted)
     assert f"{len(expected)} rows" in capsys.readouterr().out
+
+
+def test_names_that_are_not_utf8_are_escaped(encoder, toy_videos, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/odd \xff.mp4")
+    shutil.copy(toy_videos[0].path, path)
+    build_index(encoder, [probe(path)], tmp_path / "index")
+    for name in ("a.parquet", "a.npz"):
+        assert call(tmp_path / "index", "--out", tmp_path / name) == 0
+    assert pq.read_table(tmp_path / "a.parquet")["path"].to_pylist() == [
+        f"{tmp_path}/odd \\udcff.mp4"
+    ]
+    assert np.load(tmp_path / "a.npz")["path"].tolist() == [path]
 
 
 def test_products_of_unit_vectors_are_the_scores(toy_videos, place, tmp_path):

@@ -139,7 +139,7 @@ def test_work_on_two_nodes_of_which_one_is_killed_is_that_of_one_process(
     command = cluster.start(*again)
     told = command.communicate(timeout=300)[1]
     assert command.returncode == 0, told
-    assert "were embedded by a run that did not finish" in told
+    assert "embedded by a run that did not finish" in told
     assert contents(tmp_path / "again") == contents(tmp_path / "one")
 
 

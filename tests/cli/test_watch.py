@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,6 +17,7 @@ from vidssl_cli.cli.index_run import IndexRun
 from vidssl_cli.cli.options import DataOptions
 from vidssl_cli.cli.watch import watched
 from vidssl_cli.data import settled
+from vidssl_cli.files.locks import locked
 from vidssl_cli.search.store import open_index
 
 
@@ -73,6 +75,81 @@ def test_files_that_cannot_be_read_are_told_once(start, make_video, tmp_path, mo
     assert capsys.readouterr().err.count("bad.mp4") == 1
 
 
+def test_what_cannot_be_read_any_more_leaves_the_index(start, make_video, tmp_path, capsys):
+    first = make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    make_video(tmp_path / "videos" / "2.mp4", frames=30)
+    done = start()
+    next(done)
+    first.write_bytes(b"no video")
+    summary = next(done)
+    assert (summary.videos, [row["path"] for row in summary.broken]) == (1, [str(first)])
+    assert "1.mp4: is damaged" in capsys.readouterr().err
+
+
+def test_a_file_that_is_being_written_has_not_gone(
+    start, make_video, tmp_path, monkeypatch, capsys
+):
+    first = make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    make_video(tmp_path / "videos" / "2.mp4", frames=30)
+    done = start(prune=True)
+    next(done)
+    whole, pauses = first.read_bytes(), []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        first.write_bytes(whole[: 100 * len(pauses)])
+        if len(pauses) == 1:
+            monkeypatch.setattr(settled, "WAIT", 1e9)
+        if len(pauses) == 5:
+            first.unlink()
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    assert next(done).removed == 1
+    assert len(pauses) == 5
+    assert capsys.readouterr().err.count("1 file has gone") == 1
+
+
+def test_another_builder_is_waited_for(start, make_video, tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    done = start()
+    next(done)
+    make_video(tmp_path / "videos" / "2.mp4", frames=30)
+    with ExitStack() as other:
+        other.enter_context(locked(tmp_path / "index", "vidssl index"))
+        pauses = []
+
+        def sleep(seconds):
+            pauses.append(seconds)
+            if len(pauses) == 4:
+                other.close()
+
+        monkeypatch.setattr(watch.time, "sleep", sleep)
+        assert next(done).added == 1
+    assert capsys.readouterr().err.count("it is waited for") == 1
+
+
+def test_a_disk_that_is_not_mounted_for_a_while_changes_nothing(
+    start, make_video, tmp_path, monkeypatch, capsys
+):
+    make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    done = start(prune=True)
+    next(done)
+    os.rename(tmp_path / "videos", tmp_path / "away")
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            os.rename(tmp_path / "away", tmp_path / "videos")
+        if len(pauses) == 6:
+            make_video(tmp_path / "videos" / "2.mp4", frames=30)
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    summary = next(done)
+    assert (summary.added, summary.videos) == (1, 2)
+    assert capsys.readouterr().err.count("it stays as it is") == 1
+
+
 def test_an_empty_folder_is_waited_for(start, make_video, tmp_path, monkeypatch):
     done = start()
     monkeypatch.setattr(
@@ -107,8 +184,9 @@ def test_the_command_runs_until_it_is_stopped(toy_encoder, make_video, tmp_path)
         shutil.copyfile(make_video(frames=30), partial)  # as if written to the end
         assert json.loads(process.stdout.readline())["videos"] == 2
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        rest, told = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
+    assert rest == ""  # a second document would be no line of JSON
     assert "left out" not in told

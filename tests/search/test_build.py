@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
+from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError, VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.contract.metrics import standardise
@@ -123,6 +123,26 @@ def test_adding_in_parts_gives_the_same_index(encoder, videos, tmp_path, factory
     summary = build_index(encoder, videos[3:], tmp_path / "parts")
     assert (summary.added, summary.changed, summary.videos) == (7, 0, 12)
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+def test_what_was_replaced_by_a_file_that_cannot_be_read_leaves_the_index(
+    encoder, videos, tmp_path, capfd
+):
+    """Where the scan of a folder finds that, and no file that is as it was."""
+    encoder.export(tmp_path / "model")
+    folder = os.path.dirname(videos[0].path)
+    command = ["index", str(tmp_path / "model"), "--data", folder, "--out", str(tmp_path / "index")]
+    assert run(app, command) == 0
+    with open(videos[3].path, "wb") as file:
+        file.write(b"no video")
+    assert run(app, command) == 0
+    gallery = open_index(tmp_path / "index").gallery
+    assert gallery.item(videos[3].path) is None
+    assert len(gallery) == 11
+    assert "11 videos" in capfd.readouterr().out
+    broken = [MediaError("cannot be read now", where=videos[2].path)]
+    build_index(encoder, videos[4:], tmp_path / "index", broken=broken)
+    assert len(open_index(tmp_path / "index").gallery) == 11
 
 
 def test_only_new_videos_are_embedded(encoder, videos, tmp_path, monkeypatch):

@@ -126,6 +126,17 @@ def test_the_next_run_reads_no_frames(folder, monkeypatch):
     assert second.compared == first.compared
 
 
+def test_one_video_is_no_pair(folder, files, tmp_path, capfd):
+    path = str(files["intro-a"])
+    item = open_index(folder).gallery.item(path)
+    assert run(app, ["duplicates", str(folder), "--not", path, f"#{item}"]) == 2
+    assert "are one video" in capfd.readouterr().err
+    page, other = str(tmp_path / "page.html"), str(files["intro-b"])
+    assert run(app, ["duplicates", str(folder), "--not", path, other, "--out", page]) == 2
+    assert "write no page" in capfd.readouterr().err
+    assert find(folder).shared
+
+
 def test_frames_are_read_again_after_damage(folder):
     first = find(folder)
     journal = folder / ".duplicates" / "compared"

@@ -377,7 +377,8 @@ def test_recall_of_few_entries(count):
     index = build(vectors, "HNSW")
     engine = approximate.faiss_engine(index)
     level = Level(Column([vectors]), unscaled(16), NONE, lambda: engine)
-    assert recall.tune(index, level, "video").recall == 1
+    found = recall.tune(index, level, "video")
+    assert (found.recall, found.queries) == (1, count)
 
 
 @pytest.mark.parametrize("kind", ["Flat16", "RaBitQ4", "HNSW", "IVF64,Flat", "IVF64,PQ16"])

@@ -125,6 +125,20 @@ def test_a_moment_of_an_item_is_widened_to_the_clips_that_are_stored(index, caps
     assert capsys.readouterr().err == ""
 
 
+def test_a_moment_of_an_item_is_what_lies_in_it(toy_encoder, toy_videos, tmp_path, capsys):
+    build_index(toy_encoder(), toy_videos, tmp_path / "index", every=0.16)
+    index = open_index(tmp_path / "index")
+    capsys.readouterr()
+    for moment, span in [((0.32, 0.8), (0.32, 0.8)), ((0.3, 0.85), (0.32, 0.8)),
+                         ((0.36, 0.6), (0.32, 0.64))]:  # fmt: skip
+        (answer,), _ = ask(index, "#4@{}-{}".format(*moment), exclude_self=False)
+        assert answer.span == pytest.approx(span)
+        hit = answer.hits[0]
+        assert (hit.item, hit.start, hit.end) == (4, *map(pytest.approx, span))
+        assert hit.score == pytest.approx(1)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_moment_of_an_item_is_its_clips(index):
     (answer,), _ = ask(index, "#4@0.7-0.9", level="clip", exclude_self=False)
     assert (answer.hits[0].item, answer.hits[0].start) == (4, pytest.approx(0.64))
@@ -176,6 +190,7 @@ def test_broken_queries_are_named_and_the_others_answered(index, toy_videos, tmp
         "#4@7-9": "ends at 1.60 s",
         f"{toy_videos[4].path}@7-9": "ends at 1.60 s",
         f"{toy_videos[4].path}@1-0.5": "before it starts",
+        "#4@1-1": "where it starts",
         f"{tmp_path}@1-2": "not of a folder or list",
     }
     answers, broken = ask(index, *reasons, "#4")

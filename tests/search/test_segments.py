@@ -223,6 +223,30 @@ def test_an_old_name_may_come_back_with_another_file(encoder, make, tmp_path):
     assert len(gallery) == 11
 
 
+def test_many_vanished_files_hide_none_that_is_there(encoder, make, tmp_path):
+    out, videos = tmp_path / "index", make(*range(1, 101))
+    build_index(encoder, videos, out)
+    (answer,), _ = retrieve(open_index(out), ["#20"], top=99, device="cpu")
+    items = [hit.item for hit in answer.hits]
+    for item in items[:90]:
+        os.remove(videos[item].path)
+    (answer,), _ = retrieve(open_index(out), ["#20"], top=3, device="cpu")
+    assert [hit.item for hit in answer.hits] == items[90:93]
+
+
+def test_a_label_is_represented_by_a_file_that_is_there(encoder, make, tmp_path):
+    out = tmp_path / "index"
+    videos = [*make(*range(1, 11), label="a"), *make(*range(11, 21), label="b")]
+    build_index(encoder, videos, out)
+    (whole,), _ = retrieve(open_index(out), ["#0"], top=19, device="cpu")
+    items = {label: [hit.item for hit in whole.hits if hit.label == label] for label in "ab"}
+    for item in [*items["a"][:2], *items["b"]]:
+        os.remove(videos[item].path)
+    for top in (1, 2, 9):
+        (answer,), _ = retrieve(open_index(out), ["#0"], top=top, group_by="label", device="cpu")
+        assert [hit.item for hit in answer.hits] == [items["a"][2], items["b"][0]][:top]
+
+
 def test_hits_whose_files_are_gone_come_last_and_can_be_taken_out(encoder, make, tmp_path, capsys):
     out, videos = tmp_path / "index", make(*range(1, 41))
     build_index(encoder, videos, out)

@@ -82,13 +82,14 @@ def leave_out(error: Left, left_out: list[Left] | None = None) -> None:
         left_out.append(error)
 
 
-def emit_json(document: Any) -> None:
-    """Print a command's one JSON document on stdout."""
+def emit_json(document: Any, *, line: bool = False) -> None:
+    """Print a command's one JSON document on stdout, or one of several, a line each."""
     global documents
-    text = json_text(document, indent=2)
+    indent = None if line else 2
+    text = json_text(document, indent=indent)
     encoding = (_results or sys.stdout).encoding or "utf-8"  # a StringIO has none
     if encoding.lower().replace("-", "") != "utf8":
-        text = json.dumps(document, indent=2, allow_nan=False)  # in ASCII
+        text = json.dumps(document, indent=indent, allow_nan=False)  # in ASCII
     emit(text, lines=True)
     documents += 1
 

@@ -36,6 +36,10 @@ class NoRoomError(VidsslError):
     code = "no_room"
 
 
+class BusyError(VidsslError):
+    """Another process is writing what would be written: exit status 1."""
+
+
 class UsageError(VidsslError):
     """A command line that cannot be run: exit status 2."""
 

@@ -79,9 +79,11 @@ def duplicates(
         if page.suffix != ".html":
             raise UsageError(f"--out {page} is not a name for a page", hint="end it in .html")
         refuse_existing(page, overwrite)
-    index = open_index(folder)
     if refused and again:
         raise UsageError("--not and --undo-not are given", hint="leave one of them out")
+    if page and (refused or again):
+        raise UsageError("--not and --undo-not write no page", where="--out", hint="leave it out")
+    index = open_index(folder)
     if pair := refused or again:
         count = decide(index, *pair, duplicates=bool(again))
         if as_json:

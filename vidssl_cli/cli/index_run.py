@@ -11,6 +11,7 @@ from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.shards import Shard, Share
 from vidssl_cli.search.build import Summary, UnchangedVideos, build_index
+from vidssl_cli.search.generations import is_index
 from vidssl_cli.search.shards import ShardSummary, build_shard
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class IndexRun:
             take=None if wanted is None else take,
             engine=self.engine,
         )
-        if not found:
+        if not found and not (broken and is_index(self.out) and not self.overwrite):
             raise UsageError("none of the new files can be read", hint="the warnings say why")
-        return self._of_part(found), broken
+        return self._of_part(found) if found else [], broken
 
     def _of_part(self, found: Sequence[Video]) -> list[Video]:
         videos = [video for video in found if self.part in ("all", video.split)]

@@ -279,11 +279,10 @@ def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool 
     from dataclasses import asdict
 
     from vidssl_cli.base.console import emit, emit_json
-    from vidssl_cli.base.escaping import json_text
     from vidssl_cli.search.shards import ShardSummary
 
     if as_json:
-        emit(json_text(asdict(summary))) if line else emit_json(asdict(summary))
+        emit_json(asdict(summary), line=line)
         return
     if isinstance(summary, ShardSummary):
         left = f", {len(summary.broken)} left out" if summary.broken else ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidssl_cli.base.console import say, warn
-from vidssl_cli.base.errors import UsageError
+from vidssl_cli.base.errors import BusyError, UsageError
 from vidssl_cli.base.wording import counted
 from vidssl_cli.data.settled import SettledFiles
+from vidssl_cli.search.build import NothingLeftError
 
 if TYPE_CHECKING:
     from vidssl_cli.cli.index_run import IndexRun
@@ -32,29 +33,47 @@ def watched(run: IndexRun, folder: Path, *, prune: bool) -> Iterator[Summary]:
 
     Raises:
         UsageError: It cannot be watched, or nothing that is in it at first can be used.
-        VidsslError: The index cannot be written.
+        VidsslError: The index cannot be written. Another process that writes it is waited for,
+            but for the first time.
     """
     files = SettledFiles(folder)
     done: dict[str, tuple[int, int]] = {}
-    first = True
+    generation = None
+    first, waiting = True, False
     while True:
         began = time.monotonic()
         there = files.look()
         took = time.monotonic() - began
         new = {path for path, facts in there.items() if done.get(path) != facts}
-        gone = done.keys() - there.keys()
+        gone = {path for path in done if not files.has(path)}
         if new or (prune and gone):
-            changes = [counted(len(new), "file to add", "files to add")] if new else []
-            changes += [counted(len(gone), "file has gone", "files have gone")] if gone else []
-            say(", ".join(changes))
+            if not waiting:
+                _tell(new, gone)
             try:
-                yield run.add(new)
-            except UsageError as error:
+                summary = run.add(new)
+                if summary.generation != generation:
+                    yield summary
+                generation, waiting = summary.generation, False
+            except BusyError as error:
                 if first:
                     raise
-                warn(str(error))  # such as that none of the new files can be read
-        done = there
+                if not waiting:
+                    warn(f"{error.where}: {error}; it is waited for")
+                waiting = True
+            except (UsageError, NothingLeftError) as error:
+                if first:
+                    raise
+                warn(str(error))  # such as that the disk of all videos is gone
+                waiting = False
+        if not waiting:
+            done = {path: facts for path, facts in done.items() if files.has(path)} | there
         if first:
             say(f"watching {folder}; Ctrl-C stops")
         first = False
         time.sleep(max(LOOK, _SHARE * took))
+
+
+def _tell(new: Collection[str], gone: Collection[str]) -> None:
+    changes = [counted(len(new), "file to add", "files to add")] if new else []
+    changes += [counted(len(gone), "file has gone", "files have gone")] if gone else []
+    say(", ".join(changes))

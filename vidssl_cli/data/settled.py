@@ -34,6 +34,10 @@ class SettledFiles:
             raise UsageError(f"{folder} is not a folder of videos, so it cannot be watched")
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}
 
+    def has(self, path: str) -> bool:
+        """Tell whether the last look saw a video, complete or not."""
+        return path in self._seen
+
     def look(self) -> dict[str, tuple[int, int]]:
         """Return size and time of change in ns of each video that is complete, by path."""
         clock, now = time.time(), time.monotonic()

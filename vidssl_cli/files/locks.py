@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from vidssl_cli.base.errors import VidsslError
+from vidssl_cli.base.errors import BusyError
 from vidssl_cli.files.disk_space import room_for
 
 LOCK = ".lock"
@@ -40,12 +40,12 @@ def locked(folder: Path, maker: str) -> Iterator[None]:
         maker: The command that writes it, for the message.
 
     Raises:
-        VidsslError: Another process is writing it; the message says which.
+        BusyError: Another process is writing it; the message says which.
     """
     make_folder(folder)
     with (folder / LOCK).open("a+b", buffering=0) as file:
         if (holder := _take(file)) is not None:
-            raise VidsslError(
+            raise BusyError(
                 f"another `{maker}` is writing here{holder}", where=str(folder),
                 hint="wait until it is done and try again",
             ) from None  # fmt: skip

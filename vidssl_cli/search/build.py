@@ -52,6 +52,10 @@ class Summary:
     """``{"path", "reason"}`` of every video of DATA that could not be read."""
 
 
+class NothingLeftError(VidsslError):
+    """An index would have no video, so it is not written: exit status 1."""
+
+
 def build_index(
     encoder: Encoder,
     data: Sequence[Video],
@@ -81,14 +85,16 @@ def build_index(
         every: Where the clips of each video are; None keeps what the index has, at first ``clip``.
         overwrite: Replace the index that is there.
         prune: Take out videos whose files are gone.
-        broken: Videos that a scan left out, for the summary.
+        broken: Videos that a scan left out: they are in the summary, and leave the index if their
+            files have changed.
         embedder: Embeds instead of this process; see `embed_entries`.
 
     Raises:
         UsageError: ``out`` holds something else, or an index by another network or of other clips,
             or FAISS cannot build such an index over so many videos.
         DamagedFileError: The index is damaged.
-        VidsslError: No video could be embedded.
+        BusyError: Another process is writing it.
+        NothingLeftError: No video could be embedded, or the files of all are gone.
     """
     refuse_foreign(out)
     skipped: list[MediaError] = []
@@ -101,7 +107,7 @@ def build_index(
             encoder, old.settings if old else None, factory, standardise, every
         )
         gallery = old.gallery if old else None
-        plan = Plan(gallery, data, prune=prune)
+        plan = Plan(gallery, data, prune=prune, broken=broken)
         total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
         check_factory(settings.factory, encoder, total)
         segment = _embed(encoder, settings, plan, out, skipped, embedder)
@@ -171,13 +177,19 @@ def _default(gallery: Gallery) -> str:
     return factories.default_factory(*gallery.features["clip"].shape)
 
 
-def _nothing_left(data: Sequence[Video], plan: Plan) -> VidsslError:
+def _nothing_left(data: Sequence[Video], plan: Plan) -> NothingLeftError:
     if plan.gone:
-        return VidsslError(
+        return NothingLeftError(
             "the files of all videos of the index are gone; it stays as it is",
             hint="is their disk mounted? else delete the index",
         )
-    return VidsslError(
+    if not data:
+        return NothingLeftError(
+            "the files of all videos of the index were replaced by ones that cannot be read; it "
+            "stays as it is",
+            hint="see the warnings above; else delete the index",
+        )
+    return NothingLeftError(
         f"none of the {len(data)} videos could be embedded", hint="see the warnings above"
     )
 

@@ -145,7 +145,10 @@ def decide(index: Index, one: str, other: str, *, duplicates: bool) -> int:
     Raises:
         UsageError: The index has no such video, or does not know its content.
     """
-    pair = pair_of(_named(index.gallery, one), _named(index.gallery, other))
+    first, second = _named(index.gallery, one), _named(index.gallery, other)
+    if first == second:
+        raise UsageError(f"{one} and {other} are one video", hint="name two")
+    pair = pair_of(_content(index.gallery, first), _content(index.gallery, second))
     with deciding(index.folder.parent) as folder:
         known = read_decisions(folder)
         if duplicates and pair not in known:
@@ -155,8 +158,8 @@ def decide(index: Index, one: str, other: str, *, duplicates: bool) -> int:
     return len(known)
 
 
-def _named(gallery: Gallery, text: str) -> str:
-    """Return the content of a video that a user names."""
+def _named(gallery: Gallery, text: str) -> int:
+    """Return the number of a video that a user names."""
     if text.startswith("#") and text[1:].isdecimal() and len(text) < 20:
         item = int(text[1:])
         there = item < len(gallery.videos) and item not in gallery.removed
@@ -167,9 +170,14 @@ def _named(gallery: Gallery, text: str) -> str:
         raise UsageError(
             f"the index has no video {text}", hint="give its path, or '#' and a number"
         )
-    if (content := content_of(gallery.videos[item])) is None:
+    return item
+
+
+def _content(gallery: Gallery, item: int) -> str:
+    video = gallery.videos[item]
+    if (content := content_of(video)) is None:
         raise UsageError(
-            f"the index does not know the content of {text}, which no scan has read",
+            f"the index does not know the content of {video.path}, which no scan has read",
             hint="scan the videos (`vidssl data scan`) and index them with --overwrite",
         )
     return content

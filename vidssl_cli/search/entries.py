@@ -16,6 +16,7 @@ import numpy as np
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import MediaError, VidsslError
+from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import row_writer
 from vidssl_cli.files.journal import Journal
@@ -79,7 +80,8 @@ def embed_entries(
                     features, spans = _unpack(content)
                 yield Embedded(videos[row[0]], features, spans), stamps[row[0]]
         if kept:
-            say(f"{len(kept)} of {len(videos)} videos were embedded by a run that did not finish")
+            done = share(len(kept), len(videos), "video", "was", "were")
+            say(f"{done} embedded by a run that did not finish")
         missing = [video for path, video in videos.items() if path not in kept]
         embedded = (embedder or embed)(
             encoder, missing, every=settings.every, skipped=skipped, label="indexing"

@@ -148,7 +148,9 @@ def _write_parquet(file: Any, parts: Iterable[Features]) -> int:
         arrays: Mapping[str, Any] = {
             "id": pa.array(range(rows, rows + size), pa.int64()),
             **{
-                name: pa.array(values, pa.float32() if name in ("start", "end") else pa.string())
+                name: pa.array([*map(_utf8, values)], pa.string())
+                if isinstance(values, list)
+                else pa.array(values, pa.float32())
                 for name, values in part.columns().items()
             },
             "vector": pa.FixedSizeListArray.from_arrays(flat, dimension),
@@ -160,6 +162,11 @@ def _write_parquet(file: Any, parts: Iterable[Features]) -> int:
     if writer:
         writer.close()
     return rows
+
+
+def _utf8(text: str | None) -> str | None:
+    r"""Return a name with what is not UTF-8 as JSON has it, such as ``\udcff``."""
+    return text and text.encode(errors="backslashreplace").decode()
 
 
 def _grouped(parts: Iterable[Features]) -> Iterator[Features]:

@@ -42,7 +42,8 @@ def find_moments(
     """Find where a video is similar to a query, best first.
 
     The query is laid over the video at every start; between two clips of the video that touch,
-    features are interpolated. Moments that overlap a better one by more than half are left out.
+    features are interpolated, and of two that do not the nearer one is taken. Moments that overlap
+    a better one by more than half are left out.
 
     Args:
         query: (N, D) features of its clips, of length 1.
@@ -62,6 +63,8 @@ def find_moments(
     after, share = np.minimum(before + 1, numbers[-1]), places - before
     apart = spans[after, 0] > spans[before, 1] + _ROUNDING
     share[apart] = np.round(share[apart])
+    kept = _nearest(before + share, places)
+    starts, before, after, share = starts[kept], before[kept], after[kept], share[kept]
     cosines, asked = query @ clips.T, np.arange(len(query))
     products = (1 - share) * cosines[asked, before] + share * cosines[asked, after]
     alike = np.append((clips[:-1] * clips[1:]).sum(1), 1.0)[before]
@@ -74,3 +77,14 @@ def find_moments(
         end = min(start + length, float(spans[-1, 1]))
         yield Span(max(start, float(spans[0, 0])), end, float(scores[best]))
         scores[np.abs(starts - start) < max(length / 2, _ROUNDING)] = -np.inf
+
+
+def _nearest(shown: NDArray[np.floating], places: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return which starts (S,) are kept where several show the same clips: the nearest to them.
+
+    Args:
+        shown: (S, N) which clips are compared with those of the query.
+        places: (S, N) what they stand for.
+    """
+    order = np.argsort(np.abs(shown - places).sum(1), kind="stable")
+    return np.sort(order[np.unique(shown[order], axis=0, return_index=True)[1]])

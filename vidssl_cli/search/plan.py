@@ -8,21 +8,33 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vidssl_cli.base.errors import MediaError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.search.gallery import Gallery
 from vidssl_cli.search.segments import Segment, contents_of, marks_of, paths_of
+
+_ABSENT = -1, -1
+"""Stamp where there is no file."""
 
 
 class Plan:
     """Compares videos with a gallery."""
 
-    def __init__(self, gallery: Gallery | None, data: Sequence[Video], *, prune: bool) -> None:
+    def __init__(
+        self,
+        gallery: Gallery | None,
+        data: Sequence[Video],
+        *,
+        prune: bool,
+        broken: Sequence[MediaError] = (),
+    ) -> None:
         """Compare the files of the videos, of which those that are named twice count once.
 
         Args:
             gallery: Of the index; None if there is none.
             data: With their facts.
             prune: Whether videos leave the gallery whose files are gone.
+            broken: Of files that cannot be read, and have replaced others that are in the gallery.
         """
         self._gallery = gallery
         videos = list({video.path: video for video in data}.values())
@@ -52,6 +64,8 @@ class Plan:
         self.stamps = {videos[n].path: (int(stamps[n, 0]), int(stamps[n, 1])) for n in numbers}
         """Of their files."""
         self._stale = {videos[n].path: int(items[n]) for n in numbers if items[n] >= 0}
+        if gallery:
+            self._stale.update(_replaced(gallery, [error.where or "" for error in broken]))
 
     def applied(self, segment: Segment | None) -> Gallery | None:
         """Return the gallery with a segment of what could be embedded; None if it is empty.
@@ -90,13 +104,24 @@ def stamp_of(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)
     except OSError:  # gone since the scan, which embedding reports
-        return -1, -1
+        return _ABSENT
     return status.st_size, status.st_mtime_ns
 
 
 def _missing(gallery: Gallery) -> list[int]:
     """Return the numbers of the videos whose files are gone."""
     return [item for item in gallery.items.tolist() if not is_there(gallery.videos[item])]
+
+
+def _replaced(gallery: Gallery, paths: Sequence[str]) -> dict[str, int]:
+    """Return the numbers of the videos, by path, in whose place is another file now."""
+    items = gallery.find([Video(path) for path in paths]).tolist()
+    found = {path: (item, stamp_of(path)) for path, item in zip(paths, items, strict=True)}
+    return {
+        path: item
+        for path, (item, stamp) in found.items()
+        if item >= 0 and stamp != _ABSENT and tuple(gallery.stamps[item].tolist()) != stamp
+    }
 
 
 def _renamed(

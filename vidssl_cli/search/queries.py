@@ -104,7 +104,8 @@ def _within(moment: tuple[float, float], video: Video, text: str) -> tuple[float
     """Return a moment, cut at the end of the video."""
     start, end = moment
     if end <= start:
-        raise MediaError(f"the moment ends at {end:g} s, before it starts", where=text)
+        place = "before" if end < start else "where"
+        raise MediaError(f"the moment ends at {end:g} s, {place} it starts", where=text)
     if video.duration is not None and start >= video.duration:
         raise MediaError(f"the video ends at {video.duration:.2f} s", where=text)
     return start, min(end, video.duration or end)

@@ -43,8 +43,8 @@ def tune(index: Any, level: Level, name: LevelName) -> Recall:
         name: What they are.
     """
     present = np.setdiff1d(np.arange(len(level.features)), level.removed)
-    sample = present[np.arange(min(_QUERIES, len(present))) * len(present) // _QUERIES]
-    sample = np.unique(sample)
+    count = min(_QUERIES, len(present))
+    sample = present[np.arange(count) * len(present) // count]
     queries, k = level.features[sample], min(_NEIGHBOURS, len(level) - 1)
     least = [
         scores[ids != own][:k].min(initial=1)

@@ -32,9 +32,11 @@ SEARCHES: tuple[SearchName, ...] = ("video", "clip", "moment")
 GroupName = Literal["video", "label"]
 
 _FURTHER, _FURTHEST = 4, 1000
-"""How many times as many hits are looked through for some whose files are there, with at most so
-many more; and how many times as many entries are searched for at once where several make one
-hit."""
+"""How many times as many entries are searched for at once, with at most so many more, since files
+may be gone or several entries make one hit; and how many more hits are looked through for some
+whose files are there."""
+_INSIDE = 0.75
+"""Share of an item's clip that lies in a moment of it, from which the clip belongs to it."""
 _CANDIDATES = 100
 """Most similar clips of each clip of a query, whose videos are compared at once with the query as a
 sequence of clips."""
@@ -160,7 +162,7 @@ def retrieve(
     if not answers:
         raise VidsslError(
             f"none of {len(broken)} queries could be answered", hint="see the warnings above"
-        )
+        ) from next(iter(broken), None)
     for each in answers:
         _tell_widened(each)
     _tell_missing(index, answers)
@@ -228,27 +230,39 @@ def _in_turn(found: Sequence[Iterator[tuple[int, float]]]) -> Iterator[tuple[int
 
 def _best(hits: Iterator[Hit], top: int) -> list[Hit]:
     """Return the best hits whose files are there, and after them the best of the others."""
-    best = list(islice(hits, top))
-    if not all(hit.there for hit in best):  # look further, for some that are
-        best += islice(hits, _further(top))
-    best.sort(key=lambda hit: (not hit.there, -hit.score))
+    there: list[Hit] = []
+    gone: list[Hit] = []
+    for hit in islice(hits, top + _FURTHEST):
+        (there if hit.there else gone).append(hit)
+        if len(there) == top:
+            break
+    best = sorted([*there, *gone], key=lambda hit: (not hit.there, -hit.score))
     return [replace(hit, rank=rank) for rank, hit in enumerate(best[:top], 1)]
 
 
 def _further(top: int) -> int:
-    """Return how many hits more are looked through for some whose files are there."""
+    """Return how many hits more are searched for at once, since files may be gone."""
     return min((_FURTHER - 1) * top, _FURTHEST)
 
 
 def _grouped(hits: Iterator[Hit], group_by: GroupName | None) -> Iterator[Hit]:
-    """Leave out hits of a video, or a label, that a better one has; no label is no group."""
+    """Leave out hits of a video, or a label, that a better one has; no label is no group.
+
+    A label whose best hit is gone is that of the best one that is there; where there is none, it
+    comes last.
+    """
     seen: set[int | str] = set()
+    gone: dict[int | str, Hit] = {}
     for hit in hits:
         group = {None: None, "video": hit.item, "label": hit.label}[group_by]
-        if group is None or group not in seen:
+        if group is None:
             yield hit
-        if group is not None:
+        elif group not in seen and (hit.there or group_by == "video"):
             seen.add(group)
+            yield hit
+        elif group not in seen:
+            gone.setdefault(group, hit)
+    yield from (hit for group, hit in gone.items() if group not in seen)
 
 
 def _tell_missing(index: Index, answers: Sequence[Answer]) -> None:
@@ -310,14 +324,14 @@ def _embedded(
 
 
 def _tell_widened(found: Answer) -> None:
-    """Warn where a moment is shorter than its clips, which show more than was asked for."""
+    """Warn where the clips of a moment show more than was asked for, being longer."""
     query, (start, end) = found.query, found.span
     if query.moment is None:
         return
     rounding = 2 / (query.video.fps or 25)  # a frame at either end
     if end - start > query.moment[1] - query.moment[0] + rounding:
         warn(
-            f"{query.text}: the moment is shorter than the clips of this index; seconds "
+            f"{query.text}: clips of this index do not show the moment alone; seconds "
             f"{start:.2f} to {end:.2f} are what is looked for"
         )
 
@@ -331,9 +345,13 @@ def _stored(
     if query.moment is None:
         return features, spans
     start, end = query.moment
-    inside = (spans[:, 0] < end) & (spans[:, 1] > start)
-    if not inside.any():
+    common = np.minimum(spans[:, 1], end) - np.maximum(spans[:, 0], start)
+    if not (common > 0).any():
         raise MediaError("the index has no clip of this moment", where=query.text)
+    inside = common >= _INSIDE * np.ptp(spans, 1)
+    if not inside.any():  # the nearest of those that show most of it
+        apart = np.abs(spans.mean(1) - (start + end) / 2)
+        inside[np.lexsort((apart, -common.round(3)))[0]] = True
     return features[inside], spans[inside]
 
 

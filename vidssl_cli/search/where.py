@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vidssl_cli.search.gallery import Gallery
 
-_QUOTED_OR_GROUP = re.compile(r"""'[^']*'|"[^"]*"|\bgroup\b""", re.IGNORECASE)
+_QUOTED_OR_GROUP = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\[[^]]*\]|\bgroup\b""", re.IGNORECASE)
 _LONGEST = 1_000_000
 """Most bytes of a value or an expression."""
 
