@@ -42,8 +42,11 @@ PRINTED = {
         *of_chapter("figure", 4, 8),
         *of_chapter("table", 4, 10),
     ],
+    "Tong, Song, Wang, Wang 2022": ["section 4"],
+    "Bardes et al. 2024": ["section 5"],
 }
-"""What the papers print; the experiment of section 4 has no table."""
+"""What the papers print; the experiment of section 4 has no table, and the last two have a row for
+what their recipes give."""
 
 STATES = ("here", "partly: ", "missing: ", "drawing")
 
@@ -243,6 +246,12 @@ PACE = {
 }
 PACE_112 = {"4.3": FRAMES_112 | {"sampler.frames": 16, "train.batch_videos": 30}}
 
+VIDEOMAE = {  # Tong, Song, Wang, Wang 2022
+    "3.3": {"pretext.0.mask": "tube", "pretext.0.normalise": True},
+    "released scripts": {"train.optimizer.betas": [0.9, 0.95], "backbone.size": "base"}
+    | {"sampler.frames": 16, "sampler.stride": 4, "pretext.0.depth": 4, "input.crop": 224},
+}
+
 STATED = [
     ("papers/temporal-transforms-c3d-ucf101", TRANSFORMS, WARPED, {"4": {"train.epochs": 100}}),
     ("papers/temporal-transforms-c3d-kinetics600", TRANSFORMS, WARPED, {"4": {"train.epochs": 15}}),
@@ -398,6 +407,49 @@ STATED = [
     (
         "papers/speediness-s3dg-kinetics400",
         {"thesis, table 4.7": {"input.crop": 224, "sampler.frames": 64}},
+    ),
+    (
+        "papers/videomae-vit-b-ucf101",
+        VIDEOMAE,
+        {
+            "released script": adamw(3e-4 * 8 * 24 / 256)
+            | {"train.batch_videos": 8 * 24, "train.epochs": 3200, "pretext.0.ratio": 0.75}
+        },
+    ),
+    (
+        "papers/videomae-vit-b-kinetics400",
+        VIDEOMAE,
+        {
+            "3.2, extremely high ratio": {"pretext.0.ratio": 0.9},
+            "released script": adamw(1.5e-4 * 64 * 32 / 256)
+            | {"train.batch_videos": 64 * 32, "train.epochs": 1600},
+        },
+    ),
+    (
+        "papers/videomae-finetune",
+        {
+            "released script": adamw(5e-4 * 8 * 16 / 256, betas=[0.9, 0.999], weight_decay=0.05)
+            | {"train.batch_videos": 8 * 16, "train.repeats": 2, "train.epochs": 100}
+            | {"dropout": 0.5, "sampler.frames": 16, "sampler.stride": 4}
+            | {"evaluation.clips": 5, "evaluation.crops": "three"}
+        },
+    ),
+    (
+        "papers/vjepa-vit-l-videomix2m",
+        {
+            "3.2, L1": {"pretext.0.loss": "l1"},
+            "3.2, multi-block masks": {
+                "pretext.0.masks": [
+                    {"count": 8, "area": 0.15, "ratio": [0.75, 1.5]},
+                    {"count": 2, "area": 0.7, "ratio": [0.75, 1.5]},
+                ]
+            },
+            "released configuration": adamw(6.25e-4, weight_decay=0.04)
+            | {"train.batch_videos": 16 * 8 * 24, "train.clip_gradient": 10}
+            | {"backbone.size": "large", "sampler.frames": 16, "sampler.stride": 4}
+            | {"pretext.0.depth": 12, "pretext.0.width": 384, "pretext.0.momentum": 0.998}
+            | {"augment.crop": {"scale": [0.3, 1], "ratio": [0.75, 1.35]}, "input.crop": 224},
+        },
     ),
 ]
 """Recipe, then what is stated, by section; for baselines, by the paper that quotes them."""
