@@ -48,6 +48,8 @@ def serve(
     Drop a video in, or choose one of the gallery; search by a moment of it; play the hits; filter;
     and look at all videos on a map. It needs the extra `serve`.
     """
+    import sys
+
     from vidssl_cli.base.console import emit, say
     from vidssl_cli.base.errors import UsageError
 
@@ -64,6 +66,7 @@ def serve(
     place = Place(host, port, token)
     with serving(folder, place, device=device, most=max_upload * 10**6) as address:
         emit(address)
+        sys.stdout.flush()  # a pipe would get it at the end
         say("Ctrl-C stops")
         if browser:
             _open(address)

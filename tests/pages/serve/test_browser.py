@@ -126,6 +126,7 @@ def test_a_video_is_dropped_and_found_and_a_moment_of_it_scrubbed_to(browser, ad
 def test_a_handle_is_moved_by_keys_and_by_the_pointer(browser, address):
     with opened(browser, address) as page:
         page.locator(".hit").first.get_by_text("More like this").click()
+        expect(page.locator("#frames img")).to_have_count(10)
         drag(page, 0.2, 0.6)
         until(page, "location.search.includes('to=')")
         before = page.url
