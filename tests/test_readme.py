@@ -33,6 +33,8 @@ def test_every_command_does_what_the_readme_says(toy_videos, tmp_path, monkeypat
         shutil.copy(video.path, tmp_path / "VIDEOS")
     shutil.copy(toy_videos[0].path, tmp_path / "query.mp4")
     write_manifest(tmp_path / "labelled.jsonl", toy_videos)
+    monkeypatch.setattr("vidssl_cli.cli.serve._wait", lambda: None)  # it serves until stopped
+    monkeypatch.delenv("DISPLAY", raising=False)
     assert len(commands()) >= 8
     for words in commands():
         more = SMALL if words[0] == "pretrain" else []

@@ -53,11 +53,11 @@ PROBLEMS = """\
 :14:28: train.optimizer.lr: found 0, expected a number greater than 0
 :14:46: train.optimizer.betas.1: found 2, expected a number less than or equal to 1
 :15:3: train.schedule.every: missing, and it has no default
-:16:3: train.precision: found 'bf17', expected 'auto', 'fp32' or 'bf16'; did you mean 'bf16'?
+:16:3: train.precision: found 'bf17', expected 'auto', 'fp32', 'fp16' or 'bf16'; did you mean 'bf16'?
 :17:1: evaluation: found 3, expected a mapping of keys
 :18:1: augment: found nothing, expected a mapping of keys
 :20:3: published.0: found {{"figures": {{"top1": "high"}}}}, expected a valid string
-"""
+"""  # noqa: E501
 
 
 def located(file):

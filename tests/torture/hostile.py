@@ -687,6 +687,10 @@ def a_million_frames(shared: Path, folder: Path) -> Sequence[str]:
 # Names.
 
 
+_FILE_LINK = re.compile(r"file:///[\w%/.~,;=+!$&'()*@:-]*(#t=[\d.,]+)?", re.ASCII)
+"""A link to a file, of which all that could act is percent-encoded."""
+
+
 class _Page(HTMLParser):
     """Collects what a page is made of."""
 
@@ -701,6 +705,8 @@ class _Page(HTMLParser):
         self.acting += [name for name, _ in attrs if name.startswith("on")]
         links = [value or "" for name, value in attrs if name in ("href", "src", "srcset")]
         self.acting += [link for link in links if not link.startswith(("data:image/", "#"))]
+        if tag == "a":  # a video's name leads to its file, which a browser opens as a video
+            self.acting = [link for link in self.acting if not _FILE_LINK.fullmatch(link)]
 
 
 def inert(text: str, what: str) -> None:

@@ -44,8 +44,19 @@ METHODS = {
     "instance, as in MoCo": [UNIFORM, {"momentum": 0.5, "queue": 12}],
     "statistics": [{"name": "consecutive"}, {}],
     "sstl": [{"name": "sstl"}, {"bank_negatives": 8}],
+    "vicreg": [UNIFORM, {}],
+    "sigreg": [UNIFORM, {}],
+    "masked_pixels": [{"name": "uniform"}, {"depth": 1, "width": 8, "heads": 2}],
+    "masked_latents": [{"name": "uniform"}, {"depth": 1, "width": 8, "heads": 2}],
 }
 """Sampler, and options of the pretext whose name stands before the comma."""
+CONVOLUTIONS = {"name": "r3d", "depth": 10, "width": 4}
+TUBELETS = {
+    "name": "vit", "width": 8, "depth": 4, "heads": 2, "tubelet": [2, 4, 4], "clip": [16, 16, 16],
+}  # fmt: skip
+DRAWN = {"sigreg", "masked_pixels", "masked_latents"}
+"""Methods that draw masks or directions while they compute: each process draws its own, as of
+dropout. Their processes agree with each other, and not with one process."""
 VIDEOS, SHARED, STEPS = 12, 4, 3
 """In the data set, in a batch, and steps to take."""
 
@@ -55,7 +66,7 @@ def build(name):
     sampler, options = METHODS[name]
     return PretrainRecipe.model_validate(
         {
-            "backbone": {"name": "r3d", "depth": 10, "width": 4},
+            "backbone": TUBELETS if name.startswith("masked") else CONVOLUTIONS,
             "sampler": sampler,
             "pretext": {"name": name.partition(",")[0], **options},
             "train": {
@@ -138,11 +149,12 @@ def test_two_processes_learn_what_one_learns(name, together):
     measured = [json.loads((together / f"{name} {rank}.json").read_text()) for rank in range(2)]
     assert measured[0] == measured[1]
     for one, two in zip(values, measured[0], strict=True):
-        assert two == pytest.approx(one, rel=1e-5, abs=1e-6)
+        assert two == pytest.approx(one, rel=0.2 if name in DRAWN else 1e-5, abs=1e-6)
     first, second = (load_file(together / f"{name} {rank}.safetensors") for rank in range(2))
     for key, value in state.items():
         assert torch.equal(first[key], second[key]), f"{key} differs between the processes"
-        torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4, msg=key)
+        if name not in DRAWN:
+            torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4, msg=key)
 
 
 def test_memories_have_moved(together):
