@@ -39,6 +39,8 @@ class NoRoomError(VidsslError):
 class BusyError(VidsslError):
     """Another process is writing what would be written: exit status 1."""
 
+    code = "busy"
+
 
 class UsageError(VidsslError):
     """A command line that cannot be run: exit status 2."""

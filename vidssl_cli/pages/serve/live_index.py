@@ -51,22 +51,19 @@ class Labels:
 
 
 class WarmIndex(Index):
-    """An index whose network and levels are loaded once."""
+    """An index whose levels are opened once, too."""
 
     def __init__(self, folder: Path, digest: str) -> None:
         """Open a generation; see `Index`."""
         super().__init__(folder, digest)
-        self._encoders: dict[str, Encoder] = {}
         self._levels: dict[tuple[LevelName, str], Level] = {}
         self.locked = RLock()
         """Held by whoever searches."""
 
     def load_encoder(self, device: str = "auto") -> Encoder:
-        """Return the network that made the index."""
+        """Return the network that made the index; one thread loads it."""
         with self.locked:
-            if device not in self._encoders:
-                self._encoders[device] = super().load_encoder(device)
-            return self._encoders[device]
+            return super().load_encoder(device)
 
     def level(
         self,
