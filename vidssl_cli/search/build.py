@@ -55,6 +55,8 @@ class Summary:
 class NothingLeftError(VidsslError):
     """An index would have no video, so it is not written: exit status 1."""
 
+    code = "nothing_left"
+
 
 def build_index(
     encoder: Encoder,
