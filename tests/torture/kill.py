@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -248,6 +249,8 @@ def digests(folder: Path) -> dict[str, str]:
         if name.startswith("features/") and path.is_file():  # parts have names by chance
             listing = path.with_name("manifest.json").read_bytes()
             name = f"features/{hashlib.sha256(listing).hexdigest()}/{path.name}"
+        # A segment that was written before its shard was done leaves its number to the next.
+        name = re.sub(r"^(shard-[^/]+/segment)-\d+/", r"\1/", name)
         if path.is_symlink():
             found[name] = os.readlink(path)
         elif path.is_file() and path.name != ".lock" and not path.name.startswith("events.out."):
