@@ -117,7 +117,7 @@ def ask(folder: Path, count: int, level: Any = "video") -> Callable[[], Any]:
     """Return the step of opening the index and answering queries, as if the files were there."""
 
     def step() -> None:
-        with mock.patch("vidssl_cli.search.retrieve.is_there", lambda video: True):
+        with mock.patch("vidssl_cli.search.retrieve.is_there", return_value=True):
             texts = [f"#{item}" for item in range(count)]
             retrieve(open_index(folder), texts, top=10, level=level, device="cpu")
 
