@@ -4,16 +4,24 @@ import json
 import os
 import shutil
 import signal
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from simulated_gpu.costs import BUDGETS, beginning, make_videos, measure, train, vidssl
+from simulated_gpu.costs import (
+    BUDGETS,
+    beginning,
+    losses,
+    make_videos,
+    measure,
+    train,
+    trained,
+    vidssl,
+    weights,
+)
 from simulated_gpu.counts import KINDS
 from simulated_gpu.device import simulate
 from simulated_gpu.nccl import two_processes
@@ -31,14 +39,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sources(data):
     """A function that returns a run to start from, by its recipe."""
-
-    @cache
-    def source(recipe):
-        out = data.parent / recipe.replace("/", "-")
-        train(recipe, data, out, "--device", "cpu")
-        return out
-
-    return source
+    return trained(data)
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +60,6 @@ def start(name, sources):
     """Return the options that a recipe for fine-tuning needs."""
     begun = beginning(name)
     return ("--from", sources(begun)) if begun else ()
-
-
-def losses(run):
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [row["loss"] for row in rows if "loss" in row]
-
-
-def weights(run):
-    return load_file(run / "checkpoints" / "last" / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", RECIPES)

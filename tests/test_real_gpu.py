@@ -10,14 +10,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import cache
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from simulated_gpu.costs import beginning, make_videos, shrunk, train, vidssl
+from simulated_gpu.costs import (
+    beginning,
+    losses,
+    make_videos,
+    shrunk,
+    train,
+    trained,
+    vidssl,
+    weights,
+)
 from vidssl_cli.config.load import names
 from vidssl_cli.search.gpu_check import search_agreement
 
@@ -39,23 +46,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def source(data):
     """A function that returns a run to start from, by its recipe."""
-
-    @cache
-    def source(recipe):
-        out = data.parent / recipe.replace("/", "-")
-        train(recipe, data, out, "--device", "cpu")
-        return out
-
-    return source
-
-
-def losses(run):
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [row["loss"] for row in rows if "loss" in row]
-
-
-def weights(run):
-    return load_file(run / "checkpoints" / "last" / "model.safetensors")
+    return trained(data)
 
 
 @pytest.mark.parametrize("name", sorted(names()))

@@ -8,14 +8,17 @@ numbers say what a recipe asks of the host, and not what it takes at its own siz
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import load_file
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from simulated_gpu.counts import KINDS, Counts
@@ -143,6 +146,29 @@ def train(name: str, data: Path, out: Path, *options: object) -> None:
     vidssl(
         command, name, "--data", data, "--out", out, "--workers", 0, *shrunk(name, data), *options
     )
+
+
+def trained(data: Path) -> Callable[[str], Path]:
+    """Return what trains by a shipped recipe on the CPU, once, and returns the run."""
+
+    @cache
+    def source(recipe: str) -> Path:
+        out = data.parent / recipe.replace("/", "-")
+        train(recipe, data, out, "--device", "cpu")
+        return out
+
+    return source
+
+
+def losses(run: Path) -> list[float]:
+    """Return the loss of every step of a run."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    """Return the weights that a run ended with."""
+    return load_file(run / "checkpoints" / "last" / "model.safetensors")
 
 
 @contextmanager

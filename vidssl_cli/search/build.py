@@ -112,7 +112,7 @@ def build_index(
         plan = Plan(gallery, data, prune=prune, broken=broken)
         total = len(plan.new) + (len(gallery.stamps) if gallery else 0)
         check_factory(settings.factory, encoder, total)
-        segment = _embed(encoder, settings, plan, out, skipped, embedder)
+        segment = embed_segment(encoder, settings, plan, out, skipped, embedder)
         for error in skipped:
             leave_out(error)
         updated = plan.applied(segment)
@@ -141,23 +141,28 @@ def build_index(
     )
 
 
-def _embed(
+def embed_segment(
     encoder: Encoder,
     settings: IndexSettings,
     plan: Plan,
-    out: Path,
+    folder: Path,
     skipped: list[MediaError],
-    embedder: Embedder | None,
+    embedder: Embedder | None = None,
+    earlier: Segment | None = None,
 ) -> Segment | None:
-    """Embed what is new into a segment; return None if there is none.
+    """Embed what is new into the next segment of a folder; return None if there is none.
+
+    The arguments are those of `embed_entries`.
 
     Raises:
         NoRoomError: The index would not fit on the disk; raised when the first is embedded.
     """
-    found = embed_entries(encoder, settings, plan.new, plan.stamps, out, skipped, embedder)
+    found = embed_entries(
+        encoder, settings, plan.new, plan.stamps, folder, skipped, embedder, earlier
+    )
     if (first := next(found, None)) is None:
         return None
-    path = next_segment(out)
+    path = next_segment(folder)
     return write_segment(path, batches(chain([first], found), path))
 
 

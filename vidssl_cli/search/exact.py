@@ -65,6 +65,7 @@ def exact_engine(
         inverse: (N,) of `inverse_lengths`.
         removed: Entries that are never proposed, ascending.
     """
+    cores = usable_cores()  # asking the system takes as long as a small search
 
     def search(queries: NDArray[np.floating[Any]], k: int) -> Ids:
         units = unit_vectors(queries, scaling) * scaling[1]
@@ -75,7 +76,7 @@ def exact_engine(
                 _Search(
                     features, inverse, removed, units[n : n + _MANY].astype(np.float32),
                     shift[n : n + _MANY], k,
-                ).run()
+                ).run(cores)
                 for n in parts
             ]
         )  # fmt: skip
@@ -96,10 +97,10 @@ class _Search:
     """(Q, 1) what their products lack."""
     k: int
 
-    def run(self) -> Ids:
-        """Return (Q, K) candidates."""
+    def run(self, cores: int) -> Ids:
+        """Return (Q, K) candidates; so many cores scan a share each."""
         size = len(self.features)
-        shares = max(1, min(usable_cores(), size // BLOCK))
+        shares = max(1, min(cores, size // BLOCK))
         bounds = [size * n // shares for n in range(shares + 1)]
         with _one_thread_each():
             if shares == 1:

@@ -71,6 +71,11 @@ class Level:
         """Return how many entries can be found."""
         return len(self.features) - len(self.removed)
 
+    @property
+    def present(self) -> NDArray[np.int64]:
+        """Numbers of the entries that can be found, ascending."""
+        return np.delete(np.arange(len(self.features)), self.removed)
+
     def unit(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Scale features (…, D) as the index does, then to length 1; see `unit_vectors`."""
         return unit_vectors(features, self._scaling)
@@ -104,7 +109,7 @@ class Level:
         Raises:
             DamagedFileError: A feature is not finite.
         """
-        found = np.setdiff1d(np.arange(len(self.features)), self.removed, assume_unique=True)
+        found = self.present
         sample = found[np.linspace(0, len(found) - 1, min(len(found), _SAMPLE)).astype(np.int64)]
         count, dimension = len(sample), self.features.shape[1]
         if count < dimension:

@@ -42,7 +42,7 @@ def tune(index: Any, level: Level, name: LevelName) -> Recall:
         level: Entries whose candidates the index proposes.
         name: What they are.
     """
-    present = np.setdiff1d(np.arange(len(level.features)), level.removed)
+    present = level.present
     count = min(_QUERIES, len(present))
     sample = present[np.arange(count) * len(present) // count]
     queries, k = level.features[sample], min(_NEIGHBOURS, len(level) - 1)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,8 @@ from vidssl_cli.files.atomic import atomic_write, sweep
 from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import MANIFEST, sha256
 from vidssl_cli.files.untrusted_text import understood
-from vidssl_cli.search.build import check_factory, choose_settings, refuse_foreign
-from vidssl_cli.search.entries import JOURNAL, Embedder, batches, embed_entries
+from vidssl_cli.search.build import check_factory, choose_settings, embed_segment, refuse_foreign
+from vidssl_cli.search.entries import JOURNAL, Embedder
 from vidssl_cli.search.generations import (
     SHARD,
     SHARDS,
@@ -39,12 +38,11 @@ from vidssl_cli.search.generations import (
     encoder_folder,
     has_digest,
     is_index,
-    next_segment,
     segments_in,
 )
 from vidssl_cli.search.layout import IndexSettings
 from vidssl_cli.search.plan import Plan
-from vidssl_cli.search.segments import Segment, keys_of, write_segment
+from vidssl_cli.search.segments import Segment, keys_of
 from vidssl_cli.search.store import open_index, verified_segment
 
 if TYPE_CHECKING:
@@ -146,23 +144,18 @@ def build_shard(
             say(f"shard {shard} is done already")
             return _summary(out, record, segment)
         skipped: list[MediaError] = []
-        found = embed_entries(
-            encoder, settings, plan.new, plan.stamps, folder, skipped, embedder, segment
-        )
-        path, written = next_segment(folder), None
-        if (first := next(found, None)) is not None:
-            written = write_segment(path, batches(chain([first], found), path))
+        written = embed_segment(encoder, settings, plan, folder, skipped, embedder, segment)
         for error in skipped:
             leave_out(error)
         if not model.is_dir():
             encoder.export(model)
-        digest = sha256(path / MANIFEST) if written else None
+        digest = sha256(written.folder / MANIFEST) if written else None
         rows = tuple(error.row for error in (*broken, *skipped))
         record = like.model_copy(update={"segment": digest, "broken": rows})
         atomic_write(folder / SHARD, sealed_json.render(record.model_dump(mode="json")))
         (folder / JOURNAL).unlink(missing_ok=True)
         for other in segments_in(folder):
-            if other != path:
+            if written is None or other != written.folder:
                 discard_part(other)
         return _summary(out, record, written)
 

@@ -105,8 +105,8 @@ class Index:
         A search raises VidsslError where the index needs FAISS and that is not installed, and
         DamagedFileError where the foreign index is not one of these vectors.
         """
-        features, scaling = self.gallery.features[name], self._contents.scaling[name]
-        inverse = self._contents.inverse[name]
+        features, scaling = self.gallery.features[name], self.scaling[name]
+        inverse = self.inverse[name]
         if items is not None:
             removed = self.gallery.entries_but(name, items)
             engine = partial(exact_engine, features, scaling, inverse, removed)
@@ -118,14 +118,14 @@ class Index:
     def _engine(
         self, level: LevelName, device: str, foreign: Path | None, removed: NDArray[np.int64]
     ) -> engines.Engine:
-        features, scaling = self.gallery.features[level], self._contents.scaling[level]
+        features, scaling = self.gallery.features[level], self.scaling[level]
         if foreign:
             return engines.scaled(
                 foreign_engine(foreign, len(features), features.shape[1], device), scaling
             )
         if self.settings.factory == factories.EXACT:
             if not device.startswith("cuda"):
-                return exact_engine(features, scaling, self._contents.inverse[level], removed)
+                return exact_engine(features, scaling, self.inverse[level], removed)
             vectors = engines.unit_vectors(np.asarray(features), scaling).astype(np.float32)
             return engines.scaled(engines.torch_engine(vectors, device), scaling)
         index, own = self.faiss(level)
@@ -148,7 +148,7 @@ class Index:
                 f"the manifest does not name {name}", where=str(self.folder / MANIFEST), hint=HINT
             )
         index = read_faiss(self.folder / name, mapped=mapped)
-        return index, self._contents.faiss_scaling.get(level, self._contents.scaling[level])
+        return index, self._contents.faiss_scaling.get(level, self.scaling[level])
 
 
 def open_index(folder: Path) -> Index:
