@@ -11,12 +11,13 @@ import typer
 from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import (
     DATA_HELP,
+    AllDevices,
     AsJson,
     Checkpoint,
     DataOptions,
-    Device,
     EveryOption,
     Strict,
+    Workers,
     expand,
     read_every,
 )
@@ -60,7 +61,8 @@ def embed(
     every: EveryOption = None,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -106,8 +108,8 @@ def embed(
             )  # fmt: skip
         if unit:
             raise UsageError("--unit is for an index, which compares", hint="leave it out")
-        encoder = Encoder.load(source, device, checkpoint)
-        videos, broken = reading.open(data)
+        encoder = Encoder.load(source, device, checkpoint, workers=workers, every_gpu=True)
+        videos, broken = reading.open(data, workers=workers)
         partial = sum(bool(video.problems) for video in videos)
         parts = of_embedded(
             embedded(encoder, videos, every=windows or "clip", skipped=skipped), level.value

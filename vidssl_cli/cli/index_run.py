@@ -70,7 +70,11 @@ class IndexRun:
         known = UnchangedVideos(self.out)
         share = Share(shard, known, self._of_part)
         videos, broken = self.reading.open(
-            self.data, known=known, take=share.take, engine=self.engine
+            self.data,
+            known=known,
+            take=share.take,
+            engine=self.engine,
+            workers=self.encoder.workers,
         )
         self.partial += sum(bool(video.problems) for video in videos)
         return build_shard(self.encoder, videos, self.out, share, broken=broken, **self.settings)
@@ -84,6 +88,7 @@ class IndexRun:
             known={} if self.overwrite else UnchangedVideos(self.out),
             take=None if wanted is None else take,
             engine=self.engine,
+            workers=self.encoder.workers,
         )
         if not found and not (broken and is_index(self.out) and not self.overwrite):
             raise UsageError("none of the new files can be read", hint="the warnings say why")

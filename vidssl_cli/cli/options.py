@@ -45,11 +45,17 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, sho
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")]
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")]
 Checkpoint = Annotated[str, typer.Option(help="Checkpoint of a run: last or best.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Decoding threads; one per core by default.")
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Exit with status 5 if media were skipped or are not whole."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+AllDevices = Annotated[
+    str, typer.Option(help="auto (all GPUs that there are), cpu, cuda (one), cuda:1.")
+]
 EveryOption = Annotated[
     str | None,
     typer.Option(

@@ -10,6 +10,7 @@ import typer
 
 from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import (
+    AllDevices,
     AsJson,
     Checkpoint,
     Data,
@@ -22,6 +23,7 @@ from vidssl_cli.cli.options import (
     Run,
     ShardOption,
     Strict,
+    Workers,
     expand,
     open_engine,
     read_every,
@@ -107,7 +109,8 @@ def index(
     engine: EngineOption = "local",
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -145,7 +148,9 @@ def index(
     settings: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
     with open_engine(engine) as cluster:
         settings["embedder"] = cluster.embedder(run, checkpoint, device) if cluster else None
-        encoder = Encoder.load(run, "cpu" if cluster else device, checkpoint)
+        encoder = Encoder.load(
+            run, "cpu" if cluster else device, checkpoint, workers=workers, every_gpu=True
+        )
         check_factory(factory, encoder)
         if verify:
             verify_index(out)

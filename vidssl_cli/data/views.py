@@ -54,6 +54,7 @@ def decode_ahead(
     views: Iterator[tuple[Video, NDArray[np.int64]]],
     resize: tuple[int, int] | int,
     skipped: list[MediaError],
+    workers: int | None = None,
 ) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
     """Decode (clips, …, T, 3, H, W) of each video in threads, a few videos ahead of the network.
 
@@ -61,8 +62,9 @@ def decode_ahead(
         views: videos, each with (clips, …, T) frame numbers.
         resize: size at which frames are decoded, as in `read_planes`.
         skipped: an error for every video that cannot be read is appended to it, in order.
+        workers: threads; None takes one per core.
     """
-    workers = usable_cores()
+    workers = workers or usable_cores()
     pool = ThreadPoolExecutor(workers, "decode")
     try:
         ahead: deque[Any] = deque()
