@@ -15,10 +15,12 @@ from vidssl_cli.cli.options import (
     AsJson,
     Checkpoint,
     DataOptions,
+    DecoderOption,
     EveryOption,
     Strict,
     Workers,
     expand,
+    load_decoder,
     read_every,
 )
 
@@ -63,6 +65,7 @@ def embed(
     checkpoint: Checkpoint = "last",
     device: AllDevices = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -86,6 +89,7 @@ def embed(
 
     require_format(out)
     windows = read_every(every)
+    options = load_decoder(decoder)
     broken: list[MediaError] = []
     skipped: list[MediaError] = []
     partial = 0
@@ -110,6 +114,7 @@ def embed(
             raise UsageError("--unit is for an index, which compares", hint="leave it out")
         encoder = Encoder.load(source, device, checkpoint, workers=workers, every_gpu=True)
         videos, broken = reading.open(data, workers=workers)
+        encoder.decode_by(options, videos)
         partial = sum(bool(video.problems) for video in videos)
         parts = of_embedded(
             embedded(encoder, videos, every=windows or "clip", skipped=skipped), level.value

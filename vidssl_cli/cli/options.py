@@ -18,6 +18,7 @@ from vidssl_cli.base.errors import UsageError
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
     from vidssl_cli.cli.ray_engine import RayEngine
+    from vidssl_cli.contract.hooks import DecoderOptions
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.embedding import Every
 
@@ -72,6 +73,14 @@ DataRoot = Annotated[
         envvar="VIDSSL_DATA_ROOT",
         help="All files of DATA must be in it. By default relative paths in a list or a manifest "
         "may not lead out of its own folder.",
+    ),
+]
+DecoderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What decodes videos: pyav, or a plugin such as nvdec, which does if its pictures are "
+        "right and it is faster.",
     ),
 ]
 ShardOption = Annotated[
@@ -205,6 +214,18 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
+
+
+def load_decoder(name: str) -> DecoderOptions | None:
+    """Return the options of what ``--decoder`` names; None stands for PyAV.
+
+    Raises:
+        VidsslError: there is no such decoder.
+    """
+    from vidssl_cli.config.load import load_options
+    from vidssl_cli.contract.hooks import DecoderOptions
+
+    return None if name == "pyav" else load_options(DecoderOptions, name)
 
 
 def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:

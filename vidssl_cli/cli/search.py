@@ -16,6 +16,7 @@ from vidssl_cli.cli.options import (
     Data,
     DataOptions,
     DataRoot,
+    DecoderOption,
     Device,
     EngineOption,
     EveryOption,
@@ -25,6 +26,7 @@ from vidssl_cli.cli.options import (
     Strict,
     Workers,
     expand,
+    load_decoder,
     open_engine,
     read_every,
 )
@@ -111,6 +113,7 @@ def index(
     checkpoint: Checkpoint = "last",
     device: AllDevices = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -134,6 +137,9 @@ def index(
             "--strict is about how a command ends, which --watch does not",
             hint="leave one of them out",
         )
+    options = load_decoder(decoder)
+    if options and engine != "local":
+        raise UsageError(f"--decoder {decoder} is for --engine local", hint="leave one of them out")
     whole = {"--overwrite": overwrite, "--prune": prune, "--watch": watch}
     own = Shard.parse(shard) if shard else None
     if own and (given := [option for option, is_given in whole.items() if is_given]):
@@ -155,7 +161,7 @@ def index(
         if verify:
             verify_index(out)
         once = IndexRun(
-            encoder, data, reading, part.value, out, overwrite, prune, settings, cluster
+            encoder, data, reading, part.value, out, overwrite, prune, settings, cluster, options
         )
         if watch:
             for summary in watched(once, Path(data), prune=prune):

@@ -19,6 +19,7 @@ from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows, known_frames
 from vidssl_cli.contract.study import Layer
 from vidssl_cli.data import augment
+from vidssl_cli.data.decoders import PYAV, choose_reader
 from vidssl_cli.data.frame_rate import at_rate, position_at, seconds_at, stored_frames
 from vidssl_cli.data.transfer import send_frames
 from vidssl_cli.data.views import decode_ahead
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.contract.hooks import Backbone
+    from vidssl_cli.contract.hooks import Backbone, DecoderOptions
     from vidssl_cli.contract.study import Crops
     from vidssl_cli.contract.videos import Moment, Video
 
@@ -79,6 +80,8 @@ class Encoder:
         """Where `read` computes, the first of them this one."""
         self.workers: int | None = None
         """Threads that decode for it; None takes one per core."""
+        self.reader = PYAV
+        """Decodes videos for it."""
         self.trained: str | None = None
         """Name of the checkpoint that it was loaded from; None if it was not."""
         for part in self._parts.values():
@@ -223,7 +226,7 @@ class Encoder:
                 vars(module)["momentum"] = None  # a cumulative mean
         windows = Windows(clips=clips)
         views = ((video, self.views(video, windows)) for video in videos)
-        decoded = decode_ahead(views, self.card.input.resize, skipped, self.workers)
+        decoded = self._decoded(views, skipped)
         seen = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
         for part in self._parts.values():
             part.train()
@@ -303,8 +306,23 @@ class Encoder:
             (video, frames), pictures = decoded
             return video, frames, encoder.features_of(pictures, readings, crops)
 
-        decoded = decode_ahead(views, self.card.input.resize, skipped, self.workers)
+        decoded = self._decoded(views, skipped)
         yield from replicas.spread(networks, compute, decoded)
+
+    def _decoded(
+        self, views: Iterator[tuple[Video, NDArray[np.int64]]], skipped: list[MediaError]
+    ) -> Iterator[Decoded]:
+        size = self.card.input.resize
+        return decode_ahead(views, size, skipped, self.workers, self.reader)
+
+    def decode_by(self, options: DecoderOptions | None, videos: Sequence[Video]) -> None:
+        """Let a plugin decode videos, if it is right and faster than PyAV with some of these.
+
+        Raises:
+            VidsslError: it cannot be used on this machine.
+        """
+        size = self.card.input.resize
+        self.reader = choose_reader(options, videos, size, str(self.device), self.workers)
 
     def features_of(
         self, pictures: Tensor, readings: Sequence[Layer], crops: Crops
