@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from vidssl_cli.config.sections import Train
-    from vidssl_cli.contract.clips import Batch
     from vidssl_cli.data.loader import Loader
+    from vidssl_cli.data.parts import Parts
     from vidssl_cli.model.learner import Learner
     from vidssl_cli.training.processes import World
     from vidssl_cli.training.run import Run
@@ -141,7 +141,8 @@ class _Loop:
     def train(self, epochs: int) -> None:
         """Train until so many epochs are complete."""
         progress = self.progress
-        batches = self.loader.batches(progress.step, self.loader.steps * epochs)
+        last, parts = self.loader.steps * epochs, self.step.settings.accumulate
+        batches = self.loader.in_parts(progress.step, last, parts)
         with self.signals, self.world.explain_lost_process(), self.display, closing(batches):
             while progress.epoch < epochs:
                 self._train_epoch(batches)
@@ -150,7 +151,7 @@ class _Loop:
                 self._end_epoch(measured)
             self._stop_if_told(f"after epoch {progress.epoch}")
 
-    def _train_epoch(self, batches: Iterator[Batch]) -> None:
+    def _train_epoch(self, batches: Iterator[Parts]) -> None:
         """Take the steps that the current epoch has left, or those until a signal arrives."""
         progress, steps = self.progress, self.loader.steps
         left = islice(batches, steps - progress.epoch_step)
@@ -161,12 +162,11 @@ class _Loop:
             if self.world.leads:
                 if values:
                     self.run.log({"step": progress.step, "epoch": progress.epoch, **values})
-                clips = batch.clips.shape[:2].numel() * self.world.size
-                self.display.advance(clips, values)
+                self.display.advance(batch.clips * self.world.size, values)
             if progress.epoch_step < steps:
                 self.saver.save_if_due()
 
-    def _take_step(self, batch: Batch) -> dict[str, float]:
+    def _take_step(self, batch: Parts) -> dict[str, float]:
         """Take a step; return loss, metrics and learning rate, or nothing if it is skipped."""
         step = self.progress.step
         try:
