@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vidssl_cli.contract.hooks import EvaluatorOptions, hookimpl
 from vidssl_plugins.evaluators.options.before_after import BeforeAfter
+from vidssl_plugins.evaluators.options.few_labels import FewLabels
 from vidssl_plugins.evaluators.options.finetune import Finetune
 from vidssl_plugins.evaluators.options.health import Health
 from vidssl_plugins.evaluators.options.invariance import Invariance
@@ -30,6 +31,7 @@ def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
         Finetune,
         Linear,
         LowShot,
+        FewLabels,
         BeforeAfter,
         Still,
         Sync,
