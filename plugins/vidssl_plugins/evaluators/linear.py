@@ -24,8 +24,10 @@ class LinearEvaluator:
         head: Literal["logistic", "fc"],
         penalties: Sequence[float],
         fc: FC,
+        taps: Sequence[str] | None,
     ) -> None:
         self.options, self.head, self.penalties, self.fc = options, head, penalties, fc
+        self.taps = taps
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy`` for each set of weights; chance always names the commonest class.
@@ -37,7 +39,12 @@ class LinearEvaluator:
             return self._layers(study)
         classifier = logistic(self.penalties)
         return report_classifier(
-            self.options, study, classifier, standard=True, facts={"head": "logistic"}
+            self.options,
+            study,
+            classifier,
+            standard=True,
+            facts={"head": "logistic"},
+            taps=self.taps,
         )
 
     def _layers(self, study: Study) -> Report:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vidssl_cli.contract.metrics import confusion, standardise
 from vidssl_cli.contract.reports import Report
-from vidssl_cli.contract.study import Study
+from vidssl_cli.contract.study import Layer, Study
 from vidssl_plugins.evaluators.options.shared import Frozen
-from vidssl_plugins.evaluators.shared.classes import Classes, class_report
+from vidssl_plugins.evaluators.shared.classes import Classes, accuracies, class_report
 from vidssl_plugins.evaluators.shared.classifiers import Classifier
-from vidssl_plugins.evaluators.shared.settings import settle_frozen
+from vidssl_plugins.evaluators.shared.layers import by_layer
+from vidssl_plugins.evaluators.shared.settings import readings_of, settle_frozen
 
 
 def report_classifier(
@@ -21,29 +26,54 @@ def report_classifier(
     standard: bool,
     least: int = 2,
     facts: dict[str, Any] | None = None,
+    taps: Sequence[str] | None = None,
 ) -> Report:
     """Report how well a classifier does on the mean features of test videos.
 
     Args:
         options: Of the protocol.
         study: Videos and their features.
-        classifier: One of `classifiers`.
+        classifier: One of `classifiers`; of one that ranks five classes or more, ``top5`` is
+            reported as well.
         standard: Whether features are standardised by those of the training videos.
         least: Training videos that each class must have.
         facts: Of the protocol, in addition to its settings.
+        taps: Layers to compare in a table of their own.
 
     Raises:
         UsageError: there are too few training videos or classes, or no such tap.
     """
     classes, settings = Classes.of(study, options.name, least), settle_frozen(study, options)
-    counts = {}
+    sweep = readings_of(study, taps, settings.reading.pool)
+    readings = list(dict.fromkeys([settings.reading, *sweep]))
     tested = settings.tested(options.windows, options.hop)
+    found: dict[str, dict[Layer, NDArray[np.int64]]] = {}
+    more: dict[str, dict[str, float]] = {}
     for weights in study.weights:
-        gallery = settings.means(study, weights, study.train)
-        queries = tested.means(study, weights, study.test)
-        if standard:
-            gallery, queries = (standardise(part, gallery) for part in (gallery, queries))
-        predicted = classifier(gallery, classes.train, queries)
-        counts[weights] = confusion(classes.test, predicted, len(classes.names))
+        galleries = settings.layer_means(study, weights, study.train, readings)
+        queries = tested.layer_means(study, weights, study.test, readings)
+        found[weights] = {}
+        for reading, *parts in zip(readings, galleries, queries, strict=True):
+            train, test = (standardise(part, parts[0]) for part in parts) if standard else parts
+            predicted = classifier(train, classes.train, test)
+            if predicted.ndim == 2:
+                if predicted.shape[1] >= 5 and reading == settings.reading:
+                    more[weights] = {"top5": _among_five(predicted, classes.test)}
+                predicted = predicted[:, 0]
+            found[weights][reading] = confusion(classes.test, predicted, len(classes.names))
     shown = classes.facts | tested.facts | {"standardise": standard} | (facts or {})
-    return class_report(options.name, classes.names, counts, classes.chance, shown)
+    leading = {weights: each[settings.reading] for weights, each in found.items()}
+    report = class_report(options.name, classes.names, leading, classes.chance, shown, more)
+    if more:
+        commonest = np.bincount(classes.train).argsort(kind="stable")[::-1]
+        report.chances["top5"] = _among_five(commonest[None], classes.test)
+    if sweep:
+        layers = {name: [accuracies(each[r]) for r in sweep] for name, each in found.items()}
+        table, curves = by_layer(options.name, sweep, layers)
+        report.tables.append(table)
+        report.figures.append(curves)
+    return report
+
+
+def _among_five(ranked: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
+    return float((ranked[:, :5] == truth[:, None]).any(1).mean())
