@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidssl_cli.contract.metrics import confusion, standardise
+from vidssl_cli.contract.metrics import (
+    clip_accuracy,
+    confusion,
+    standardise,
+    video_classes,
+)
 from vidssl_cli.contract.reports import Report
 from vidssl_cli.contract.study import Layer, Study
-from vidssl_plugins.evaluators.options.shared import Frozen
+from vidssl_plugins.evaluators.options.shared import Frozen, TestWindows
 from vidssl_plugins.evaluators.shared.classes import Classes, accuracies, class_report
 from vidssl_plugins.evaluators.shared.classifiers import Classifier
 from vidssl_plugins.evaluators.shared.layers import by_layer
-from vidssl_plugins.evaluators.shared.settings import readings_of, settle_frozen
+from vidssl_plugins.evaluators.shared.settings import Settings, readings_of, settle_frozen
+
+if TYPE_CHECKING:
+    from vidssl_plugins.evaluators.shared.fc import Predictor
+
+
+class LearnClasses(Protocol):
+    """Trains new layers."""
+
+    def __call__(
+        self, features: NDArray[np.float32], targets: NDArray[np.int64], /, *, classes: int
+    ) -> Predictor:
+        """Train them on features (N, D) and classes (N,) from 0 to ``classes`` - 1."""
+        ...
 
 
 def report_classifier(
@@ -72,6 +91,43 @@ def report_classifier(
         table, curves = by_layer(options.name, sweep, layers)
         report.tables.append(table)
         report.figures.append(curves)
+    return report
+
+
+def report_layers(
+    options: TestWindows,
+    study: Study,
+    settings: Settings,
+    learn: LearnClasses,
+    facts: dict[str, Any],
+) -> Report:
+    """Report how well new layers do that are trained on clips; their mean decides on a video.
+
+    Args:
+        options: Of the protocol.
+        study: Videos and their features.
+        settings: How videos are embedded.
+        learn: Trains the layers.
+        facts: Of the protocol, in addition to its settings.
+
+    Raises:
+        UsageError: there are too few training videos or classes.
+    """
+    from vidssl_plugins.evaluators.shared.fc import classify_clips
+
+    classes = Classes.of(study, options.name)
+    count = len(classes.names)
+    tested = settings.tested(options.windows, options.hop)
+    counts, more = {}, {}
+    for weights in study.weights:
+        train = settings.clips(study, weights, study.train)
+        test = tested.clips(study, weights, study.test)
+        found = classify_clips(train, classes.train, test, partial(learn, classes=count))
+        counts[weights] = confusion(classes.test, video_classes(found), count)
+        more[weights] = {"clip_accuracy": clip_accuracy(found, classes.test)}
+    shown = classes.facts | tested.facts | {"standardise": False} | facts
+    report = class_report(options.name, classes.names, counts, classes.chance, shown, more)
+    report.chances["clip_accuracy"] = classes.chance
     return report
 
 
