@@ -14,11 +14,13 @@ from vidssl_cli.cli.options import (
     Data,
     DataOptions,
     DataSetName,
+    DecoderOption,
     Device,
     Overrides,
     RecipeName,
     Strict,
     expand,
+    load_decoder,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def pretrain(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
     strict: Strict = False,
     dry_run: DryRun = False,
@@ -75,6 +78,7 @@ def pretrain(
     from vidssl_cli.config.recipe import PretrainRecipe
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
+    options = load_decoder(decoder)
 
     from dataclasses import asdict
 
@@ -91,7 +95,7 @@ def pretrain(
     training = training_part(videos)
     say(f"pre-training on {share(len(training), len(videos), 'video')}")
     session = Session(
-        out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
+        out, resume, overwrite, device, workers, options, dry_run, dataset, reading.split, on_nan
     )
     outcome = train(chosen, training, session, broken)
     if outcome.cost:
@@ -123,6 +127,7 @@ def finetune(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
     strict: Strict = False,
     as_json: AsJson = False,
@@ -132,6 +137,7 @@ def finetune(
     from vidssl_cli.config.recipe import FinetuneRecipe
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
+    options = load_decoder(decoder)
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.files.disk_space import require_writable
@@ -142,8 +148,9 @@ def finetune(
     left_out: list[Video] = []
     videos, broken = reading.open(data, left_out=left_out)
     session = Session(
-        out, resume, overwrite, device, workers, dataset=dataset, split=reading.split, on_nan=on_nan
-    )
+        out, resume, overwrite, device, workers, options,
+        dataset=dataset, split=reading.split, on_nan=on_nan,
+    )  # fmt: skip
     report = train(
         chosen, videos, source, session, scratch=scratch, broken=broken, left_out=left_out
     )
