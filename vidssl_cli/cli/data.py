@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli.next_command import new_run, say_next
 from vidssl_cli.cli.options import (
     AsJson,
     DataArgument,
@@ -95,6 +96,8 @@ def scan(
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
+    if not own:
+        say_next(as_json, "data", "pack", out, "--out", out.with_suffix(".packed"))
 
 
 def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:
@@ -182,6 +185,7 @@ def pack(
         say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
         _summarise(_counted(out, made.videos, broken), made.videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
+    say_next(as_json, "pretrain", "default", "--data", out, "--out", new_run("default"))
 
 
 @data.command()
@@ -293,3 +297,4 @@ def synth(
         emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
     else:
         _summarise(f"{manifest}: {counted(len(videos), 'video')}", videos)
+    say_next(as_json, "pretrain", "demo", "--data", manifest, "--out", new_run("demo"))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidssl_cli.cli.next_command import say_next, search_of
 from vidssl_cli.cli.options import AsJson, Device, Overrides
 
 
@@ -59,3 +60,4 @@ def demo(
         emit_json(demo_run.as_json(result))
     else:
         demo_run.show(result, recipe.input.mode)
+    say_next(as_json, *search_of(out / "index"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidssl_cli.base.wording import share
+from vidssl_cli.cli.next_command import index_of, say_next, setting
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
@@ -94,8 +95,10 @@ def pretrain(
         out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
     )
     outcome = train(chosen, training, session, broken)
+    asked = ["--data", data, *reading.as_words(), *setting(overrides)]
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
+        say_next(as_json, "pretrain", recipe, *asked, "--out", out)
         return
     if as_json:
         counts = {"skipped": outcome.skipped, "skipped_steps": outcome.skipped_steps}
@@ -103,6 +106,9 @@ def pretrain(
     else:
         emit(str(out))
     _judge(strict, outcome.skipped, training)
+    if outcome.loss and not as_json:
+        say(outcome.loss.describe())
+    say_next(as_json, "index", out, "--data", data, *reading.as_words(), "--out", index_of(out))
 
 
 def finetune(
@@ -152,6 +158,7 @@ def finetune(
     else:
         _show(report)
     _judge(strict, report["skipped"], videos)
+    say_next(as_json, "report", out, "--out", out.with_name(f"{out.name}.html"))
 
 
 def _judge(strict: bool, skipped: int, videos: Sequence[Video]) -> None:
