@@ -23,6 +23,7 @@ from vidssl_cli.cli.options import (
     expand,
     open_engine,
 )
+from vidssl_cli.cli.packing import pack_words
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -97,7 +98,10 @@ def scan(
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
     if not own:
-        say_next(as_json, "data", "pack", out, "--out", out.with_suffix(".packed"))
+        from vidssl_cli.config.load import load_as
+        from vidssl_cli.config.recipe import PretrainRecipe
+
+        say_next(as_json, *pack_words(load_as(PretrainRecipe, "default"), str(out)))
 
 
 def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:

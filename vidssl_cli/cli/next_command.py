@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+
+_quiet = False
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let commands name no next one while another command runs them in turn."""
+    global _quiet
+    before, _quiet = _quiet, True
+    try:
+        yield
+    finally:
+        _quiet = before
 
 
 def say_next(as_json: bool, *words: object) -> None:
     """Name the next command on stderr, as a shell takes it; say nothing with ``--json``."""
     from vidssl_cli.base.console import say
 
-    if not as_json:
+    if not (as_json or _quiet):
         say(f"next: {command_line(*words)}")
+
+
+def announce(number: int, of: int, what: str, *words: object) -> None:
+    """Say which step comes, and by which command."""
+    from vidssl_cli.base.console import say
+
+    say(f"{number} of {of}: {what}")
+    say(f"    {command_line(*words)}")
 
 
 def command_line(*words: object) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidssl_cli.base.wording import share
-from vidssl_cli.cli.next_command import index_of, say_next, setting
+from vidssl_cli.cli.next_command import command_line, index_of, say_next, setting
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
@@ -21,6 +21,7 @@ from vidssl_cli.cli.options import (
     Strict,
     expand,
 )
+from vidssl_cli.cli.packing import pack_words
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
@@ -91,6 +92,10 @@ def pretrain(
     videos, broken = reading.open(data)
     training = training_part(videos)
     say(f"pre-training on {share(len(training), len(videos), 'video')}")
+    pack_first = command_line(*pack_words(chosen, data, reading.as_words()))
+    unpacked = not any(video.packed for video in training)
+    if unpacked and Path(data).is_dir() and not (dry_run or as_json):
+        say(f"every clip is decoded from its file; to decode each file once: {pack_first}")
     session = Session(
         out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
     )
@@ -98,6 +103,8 @@ def pretrain(
     asked = ["--data", data, *reading.as_words(), *setting(overrides)]
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
+        if unpacked and outcome.cost.offered < outcome.cost.asked and not as_json:
+            say(f"data loading holds training back; pack first: {pack_first}")
         say_next(as_json, "pretrain", recipe, *asked, "--out", out)
         return
     if as_json:
