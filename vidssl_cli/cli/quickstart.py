@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
@@ -12,7 +12,7 @@ import typer
 
 from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.next_command import announce, quiet, search_of, setting
-from vidssl_cli.cli.options import DATA_HELP, Device
+from vidssl_cli.cli.options import DATA_HELP, Device, Overrides
 from vidssl_cli.cli.packing import packed_beside, size_words
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ def quickstart(
     minutes: Annotated[
         float,
         typer.Option(
-            min=0.1, metavar="N", help="Train about so long at most; few videos need less."
+            min=0.01, metavar="N", help="Train about so long at most; few videos need less."
         ),
     ] = 10,
+    overrides: Overrides = None,
     device: Device = "auto",
     serve: Annotated[
         bool, typer.Option("--serve/--no-serve", help="Open the search page at the end.")
@@ -58,14 +59,14 @@ def quickstart(
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import PretrainRecipe
 
-    chosen = load_as(PretrainRecipe, recipe)
+    chosen = load_as(PretrainRecipe, recipe, overrides or ())
     out = out or Path(f"{packed_beside(source).stem}.search")
 
     from vidssl_cli.base.console import say
     from vidssl_cli.files.disk_space import require_writable
 
     require_writable(out)
-    plan = _read_plan(out, source, recipe)
+    plan = _read_plan(out, source, recipe, overrides or [])
     scanned, packed, run, index = (
         out / name for name in ("videos.jsonl", "packed", "run", "index")
     )
@@ -88,7 +89,8 @@ def quickstart(
             say(f"3 of 5: {run} is trained already")
         else:
             if "settings" not in plan:
-                plan["settings"] = _length(chosen, packed, out, device, minutes)
+                length = _length(chosen, packed, out, device, minutes)
+                plan["settings"] = [*(overrides or ()), *length]
                 _write_plan(out, plan)
             step(
                 3, "learning from them, without labels",
@@ -119,16 +121,21 @@ def _goes_on() -> Iterator[None]:
         raise stopped(error.number, hint=hint) from None
 
 
-def _read_plan(out: Path, source: str, recipe: str) -> dict[str, Any]:
+def _read_plan(out: Path, source: str, recipe: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return what an earlier quickstart in the folder decided.
 
     Raises:
-        UsageError: It was about other videos, or another recipe; or the folder holds other things.
+        UsageError: It was about other videos, or had other settings; or the folder holds other
+            things.
     """
     from vidssl_cli.base.errors import UsageError
     from vidssl_cli.files.untrusted_text import read_json, understood
 
-    plan: dict[str, Any] = {"videos": str(Path(source).resolve()), "recipe": recipe}
+    plan: dict[str, Any] = {
+        "VIDEOS": str(Path(source).resolve()),
+        "--recipe": recipe,
+        "--set": [*overrides],
+    }
     if not (out / PLAN).is_file():
         if out.is_dir() and any(out.iterdir()):
             raise UsageError(
@@ -143,7 +150,7 @@ def _read_plan(out: Path, source: str, recipe: str) -> dict[str, Any]:
     for key, value in plan.items():
         if found.get(key) != value:
             raise UsageError(
-                f"{out} is a quickstart of the {key} {found.get(key)}, not {value}",
+                f"{out} is a quickstart with {key} {found.get(key)}, not {value}",
                 where=str(out / PLAN),
                 hint="choose another --out",
             )
@@ -180,6 +187,7 @@ def _length(
     # A batch must be filled, whatever the number of videos.
     repeats = max(train.repeats, ceil(train.batch_videos / max(len(videos), 1)))
     tried = recipe.model_copy(update={"train": train.model_copy(update={"repeats": repeats})})
+    say("taking three steps, to see how fast this machine learns from them")
     cost = pretrain(tried, videos, Session(out / "run", device=device, dry_run=True)).cost
     assert cost
     one = cost.seconds / (train.epochs * repeats)
