@@ -14,7 +14,7 @@ from vidssl_cli.config.load import load
 from vidssl_cli.search import build
 
 TINY = [
-    *("--set", "train.batch_videos=4", "--set", "train.epochs=2", "--set", "sampler.paces=[1]"),
+    *("--recipe", "small/instance", "--set", "train.batch_videos=4", "--set", "train.epochs=2"),
     *("--set", "backbone={name: r3d, depth: 10, width: 4}", "--device", "cpu"),
     *("--minutes", "0.01", "--no-serve"),
 ]
