@@ -84,6 +84,7 @@ def pretrain(
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.training.dry_run import show
+    from vidssl_cli.training.optimizer import why_epochs_matter
     from vidssl_cli.training.pretrain import pretrain as train
     from vidssl_cli.training.session import Session
 
@@ -115,6 +116,10 @@ def pretrain(
     _judge(strict, outcome.skipped, training)
     if outcome.loss and not as_json:
         say(outcome.loss.describe())
+        if outcome.loss.falls and not why_epochs_matter(chosen.train.schedule):
+            longer = f"train.epochs={2 * chosen.train.epochs}"
+            words = ["pretrain", recipe, *asked, "--set", longer, "--out", out, "--resume"]
+            say(f"to train longer: {command_line(*words)}")
     say_next(as_json, "index", out, "--data", data, *reading.as_words(), "--out", index_of(out))
 
 
