@@ -72,18 +72,14 @@ def embed(
     """Write features to a file for other programs.
 
     The rows have path, label, split, start and end in seconds, and the vector as the network gave
-    it.
+    it. What is embedded is kept beside the file until that is written: the same command goes on
+    after an interruption.
     """
-    from vidssl_cli.base.console import emit, emit_json, leave_out
+    from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import MediaError, SkippedMediaError, UsageError
-    from vidssl_cli.model.embedding import embed as embedded
+    from vidssl_cli.cli.embed_run import embed_to_file
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.search.features_file import (
-        of_embedded,
-        of_index,
-        require_format,
-        write_features,
-    )
+    from vidssl_cli.search.features_file import of_index, require_format, write_features
     from vidssl_cli.search.generations import is_index
     from vidssl_cli.search.store import open_index
 
@@ -91,7 +87,6 @@ def embed(
     windows = read_every(every)
     options = load_decoder(decoder)
     broken: list[MediaError] = []
-    skipped: list[MediaError] = []
     partial = 0
     if is_index(source):
         if data is not None:
@@ -103,7 +98,7 @@ def embed(
             raise UsageError(
                 "an index has its clips already", where="--every", hint="leave out --every"
             )
-        parts = of_index(open_index(source), level.value, unit=unit)
+        rows = write_features(out, of_index(open_index(source), level.value, unit=unit))
     else:
         if data is None:
             raise UsageError(
@@ -113,15 +108,9 @@ def embed(
         if unit:
             raise UsageError("--unit is for an index, which compares", hint="leave it out")
         encoder = Encoder.load(source, device, checkpoint, workers=workers, every_gpu=True)
-        videos, broken = reading.open(data, workers=workers)
-        encoder.decode_by(options, videos)
-        partial = sum(bool(video.problems) for video in videos)
-        parts = of_embedded(
-            embedded(encoder, videos, every=windows or "clip", skipped=skipped), level.value
+        rows, partial, broken = embed_to_file(
+            encoder, data, reading, options, out, level.value, windows
         )
-    rows = write_features(out, parts)
-    for error in skipped:
-        leave_out(error, broken)
     if as_json:
         emit_json({"file": str(out), "rows": rows, "broken": [error.row for error in broken]})
     else:

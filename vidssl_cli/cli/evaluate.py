@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import (
     AllDevices,
     AsJson,
@@ -118,3 +119,4 @@ def evaluate(
     unused = sum(part["of"] - part["used"] for part in report.left_out.values())
     partial = sum(bool(video.problems) for video in videos)
     SkippedMediaError.raise_if(strict, max(unused, len(broken)), partial=partial)
+    say_next(as_json, "report", run, "--out", run.with_name(f"{run.name}.html"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli.next_command import say_next, search_of
 from vidssl_cli.cli.options import (
     AllDevices,
     AsJson,
@@ -170,6 +171,8 @@ def index(
         done = once.add_shard(own) if own else once.add()
     _show_summary(done, as_json)
     SkippedMediaError.raise_if(strict, len(done.broken), partial=once.partial)
+    if not own:
+        say_next(as_json, *search_of(out))
 
 
 def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = False) -> None:
@@ -183,6 +186,7 @@ def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = Fals
     summary = merge_shards(folder)
     _show_summary(summary, as_json)
     SkippedMediaError.raise_if(strict, len(summary.broken))
+    say_next(as_json, *search_of(folder))
 
 
 def retrieve(
@@ -283,6 +287,7 @@ def retrieve(
         for answer in answers:
             _show_answer(answer)
     SkippedMediaError.raise_if(strict, len(broken), "query")
+    say_next(as_json, *search_of(folder))
 
 
 def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool = False) -> None:

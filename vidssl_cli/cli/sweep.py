@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidssl_cli.base.wording import share
+from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import AsJson, Data, DataOptions, Device, expand
 
 if TYPE_CHECKING:
@@ -155,3 +156,4 @@ def _show(out: Path, runs: Sequence[PlannedRun], statuses: dict[Path, int], as_j
             where=str(failed[0].with_suffix(".log")),
             hint="give the same command again to do what is left",
         )
+    say_next(as_json, "report", out, "--out", out.with_name(f"{out.name}.html"))

@@ -154,7 +154,7 @@ class EncoderStudy:
         if self._splits is None:
             raise UsageError(
                 "these data have one split",
-                hint="give a folder of UCF101, HMDB51 or Diving48 with the official lists",
+                hint="give a folder of UCF101, HMDB51, Diving48 or FineGym with the official lists",
             )
         data, left_out = self._splits(number)
         other = EncoderStudy(
