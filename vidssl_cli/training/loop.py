@@ -14,6 +14,7 @@ from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.model.devices import place, prepare_arithmetic
 from vidssl_cli.training import checkpoint
 from vidssl_cli.training.checkpoint import CheckpointSaver
+from vidssl_cli.training.determinism import require_determinism
 from vidssl_cli.training.gpu_errors import explain_gpu_errors
 from vidssl_cli.training.not_finite import NotFiniteError, OnNaN, StepSkipper, first_few
 from vidssl_cli.training.optimizer import build_optimizer
@@ -71,6 +72,8 @@ def _prepare(
     on_nan: OnNaN,
 ) -> _Loop:
     """Put everything in the state of the last checkpoint, if there is one."""
+    if settings.deterministic and world.device.type == "cuda":
+        require_determinism(learner.backbone, loader.clip_shape)
     prepare_arithmetic(world.device, deterministic=settings.deterministic)
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
