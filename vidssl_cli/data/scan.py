@@ -73,7 +73,8 @@ def open_data(
     found = find_videos(source, given, Root(root) if root else None, gone)
     found = found if take is None else [*take(found)]
     broken, unusable = gone.folders, gone.absent
-    recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
+    known = {} if known is None else known
+    recalled = [_recalled(video, known.get(video.path)) for video in found]
     videos: list[Video] = []
     results = _probed(recalled, engine or Threads(workers or usable_cores()))
     for before, earlier, result in zip(found, recalled, results, strict=True):
