@@ -30,6 +30,7 @@ EXTRAS = {
     "hub": "huggingface_hub: public weights by vidssl import --hub",
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
+    "nvdec": "torchcodec: --decoder nvdec, on NVIDIA GPUs",
     "ray": "Ray: --engine ray, which spreads work over many machines",
     "serve": "starlette and uvicorn: the search page",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
@@ -213,6 +214,8 @@ def _plugins() -> Iterator[Check]:
         names = found.offered(kind)
         if names:
             yield Check(f"{kind}s", ", ".join(names))
+        elif kind == "decoder":
+            yield Check("decoders", "none: PyAV alone decodes", "note")
         else:
             fix = "see the plugins below, or pip install --force-reinstall vidssl"
             yield Check(f"{kind}s", "none", "fatal", fix)

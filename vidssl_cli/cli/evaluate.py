@@ -10,14 +10,15 @@ import typer
 
 from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import (
+    AllDevices,
     AsJson,
     Checkpoint,
     Data,
     DataOptions,
     DataSetName,
-    Device,
     Run,
     Strict,
+    Workers,
     expand,
 )
 
@@ -48,7 +49,8 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for report.json, instead of RUN/evaluations/…"),
     ] = None,
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,9 +86,9 @@ def evaluate(
         warn(f"{error.strerror}: {run}; features are not kept")
         store = None
     rows()  # fails now, not at the end, where a file cannot be read
-    encoder = Encoder.load(run, device, checkpoint)
+    encoder = Encoder.load(run, device, checkpoint, workers=workers, every_gpu=True)
     left_out: list[Video] = []
-    videos, broken = reading.open(data, left_out=left_out)
+    videos, broken = reading.open(data, left_out=left_out, workers=workers)
 
     def of_split(number: int) -> tuple[Sequence[Video], Sequence[Video]]:
         """Open the data with another official split."""

@@ -52,7 +52,10 @@ def sweep(
     evaluate_on: Annotated[
         str | None, typer.Option(metavar="DATA", help="Evaluate on other data than --data.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Runs at a time; they share the cores, and each has a GPU."),
+    ] = 1,
     printed: Annotated[
         bool,
         typer.Option(
@@ -73,6 +76,7 @@ def sweep(
     """
     from functools import cache
 
+    from vidssl_cli.cli.sweep_jobs import visible_gpus
     from vidssl_cli.cli.sweep_plan import Plan
     from vidssl_cli.cli.sweep_run import run_jobs, shell_line
 
@@ -102,8 +106,10 @@ def sweep(
         for each in () if as_json else lines:
             emit(each)
         return
+    # A GPU that --device names is that of all.
+    gpus = visible_gpus() if device in ("auto", "cuda") else []
     with locked(out, "vidssl sweep"):
-        statuses = run_jobs(runs, jobs)
+        statuses = run_jobs(runs, jobs, gpus)
     _show(out, runs, statuses, as_json)
 
 

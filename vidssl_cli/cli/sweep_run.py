@@ -10,7 +10,7 @@ from pathlib import Path
 from vidssl_cli.base.console import bar, say, warn
 from vidssl_cli.base.signals import stopped
 from vidssl_cli.base.wording import counted, duration, share
-from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, shared_cores
+from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, places
 from vidssl_cli.cli.sweep_plan import Command, PlannedRun
 
 
@@ -22,6 +22,7 @@ def shell_line(run: PlannedRun) -> str:
 def run_jobs(
     runs: Sequence[PlannedRun],
     at_once: int,
+    gpus: Sequence[str] = (),
     program: Command = (sys.executable, "-m", "vidssl_cli"),
 ) -> dict[Path, int]:
     """Do what is left of the runs; one that fails does not stop the others.
@@ -29,6 +30,7 @@ def run_jobs(
     Args:
         runs: Of a plan.
         at_once: How many run at a time; they share the cores.
+        gpus: Names of those that they share.
         program: The command ``vidssl``.
 
     Returns:
@@ -47,7 +49,9 @@ def run_jobs(
         if run.commands
     ]
     say(f"{counted(len(runs), 'run')}, {len(jobs)} of them not done; {at_once} at a time")
-    pool = JobPool(at_once, shared_cores(at_once))
+    if gpus and at_once > len(gpus):
+        say(f"{at_once} runs at a time share {counted(len(gpus), 'GPU')}")
+    pool = JobPool(places(at_once, gpus))
 
     def report(done: Finished) -> None:
         if pool.received and done.status != 0:

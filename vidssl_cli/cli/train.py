@@ -15,11 +15,13 @@ from vidssl_cli.cli.options import (
     Data,
     DataOptions,
     DataSetName,
+    DecoderOption,
     Device,
     Overrides,
     RecipeName,
     Strict,
     expand,
+    load_decoder,
 )
 from vidssl_cli.cli.packing import pack_words
 
@@ -63,6 +65,7 @@ def pretrain(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
     strict: Strict = False,
     dry_run: DryRun = False,
@@ -77,6 +80,7 @@ def pretrain(
     from vidssl_cli.config.recipe import PretrainRecipe
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
+    options = load_decoder(decoder)
 
     from dataclasses import asdict
 
@@ -98,7 +102,7 @@ def pretrain(
     if unpacked and Path(data).is_dir() and not (dry_run or as_json):
         say(f"every clip is decoded from its file; to decode each file once: {pack_first}")
     session = Session(
-        out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
+        out, resume, overwrite, device, workers, options, dry_run, dataset, reading.split, on_nan
     )
     outcome = train(chosen, training, session, broken)
     asked = ["--data", data, *reading.as_words(), *setting(overrides)]
@@ -141,6 +145,7 @@ def finetune(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
     strict: Strict = False,
     as_json: AsJson = False,
@@ -150,6 +155,7 @@ def finetune(
     from vidssl_cli.config.recipe import FinetuneRecipe
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
+    options = load_decoder(decoder)
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.files.disk_space import require_writable
@@ -160,8 +166,9 @@ def finetune(
     left_out: list[Video] = []
     videos, broken = reading.open(data, left_out=left_out)
     session = Session(
-        out, resume, overwrite, device, workers, dataset=dataset, split=reading.split, on_nan=on_nan
-    )
+        out, resume, overwrite, device, workers, options,
+        dataset=dataset, split=reading.split, on_nan=on_nan,
+    )  # fmt: skip
     report = train(
         chosen, videos, source, session, scratch=scratch, broken=broken, left_out=left_out
     )

@@ -18,6 +18,7 @@ from vidssl_cli.config.attribution import plugin_error
 from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data import manifest
+from vidssl_cli.data.decoders import choose_reader
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from vidssl_cli.config.recipe import FinetuneRecipe
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import Sampler
+    from vidssl_cli.contract.hooks import DecoderOptions
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.card import Card
     from vidssl_cli.training.processes import World
@@ -48,6 +50,8 @@ class Session:
     device: str = "auto"
     workers: int | None = None
     """Decoding threads; None takes one per core."""
+    decoder: DecoderOptions | None = None
+    """What decodes videos instead of PyAV, if it is right and faster."""
     dry_run: bool = False
     """Take a few steps, estimate what a run would cost, and leave nothing behind."""
     dataset: str | None = None
@@ -111,7 +115,8 @@ def build_loader(
         repeats=train.repeats,
         epochs=train.epochs,
     )
-    pipeline = Pipeline(settings, recipe.augment, device=world.device)
+    read = choose_reader(session.decoder, data, settings.resize, str(world.device), session.workers)
+    pipeline = Pipeline(settings, recipe.augment, device=world.device, read=read)
     if isinstance(recipe, PretrainRecipe):
         pipeline = replace(pipeline, streams=recipe.streams(), flow=recipe.flow)
     return Loader(
