@@ -22,6 +22,7 @@ from vidssl_cli.cli.options import (
     EngineOption,
     EveryOption,
     IndexFolder,
+    OverwritePage,
     Run,
     ShardOption,
     Strict,
@@ -30,6 +31,7 @@ from vidssl_cli.cli.options import (
     load_decoder,
     open_engine,
     read_every,
+    refuse_existing,
 )
 
 if TYPE_CHECKING:
@@ -228,6 +230,7 @@ def retrieve(
         Path | None,
         typer.Option("--gallery", metavar="FILE.html", help="Write a page that shows the hits."),
     ] = None,
+    overwrite: OverwritePage = False,
     foreign: Annotated[
         Path | None,
         typer.Option(
@@ -262,6 +265,7 @@ def retrieve(
     if page:
         if page.suffix != ".html":  # it may be a query, which the page would replace
             raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
+        refuse_existing(page, overwrite, "--gallery")
         require_writable(page)
     index = open_index(folder)
     answers, broken = search(
