@@ -37,6 +37,14 @@ OnNaN = Annotated[
         help="What to do at a step whose loss is not finite: stop, or skip and count it.",
     ),
 ]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        help="Send metrics there too: tensorboard, wandb, mlflow, or a plugin's; repeatable.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Take three steps to estimate time and memory; write nothing."),
@@ -62,6 +70,7 @@ def pretrain(
     device: Device = "auto",
     workers: Workers = None,
     on_nan: OnNaN = "stop",
+    logger: Loggers = None,
     strict: Strict = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -71,10 +80,12 @@ def pretrain(
     Of data with splits, the training split is used. On several GPUs:
     torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
     """
-    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.load import load_as, load_options
     from vidssl_cli.config.recipe import PretrainRecipe
+    from vidssl_cli.contract.hooks import LoggerOptions
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
+    loggers = [load_options(LoggerOptions, name) for name in logger or ()]
 
     from dataclasses import asdict
 
@@ -91,7 +102,7 @@ def pretrain(
     training = training_part(videos)
     say(f"pre-training on {share(len(training), len(videos), 'video')}")
     session = Session(
-        out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
+        out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan, loggers
     )
     outcome = train(chosen, training, session, broken)
     if outcome.cost:
@@ -124,14 +135,17 @@ def finetune(
     device: Device = "auto",
     workers: Workers = None,
     on_nan: OnNaN = "stop",
+    logger: Loggers = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a network on labelled video, with a classifier."""
-    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.load import load_as, load_options
     from vidssl_cli.config.recipe import FinetuneRecipe
+    from vidssl_cli.contract.hooks import LoggerOptions
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
+    loggers = [load_options(LoggerOptions, name) for name in logger or ()]
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.files.disk_space import require_writable
@@ -142,7 +156,15 @@ def finetune(
     left_out: list[Video] = []
     videos, broken = reading.open(data, left_out=left_out)
     session = Session(
-        out, resume, overwrite, device, workers, dataset=dataset, split=reading.split, on_nan=on_nan
+        out,
+        resume,
+        overwrite,
+        device,
+        workers,
+        dataset=dataset,
+        split=reading.split,
+        on_nan=on_nan,
+        loggers=loggers,
     )
     report = train(
         chosen, videos, source, session, scratch=scratch, broken=broken, left_out=left_out

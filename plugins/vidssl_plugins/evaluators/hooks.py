@@ -19,6 +19,7 @@ from vidssl_plugins.evaluators.options.similarity import Similarity
 from vidssl_plugins.evaluators.options.still import Still
 from vidssl_plugins.evaluators.options.svm import SVM
 from vidssl_plugins.evaluators.options.sync import Sync
+from vidssl_plugins.loggers.hooks import vidssl_loggers as vidssl_loggers
 
 
 @hookimpl
