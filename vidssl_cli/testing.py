@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +27,10 @@ from torch import Tensor, nn
 from vidssl_cli.contract.clips import ABSENT, Batch, ClipPlan, Course, Draw
 from vidssl_cli.contract.hooks import LoggedRun, PretextContext
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.decoders import ALIKE, decode_by, likeness
 from vidssl_cli.evaluation.made_up import MadeUpStudy as MadeUpStudy
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 from vidssl_cli.training.not_finite import SavedBuffers
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import (
         Backbone,
         BackboneOptions,
+        DecoderOptions,
         EvaluatorOptions,
         LoggerOptions,
         Options,
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
         TokenBackbone,
     )
 
+_DECODED = 30
+"""Frames of the video that a decoder is tried on."""
 LENGTHS = (*range(1, 70), 96, 120, 121, 128, 250, 1000)
 """Frames of the made-up videos that a sampler is tried on."""
 
@@ -418,6 +425,33 @@ def check_logger(options: LoggerOptions) -> None:
             logger.log(rows)
             logger.log([rows[-1] | {"epoch.loss": 0.5}])
             logger.close(cast("RunState", state))
+
+
+def check_decoder(options: DecoderOptions, folder: Path, device: str = "cpu") -> None:
+    """Check a decoder with a made-up video: what comes back, and that it is what PyAV gives.
+
+    Args:
+        options: What to build.
+        folder: For the video.
+        device: As `DecoderOptions.build` takes it.
+    """
+    check_options(options)
+    path = folder / "made-up.mp4"
+    rows, columns = np.indices((64, 96))
+    waves = np.stack([np.sin((rows + 2 * columns + 7 * n) / 20) for n in range(_DECODED)])
+    grey = 127 + 80 * waves
+    write_mp4(path, np.stack([grey, grey + rows / 4, grey - rows / 4], -1).astype(np.uint8), 25)
+    video, decoder = probe(str(path)), options.build(device)
+    for size in ((64, 96), (32, 48)):
+        found = likeness(decoder, video, size)
+        assert found >= ALIKE, f"pictures of {size} are {found:.0f} dB like those of PyAV"
+        whole = decode_by(decoder, video, range(_DECODED), size)
+        parts = [[_DECODED - 1], [3, 4, 20]]
+        with ThreadPoolExecutor(2) as pool:
+            decoding = [pool.submit(decode_by, decoder, video, part, size) for part in parts]
+        decoded = [each.result() for each in decoding]
+        for part, pictures in zip(parts, decoded, strict=True):
+            assert np.array_equal(pictures, whole[part]), f"frames {part} alone are other pictures"
 
 
 def _check_gradients(module: nn.Module) -> None:

@@ -9,9 +9,13 @@ import pytest
 
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.data import scan
 from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.data.rescan import SCANNED
+from vidssl_cli.files.locks import locked
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.embedding import embed
+from vidssl_cli.model.feature_journal import FeatureJournal
 from vidssl_cli.search.build import build_index
 from vidssl_cli.search.retrieve import retrieve
 from vidssl_cli.search.store import open_index
@@ -101,6 +105,75 @@ def test_what_cannot_be_embedded_is_named(toy_videos, place, tmp_path, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["rows"] == 1
     assert [row["path"] for row in document["broken"]] == [str(tmp_path / "videos" / "broken.mp4")]
+
+
+def stop_after(count, patch, module, name):
+    """Let a command be interrupted when it has called a function so often; return the calls."""
+    calls, honest = [], getattr(module, name)
+
+    def stopping(*arguments, **options):
+        if len(calls) == count:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return honest(*arguments, **options)
+
+    patch.setattr(module, name, stopping)
+    return calls
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+def test_what_was_embedded_is_kept_until_the_file_is_written(
+    toy_videos, place, tmp_path, ending, monkeypatch
+):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    data = (place / "model", "--data", place / "videos.jsonl", "--device", "cpu", "--out")
+    assert call(*data, tmp_path / f"whole.{ending}") == 0
+    file = tmp_path / f"a.{ending}"
+    file.write_text("before")
+    with monkeypatch.context() as patch:
+        stop_after(7, patch, FeatureJournal, "add")
+        assert call(*data, file) == 130
+    assert file.read_text() == "before"
+    assert (tmp_path / f"{file.name}.part").is_dir()
+    with monkeypatch.context() as patch:
+        added = stop_after(None, patch, FeatureJournal, "add")
+        assert call(*data, file) == 0
+    assert [row[0] for _, row, _ in added] == [video.path for video in toy_videos[7:]]
+    assert file.read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("command", ["embed", "index", "index --shard 1/1"])
+def test_what_was_scanned_on_the_way_is_kept_too(toy_videos, place, tmp_path, command, monkeypatch):
+    (tmp_path / "videos").mkdir()
+    for number, video in enumerate(toy_videos[:5]):
+        (tmp_path / "videos" / f"{number}.mp4").symlink_to(video.path)
+    name, *shard = command.split(" ", 1)
+    out = tmp_path / ("a.npz" if name == "embed" else "index")
+    words = [name, place / "model", "--data", tmp_path / "videos", "--out", out, "--device", "cpu"]
+    words = [*map(str, words), *" ".join(shard).split()]
+    with monkeypatch.context() as patch:
+        stop_after(3, patch, scan, "probe")
+        assert run(app, words) == 130
+    with monkeypatch.context() as patch:
+        decoded = stop_after(None, patch, scan, "probe")
+        assert run(app, words) == 0
+    assert sorted(decoded) == [(str(tmp_path / "videos" / f"{n}.mp4"),) for n in (3, 4)]
+    assert not list(tmp_path.rglob(SCANNED))
+
+
+def test_data_that_are_not_there_leave_nothing(place, tmp_path):
+    words = (place / "model", "--out", tmp_path / "a.npz", "--data", tmp_path / "none")
+    assert call(*words) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_do_not_write_a_file_at_once(place, tmp_path, capsys):
+    with locked(tmp_path / "a.npz.part", "vidssl embed"):
+        words = (place / "model", "--data", place / "videos.jsonl", "--out", tmp_path / "a.npz")
+        assert call(*words) == 1
+    assert "another `vidssl embed`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

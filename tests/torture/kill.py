@@ -103,6 +103,7 @@ TASKS = (
     Task("index", [*INDEX, "--out", "out"]),
     Task("shard", [*INDEX, "--out", "out", "--shard", "2/2"]),
     Task("merge", ["merge", "out"]),
+    Task("embed", ["embed", *INDEX[1:], "--out", "out/features.npz"]),
 )  # fmt: skip
 
 

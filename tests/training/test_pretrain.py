@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
+from vidssl_cli.base.errors import DamagedFileError, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.data import samples
@@ -307,8 +307,84 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(
     with pytest.raises(UsageError, match="other data"):
         pretrain(recipe, toy_videos[:-1], session)
     other = PretrainRecipe.model_validate(toy_recipe(seed=3))
-    with pytest.raises(UsageError, match="another recipe"):
+    with pytest.raises(UsageError, match=r"another recipe, or .*: train.seed: 0 → 3$"):
         pretrain(other, toy_videos, session)
+    other = PretrainRecipe.model_validate(toy_recipe(epochs=9, seed=3))
+    with pytest.raises(UsageError, match=r"train.epochs: 8 → 9; train.seed: 0 → 3$"):
+        pretrain(other, toy_videos, session)
+
+
+SCHEDULES = [
+    {"name": "constant"},
+    {"name": "step", "every": 2},
+    {"name": "multistep", "epochs": [1, 3]},
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["name"])
+def test_raising_the_epochs_of_a_finished_run_is_training_longer_from_the_start(
+    schedule, toy_recipe, toy_videos, tmp_path
+):
+    short, long = (
+        PretrainRecipe.model_validate(toy_recipe(epochs=epochs, schedule=schedule))
+        for epochs in (2, 4)
+    )
+    raised, whole = (Session(tmp_path / name, device="cpu") for name in ("raised", "whole"))
+    pretrain(short, toy_videos, raised)
+    pretrain(long, toy_videos, replace(raised, resume=True))
+    pretrain(long, toy_videos, whole)
+    for checkpoint_name in ("last", "best"):
+        assert_identical(*(tensors(run.out, checkpoint_name) for run in (raised, whole)))
+    assert rows(raised.out) == rows(whole.out)
+    assert (raised.out / "recipe.yaml").read_bytes() == (whole.out / "recipe.yaml").read_bytes()
+    assert state(raised.out) == "finished"
+    with pytest.raises(UsageError, match=r"train.epochs: 4 → 2"):
+        pretrain(short, toy_videos, replace(raised, resume=True))
+
+
+def test_killed_while_epochs_are_raised_it_goes_on(toy_recipe, toy_videos, tmp_path, monkeypatch):
+    short, long = (
+        PretrainRecipe.model_validate(toy_recipe(epochs=epochs, schedule={"name": "constant"}))
+        for epochs in (1, 2)
+    )
+    session = Session(tmp_path / "run", device="cpu", resume=True)
+    pretrain(short, toy_videos, session)
+
+    def killed(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_start, "atomic_write", killed)
+        with pytest.raises(MemoryError):
+            pretrain(long, toy_videos, session)
+    with pytest.raises(DamagedFileError):  # half of each: neither is taken for whole
+        pretrain(short, toy_videos, session)
+    pretrain(long, toy_videos, session)
+    pretrain(long, toy_videos, replace(session, out=tmp_path / "whole"))
+    assert_identical(tensors(tmp_path / "run"), tensors(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        ({"name": "cosine"}, "along a cosine to the last epoch"),
+        ({"name": "constant", "warmup": 0.1}, "over a share of all epochs"),
+    ],
+)
+def test_epochs_are_not_raised_where_the_first_ones_would_have_been_others(
+    schedule, reason, toy_recipe, toy_videos, tmp_path
+):
+    short, long = (
+        PretrainRecipe.model_validate(toy_recipe(epochs=epochs, schedule=schedule))
+        for epochs in (1, 2)
+    )
+    session = Session(tmp_path / "run", device="cpu", resume=True)
+    pretrain(short, toy_videos, session)
+    before = tensors(session.out)
+    with pytest.raises(UsageError, match=reason):
+        pretrain(long, toy_videos, session)
+    assert_identical(before, tensors(session.out))
+    pretrain(short, toy_videos, session)  # it is still that run
 
 
 def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_videos):

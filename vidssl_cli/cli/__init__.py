@@ -27,6 +27,7 @@ from vidssl_cli.cli import (
     pictures,
     plugins,
     published,
+    quickstart,
     recipes,
     results,
     search,
@@ -42,7 +43,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="New here? `vidssl demo` shows every step in minutes.",
+    epilog="New here? `vidssl quickstart VIDEOS` makes your videos searchable; `vidssl demo` makes "
+    "its own.",
 )
 
 
@@ -75,6 +77,7 @@ def vidssl(
 
 
 for module in (
+    quickstart,
     demo,
     train,
     weights,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli.next_command import new_run, say_next
 from vidssl_cli.cli.options import (
     AsJson,
     DataArgument,
@@ -22,6 +23,7 @@ from vidssl_cli.cli.options import (
     expand,
     open_engine,
 )
+from vidssl_cli.cli.packing import pack_words
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -95,6 +97,11 @@ def scan(
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
+    if not own:
+        from vidssl_cli.config.load import load_as
+        from vidssl_cli.config.recipe import PretrainRecipe
+
+        say_next(as_json, *pack_words(load_as(PretrainRecipe, "default"), str(out)))
 
 
 def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:
@@ -182,6 +189,7 @@ def pack(
         say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
         _summarise(_counted(out, made.videos, broken), made.videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
+    say_next(as_json, "pretrain", "default", "--data", out, "--out", new_run("default"))
 
 
 @data.command()
@@ -293,3 +301,4 @@ def synth(
         emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
     else:
         _summarise(f"{manifest}: {counted(len(videos), 'video')}", videos)
+    say_next(as_json, "pretrain", "demo", "--data", manifest, "--out", new_run("demo"))

@@ -32,6 +32,7 @@ EXTRAS = {
     "mlflow": "MLflow: the logger mlflow",
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
+    "nvdec": "torchcodec: --decoder nvdec, on NVIDIA GPUs",
     "ray": "Ray: --engine ray, which spreads work over many machines",
     "serve": "starlette and uvicorn: the search page",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
@@ -216,6 +217,8 @@ def _plugins() -> Iterator[Check]:
         names = found.offered(kind)
         if names:
             yield Check(f"{kind}s", ", ".join(names))
+        elif kind == "decoder":
+            yield Check("decoders", "none: PyAV alone decodes", "note")
         else:
             fix = "see the plugins below, or pip install --force-reinstall vidssl"
             yield Check(f"{kind}s", "none", "fatal", fix)

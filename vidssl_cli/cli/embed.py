@@ -11,13 +11,16 @@ import typer
 from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import (
     DATA_HELP,
+    AllDevices,
     AsJson,
     Checkpoint,
     DataOptions,
-    Device,
+    DecoderOption,
     EveryOption,
     Strict,
+    Workers,
     expand,
+    load_decoder,
     read_every,
 )
 
@@ -60,32 +63,30 @@ def embed(
     every: EveryOption = None,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Write features to a file for other programs.
 
     The rows have path, label, split, start and end in seconds, and the vector as the network gave
-    it.
+    it. What is embedded is kept beside the file until that is written: the same command goes on
+    after an interruption.
     """
-    from vidssl_cli.base.console import emit, emit_json, leave_out
+    from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import MediaError, SkippedMediaError, UsageError
-    from vidssl_cli.model.embedding import embed as embedded
+    from vidssl_cli.cli.embed_run import embed_to_file
     from vidssl_cli.model.encoder import Encoder
-    from vidssl_cli.search.features_file import (
-        of_embedded,
-        of_index,
-        require_format,
-        write_features,
-    )
+    from vidssl_cli.search.features_file import of_index, require_format, write_features
     from vidssl_cli.search.generations import is_index
     from vidssl_cli.search.store import open_index
 
     require_format(out)
     windows = read_every(every)
+    options = load_decoder(decoder)
     broken: list[MediaError] = []
-    skipped: list[MediaError] = []
     partial = 0
     if is_index(source):
         if data is not None:
@@ -97,7 +98,7 @@ def embed(
             raise UsageError(
                 "an index has its clips already", where="--every", hint="leave out --every"
             )
-        parts = of_index(open_index(source), level.value, unit=unit)
+        rows = write_features(out, of_index(open_index(source), level.value, unit=unit))
     else:
         if data is None:
             raise UsageError(
@@ -106,15 +107,10 @@ def embed(
             )  # fmt: skip
         if unit:
             raise UsageError("--unit is for an index, which compares", hint="leave it out")
-        encoder = Encoder.load(source, device, checkpoint)
-        videos, broken = reading.open(data)
-        partial = sum(bool(video.problems) for video in videos)
-        parts = of_embedded(
-            embedded(encoder, videos, every=windows or "clip", skipped=skipped), level.value
+        encoder = Encoder.load(source, device, checkpoint, workers=workers, every_gpu=True)
+        rows, partial, broken = embed_to_file(
+            encoder, data, reading, options, out, level.value, windows
         )
-    rows = write_features(out, parts)
-    for error in skipped:
-        leave_out(error, broken)
     if as_json:
         emit_json({"file": str(out), "rows": rows, "broken": [error.row for error in broken]})
     else:

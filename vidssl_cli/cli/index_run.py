@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.rescan import SCANNED, scanned_on_the_way
 from vidssl_cli.data.shards import Shard, Share
-from vidssl_cli.search.build import Summary, UnchangedVideos, build_index
+from vidssl_cli.search.build import Summary, UnchangedVideos, build_index, refuse_foreign
 from vidssl_cli.search.generations import is_index
-from vidssl_cli.search.shards import ShardSummary, build_shard
+from vidssl_cli.search.shards import ShardSummary, build_shard, shard_folder
 
 if TYPE_CHECKING:
     from vidssl_cli.base.engine import Engine
     from vidssl_cli.cli.options import DataOptions
+    from vidssl_cli.contract.hooks import DecoderOptions
     from vidssl_cli.model.encoder import Encoder
 
 
@@ -38,6 +40,9 @@ class IndexRun:
     """Further arguments of `build_index` and `build_shard`."""
     engine: Engine | None = None
     """What decodes videos whose facts are not known."""
+    decoder: DecoderOptions | None = None
+    """What decodes videos instead of PyAV, if the first of them show that it is right and faster.
+    """
     partial: int = 0
     """Videos so far of which not all frames can be used."""
 
@@ -50,13 +55,16 @@ class IndexRun:
         """
         videos: list[Video] = []
         broken: list[MediaError] = []
-        if wanted is None or wanted:
-            videos, broken = self._read(wanted)
-        self.partial += sum(bool(video.problems) for video in videos)
-        summary = build_index(
-            self.encoder, videos, self.out, overwrite=self.overwrite, prune=self.prune,
-            broken=broken, **self.settings,
-        )  # fmt: skip
+        refuse_foreign(self.out)
+        with scanned_on_the_way(self.out / SCANNED) as (scanned, keep):
+            if wanted is None or wanted:
+                videos, broken = self._read(wanted, scanned, keep)
+            self.partial += sum(bool(video.problems) for video in videos)
+            self._choose_reader(videos)
+            summary = build_index(
+                self.encoder, videos, self.out, overwrite=self.overwrite, prune=self.prune,
+                broken=broken, **self.settings,
+            )  # fmt: skip
         self.overwrite = False
         return summary
 
@@ -67,23 +75,45 @@ class IndexRun:
             UsageError: DATA has no videos.
             VidsslError: As `build_shard`.
         """
-        known = UnchangedVideos(self.out)
-        share = Share(shard, known, self._of_part)
-        videos, broken = self.reading.open(
-            self.data, known=known, take=share.take, engine=self.engine
-        )
-        self.partial += sum(bool(video.problems) for video in videos)
-        return build_shard(self.encoder, videos, self.out, share, broken=broken, **self.settings)
+        refuse_foreign(self.out)
+        share = Share(shard, UnchangedVideos(self.out), self._of_part)
+        path = shard_folder(self.out, shard) / SCANNED
+        with scanned_on_the_way(path) as (scanned, keep):
+            videos, broken = self.reading.open(
+                self.data,
+                known=UnchangedVideos(self.out, scanned),
+                keep=keep,
+                take=share.take,
+                engine=self.engine,
+                workers=self.encoder.workers,
+            )
+            self.partial += sum(bool(video.problems) for video in videos)
+            self._choose_reader(videos)
+            return build_shard(
+                self.encoder, videos, self.out, share, broken=broken, **self.settings
+            )
 
-    def _read(self, wanted: Collection[str] | None) -> tuple[list[Video], list[MediaError]]:
+    def _choose_reader(self, videos: Sequence[Video]) -> None:
+        if videos:
+            self.encoder.decode_by(self.decoder, videos)
+            self.decoder = None
+
+    def _read(
+        self,
+        wanted: Collection[str] | None,
+        scanned: Mapping[str, Video],
+        keep: Callable[[Video], None],
+    ) -> tuple[list[Video], list[MediaError]]:
         def take(videos: Sequence[Video]) -> Sequence[Video]:
             return [video for video in videos if wanted is not None and video.path in wanted]
 
         found, broken = self.reading.open(
             self.data,
-            known={} if self.overwrite else UnchangedVideos(self.out),
+            known=scanned if self.overwrite else UnchangedVideos(self.out, scanned),
+            keep=keep,
             take=None if wanted is None else take,
             engine=self.engine,
+            workers=self.encoder.workers,
         )
         if not found and not (broken and is_index(self.out) and not self.overwrite):
             raise UsageError("none of the new files can be read", hint="the warnings say why")

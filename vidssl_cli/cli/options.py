@@ -18,6 +18,7 @@ from vidssl_cli.base.errors import UsageError
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
     from vidssl_cli.cli.ray_engine import RayEngine
+    from vidssl_cli.contract.hooks import DecoderOptions
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.embedding import Every
 
@@ -45,11 +46,17 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, sho
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")]
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")]
 Checkpoint = Annotated[str, typer.Option(help="Checkpoint of a run: last or best.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Decoding threads; one per core by default.")
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Exit with status 5 if media were skipped or are not whole."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+AllDevices = Annotated[
+    str, typer.Option(help="auto (all GPUs that there are), cpu, cuda (one), cuda:1.")
+]
 EveryOption = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +73,14 @@ DataRoot = Annotated[
         envvar="VIDSSL_DATA_ROOT",
         help="All files of DATA must be in it. By default relative paths in a list or a manifest "
         "may not lead out of its own folder.",
+    ),
+]
+DecoderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What decodes videos: pyav, or a plugin such as nvdec, which does if its pictures are "
+        "right and it is faster.",
     ),
 ]
 ShardOption = Annotated[
@@ -199,6 +214,18 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
+
+
+def load_decoder(name: str) -> DecoderOptions | None:
+    """Return the options of what ``--decoder`` names; None stands for PyAV.
+
+    Raises:
+        VidsslError: there is no such decoder.
+    """
+    from vidssl_cli.config.load import load_options
+    from vidssl_cli.contract.hooks import DecoderOptions
+
+    return None if name == "pyav" else load_options(DecoderOptions, name)
 
 
 def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:

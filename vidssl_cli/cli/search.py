@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli.next_command import say_next, search_of
 from vidssl_cli.cli.options import (
+    AllDevices,
     AsJson,
     Checkpoint,
     Data,
     DataOptions,
     DataRoot,
+    DecoderOption,
     Device,
     EngineOption,
     EveryOption,
@@ -22,7 +25,9 @@ from vidssl_cli.cli.options import (
     Run,
     ShardOption,
     Strict,
+    Workers,
     expand,
+    load_decoder,
     open_engine,
     read_every,
 )
@@ -107,7 +112,9 @@ def index(
     engine: EngineOption = "local",
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -131,6 +138,9 @@ def index(
             "--strict is about how a command ends, which --watch does not",
             hint="leave one of them out",
         )
+    options = load_decoder(decoder)
+    if options and engine != "local":
+        raise UsageError(f"--decoder {decoder} is for --engine local", hint="leave one of them out")
     whole = {"--overwrite": overwrite, "--prune": prune, "--watch": watch}
     own = Shard.parse(shard) if shard else None
     if own and (given := [option for option, is_given in whole.items() if is_given]):
@@ -145,12 +155,14 @@ def index(
     settings: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
     with open_engine(engine) as cluster:
         settings["embedder"] = cluster.embedder(run, checkpoint, device) if cluster else None
-        encoder = Encoder.load(run, "cpu" if cluster else device, checkpoint)
+        encoder = Encoder.load(
+            run, "cpu" if cluster else device, checkpoint, workers=workers, every_gpu=True
+        )
         check_factory(factory, encoder)
         if verify:
             verify_index(out)
         once = IndexRun(
-            encoder, data, reading, part.value, out, overwrite, prune, settings, cluster
+            encoder, data, reading, part.value, out, overwrite, prune, settings, cluster, options
         )
         if watch:
             for summary in watched(once, Path(data), prune=prune):
@@ -159,6 +171,8 @@ def index(
         done = once.add_shard(own) if own else once.add()
     _show_summary(done, as_json)
     SkippedMediaError.raise_if(strict, len(done.broken), partial=once.partial)
+    if not own:
+        say_next(as_json, *search_of(out))
 
 
 def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = False) -> None:
@@ -172,6 +186,7 @@ def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = Fals
     summary = merge_shards(folder)
     _show_summary(summary, as_json)
     SkippedMediaError.raise_if(strict, len(summary.broken))
+    say_next(as_json, *search_of(folder))
 
 
 def retrieve(
@@ -272,6 +287,7 @@ def retrieve(
         for answer in answers:
             _show_answer(answer)
     SkippedMediaError.raise_if(strict, len(broken), "query")
+    say_next(as_json, *search_of(folder))
 
 
 def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidssl_cli.base.wording import share
+from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import AsJson, Data, DataOptions, Device, expand
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def sweep(
     evaluate_on: Annotated[
         str | None, typer.Option(metavar="DATA", help="Evaluate on other data than --data.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Runs at a time; they share the cores, and each has a GPU."),
+    ] = 1,
     printed: Annotated[
         bool,
         typer.Option(
@@ -72,6 +76,7 @@ def sweep(
     """
     from functools import cache
 
+    from vidssl_cli.cli.sweep_jobs import visible_gpus
     from vidssl_cli.cli.sweep_plan import Plan
     from vidssl_cli.cli.sweep_run import run_jobs, shell_line
 
@@ -101,8 +106,10 @@ def sweep(
         for each in () if as_json else lines:
             emit(each)
         return
+    # A GPU that --device names is that of all.
+    gpus = visible_gpus() if device in ("auto", "cuda") else []
     with locked(out, "vidssl sweep"):
-        statuses = run_jobs(runs, jobs)
+        statuses = run_jobs(runs, jobs, gpus)
     _show(out, runs, statuses, as_json)
 
 
@@ -149,3 +156,4 @@ def _show(out: Path, runs: Sequence[PlannedRun], statuses: dict[Path, int], as_j
             where=str(failed[0].with_suffix(".log")),
             hint="give the same command again to do what is left",
         )
+    say_next(as_json, "report", out, "--out", out.with_name(f"{out.name}.html"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.signals import stopped
 from vidssl_cli.base.wording import counted, share
-from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, shared_cores
+from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, places
 from vidssl_cli.cli.sweep_plan import Command, PlannedRun
 
 
@@ -23,6 +23,7 @@ def shell_line(run: PlannedRun) -> str:
 def run_jobs(
     runs: Sequence[PlannedRun],
     at_once: int,
+    gpus: Sequence[str] = (),
     program: Command = (sys.executable, "-m", "vidssl_cli"),
 ) -> dict[Path, int]:
     """Do what is left of the runs; one that fails does not stop the others.
@@ -30,6 +31,7 @@ def run_jobs(
     Args:
         runs: Of a plan.
         at_once: How many run at a time; they share the cores.
+        gpus: Names of those that they share.
         program: The command ``vidssl``.
 
     Returns:
@@ -48,7 +50,9 @@ def run_jobs(
         if run.commands
     ]
     say(f"{counted(len(runs), 'run')}, {len(jobs)} of them not done; {at_once} at a time")
-    pool = JobPool(at_once, shared_cores(at_once))
+    if gpus and at_once > len(gpus):
+        say(f"{at_once} runs at a time share {counted(len(gpus), 'GPU')}")
+    pool = JobPool(places(at_once, gpus))
     count = itertools.count(1)
 
     def report(done: Finished) -> None:

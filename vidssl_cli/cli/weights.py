@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vidssl_cli.cli.next_command import index_of, say_next
 from vidssl_cli.cli.options import AsJson
 
 
@@ -80,6 +81,7 @@ def import_(
     licence = imported.licence or "not told with the weights; ask who published them"
     say(f"licence of the weights: {licence}")
     emit(str(out))
+    say_next(as_json, "index", out, "--data", "VIDEOS", "--out", index_of(out))
 
 
 def _named(tensors: Sequence[str]) -> str:

@@ -29,9 +29,12 @@ from vidssl_cli.contract.reports import Report
 from vidssl_cli.contract.study import Study
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from vidssl_cli.contract.clips import Batch, Sampler
+    from vidssl_cli.contract.videos import Video
 
 hookspec = pluggy.HookspecMarker("vidssl")
 hookimpl = pluggy.HookimplMarker("vidssl")
@@ -188,6 +191,21 @@ class LoggerOptions(Options):
         raise NotImplementedError
 
 
+class DecoderOptions(Options):
+    """Chooses what decodes video files instead of PyAV: `--decoder`."""
+
+    def build(self, device: str) -> Decoder:
+        """Build the decoder.
+
+        Args:
+            device: where the network computes, such as ``cpu`` or ``cuda:1``.
+
+        Raises:
+            VidsslError: it cannot be used on this machine.
+        """
+        raise NotImplementedError
+
+
 class Backbone(Protocol):
     """A torch module that maps clips (N, C, T, H, W) to named taps.
 
@@ -318,6 +336,21 @@ class Logger(Protocol):
         ...
 
 
+class Decoder(Protocol):
+    """Decodes video files, in any number of threads."""
+
+    def __call__(
+        self, video: Video, frames: Sequence[int], size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Return the frames of those numbers, ascending and each once, as (T, 3, *size) uint8.
+
+        Frame k is the k-th that decodes. Pictures are upright, scaled linearly and without
+        aliasing, and have planes of red, green and blue. A video with which it fails, by any
+        exception, is decoded by PyAV.
+        """
+        ...
+
+
 @hookspec
 def vidssl_backbones() -> Iterable[type[BackboneOptions]]:  # type: ignore[empty-body]
     """Offer backbones to recipes."""
@@ -341,6 +374,11 @@ def vidssl_evaluators() -> Iterable[type[EvaluatorOptions]]:  # type: ignore[emp
 @hookspec
 def vidssl_loggers() -> Iterable[type[LoggerOptions]]:  # type: ignore[empty-body]
     """Offer loggers to recipes and to `--logger`."""
+
+
+@hookspec
+def vidssl_decoders() -> Iterable[type[DecoderOptions]]:  # type: ignore[empty-body]
+    """Offer decoders of video files to `--decoder`."""
 
 
 @hookspec

@@ -2,27 +2,31 @@
 
 A file is the one that was scanned if it has the same size, time of change, and SHA-256 of its first
 and last bytes. Rows of a scan that was interrupted lie in a journal beside the manifest, and those
-of each shard in one of its own, until a scan of everything puts them into the manifest.
+of each shard in one of its own, until a scan of everything puts them into the manifest. Commands
+that scan on their way to something else have such a journal too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from glob import escape
 from pathlib import Path
 
 from vidssl_cli.base.console import say, warn
 from vidssl_cli.base.errors import DamagedFileError, MediaError, UsageError
-from vidssl_cli.base.wording import share
+from vidssl_cli.base.wording import counted, share
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import read_manifest, row_reader, row_writer
 from vidssl_cli.data.shards import Shard
 from vidssl_cli.files.journal import Journal, read_journal
+from vidssl_cli.files.locks import make_folder
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.media.open_file import ends_digest, stamp
 
+SCANNED = ".scanned"
+"""Journal of a command that scans on its way to something else, in the folder of that."""
 _KEY = "rows of a scan"
 
 
@@ -69,6 +73,39 @@ def remembered(
             journal.delete()
             for other in others:
                 other.unlink(missing_ok=True)
+
+
+@contextmanager
+def scanned_on_the_way(path: Path) -> Iterator[tuple[dict[str, Video], Callable[[Video], None]]]:
+    """Do as `remembered` for a command that writes no manifest.
+
+    Args:
+        path: The journal, which is made when there is something to keep, and deleted once the block
+            ends: then the command is done.
+    """
+    read, line = row_reader(path), row_writer(path)
+    known: dict[str, Video] = {}
+    journal: Journal | None = None
+    with ExitStack() as opened:
+
+        def keep(video: Video) -> None:
+            nonlocal journal
+            if journal is None:
+                make_folder(path.parent)
+                journal = opened.enter_context(Journal(path, _KEY))
+            journal.append(line(video))
+
+        if path.is_file():
+            journal = opened.enter_context(Journal(path, _KEY))
+            with understood(path):
+                rows = [read(row) for row, _ in journal.records()]
+            known = {row.path: row for row in rows if _is_unchanged(row)}
+            if known:
+                files = counted(len(known), "file was", "files were")
+                say(f"{files} scanned by a run that did not finish")
+        yield known, keep
+        if journal:
+            journal.delete()
 
 
 def _rows(path: Path) -> list[Video]:

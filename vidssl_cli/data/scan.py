@@ -43,7 +43,7 @@ def open_data(
 
     Args:
         source: A folder, a manifest, a list or one video: docs/data.md.
-        split: Which official split of UCF101 or HMDB51, 1 to 3; of Diving48, 1 or 2.
+        split: Which official split of UCF101 or HMDB51, 1 to 3; of Diving48 and FineGym, 1 or 2.
         lists: Folder of their official lists.
         train_list: List of training videos, paths relative to the folder.
         test_list: List of test videos.
@@ -73,7 +73,8 @@ def open_data(
     found = find_videos(source, given, Root(root) if root else None, gone)
     found = found if take is None else [*take(found)]
     broken, unusable = gone.folders, gone.absent
-    recalled = [_recalled(video, (known or {}).get(video.path)) for video in found]
+    known = {} if known is None else known
+    recalled = [_recalled(video, known.get(video.path)) for video in found]
     videos: list[Video] = []
     results = _probed(recalled, engine or Threads(workers or usable_cores()))
     for before, earlier, result in zip(found, recalled, results, strict=True):

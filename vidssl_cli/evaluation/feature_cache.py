@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
 import os
 import uuid
 from collections.abc import Container, Mapping, Sequence
@@ -28,10 +27,10 @@ from safetensors.numpy import load_file, save_file
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import DamagedFileError, MediaError
-from vidssl_cli.files.journal import Journal
 from vidssl_cli.files.locks import flock, make_folder
 from vidssl_cli.files.sealed_folder import publish, sha256, verify
 from vidssl_cli.files.untrusted_text import understood
+from vidssl_cli.model.feature_journal import FeatureJournal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,18 +110,15 @@ class Pass:
         self._root, self._shelves, self._names = root, shelves, names
         self.kept: dict[str, Sequence[NDArray[np.float32]]] = {}
         """For each row that there is, the features (clips, D) for each shelf."""
-        self._journal: Journal | None = None
+        self._journal: FeatureJournal | None = None
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         if self._root and _lock(self._root, self._opened):
             keys = sorted(shelf.key for shelf in self._shelves)
             path = self._root / f".{hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32]}"
-            self._journal = self._opened.enter_context(Journal(path, keys))
-            with understood(path):
-                for (name, *shapes), content in self._journal.records():
-                    if name in self._names:
-                        self.kept[name] = _unpack(content, shapes)
+            self._journal = self._opened.enter_context(FeatureJournal(path, keys))
+            self.kept = {name: rows for name, rows in self._journal.rows() if name in self._names}
         if self.kept:
             say(f"features of {len(self.kept)} videos are those of a run that did not finish")
         return self
@@ -131,8 +127,7 @@ class Pass:
         """Add a row to each shelf, (clips, D)."""
         self.kept[name] = rows
         if self._journal:
-            content = b"".join(np.ascontiguousarray(row, "<f4").tobytes() for row in rows)
-            self._journal.append([name, *(row.shape for row in rows)], content)
+            self._journal.add(name, rows)
 
     def __exit__(self, kind: object, *error: object) -> None:
         with self._opened:
@@ -149,13 +144,6 @@ def _lock(root: Path, opened: ExitStack) -> bool:
     number = os.open(root, os.O_RDONLY)
     opened.callback(os.close, number)
     return flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _unpack(content: bytes, shapes: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-    """Return arrays of these shapes that lie one behind the other."""
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    parts = np.split(np.frombuffer(content, "<f4"), ends[:-1])
-    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def content_digest(video: Video) -> str:

@@ -240,15 +240,22 @@ class UnchangedVideos(Mapping[str, Video]):
     A scan takes their facts over instead of decoding them again.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, scanned: Mapping[str, Video] | None = None) -> None:
         """Open the index, if there is one.
+
+        Args:
+            out: The index.
+            scanned: Others that have not changed, by path.
 
         Raises:
             DamagedFileError: It is damaged.
         """
         self._gallery = open_index(out).gallery if is_index(out) else None
+        self._scanned = scanned or {}
 
     def __getitem__(self, path: str) -> Video:
+        if other := self._scanned.get(path):
+            return other
         if self._gallery:
             (item,) = self._gallery.find([Video(path)]).tolist()
             if item >= 0 and tuple(self._gallery.stamps[item].tolist()) == stamp_of(path):
@@ -257,9 +264,11 @@ class UnchangedVideos(Mapping[str, Video]):
         raise KeyError(path)
 
     def __iter__(self) -> Iterator[str]:
+        yield from self._scanned
         if self._gallery:
             for item in self._gallery.items.tolist():
-                if (path := self._gallery.videos[item].path) in self:
+                path = self._gallery.videos[item].path
+                if path in self and path not in self._scanned:
                     yield path
 
     def __len__(self) -> int:

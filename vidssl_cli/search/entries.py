@@ -1,4 +1,4 @@
-"""What an index embeds: kept in a journal until it is in a segment.
+"""What an index, or a file of features, embeds: kept in a journal until it is there.
 
 Letters: D features.
 """
@@ -19,9 +19,8 @@ from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.base.wording import share
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.manifest import row_writer
-from vidssl_cli.files.journal import Journal
-from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.model.embedding import Embedded, embed
+from vidssl_cli.model.feature_journal import FeatureJournal
 from vidssl_cli.search.publish import require_room_for
 from vidssl_cli.search.segments import ROWS, Batch, Segment, keys_of
 
@@ -38,7 +37,7 @@ _FACTS = [field.name for field in fields(Video) if field.name not in ("label", "
 _GROUP = 1024
 """Videos that are written at once."""
 JOURNAL = ".embedded"
-"""What was embedded and is not in the index yet; the next run goes on from it."""
+"""What was embedded and is not in the index, or file, yet; the next run goes on from it."""
 
 
 def embed_entries(
@@ -50,18 +49,20 @@ def embed_entries(
     skipped: list[MediaError],
     embedder: Embedder | None = None,
     earlier: Segment | None = None,
+    what: str = "the index",
 ) -> Iterator[tuple[Embedded, tuple[int, int]]]:
     """Embed videos, but those that a run had embedded which did not finish; yield their stamps too.
 
     Args:
         encoder: The network.
-        settings: How the index is made.
+        settings: How the index is made, or would be.
         videos: By path.
         stamps: Of their files.
         out: Folder of the journal.
         skipped: Receives an error for every video that cannot be read.
         embedder: Embeds as `embed` does, which is used if this is None.
         earlier: Has features by this network and these settings; it stays as it is.
+        what: The name of what is made, for messages.
 
     Raises:
         NoRoomError: The features would not fit on the disk; raised when the first is embedded.
@@ -70,28 +71,26 @@ def embed_entries(
     if not videos:
         return
     key = [settings.encoder, settings.evaluation.model_dump(mode="json"), settings.every]
-    with Journal(out / JOURNAL, key) as journal:
+    with FeatureJournal(out / JOURNAL, key) as journal:
         marks = {path: [path, *stamps[path], _facts(video)] for path, video in videos.items()}
         kept: set[str] = set()
-        for row, content in chain(journal.records(), _records(earlier) if earlier else ()):
+        for row, (features, spans) in chain(journal.rows(), _rows(earlier) if earlier else ()):
             if row[0] not in kept and row == marks.get(row[0]):
                 kept.add(row[0])
-                with understood(out / JOURNAL):
-                    features, spans = _unpack(content)
                 yield Embedded(videos[row[0]], features, spans), stamps[row[0]]
         if kept:
             done = share(len(kept), len(videos), "video", "was", "were")
             say(f"{done} embedded by a run that did not finish")
         missing = [video for path, video in videos.items() if path not in kept]
         embedded = (embedder or embed)(
-            encoder, missing, every=settings.every, skipped=skipped, label="indexing"
+            encoder, missing, every=settings.every, skipped=skipped, label="embedding"
         )
         for number, item in enumerate(embedded):
             path = item.video.path
             if number == 0:
                 clips, dimension = item.features.shape
-                copies = 2 * len(missing)  # in the journal and in the segment
-                require_room_for(out, copies, copies * clips, dimension, encoder)
+                copies = 2 * len(missing)  # in the journal and in what is made
+                require_room_for(out, copies, copies * clips, dimension, encoder, what)
             if not np.isfinite(item.features).all():
                 raise VidsslError(
                     "the network gives features that are not finite",
@@ -99,7 +98,7 @@ def embed_entries(
                     hint="its training diverged: see loss in metrics.jsonl; lower the learning "
                     "rate",
                 )
-            journal.append(marks[path], _pack(item.features, item.spans))
+            journal.add(marks[path], [item.features, item.spans])
             yield item, stamps[path]
 
 
@@ -118,27 +117,15 @@ def batches(found: Iterable[tuple[Embedded, tuple[int, int]]], segment: Path) ->
         )
 
 
-def _records(segment: Segment) -> Iterator[tuple[Any, bytes]]:
-    """Yield the videos of a segment as records of the journal."""
+def _rows(segment: Segment) -> Iterator[tuple[Any, list[NDArray[np.float32]]]]:
+    """Yield the videos of a segment as the journal has them."""
     for number, stamp in enumerate(segment.stamps.tolist()):
         video, part = segment.video(number), segment.part(number)
-        content = _pack(segment.features["clip"][part], segment.spans[part])
-        yield [video.path, *stamp, _facts(video)], content
+        arrays = [segment.features["clip"][part], segment.spans[part]]
+        yield [video.path, *stamp, _facts(video)], arrays
 
 
 def _facts(video: Video) -> str:
     """Return a digest of what a video's features depend on, beside its file."""
     facts = [getattr(video, name) for name in _FACTS]
     return hashlib.sha256(repr(facts).encode(errors="surrogatepass")).hexdigest()[:32]
-
-
-def _pack(features: NDArray[np.float32], spans: NDArray[np.float32]) -> bytes:
-    """Return features (clips, D) and spans (clips, 2) as bytes."""
-    return len(features).to_bytes(8, "little") + features.tobytes() + spans.tobytes()
-
-
-def _unpack(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return features (clips, D) and spans (clips, 2)."""
-    clips, values = int.from_bytes(content[:8], "little"), np.frombuffer(content[8:], np.float32)
-    features, spans = np.split(values, [len(values) - 2 * clips])
-    return features.reshape(clips, -1), spans.reshape(clips, 2)

@@ -95,7 +95,7 @@ def publish_generation(
 
 
 def require_room_for(
-    folder: Path, videos: int, clips: int, dimension: int, encoder: Encoder
+    folder: Path, videos: int, clips: int, dimension: int, encoder: Encoder, what: str = "the index"
 ) -> None:
     """Refuse to embed what could not be written.
 
@@ -103,7 +103,7 @@ def require_room_for(
         NoRoomError: An index of so many videos and clips does not fit on the disk.
     """
     weights: int = sum(tensor.nbytes for tensor in encoder.backbone.state_dict().values())
-    require_room(folder, 4 * dimension * (videos + clips) + weights, "the index")
+    require_room(folder, 4 * dimension * (videos + clips) + weights, what)
 
 
 def _write_changed(path: Path, changed: Mapping[int, Video]) -> None:

@@ -2,6 +2,7 @@
 
 Each shard has a folder of its own in that of the index, where it locks and writes:
 
+    shard-2-of-4/.scanned         facts of videos so far
     shard-2-of-4/.embedded        what is embedded so far
     shard-2-of-4/segment-000001/  the videos and their features, once all are
     shard-2-of-4/shard.json       written last: how that was made, and from what
@@ -83,6 +84,11 @@ class ShardSummary:
     broken: list[dict[str, str]]
 
 
+def shard_folder(out: Path, shard: Shard) -> Path:
+    """Return the folder of a shard in that of an index."""
+    return out / f"shard-{shard.number}-of-{shard.count}"
+
+
 def shards_in(out: Path) -> dict[Path, Shard]:
     """Return the folders of shards in that of an index, by number."""
     found = {}
@@ -126,7 +132,7 @@ def build_shard(
     """
     refuse_foreign(out)
     shard = share.shard
-    folder = out / f"shard-{shard.number}-of-{shard.count}"
+    folder = shard_folder(out, shard)
     with locked(folder, f"vidssl index --shard {shard}"):
         sweep(folder)
         old = open_index(out) if is_index(out) else None

@@ -76,7 +76,8 @@ def _prepare(
     optimizer = build_optimizer(learner, settings.optimizer)
     progress = _resume(run, learner, optimizer, world)
     precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
-    run.facts |= {"on_nan": on_nan, "skipped_steps": progress.skipped}
+    decoder = loader.pipeline.read.name
+    run.facts |= {"on_nan": on_nan, "skipped_steps": progress.skipped, "decoder": decoder}
     if world.leads:
         run.record_state("running", precision=precision)
     if settings.compile:

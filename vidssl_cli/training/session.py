@@ -19,6 +19,7 @@ from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.load import document
 from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.data import manifest
+from vidssl_cli.data.decoders import choose_reader
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import Sampler
-    from vidssl_cli.contract.hooks import LoggerOptions
+    from vidssl_cli.contract.hooks import DecoderOptions, LoggerOptions
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.card import Card
     from vidssl_cli.training.processes import World
@@ -50,6 +51,8 @@ class Session:
     device: str = "auto"
     workers: int | None = None
     """Decoding threads; None takes one per core."""
+    decoder: DecoderOptions | None = None
+    """What decodes videos instead of PyAV, if it is right and faster."""
     dry_run: bool = False
     """Take a few steps, estimate what a run would cost, and leave nothing behind."""
     dataset: str | None = None
@@ -115,7 +118,8 @@ def build_loader(
         repeats=train.repeats,
         epochs=train.epochs,
     )
-    pipeline = Pipeline(settings, recipe.augment, device=world.device)
+    read = choose_reader(session.decoder, data, settings.resize, str(world.device), session.workers)
+    pipeline = Pipeline(settings, recipe.augment, device=world.device, read=read)
     if isinstance(recipe, PretrainRecipe):
         pipeline = replace(pipeline, streams=recipe.streams(), flow=recipe.flow)
     return Loader(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidssl_cli.contract.hooks import EvaluatorOptions, hookimpl
+from vidssl_plugins.evaluators.options.attentive import Attentive
 from vidssl_plugins.evaluators.options.before_after import BeforeAfter
+from vidssl_plugins.evaluators.options.few_labels import FewLabels
 from vidssl_plugins.evaluators.options.finetune import Finetune
 from vidssl_plugins.evaluators.options.health import Health
 from vidssl_plugins.evaluators.options.invariance import Invariance
@@ -19,7 +21,6 @@ from vidssl_plugins.evaluators.options.similarity import Similarity
 from vidssl_plugins.evaluators.options.still import Still
 from vidssl_plugins.evaluators.options.svm import SVM
 from vidssl_plugins.evaluators.options.sync import Sync
-from vidssl_plugins.loggers.hooks import vidssl_loggers as vidssl_loggers
 
 
 @hookimpl
@@ -30,7 +31,9 @@ def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
         SVM,
         Finetune,
         Linear,
+        Attentive,
         LowShot,
+        FewLabels,
         BeforeAfter,
         Still,
         Sync,

@@ -51,19 +51,11 @@ Taps = Annotated[tuple[str, ...], AfterValidator(_known_poolings)]
 """Names of taps, each with or without a pooling of its own, ``pool4:gmp``."""
 
 
-class FC(BaseModel):
-    """New fully connected layers and how they are trained.
-
-    Jenni, Meishvili and Favaro (2020), section 4: three layers on a frozen network, 50 epochs.
-    Optimizer, schedule and batch norm are those of their code.
-    """
+class Training(BaseModel):
+    """How new layers on a frozen network are trained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    hidden: tuple[PositiveInt, ...] = (2048, 2048)
-    """Widths of the layers before the last."""
-    norm: bool = True
-    """Put batch norm before the ReLU of every hidden layer."""
     epochs: PositiveInt = 50
     """How often every clip is seen."""
     batch: Annotated[int, Field(ge=2)] = 24
@@ -74,6 +66,19 @@ class FC(BaseModel):
     """On weights; biases and batch norm are spared."""
     seed: NonNegativeInt = 0
     """Draws the first weights and the order of the clips."""
+
+
+class FC(Training):
+    """New fully connected layers and how they are trained.
+
+    Jenni, Meishvili and Favaro (2020), section 4: three layers on a frozen network, 50 epochs.
+    Optimizer, schedule and batch norm are those of their code.
+    """
+
+    hidden: tuple[PositiveInt, ...] = (2048, 2048)
+    """Widths of the layers before the last."""
+    norm: bool = True
+    """Put batch norm before the ReLU of every hidden layer."""
 
 
 class Probe(EvaluatorOptions):
