@@ -33,8 +33,8 @@ class AttentiveEvaluator:
         """Report ``accuracy``, ``mean_class_accuracy`` and ``clip_accuracy``.
 
         Raises:
-            UsageError: there are too few training videos or classes, or the tap has no positions,
-                or channels that cannot be divided among the heads.
+            UsageError: there are too few training videos or classes, no such tap, or one whose
+                channels cannot be divided among the heads.
         """
         options = self.options
         settings = settle(
@@ -68,12 +68,6 @@ class AttentiveEvaluator:
         device: str,
     ) -> Predictor:
         """Train on (N, maps x width x positions) features; see `train_layers`."""
-        if features.shape[1] == maps * width:
-            raise UsageError(
-                f"{self.options.tap} is one vector of a clip, without places to attend to",
-                where="tap",
-                hint="choose a tap with time and space, such as conv5",
-            )
         pooler = self.options.pooler
         build = partial(Probe, width, classes, pooler.heads, pooler.blocks, maps)
         return train_layers(features, targets, build, pooler, device=device)

@@ -45,7 +45,8 @@ class Attentive(TestWindows):
     crops: Crops = "centre"
     """The middle of each clip, or ``three`` squares along its longer side."""
     tap: str = "conv5"
-    """Layer whose positions are read; of ``vit`` the tokens after the last block."""
+    """Layer whose positions are read; of ``vit`` the tokens after the last block. A vector is one
+    position."""
     pooler: Pooler = Pooler()
 
     def build(self) -> Evaluator:
