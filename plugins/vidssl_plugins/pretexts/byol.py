@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.mlp import mlp
-from vidssl_plugins.pretexts.options.byol import BYOL
+from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 from vidssl_plugins.pretexts.shared.contrast import retrieved, similarity, view_pairs
 from vidssl_plugins.pretexts.shared.gather import gather
 from vidssl_plugins.pretexts.shared.momentum import SlowEncoder
@@ -19,15 +19,27 @@ from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
 
 class BYOLPretext(nn.Module):
-    """A projection, a predictor, and a slow copy of network and projection."""
+    """A projection, a predictor, and a slow copy of network and projection.
 
-    def __init__(self, options: BYOL, context: PretextContext) -> None:
+    Args:
+        options: The tap and its projection.
+        context: Network and data.
+        predictor: Widths of the predictor, which gives what it gets.
+        momentum: Of the slow copy.
+    """
+
+    def __init__(
+        self,
+        options: ProjectionOptions,
+        context: PretextContext,
+        predictor: Sequence[int],
+        momentum: float,
+    ) -> None:
         super().__init__()
         self.tap = options.tap
         self.projection = projection(options, tap_dim(options.tap, context))
-        widths = [options.proj_dim, *options.predictor_hidden, options.proj_dim]
-        self.predictor = mlp(widths, norm=options.proj_norm)
-        self.slow = SlowEncoder(context, options.tap, self.projection, options.momentum)
+        self.predictor = mlp(predictor, norm=options.proj_norm)
+        self.slow = SlowEncoder(context, options.tap, self.projection, momentum)
 
     def forward(
         self, features: Mapping[str, Tensor], batch: Batch

@@ -38,4 +38,5 @@ class BYOL(ProjectionOptions):
         """Build projection, predictor and the slow copy."""
         from vidssl_plugins.pretexts.byol import BYOLPretext
 
-        return BYOLPretext(self, context)
+        predictor = [self.proj_dim, *self.predictor_hidden, self.proj_dim]
+        return BYOLPretext(self, context, predictor, self.momentum)
