@@ -19,18 +19,25 @@ from safetensors.torch import load_file
 
 from vidssl_cli.base.errors import DamagedFileError, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.sections import Train
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.data import samples
+from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.training import checkpoint, run_start, session
 from vidssl_cli.training import run as run_module
+from vidssl_cli.training.optimizer import build_optimizer
 from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.processes import World
 from vidssl_cli.training.session import Session
-from vidssl_cli.training.step import split_batch
+from vidssl_cli.training.step import Stepper, split_batch
 
 
 @pytest.fixture
@@ -389,15 +396,6 @@ def test_epochs_are_not_raised_where_the_first_ones_would_have_been_others(
 
 def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_videos):
     """With the norms at rest, parts add up to the whole."""
-    from vidssl_cli.config.sections import Train
-    from vidssl_cli.data.loader import Loader
-    from vidssl_cli.data.order import Order
-    from vidssl_cli.data.samples import Pipeline
-    from vidssl_cli.model.learner import PretrainLearner
-    from vidssl_cli.training.optimizer import build_optimizer
-    from vidssl_cli.training.processes import World
-    from vidssl_cli.training.step import Stepper
-
     # Contrast lives off the whole batch, so only the pace task can be taken in parts.
     recipe = PretrainRecipe.model_validate(toy_recipe() | {"pretext": {"name": "pace"}})
     gradients = []
@@ -416,6 +414,29 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
         gradients.append([p.grad.clone() for p in learner.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_parts_that_are_made_one_by_one_train_as_those_of_a_whole_batch(
+    toy_recipe, toy_videos, workers
+):
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"pretext": {"name": "pace"}})
+    settings = Train.model_validate(toy_recipe(accumulate=4, precision="fp32")["train"])
+    found = []
+    for cut in (True, False):
+        torch.manual_seed(0)
+        learner = PretrainLearner(recipe, len(toy_videos))
+        optimizer = build_optimizer(learner, settings.optimizer)
+        world = World(0, 1, torch.device("cpu"))
+        step = Stepper(learner, optimizer, settings, 1, world, "fp32")
+        order = Order(toy_videos, recipe.sampler.build(), seed=0, batch_videos=4)
+        feed = Loader(order, Pipeline(recipe.input, recipe.augment), workers=workers)
+        batches = feed.in_parts(0, 2, settings.accumulate) if cut else feed.batches(0, 2)
+        values = [step(batch, number) for number, batch in enumerate(batches)]
+        found.append((values, learner.state_dict()))
+    (values, state), (expected, other) = found
+    assert values == expected
+    assert all(torch.equal(state[name], other[name]) for name in other)
 
 
 def test_a_dry_run_estimates_what_a_run_takes_and_leaves_nothing_behind(

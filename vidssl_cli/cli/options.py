@@ -235,13 +235,16 @@ def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:
     return ray_engine() if name == "ray" else nullcontext()
 
 
-def refuse_existing(out: Path, overwrite: bool) -> None:
+def refuse_existing(out: Path, overwrite: bool, option: str = "--out") -> None:
     """Refuse to replace a file without --overwrite, or a folder.
+
+    That is for results that a command cannot go on with: what it can bring up to date, such as an
+    index, it does (docs/quickstart.md).
 
     Raises:
         UsageError: Something is there.
     """
     if out.is_dir() or (out.exists() and not overwrite):
         raise UsageError(
-            f"--out {out} is there already", hint="choose another name, or give --overwrite"
+            f"{option} {out} is there already", hint="choose another name, or give --overwrite"
         )

@@ -51,10 +51,10 @@ def quickstart(
         bool, typer.Option("--serve/--no-serve", help="Open the search page at the end.")
     ] = True,
 ) -> None:
-    """Make your own videos searchable: scan, pack, pretrain, index, and open the page.
+    """Learn from your own videos, and open their search page.
 
-    Each step is a command, which is printed before it runs. The same quickstart again goes on
-    after an interruption, and adds new videos.
+    It runs data scan, data pack, pretrain, index and serve, and prints each command before it runs.
+    The same quickstart again goes on after an interruption, and adds new videos.
     """
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import PretrainRecipe
