@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 import numpy as np
@@ -23,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import ABSENT, Batch, ClipPlan, Course, Draw
-from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.hooks import LoggedRun, PretextContext
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.decoders import ALIKE, decode_by, likeness
 from vidssl_cli.evaluation.made_up import MadeUpStudy as MadeUpStudy
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
         BackboneOptions,
         DecoderOptions,
         EvaluatorOptions,
+        LoggerOptions,
         Options,
         PretextOptions,
+        RunState,
         SamplerOptions,
         Stream,
         TokenBackbone,
@@ -405,6 +409,22 @@ def check_evaluator(options: EvaluatorOptions) -> None:
         assert 0 <= value <= 1, f"the chance level of {name} is {value}, not from 0 to 1"
     json.dumps([report.rows, report.facts], allow_nan=False)
     assert report.rows == again.rows, "two evaluations of one study differ"
+
+
+def check_logger(options: LoggerOptions) -> None:
+    """Check that rows of a run are taken, and those of the same run when it goes on.
+
+    The run directory is a temporary one. Point the logger at no server that keeps its rows.
+    """
+    check_options(options)
+    with TemporaryDirectory() as folder:
+        run = LoggedRun("0" * 32, Path(folder), Path(folder) / "loggers", {"train": {}}, 1)
+        for first, last, state in ((1, 3, "preempted"), (3, 4, "finished")):
+            logger = options.build(replace(run, first_step=first))
+            rows = [{"step": step, "epoch": 0, "loss": 1 / step} for step in range(first, last + 1)]
+            logger.log(rows)
+            logger.log([rows[-1] | {"epoch.loss": 0.5}])
+            logger.close(cast("RunState", state))
 
 
 def check_decoder(options: DecoderOptions, folder: Path, device: str = "cpu") -> None:

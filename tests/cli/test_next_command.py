@@ -58,5 +58,5 @@ def test_where_the_search_page_cannot_be_served_hits_are_shown(monkeypatch, tmp_
     monkeypatch.setattr(next_command, "find_spec", lambda name: None)
     words = next_command.search_of(tmp_path / "my.index")
     assert next_command.command_line(*words) == (
-        f"vidssl retrieve {tmp_path}/my.index '#0' --gallery {tmp_path}/my.html"
+        f"vidssl retrieve {tmp_path}/my.index '#0' --gallery {tmp_path}/my.html --overwrite"
     )

@@ -17,6 +17,7 @@ import typer
 from vidssl_cli.base.errors import Interrupted, Preempted
 from vidssl_cli.base.signals import StopSignals
 from vidssl_cli.cli import (
+    breadth,
     data,
     demo,
     doctor,
@@ -82,6 +83,7 @@ for module in (
     train,
     weights,
     evaluate,
+    breadth,
     sweep,
     results,
     published,

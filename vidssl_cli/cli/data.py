@@ -18,10 +18,12 @@ from vidssl_cli.cli.options import (
     DataArgument,
     EngineOption,
     ListOptions,
+    OverwritePage,
     ShardOption,
     Strict,
     expand,
     open_engine,
+    refuse_existing,
 )
 from vidssl_cli.cli.packing import pack_words
 
@@ -220,6 +222,7 @@ def scores(
             metavar="FILE.html", help="Write a page of clips from easy to hard, with their motion."
         ),
     ] = None,
+    overwrite: OverwritePage = False,
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -235,6 +238,8 @@ def scores(
     resize = short_side or _parse_size(size)
     if page and page.suffix.lower() != ".html":
         raise UsageError(f"--page {page} is not a name for a page", hint="end it in .html")
+    if page:
+        refuse_existing(page, overwrite, "--page")
 
     from vidssl_cli.data.motion_scores import Scoring, score_videos
     from vidssl_cli.files.disk_space import require_writable

@@ -27,14 +27,17 @@ ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 EXTRAS = {
     "cpu": "FAISS on the CPU: approximate indexes",
     "gpu": "FAISS on NVIDIA GPUs",
+    "export": "onnx, onnxscript and onnxruntime: vidssl export --to onnx",
     "flow": "OpenCV: optical flow",
     "hub": "huggingface_hub: public weights by vidssl import --hub",
+    "mlflow": "MLflow: the logger mlflow",
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
     "nvdec": "torchcodec: --decoder nvdec, on NVIDIA GPUs",
     "ray": "Ray: --engine ray, which spreads work over many machines",
     "serve": "starlette and uvicorn: the search page",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
+    "wandb": "Weights & Biases: the logger wandb",
 }
 """What the extras of pyproject.toml add, except ``dev``."""
 

@@ -67,4 +67,4 @@ def search_of(index: Path) -> list[object]:
     """Return the command that shows an index: the search page, or hits where it has no server."""
     if find_spec("starlette") and find_spec("uvicorn"):
         return ["serve", index]
-    return ["retrieve", index, "#0", "--gallery", index.with_suffix(".html")]
+    return ["retrieve", index, "#0", "--gallery", index.with_suffix(".html"), "--overwrite"]

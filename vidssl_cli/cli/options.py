@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.cli import completion
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -29,7 +30,10 @@ DATA_HELP = (
 RecipeName = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", help="Name (`vidssl recipes list`) or file.", show_default=False
+        metavar="RECIPE",
+        help="Name (`vidssl recipes list`) or file.",
+        show_default=False,
+        autocompletion=completion.recipe,
     ),
 ]
 Overrides = Annotated[
@@ -38,6 +42,7 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Replace one value of the recipe, such as train.epochs=5; repeatable.",
+        autocompletion=completion.setting,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
@@ -235,13 +240,16 @@ def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:
     return ray_engine() if name == "ray" else nullcontext()
 
 
-def refuse_existing(out: Path, overwrite: bool) -> None:
+def refuse_existing(out: Path, overwrite: bool, option: str = "--out") -> None:
     """Refuse to replace a file without --overwrite, or a folder.
+
+    That is for results that a command cannot go on with: what it can bring up to date, such as an
+    index, it does (docs/quickstart.md).
 
     Raises:
         UsageError: Something is there.
     """
     if out.is_dir() or (out.exists() and not overwrite):
         raise UsageError(
-            f"--out {out} is there already", hint="choose another name, or give --overwrite"
+            f"{option} {out} is there already", hint="choose another name, or give --overwrite"
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli import completion
 from vidssl_cli.cli.next_command import announce, quiet, search_of, setting
 from vidssl_cli.cli.options import DATA_HELP, Device, Overrides
 from vidssl_cli.cli.packing import packed_beside, size_words
@@ -38,7 +39,12 @@ def quickstart(
             metavar="DIR", help="Folder for everything; by default the name of VIDEOS and .search."
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="Recipe to learn by.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="RECIPE", help="Recipe to learn by.", autocompletion=completion.recipe
+        ),
+    ] = "default",
     minutes: Annotated[
         float,
         typer.Option(
@@ -51,10 +57,10 @@ def quickstart(
         bool, typer.Option("--serve/--no-serve", help="Open the search page at the end.")
     ] = True,
 ) -> None:
-    """Make your own videos searchable: scan, pack, pretrain, index, and open the page.
+    """Learn from your own videos, and open their search page.
 
-    Each step is a command, which is printed before it runs. The same quickstart again goes on
-    after an interruption, and adds new videos.
+    It runs data scan, data pack, pretrain, index and serve, and prints each command before it runs.
+    The same quickstart again goes on after an interruption, and adds new videos.
     """
     from vidssl_cli.config.load import load_as
     from vidssl_cli.config.recipe import PretrainRecipe

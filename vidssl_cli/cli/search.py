@@ -22,6 +22,7 @@ from vidssl_cli.cli.options import (
     EngineOption,
     EveryOption,
     IndexFolder,
+    OverwritePage,
     Run,
     ShardOption,
     Strict,
@@ -30,6 +31,7 @@ from vidssl_cli.cli.options import (
     load_decoder,
     open_engine,
     read_every,
+    refuse_existing,
 )
 
 if TYPE_CHECKING:
@@ -228,6 +230,7 @@ def retrieve(
         Path | None,
         typer.Option("--gallery", metavar="FILE.html", help="Write a page that shows the hits."),
     ] = None,
+    overwrite: OverwritePage = False,
     foreign: Annotated[
         Path | None,
         typer.Option(
@@ -262,6 +265,7 @@ def retrieve(
     if page:
         if page.suffix != ".html":  # it may be a query, which the page would replace
             raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
+        refuse_existing(page, overwrite, "--gallery")
         require_writable(page)
     index = open_index(folder)
     answers, broken = search(
@@ -320,7 +324,7 @@ def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool 
 
 
 def _show_answer(answer: Answer) -> None:
-    from vidssl_cli.base.console import emit_table, stdout
+    from vidssl_cli.base.console import emit_table
 
     rows = []
     labelled = any(hit.label for hit in answer.hits)
@@ -330,13 +334,4 @@ def _show_answer(answer: Answer) -> None:
         path = hit.path if hit.there else f"{hit.path} (not there)"
         rows.append([hit.rank, f"{hit.score:.3f}", moment, *label, f"#{hit.item}", path])
     columns = ["", "score", "moment", *(["label"] if labelled else []), "item", "video"]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
-    left = stdout.width - sum(width + 3 for width in widths[:-1]) - 4
-    for row in rows:
-        row[-1] = _shortened(str(row[-1]), max(left, 16))
-    emit_table(_shortened(answer.query.text, stdout.width), columns, rows)
-
-
-def _shortened(path: str, width: int) -> str:
-    """Cut a path from the left, where paths are alike."""
-    return path if len(path) <= width else "…" + path[1 - width :]
+    emit_table(answer.query.text, columns, rows)

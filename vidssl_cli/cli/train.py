@@ -41,6 +41,14 @@ OnNaN = Annotated[
         help="What to do at a step whose loss is not finite: stop, or skip and count it.",
     ),
 ]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        help="Send metrics there too: tensorboard, wandb, mlflow, or a plugin's; repeatable.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Take three steps to estimate time and memory; write nothing."),
@@ -67,6 +75,7 @@ def pretrain(
     workers: Workers = None,
     decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
+    logger: Loggers = None,
     strict: Strict = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -76,10 +85,12 @@ def pretrain(
     Of data with splits, the training split is used. On several GPUs:
     torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
     """
-    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.load import load_as, load_options
     from vidssl_cli.config.recipe import PretrainRecipe
+    from vidssl_cli.contract.hooks import LoggerOptions
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
+    loggers = [load_options(LoggerOptions, name) for name in logger or ()]
     options = load_decoder(decoder)
 
     from dataclasses import asdict
@@ -102,10 +113,21 @@ def pretrain(
     if unpacked and Path(data).is_dir() and not (dry_run or as_json):
         say(f"every clip is decoded from its file; to decode each file once: {pack_first}")
     session = Session(
-        out, resume, overwrite, device, workers, options, dry_run, dataset, reading.split, on_nan
+        out,
+        resume,
+        overwrite,
+        device,
+        workers,
+        options,
+        dry_run,
+        dataset,
+        reading.split,
+        on_nan,
+        loggers,
     )
     outcome = train(chosen, training, session, broken)
     asked = ["--data", data, *reading.as_words(), *setting(overrides)]
+    asked += [word for name in logger or () for word in ("--logger", name)]
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
         if unpacked and outcome.cost.offered < outcome.cost.asked and not as_json:
@@ -147,14 +169,17 @@ def finetune(
     workers: Workers = None,
     decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
+    logger: Loggers = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a network on labelled video, with a classifier."""
-    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.load import load_as, load_options
     from vidssl_cli.config.recipe import FinetuneRecipe
+    from vidssl_cli.contract.hooks import LoggerOptions
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
+    loggers = [load_options(LoggerOptions, name) for name in logger or ()]
     options = load_decoder(decoder)
 
     from vidssl_cli.base.console import emit_json
@@ -167,7 +192,7 @@ def finetune(
     videos, broken = reading.open(data, left_out=left_out)
     session = Session(
         out, resume, overwrite, device, workers, options,
-        dataset=dataset, split=reading.split, on_nan=on_nan,
+        dataset=dataset, split=reading.split, on_nan=on_nan, loggers=loggers,
     )  # fmt: skip
     report = train(
         chosen, videos, source, session, scratch=scratch, broken=broken, left_out=left_out

@@ -19,7 +19,7 @@ from vidssl_cli.base.errors import PluginError
 from vidssl_cli.contract import hooks
 from vidssl_cli.contract.entry_points import DISABLE, OURS
 
-Kind = Literal["backbone", "sampler", "pretext", "evaluator", "decoder"]
+Kind = Literal["backbone", "sampler", "pretext", "evaluator", "decoder", "logger"]
 
 BASES: Mapping[Kind, type[hooks.Options]] = {
     "backbone": hooks.BackboneOptions,
@@ -27,6 +27,7 @@ BASES: Mapping[Kind, type[hooks.Options]] = {
     "pretext": hooks.PretextOptions,
     "evaluator": hooks.EvaluatorOptions,
     "decoder": hooks.DecoderOptions,
+    "logger": hooks.LoggerOptions,
 }
 """What the models of each kind must derive from."""
 NAME = re.compile(r"\w[\w.+-]*")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import UsageError
@@ -98,6 +99,7 @@ def open_run(out: Path, spec: RunSpec, *, resume: bool, overwrite: bool) -> Run:
 
 def _create(out: Path, spec: RunSpec) -> Run:
     facts = {
+        "id": uuid4().hex,
         "task": spec.recipe.task,
         "seed": spec.recipe.train.seed,
         "data": spec.data,
@@ -118,7 +120,7 @@ def _create(out: Path, spec: RunSpec) -> Run:
 
 
 def _continue(out: Path, spec: RunSpec) -> Run:
-    facts, digests = read_facts(out), spec.digests()
+    facts, digests = {"id": uuid4().hex} | read_facts(out), spec.digests()  # older ones have no id
     trained = os.path.lexists(out / CHECKPOINTS / "last")
     for name, text in spec.files().items():
         if facts["files"][name] == digests[name] and (
@@ -245,7 +247,7 @@ def lock_run(out: Path, task: str) -> Iterator[None]:
 
 _OWN = re.compile(
     r"(run|model|report)\.json|recipe\.yaml|(metrics|bad_media)\.jsonl|events\.out\..*"
-    r"|checkpoints|evaluations|features"
+    r"|checkpoints|evaluations|features|loggers"
 )
 """What a run directory holds. Anything else the user put there, perhaps the videos themselves."""
 
