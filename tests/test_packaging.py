@@ -8,9 +8,12 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
+
+from vidssl_cli.contract.loading import Kind
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
@@ -89,7 +92,7 @@ def test_an_installed_vidssl_finds_its_plugins_and_recipes(wheel, tmp_path):
     assert recipes
     assert all(Path(row["path"]).is_relative_to(target / "vidssl_cli/recipes") for row in recipes)
     plugins = vidssl("plugins")["plugins"]
-    assert {row["kind"] for row in plugins} == {"backbone", "sampler", "pretext", "evaluator"}
+    assert {row["kind"] for row in plugins} == set(get_args(Kind))
     assert all(row["status"] == "loaded" for row in plugins if row["package"] == "vidssl")
 
 

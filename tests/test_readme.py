@@ -38,6 +38,8 @@ def test_every_command_does_what_the_readme_says(toy_videos, tmp_path, monkeypat
     assert len(commands()) >= 8
     for words in commands():
         more = SMALL if words[0] == "pretrain" else []
+        if words[0] == "quickstart":
+            more = [*SMALL, "--recipe", "small/instance", "--minutes", "0.01"]
         if words[0] == "sweep":
             more = [*SMALL, "--seeds", "1"]
         if words[0] == "finetune":

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -27,6 +28,8 @@ from simulated_gpu.costs import (
 )
 from vidssl_cli.config.load import names
 from vidssl_cli.search.gpu_check import search_agreement
+from vidssl_cli.testing import check_decoder
+from vidssl_plugins.decoders.hooks import Nvdec
 
 GPUS = torch.cuda.device_count()
 DETERMINISTIC = "--set=train.deterministic=true"
@@ -110,6 +113,22 @@ def test_an_index_answers_as_one_of_a_cpu(data, source, tmp_path, capfd):
         (answer,) = json.loads(capfd.readouterr().out)["queries"]
         found[device] = {hit["path"]: hit["score"] for hit in answer["hits"]}
     assert found["cuda"] == pytest.approx(found["cpu"], abs=0.02)
+
+
+@pytest.mark.skipif(GPUS < 2, reason="there is one GPU alone")
+def test_all_gpus_embed_as_one(data, source, tmp_path):
+    found = []
+    for device in ("auto", "cuda:0"):
+        file = tmp_path / f"{device}.npz"
+        vidssl("embed", source("demo"), "--data", data, "--out", file, "--device", device)
+        with np.load(file) as archive:
+            found.append(archive["vector"])
+    assert found[0] == pytest.approx(found[1], rel=1e-2, abs=1e-3)
+
+
+def test_the_gpu_decodes_what_pyav_decodes(tmp_path):
+    pytest.importorskip("torchcodec", reason="it is not installed")
+    check_decoder(Nvdec(name="nvdec"), tmp_path, "cuda")
 
 
 @pytest.mark.parametrize("evaluator", ["retrieval", "linear", "pretext"])

@@ -124,6 +124,7 @@ WAITS = {
     "int": (lambda x: range(x[0, 1].long()), 1),
     "tolist": (lambda x: x.tolist(), 1),
     "a copy to the host": (lambda x: x.cpu(), 1),
+    "a copy to the host in inference mode": (torch.inference_mode()(lambda x: (x + 1).cpu()), 1),
     "a copy into a tensor of the host": (lambda x: torch.empty(2, 3).copy_(x), 1),
     "a copy from the host": (lambda x: torch.ones(3).to("cuda"), 1),
     "a copy from memory that is not pinned": (

@@ -12,6 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 import numpy as np
@@ -21,9 +25,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import ABSENT, Batch, ClipPlan, Course, Draw
-from vidssl_cli.contract.hooks import PretextContext
+from vidssl_cli.contract.hooks import LoggedRun, PretextContext
 from vidssl_cli.contract.videos import Video
+from vidssl_cli.data.decoders import ALIKE, decode_by, likeness
 from vidssl_cli.evaluation.made_up import MadeUpStudy as MadeUpStudy
+from vidssl_cli.media.encode import write_mp4
+from vidssl_cli.media.probe import probe
 from vidssl_cli.training.not_finite import SavedBuffers
 
 if TYPE_CHECKING:
@@ -31,14 +38,19 @@ if TYPE_CHECKING:
     from vidssl_cli.contract.hooks import (
         Backbone,
         BackboneOptions,
+        DecoderOptions,
         EvaluatorOptions,
+        LoggerOptions,
         Options,
         PretextOptions,
+        RunState,
         SamplerOptions,
         Stream,
         TokenBackbone,
     )
 
+_DECODED = 30
+"""Frames of the video that a decoder is tried on."""
 LENGTHS = (*range(1, 70), 96, 120, 121, 128, 250, 1000)
 """Frames of the made-up videos that a sampler is tried on."""
 
@@ -397,6 +409,49 @@ def check_evaluator(options: EvaluatorOptions) -> None:
         assert 0 <= value <= 1, f"the chance level of {name} is {value}, not from 0 to 1"
     json.dumps([report.rows, report.facts], allow_nan=False)
     assert report.rows == again.rows, "two evaluations of one study differ"
+
+
+def check_logger(options: LoggerOptions) -> None:
+    """Check that rows of a run are taken, and those of the same run when it goes on.
+
+    The run directory is a temporary one. Point the logger at no server that keeps its rows.
+    """
+    check_options(options)
+    with TemporaryDirectory() as folder:
+        run = LoggedRun("0" * 32, Path(folder), Path(folder) / "loggers", {"train": {}}, 1)
+        for first, last, state in ((1, 3, "preempted"), (3, 4, "finished")):
+            logger = options.build(replace(run, first_step=first))
+            rows = [{"step": step, "epoch": 0, "loss": 1 / step} for step in range(first, last + 1)]
+            logger.log(rows)
+            logger.log([rows[-1] | {"epoch.loss": 0.5}])
+            logger.close(cast("RunState", state))
+
+
+def check_decoder(options: DecoderOptions, folder: Path, device: str = "cpu") -> None:
+    """Check a decoder with a made-up video: what comes back, and that it is what PyAV gives.
+
+    Args:
+        options: What to build.
+        folder: For the video.
+        device: As `DecoderOptions.build` takes it.
+    """
+    check_options(options)
+    path = folder / "made-up.mp4"
+    rows, columns = np.indices((64, 96))
+    waves = np.stack([np.sin((rows + 2 * columns + 7 * n) / 20) for n in range(_DECODED)])
+    grey = 127 + 80 * waves
+    write_mp4(path, np.stack([grey, grey + rows / 4, grey - rows / 4], -1).astype(np.uint8), 25)
+    video, decoder = probe(str(path)), options.build(device)
+    for size in ((64, 96), (32, 48)):
+        found = likeness(decoder, video, size)
+        assert found >= ALIKE, f"pictures of {size} are {found:.0f} dB like those of PyAV"
+        whole = decode_by(decoder, video, range(_DECODED), size)
+        parts = [[_DECODED - 1], [3, 4, 20]]
+        with ThreadPoolExecutor(2) as pool:
+            decoding = [pool.submit(decode_by, decoder, video, part, size) for part in parts]
+        decoded = [each.result() for each in decoding]
+        for part, pictures in zip(parts, decoded, strict=True):
+            assert np.array_equal(pictures, whole[part]), f"frames {part} alone are other pictures"
 
 
 def _check_gradients(module: nn.Module) -> None:

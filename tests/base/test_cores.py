@@ -70,3 +70,11 @@ def test_a_system_without_affinities(monkeypatch):
     monkeypatch.setattr(cores, "quota", lambda: math.inf)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert usable_cores() == 6
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("99", 8), ("", 8), ("many", 8)])
+def test_what_a_sweep_gives_a_job(given, expected, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cores, "quota", lambda: math.inf)
+    monkeypatch.setenv("VIDSSL_CORES", given)
+    assert usable_cores() == expected

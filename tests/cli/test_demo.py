@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from commands import check, parse
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 
@@ -37,7 +38,12 @@ def test_it_answers_in_the_documented_form(finished, capfd):
 def test_people_see_every_row_and_where_everything_is(tmp_path, capfd):
     out = tmp_path / "demo"
     assert run(app, ["demo", "--out", str(out), "--seed", "5", *TINY]) == 0
-    printed = capfd.readouterr().out
+    printed, said = capfd.readouterr()
+    told = [parse(line) for line in said.splitlines() if line.startswith("    vidssl ")]
+    names = ["data synth", "pretrain", "evaluate", "index", "retrieve"]
+    assert [each.name for each in told] == names
+    for each in told:
+        check(each)
     for text in ("without labels", "random weights", "motion energy", "colour", "chance"):
         assert text in printed
     assert "differences of frames" in " ".join(printed.split())

@@ -15,6 +15,7 @@ from simulated_gpu.device import simulate
 from vidssl_cli.cli import app, doctor_checks, failures
 from vidssl_cli.contract.registry import Registry
 from vidssl_cli.model import gpu_check as model_check
+from vidssl_cli.search import faiss_library
 from vidssl_cli.search import gpu_check as search_check
 
 
@@ -70,7 +71,7 @@ def test_a_missing_essential_is_fatal(run, monkeypatch):
 
 def with_faiss(monkeypatch, *names):
     there = [SimpleNamespace(name=name) for name in ("numpy", *names)]
-    monkeypatch.setattr(doctor_checks, "distributions", lambda: there)
+    monkeypatch.setattr(faiss_library, "distributions", lambda: there)
     monkeypatch.setattr(doctor_checks, "version", lambda name: "1.0")
 
 
@@ -95,6 +96,25 @@ def test_exactly_one_faiss(monkeypatch, names, status, found, fix):
     assert check.status == status
     assert check.found.startswith(found)
     assert check.fix == fix or check.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "expected"),
+    [
+        ({}, []),
+        (
+            {"libcublas.so.12": ["/a"], "libcublas.so.13": ["/b"]},
+            [("ok", "libcublas.so.12, libcublas.so.13")],
+        ),
+        (
+            {"libcublas.so.12": ["/a", "/b"], "libcudart.so.12": ["/c"]},
+            [("problem", "libcublas.so.12 is loaded twice: /a and /b")],
+        ),
+    ],
+)
+def test_cuda_libraries_of_torch_and_faiss(loaded, expected, monkeypatch):
+    monkeypatch.setattr(doctor_checks, "cuda_libraries", lambda: loaded)
+    assert [(check.status, check.found) for check in checks("cuda")] == expected
 
 
 def test_a_faiss_that_cannot_be_imported_is_a_problem(monkeypatch, tmp_path):

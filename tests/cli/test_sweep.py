@@ -235,7 +235,7 @@ def fake(tmp_path):
 def test_a_failed_member_does_not_keep_the_others(tmp_path, fake, capfd, monkeypatch):
     monkeypatch.setenv("FAILS", "1")
     runs = plan(tmp_path / "out", seeds=3, evaluate=["retrieval"]).runs(never)
-    statuses = run_jobs(runs, 1, fake)
+    statuses = run_jobs(runs, 1, program=fake)
     assert [statuses[planned.folder] for planned in runs] == [0, 1, 0]
     done = (runs[0].folder.parent / "done").read_text().splitlines()
     assert done == ["pretrain 0", "evaluate 0", "pretrain 1", "pretrain 2", "evaluate 2"]
@@ -251,7 +251,7 @@ def test_a_stopped_sweep_says_how_to_go_on(tmp_path, number, kind):
     runs = plan(tmp_path / "out", seeds=3).runs(never)
     stop = f"kill -{int(number)} $PPID; exec sleep 60"
     with pytest.raises(kind, match="after 0 of 3 runs") as caught:
-        run_jobs(runs, 2, ("sh", "-c", stop))
+        run_jobs(runs, 2, program=("sh", "-c", stop))
     assert caught.value.hint == "give the same command again to go on"
 
 

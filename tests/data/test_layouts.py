@@ -350,6 +350,71 @@ def test_diving48_without_its_second_half(diving48):
         find_videos(diving48 / "rgb")
 
 
+GYM = [f"0LtLS9wROrk_E_002407_002435_A_000{n}_0009" for n in range(4)]
+
+
+@pytest.fixture
+def finegym(make):
+    folder = make(f"clips/{GYM[0]}.mp4", f"clips/FX/{GYM[1]}.mkv", f"clips/{GYM[2]}.mp4")
+    lists = {
+        "gym99_train_element_v1.0": f"{GYM[0]} 9\n",
+        "gym99_train_element_v1.1": f"{GYM[0]} 1\n{GYM[3]} 0\n",
+        "gym99_val_element": f"{GYM[1]} 0\n",
+        "gym99_categories": "Clabel:   0; set:  1; Glabel:   1; (VT) round-off, 1 turn\n"
+        "Clabel:   1; set: 21; Glabel: 104; (FX) stag jump      \n",
+        "gym288_train_element_v1.1": f"{GYM[1]} 7\n",
+        "gym288_val_element": f"{GYM[2]} 3\n",
+    }
+    for name, text in lists.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def test_finegym_has_two_subsets(finegym, capsys):
+    clips = finegym / "clips"
+    videos = find_videos(clips)
+    assert rows(clips, videos) == [
+        (f"{GYM[0]}.mp4", "(FX) stag jump", "train"),
+        (f"FX/{GYM[1]}.mkv", "(VT) round-off, 1 turn", "test"),
+    ]
+    assert {video.group for video in videos} == {"0LtLS9wROrk"}
+    assert "1 of the 3 videos" in capsys.readouterr().err
+    (finegym / "lists").mkdir()
+    for file in finegym.glob("*.txt"):
+        file.rename(finegym / "lists" / file.name)
+    assert rows(clips, find_videos(clips, Lists(split=2, folder=finegym / "lists"))) == [
+        (f"FX/{GYM[1]}.mkv", "7", "train"),
+        (f"{GYM[2]}.mp4", "3", "test"),
+    ]
+    with pytest.raises(UsageError, match="no lists of split 3"):
+        find_videos(clips, Lists(split=3, folder=finegym / "lists"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("gym99_val_element", f"{GYM[1]}", r"val_element.txt:1: a row is a clip and the number"),
+        ("gym99_val_element", "a.mp4 1", r"a row is a clip and the number of its class, not 'a"),
+        ("gym99_categories", "0 jump", r"categories.txt:1: a class is `Clabel"),
+        ("gym99_categories", "Clabel: 0; a; b; c\nClabel: 1; a; b; c", r"txt:2: .* a new name"),
+    ],
+)
+def test_damaged_lists_of_finegym(finegym, name, text, message):
+    (finegym / f"{name}.txt").write_text(text)
+    with pytest.raises(DamagedFileError, match=message):
+        find_videos(finegym / "clips")
+
+
+def test_finegym_without_its_first_half_or_a_name(finegym):
+    (finegym / "gym99_val_element.txt").write_text(f"{GYM[1]} 5\n")
+    with pytest.raises(UsageError, match="is of class 5, but 2 classes have names"):
+        find_videos(finegym / "clips")
+    for file in finegym.glob("gym99_train*"):
+        file.unlink()
+    with pytest.raises(UsageError, match=r"has no gym99_train_element_v1\.1\.txt"):
+        find_videos(finegym / "clips")
+
+
 def test_the_parent_of_a_data_set_is_recognised(ucf101):
     with pytest.raises(UsageError) as caught:
         find_videos(ucf101.parent)
@@ -389,6 +454,7 @@ def test_a_data_set_beside_another_folder_is_a_class_and_it_is_said(ucf101, make
         ("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi", "brush_hair/April_09"),
         ("waving hand/0wR5jVB-WPk_000417_000427.mp4", "0wR5jVB-WPk"),
         ("waving hand/short_000417_000427.mp4", None),
+        (f"(FX) stag jump/{GYM[0]}.mp4", "0LtLS9wROrk"),
         ("other/a_b_wave_f_cm_np1_fr_med_0.avi", None),
     ],
 )

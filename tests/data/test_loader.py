@@ -1,6 +1,7 @@
 """Batches are the same whatever loads them; unreadable videos leave a named gap."""
 
 import threading
+import weakref
 from collections import Counter
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.data.views import PREFETCH, decode_views
 from vidssl_cli.media.decode import read_planes
+from vidssl_cli.training.step import split_batch
 from vidssl_plugins.samplers.hooks import Pace, TimeEquivariant
 from vidssl_plugins.samplers.pace import PaceSampler
 
@@ -59,6 +61,38 @@ def test_shapes_and_labels(toy_videos):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_do_not_change_samples(toy_videos, workers):
     assert_same(batches(loader(toy_videos)), batches(loader(toy_videos, workers=workers)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_parts_are_those_of_the_whole_batch(toy_videos, workers, count):
+    feed = loader(toy_videos, workers=workers)
+    whole = batches(loader(toy_videos))
+    for parts, batch in zip(feed.in_parts(0, feed.steps, count), whole, strict=True):
+        expected = list(split_batch(batch, count))
+        assert (parts.videos, parts.clips) == (4, 8)
+        for _ in range(2):  # a step that overflows in fp16 is taken again
+            assert_same(list(parts), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_few_parts_exist_at_a_time(toy_videos, workers, monkeypatch):
+    made, most = [], []
+
+    def collate(self, samples, labels=None):
+        batch = whole(self, samples, labels)
+        made.append(weakref.ref(batch.clips))
+        most.append(sum(clips() is not None for clips in made))
+        return batch
+
+    whole = Pipeline.collate
+    monkeypatch.setattr(Pipeline, "collate", collate)
+    feed = loader(toy_videos, batch_videos=6, repeats=2, workers=workers)
+    for parts in feed.in_parts(0, feed.steps, 6):
+        for part in parts:
+            del part
+    assert len(made) == 6 * feed.steps
+    assert max(most) <= 4  # in use, the next one, and the first of the next batch; one is made
 
 
 def test_resuming_inside_an_epoch_does_not_change_samples(toy_videos):

@@ -34,7 +34,7 @@ def test_the_checks_of_the_page_pass(package):
         text=True,
         check=False,
     )
-    assert "4 passed" in run.stdout, run.stdout + run.stderr
+    assert "6 passed" in run.stdout, run.stdout + run.stderr
 
 
 def test_the_hooks_of_the_page_are_found(package, monkeypatch):
@@ -46,6 +46,8 @@ def test_the_hooks_of_the_page_are_found(package, monkeypatch):
         ("pretext", "agree", "loaded"),
         ("backbone", "tiny", "loaded"),
         ("evaluator", "nearest", "loaded"),
+        ("decoder", "opencv", "loaded"),
+        ("logger", "spreadsheet", "loaded"),
     }
 
 

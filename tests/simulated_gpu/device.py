@@ -174,7 +174,9 @@ def _on_cpu(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     return _map(cast(reduced), func(*_map(cast(torch.float32), args), **kwargs))
 
 
-COPIES = {"copy_", "_to_copy"}
+CONVERSIONS = {"_to_copy", "to"}
+"""The second one is that of tensors which were made in inference mode."""
+COPIES = {"copy_", *CONVERSIONS}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 SCALARS = {"fill_", "fill", "masked_fill", "masked_fill_", "where", "index_fill", "index_fill_"}
 """Take a CPU tensor of no dimension as a number; so do pointwise operations."""
@@ -219,7 +221,7 @@ def _count(gpu: _Gpu, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[
     counts = gpu.counts
     if name in COPIES and _crosses(name, args, kwargs):
         counts.add("copies")
-        down = name == "_to_copy" or not isinstance(args[0], GpuTensor)
+        down = name in CONVERSIONS or not isinstance(args[0], GpuTensor)
         blocks = not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
         if blocks or not (down or gpu.is_pinned(args[1])):
             counts.add("waits", "copy to the host" if down else "copy from the host")
@@ -241,7 +243,7 @@ def _count(gpu: _Gpu, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[
 
 
 def _crosses(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    if name == "_to_copy":
+    if name in CONVERSIONS:
         return kwargs.get("device") == torch.device("cpu")
     return isinstance(args[0], GpuTensor) != isinstance(args[1], GpuTensor)
 

@@ -17,20 +17,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli.base.errors import MediaError, NoRoomError, Preempted, UsageError
+from vidssl_cli.base.errors import DamagedFileError, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.sections import Train
 from vidssl_cli.contract.clips import Batch
 from vidssl_cli.data import samples
+from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.manifest import write_manifest
+from vidssl_cli.data.order import Order
+from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.learner import PretrainLearner
 from vidssl_cli.training import checkpoint, run_start, session
 from vidssl_cli.training import run as run_module
+from vidssl_cli.training.optimizer import build_optimizer
 from vidssl_cli.training.pretrain import pretrain
+from vidssl_cli.training.processes import World
 from vidssl_cli.training.session import Session
-from vidssl_cli.training.step import split_batch
+from vidssl_cli.training.step import Stepper, split_batch
 
 
 @pytest.fixture
@@ -307,21 +314,88 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(
     with pytest.raises(UsageError, match="other data"):
         pretrain(recipe, toy_videos[:-1], session)
     other = PretrainRecipe.model_validate(toy_recipe(seed=3))
-    with pytest.raises(UsageError, match="another recipe"):
+    with pytest.raises(UsageError, match=r"another recipe, or .*: train.seed: 0 → 3$"):
         pretrain(other, toy_videos, session)
+    other = PretrainRecipe.model_validate(toy_recipe(epochs=9, seed=3))
+    with pytest.raises(UsageError, match=r"train.epochs: 8 → 9; train.seed: 0 → 3$"):
+        pretrain(other, toy_videos, session)
+
+
+SCHEDULES = [
+    {"name": "constant"},
+    {"name": "step", "every": 2},
+    {"name": "multistep", "epochs": [1, 3]},
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["name"])
+def test_raising_the_epochs_of_a_finished_run_is_training_longer_from_the_start(
+    schedule, toy_recipe, toy_videos, tmp_path
+):
+    short, long = (
+        PretrainRecipe.model_validate(toy_recipe(epochs=epochs, schedule=schedule))
+        for epochs in (2, 4)
+    )
+    raised, whole = (Session(tmp_path / name, device="cpu") for name in ("raised", "whole"))
+    pretrain(short, toy_videos, raised)
+    pretrain(long, toy_videos, replace(raised, resume=True))
+    pretrain(long, toy_videos, whole)
+    for checkpoint_name in ("last", "best"):
+        assert_identical(*(tensors(run.out, checkpoint_name) for run in (raised, whole)))
+    assert rows(raised.out) == rows(whole.out)
+    assert (raised.out / "recipe.yaml").read_bytes() == (whole.out / "recipe.yaml").read_bytes()
+    assert state(raised.out) == "finished"
+    with pytest.raises(UsageError, match=r"train.epochs: 4 → 2"):
+        pretrain(short, toy_videos, replace(raised, resume=True))
+
+
+def test_killed_while_epochs_are_raised_it_goes_on(toy_recipe, toy_videos, tmp_path, monkeypatch):
+    short, long = (
+        PretrainRecipe.model_validate(toy_recipe(epochs=epochs, schedule={"name": "constant"}))
+        for epochs in (1, 2)
+    )
+    session = Session(tmp_path / "run", device="cpu", resume=True)
+    pretrain(short, toy_videos, session)
+
+    def killed(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_start, "atomic_write", killed)
+        with pytest.raises(MemoryError):
+            pretrain(long, toy_videos, session)
+    with pytest.raises(DamagedFileError):  # half of each: neither is taken for whole
+        pretrain(short, toy_videos, session)
+    pretrain(long, toy_videos, session)
+    pretrain(long, toy_videos, replace(session, out=tmp_path / "whole"))
+    assert_identical(tensors(tmp_path / "run"), tensors(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        ({"name": "cosine"}, "along a cosine to the last epoch"),
+        ({"name": "constant", "warmup": 0.1}, "over a share of all epochs"),
+    ],
+)
+def test_epochs_are_not_raised_where_the_first_ones_would_have_been_others(
+    schedule, reason, toy_recipe, toy_videos, tmp_path
+):
+    short, long = (
+        PretrainRecipe.model_validate(toy_recipe(epochs=epochs, schedule=schedule))
+        for epochs in (1, 2)
+    )
+    session = Session(tmp_path / "run", device="cpu", resume=True)
+    pretrain(short, toy_videos, session)
+    before = tensors(session.out)
+    with pytest.raises(UsageError, match=reason):
+        pretrain(long, toy_videos, session)
+    assert_identical(before, tensors(session.out))
+    pretrain(short, toy_videos, session)  # it is still that run
 
 
 def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_videos):
     """With the norms at rest, parts add up to the whole."""
-    from vidssl_cli.config.sections import Train
-    from vidssl_cli.data.loader import Loader
-    from vidssl_cli.data.order import Order
-    from vidssl_cli.data.samples import Pipeline
-    from vidssl_cli.model.learner import PretrainLearner
-    from vidssl_cli.training.optimizer import build_optimizer
-    from vidssl_cli.training.processes import World
-    from vidssl_cli.training.step import Stepper
-
     # Contrast lives off the whole batch, so only the pace task can be taken in parts.
     recipe = PretrainRecipe.model_validate(toy_recipe() | {"pretext": {"name": "pace"}})
     gradients = []
@@ -340,6 +414,29 @@ def test_accumulation_takes_the_gradient_of_the_whole_batch(toy_recipe, toy_vide
         gradients.append([p.grad.clone() for p in learner.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_parts_that_are_made_one_by_one_train_as_those_of_a_whole_batch(
+    toy_recipe, toy_videos, workers
+):
+    recipe = PretrainRecipe.model_validate(toy_recipe() | {"pretext": {"name": "pace"}})
+    settings = Train.model_validate(toy_recipe(accumulate=4, precision="fp32")["train"])
+    found = []
+    for cut in (True, False):
+        torch.manual_seed(0)
+        learner = PretrainLearner(recipe, len(toy_videos))
+        optimizer = build_optimizer(learner, settings.optimizer)
+        world = World(0, 1, torch.device("cpu"))
+        step = Stepper(learner, optimizer, settings, 1, world, "fp32")
+        order = Order(toy_videos, recipe.sampler.build(), seed=0, batch_videos=4)
+        feed = Loader(order, Pipeline(recipe.input, recipe.augment), workers=workers)
+        batches = feed.in_parts(0, 2, settings.accumulate) if cut else feed.batches(0, 2)
+        values = [step(batch, number) for number, batch in enumerate(batches)]
+        found.append((values, learner.state_dict()))
+    (values, state), (expected, other) = found
+    assert values == expected
+    assert all(torch.equal(state[name], other[name]) for name in other)
 
 
 def test_a_dry_run_estimates_what_a_run_takes_and_leaves_nothing_behind(

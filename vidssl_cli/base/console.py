@@ -6,11 +6,12 @@ Of the processes that torchrun starts, only the first prints; errors are printed
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO, TypeVar
 
 from rich.box import SIMPLE_HEAD
@@ -20,6 +21,7 @@ from rich.text import Text
 
 from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.base.escaping import json_text, visible
+from vidssl_cli.base.wording import duration
 
 T = TypeVar("T")
 Left = TypeVar("Left", bound=VidsslError)
@@ -35,7 +37,10 @@ class _Console(Console):
 
 stdout = _Console(highlight=False, emoji=False)
 stderr = _Console(stderr=True, highlight=False, emoji=False)
+_unbounded = _Console(width=100_000, highlight=False, emoji=False)
 
+NARROW = 16
+"""Characters of a column that is not wrapped where a terminal is too narrow for a table."""
 
 documents = 0
 """JSON documents printed so far: a command prints one, or else its error does."""
@@ -101,19 +106,58 @@ def emit(text: str, *, lines: bool = False) -> None:
 
 
 def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a result as a table on stdout; numbers are aligned right."""
+    """Print a result as a table on stdout; numbers are aligned right.
+
+    Long cells, such as paths, wrap on a terminal. Elsewhere a row is one line, whatever its length.
+    """
     rows = [list(row) for row in rows]
-    table = Table(
-        title=Text(visible(title), "bold") if title else None, title_justify="left", box=SIMPLE_HEAD
-    )
+    table = Table(box=SIMPLE_HEAD)
     for position, name in enumerate(columns):
-        numeric = all(isinstance(row[position], int | float | None) for row in rows)
+        cells = [row[position] for row in rows]
+        numeric = all(isinstance(cell, int | float | None) for cell in cells)
         justify: JustifyMethod = "right" if numeric else "left"
-        table.add_column(Text(visible(name)), justify=justify, overflow="fold")
+        longest = max((len(str(cell)) for cell in [name, *cells]), default=0)
+        table.add_column(
+            Text(visible(name)), justify=justify, overflow="fold", no_wrap=longest <= NARROW
+        )
     for row in rows:
         table.add_row(*("–" if cell is None else Text(visible(str(cell))) for cell in row))
     if _prints():
-        stdout.print(table)
+        if title:
+            stdout.print(Text(visible(title), "bold"), soft_wrap=True)
+        (stdout if stdout.is_terminal else _unbounded).print(table)
+
+
+@contextmanager
+def bar(label: str, total: int) -> Iterator[Callable[[], str]]:
+    """Show a bar with the time left on a terminal, while other things are said above it.
+
+    Yields:
+        A function that counts one as done, and returns how many of how many, and the time left.
+    """
+    done, start = 0, time.monotonic()
+
+    def advance() -> str:
+        nonlocal done
+        done += 1
+        if shown:
+            shown.advance(task)
+        left = (time.monotonic() - start) / done * (total - done)
+        return f"{done} of {total}" + (f", about {duration(left)} left" if done < total else "")
+
+    with ExitStack() as stack:
+        shown = None
+        if stderr.is_terminal and _prints():
+            from rich.progress import Progress
+
+            columns = Progress.get_default_columns()
+            # One of them may take hours: the speed is that of all the time.
+            shown = Progress(
+                *columns, console=stderr, transient=True, speed_estimate_period=math.inf
+            )
+            stack.enter_context(shown)
+            task = shown.add_task(label, total=total)
+        yield advance
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
@@ -133,5 +177,5 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
         now = time.monotonic()
         if now - printed >= SECONDS_BETWEEN_LINES:
             printed = now
-            left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
+            left = f", {duration((now - start) / done * (total - done))} left" if total else ""
             say(f"{label}: {done}{f' of {total}' if total else ''}{left}")

@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+CORES = "VIDSSL_CORES"
+"""Environment variable of a command that shares a machine: how many cores it takes."""
+
 
 def usable_cores() -> int:
     """Return how many cores this process may use, at least 1.
 
-    The affinity and the quotas of its control groups limit them; processes that torchrun started on
-    this machine share them.
+    The affinity and the quotas of its control groups limit them, and what a sweep gives each of its
+    jobs; processes that torchrun started on this machine share them.
     """
     # Not every system has affinities.
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = math.ceil(min(allowed or 1, quota()))
+    given = os.environ.get(CORES, "")
+    cores = math.ceil(min(allowed or 1, quota(), int(given) if given.isdecimal() else math.inf))
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 

@@ -1,8 +1,8 @@
-"""Words for counts in messages."""
+"""Words for counts and times in messages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
@@ -25,3 +25,21 @@ def by_kind(counts: Mapping[str, int]) -> str:
     """Return counts by kind, the largest first: `.txt 3, .srt 2`."""
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{kind} {count}" for kind, count in most_first)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a clock shows it: `0:07`, `12:30`, `1:02:03`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def fitted(parts: Sequence[str], width: int) -> str:
+    """Join parts of a line by two spaces, from the first to the last that has room in the width."""
+    line = ""
+    for part in parts:
+        longer = f"{line}  {part}" if line else part
+        if len(longer) > width:
+            break
+        line = longer
+    return line

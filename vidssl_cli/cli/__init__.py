@@ -17,6 +17,7 @@ import typer
 from vidssl_cli.base.errors import Interrupted, Preempted
 from vidssl_cli.base.signals import StopSignals
 from vidssl_cli.cli import (
+    breadth,
     data,
     demo,
     doctor,
@@ -27,6 +28,7 @@ from vidssl_cli.cli import (
     pictures,
     plugins,
     published,
+    quickstart,
     recipes,
     results,
     search,
@@ -42,7 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="New here? `vidssl demo` shows every step in minutes.",
+    epilog="New here? `vidssl quickstart VIDEOS` makes your videos searchable; `vidssl demo` makes "
+    "its own.",
 )
 
 
@@ -75,10 +78,12 @@ def vidssl(
 
 
 for module in (
+    quickstart,
     demo,
     train,
     weights,
     evaluate,
+    breadth,
     sweep,
     results,
     published,

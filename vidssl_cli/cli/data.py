@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli.next_command import new_run, say_next
 from vidssl_cli.cli.options import (
     AsJson,
     DataArgument,
     EngineOption,
     ListOptions,
+    OverwritePage,
     ShardOption,
     Strict,
     expand,
     open_engine,
+    refuse_existing,
 )
+from vidssl_cli.cli.packing import pack_words
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -95,6 +99,11 @@ def scan(
     else:
         _summarise(_counted(out, videos, broken), videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
+    if not own:
+        from vidssl_cli.config.load import load_as
+        from vidssl_cli.config.recipe import PretrainRecipe
+
+        say_next(as_json, *pack_words(load_as(PretrainRecipe, "default"), str(out)))
 
 
 def _counted(out: Path, videos: Sequence[Video], broken: Sequence[MediaError]) -> str:
@@ -182,6 +191,7 @@ def pack(
         say(f"{made.bytes / 1e9:.2f} GB, {share:.2f} times the videos' own files")
         _summarise(_counted(out, made.videos, broken), made.videos)
     SkippedMediaError.raise_if(strict, len(broken), partial=len(problems))
+    say_next(as_json, "pretrain", "default", "--data", out, "--out", new_run("default"))
 
 
 @data.command()
@@ -212,6 +222,7 @@ def scores(
             metavar="FILE.html", help="Write a page of clips from easy to hard, with their motion."
         ),
     ] = None,
+    overwrite: OverwritePage = False,
     reading: ListOptions,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -227,6 +238,8 @@ def scores(
     resize = short_side or _parse_size(size)
     if page and page.suffix.lower() != ".html":
         raise UsageError(f"--page {page} is not a name for a page", hint="end it in .html")
+    if page:
+        refuse_existing(page, overwrite, "--page")
 
     from vidssl_cli.data.motion_scores import Scoring, score_videos
     from vidssl_cli.files.disk_space import require_writable
@@ -293,3 +306,4 @@ def synth(
         emit_json({"manifest": str(manifest), "videos": len(videos), "classes": motions})
     else:
         _summarise(f"{manifest}: {counted(len(videos), 'video')}", videos)
+    say_next(as_json, "pretrain", "demo", "--data", manifest, "--out", new_run("demo"))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidssl_cli.cli.next_command import say_next, search_of
 from vidssl_cli.cli.options import AsJson, Device, Overrides
 
 
@@ -36,7 +37,8 @@ def demo(
     from vidssl_cli.config.recipe import PretrainRecipe
     from vidssl_cli.contract.hooks import EvaluatorOptions
 
-    recipe = load_as(PretrainRecipe, "demo", [f"train.seed={seed}", *(overrides or ())])
+    settings = [f"train.seed={seed}", *(overrides or ())]
+    recipe = load_as(PretrainRecipe, "demo", settings)
     if not overwrite and out.exists() and any(out.iterdir()):
         raise UsageError(
             f"{out} is not empty", where=str(out), hint="replace an earlier demo by --overwrite"
@@ -52,6 +54,7 @@ def demo(
         out,
         seed=seed,
         per_class=(per_class_train, per_class_test),
+        settings=settings,
         overwrite=overwrite,
         device=device,
     )
@@ -59,3 +62,4 @@ def demo(
         emit_json(demo_run.as_json(result))
     else:
         demo_run.show(result, recipe.input.mode)
+    say_next(as_json, *search_of(out / "index"))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - imported when the demo runs
 
-from vidssl_cli.base.console import emit_table, say, stdout
+from vidssl_cli.base.console import emit_table, stdout
+from vidssl_cli.cli.next_command import announce, setting
 from vidssl_cli.contract.metrics import cosine_ranking, standardise, topk_hits
 from vidssl_cli.data.manifest import write_manifest
-from vidssl_cli.data.synth import SIDE, synthesise
+from vidssl_cli.data.synth import SIDE, VIDEOS, synthesise
 from vidssl_cli.evaluation.baselines import describe
 from vidssl_cli.evaluation.evaluate import evaluate
 from vidssl_cli.model.encoder import Encoder
@@ -69,6 +70,7 @@ def demo(
     *,
     seed: int = 0,
     per_class: tuple[int, int] = (40, 25),
+    settings: Sequence[str] = (),
     overwrite: bool = False,
     device: str = "auto",
 ) -> DemoResult:
@@ -80,6 +82,8 @@ def demo(
         out: Folder for everything: ``videos``, ``run``, ``index`` and ``gallery.html``.
         seed: Of the videos.
         per_class: Videos of a class for training and for test.
+        settings: What ``--set`` gave for the recipe; only printed here, as part of the commands
+            that do the same.
         overwrite: Replace an earlier demo.
         device: Where to train and to embed.
 
@@ -87,23 +91,37 @@ def demo(
         UsageError: ``out`` holds something else.
     """
     began = time.monotonic()
-    say("1 of 4: making videos whose classes differ only in motion")
+    made = out / "videos" / VIDEOS
+    sizes = ("--per-class-train", per_class[0], "--per-class-test", per_class[1])
+    announce(
+        1, 5, "making videos whose classes differ only in motion",
+        "data", "synth", "--out", made.parent, "--seed", seed, *sizes,
+    )  # fmt: skip
     videos = synthesise(out / "videos", seed=seed, per_class=per_class, overwrite=overwrite)
     train = [video for video in videos if video.split == "train"]
     test = [video for video in videos if video.split == "test"]
 
-    say(f"2 of 4: pre-training on {len(train)} videos without labels")
+    announce(
+        2, 5, f"pre-training on {len(train)} videos without labels",
+        "pretrain", "demo", "--data", made, "--out", out / "run", *setting(settings),
+    )  # fmt: skip
     pretrain(recipe, train, Session(out / "run", overwrite=overwrite, device=device))
     encoder = Encoder.load(out / "run", device)
 
-    say(f"3 of 4: retrieval with {len(test)} other videos as queries")
+    announce(
+        3, 5, f"retrieval with {len(test)} other videos as queries",
+        "evaluate", out / "run", "--data", made, *setting([f"topk={list(TOPK)}"]),
+    )  # fmt: skip
     report = evaluate(encoder, videos, evaluator, None)
     names = {"run": "pretrained", "random": "random"}
     rows = {names[row["weights"]]: row for row in report.rows}
     rows |= hand_made(train, test)
     retrieval = {name: {f"top{k}": row[f"top{k}"] for k in TOPK} for name, row in rows.items()}
 
-    say("4 of 4: making an index and a page of hits")
+    announce(
+        4, 5, "making an index",
+        "index", out / "run", "--data", made, "--part", "train", "--out", out / "index",
+    )  # fmt: skip
     build_index(encoder, train, out / "index", overwrite=overwrite)
     answers = _search(test, out, device)
     return DemoResult(time.monotonic() - began, report.chances, retrieval, answers, out)
@@ -129,11 +147,15 @@ def _search(test: Sequence[Video], out: Path, device: str) -> list[Answer]:
     first: dict[str | None, Video] = {}
     for video in test:
         first.setdefault(video.label, video)
-    queries = out / "queries.jsonl"
+    queries, page = out / "queries.jsonl", out / "gallery.html"
     write_manifest(queries, list(first.values()))
+    announce(
+        5, 5, "searching with a video of each class",
+        "retrieve", out / "index", queries, "--top", HITS, "--gallery", page,
+    )  # fmt: skip
     index = open_index(out / "index")
     answers, _ = retrieve(index, [str(queries)], top=HITS, device=device)
-    write_answers(out / "gallery.html", answers, index)
+    write_answers(page, answers, index)
     return answers
 
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distributions, requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -19,6 +19,7 @@ from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.contract.loading import BASES
 from vidssl_cli.contract.registry import registry
 from vidssl_cli.model.hardware import cpu_flags
+from vidssl_cli.search.faiss_library import cuda_libraries, import_faiss, packages
 
 ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 """Modules that every run needs."""
@@ -26,13 +27,17 @@ ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 EXTRAS = {
     "cpu": "FAISS on the CPU: approximate indexes",
     "gpu": "FAISS on NVIDIA GPUs",
+    "export": "onnx, onnxscript and onnxruntime: vidssl export --to onnx",
     "flow": "OpenCV: optical flow",
     "hub": "huggingface_hub: public weights by vidssl import --hub",
+    "mlflow": "MLflow: the logger mlflow",
     "parquet": "pyarrow: features as Parquet",
     "probe": "scikit-learn: the linear probe",
+    "nvdec": "torchcodec: --decoder nvdec, on NVIDIA GPUs",
     "ray": "Ray: --engine ray, which spreads work over many machines",
     "serve": "starlette and uvicorn: the search page",
     "tensorboard": "TensorBoard event files beside metrics.jsonl",
+    "wandb": "Weights & Biases: the logger wandb",
 }
 """What the extras of pyproject.toml add, except ``dev``."""
 
@@ -69,6 +74,7 @@ def examine() -> Iterator[Check]:
     yield from _convolutions()
     yield _faiss()
     yield from _searches()
+    yield from _cuda_libraries()
     yield from _extras()
     yield from _plugins()
     yield _folder("here", Path.cwd())
@@ -140,7 +146,7 @@ def _convolutions() -> Iterator[Check]:
 
 def _searches() -> Iterator[Check]:
     """Check that FAISS finds on each GPU what it finds on the CPU."""
-    faiss = _attempt(lambda: importlib.import_module("faiss"))
+    faiss = _attempt(import_faiss)
     for number in range(0 if isinstance(faiss, str) else getattr(faiss, "get_num_gpus", int)()):
         from vidssl_cli.search.gpu_check import search_agreement
 
@@ -160,8 +166,7 @@ def _failed(what: str, error: Exception) -> str:
 
 
 def _faiss() -> Check:
-    names = {dist.name.lower() for dist in distributions() if dist.name}
-    there = sorted(name for name in names if re.fullmatch(r"faiss-(cpu|gpu.*)", name))
+    there = packages()
     remove = f"pip uninstall -y {' '.join(there)}"
     if not there:
         return Check(
@@ -174,12 +179,23 @@ def _faiss() -> Check:
     if len(there) > 1:
         fix = f"{remove}, then pip install one of them: they overwrite each other's files"
         return Check("faiss", found, "problem", fix)
-    faiss = _attempt(lambda: importlib.import_module("faiss"))
+    faiss = _attempt(import_faiss)
     if isinstance(faiss, str):
         fix = f"{remove}, then pip install 'vidssl[cpu]'"
         return Check("faiss", f"{found} {faiss}", "problem", fix)
     gpus = getattr(faiss, "get_num_gpus", int)()
     return Check("faiss", f"{found}, {f'on {gpus} GPUs' if gpus else 'on the CPU'}")
+
+
+def _cuda_libraries() -> Iterator[Check]:
+    """Check that torch and FAISS, which are imported by now, share the CUDA libraries."""
+    found = cuda_libraries()
+    twice = {name: files for name, files in found.items() if len(files) > 1}
+    for name, files in twice.items():
+        fix = "install builds of torch and FAISS for one CUDA version"
+        yield Check("cuda", f"{name} is loaded twice: {' and '.join(files)}", "problem", fix)
+    if found and not twice:
+        yield Check("cuda", ", ".join(found))
 
 
 def _extras() -> Iterator[Check]:
@@ -213,6 +229,8 @@ def _plugins() -> Iterator[Check]:
         names = found.offered(kind)
         if names:
             yield Check(f"{kind}s", ", ".join(names))
+        elif kind == "decoder":
+            yield Check("decoders", "none: PyAV alone decodes", "note")
         else:
             fix = "see the plugins below, or pip install --force-reinstall vidssl"
             yield Check(f"{kind}s", "none", "fatal", fix)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli.next_command import say_next, search_of
 from vidssl_cli.cli.options import AsJson, IndexFolder, OverwritePage, Strict, refuse_existing
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def duplicates(
     else:
         _show(found, index.gallery)
     SkippedMediaError.raise_if(strict, len(found.broken))
+    say_next(as_json, *search_of(folder))
 
 
 def _document(folder: Path, found: Found, gallery: Gallery) -> dict[str, Any]:

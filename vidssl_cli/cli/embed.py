@@ -11,13 +11,16 @@ import typer
 from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.options import (
     DATA_HELP,
+    AllDevices,
     AsJson,
     Checkpoint,
     DataOptions,
-    Device,
+    DecoderOption,
     EveryOption,
     Strict,
+    Workers,
     expand,
+    load_decoder,
     read_every,
 )
 
@@ -60,7 +63,9 @@ def embed(
     every: EveryOption = None,
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -80,6 +85,7 @@ def embed(
 
     require_format(out)
     windows = read_every(every)
+    options = load_decoder(decoder)
     broken: list[MediaError] = []
     partial = 0
     if is_index(source):
@@ -101,8 +107,10 @@ def embed(
             )  # fmt: skip
         if unit:
             raise UsageError("--unit is for an index, which compares", hint="leave it out")
-        encoder = Encoder.load(source, device, checkpoint)
-        rows, partial, broken = embed_to_file(encoder, data, reading, out, level.value, windows)
+        encoder = Encoder.load(source, device, checkpoint, workers=workers, every_gpu=True)
+        rows, partial, broken = embed_to_file(
+            encoder, data, reading, options, out, level.value, windows
+        )
     if as_json:
         emit_json({"file": str(out), "rows": rows, "broken": [error.row for error in broken]})
     else:

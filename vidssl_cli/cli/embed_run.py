@@ -22,6 +22,7 @@ from vidssl_cli.search.plan import Plan
 
 if TYPE_CHECKING:
     from vidssl_cli.cli.options import DataOptions
+    from vidssl_cli.contract.hooks import DecoderOptions
     from vidssl_cli.model.embedding import Every
     from vidssl_cli.model.encoder import Encoder
     from vidssl_cli.search.levels import LevelName
@@ -31,6 +32,7 @@ def embed_to_file(
     encoder: Encoder,
     data: str,
     reading: DataOptions,
+    decoder: DecoderOptions | None,
     out: Path,
     level: LevelName,
     every: Every | None,
@@ -49,7 +51,8 @@ def embed_to_file(
         _kept_beside(out) as folder,
         scanned_on_the_way(folder / SCANNED) as (scanned, keep),
     ):
-        videos, broken = reading.open(data, known=scanned, keep=keep)
+        videos, broken = reading.open(data, known=scanned, keep=keep, workers=encoder.workers)
+        encoder.decode_by(decoder, videos)
         plan = Plan(None, videos, prune=False)
         settings = choose_settings(encoder, None, None, None, every)
         found = embed_entries(

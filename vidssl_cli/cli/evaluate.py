@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidssl_cli.cli import completion
+from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import (
+    AllDevices,
     AsJson,
     Checkpoint,
     Data,
     DataOptions,
     DataSetName,
-    Device,
     Run,
     Strict,
+    Workers,
     expand,
 )
 
@@ -34,11 +37,20 @@ def evaluate(
     data: Data,
     *,
     evaluator: Annotated[
-        str, typer.Option(help="Protocol; `vidssl plugins` lists what is installed.")
+        str,
+        typer.Option(
+            help="Protocol; `vidssl plugins` lists what is installed.",
+            autocompletion=completion.evaluator,
+        ),
     ] = "retrieval",
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="An option of the protocol; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the protocol; repeatable.",
+            autocompletion=completion.setting,
+        ),
     ] = None,
     reading: DataOptions,
     dataset: DataSetName = None,
@@ -47,7 +59,8 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for report.json, instead of RUN/evaluations/…"),
     ] = None,
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -83,9 +96,9 @@ def evaluate(
         warn(f"{error.strerror}: {run}; features are not kept")
         store = None
     rows()  # fails now, not at the end, where a file cannot be read
-    encoder = Encoder.load(run, device, checkpoint)
+    encoder = Encoder.load(run, device, checkpoint, workers=workers, every_gpu=True)
     left_out: list[Video] = []
-    videos, broken = reading.open(data, left_out=left_out)
+    videos, broken = reading.open(data, left_out=left_out, workers=workers)
 
     def of_split(number: int) -> tuple[Sequence[Video], Sequence[Video]]:
         """Open the data with another official split."""
@@ -116,3 +129,4 @@ def evaluate(
     unused = sum(part["of"] - part["used"] for part in report.left_out.values())
     partial = sum(bool(video.problems) for video in videos)
     SkippedMediaError.raise_if(strict, max(unused, len(broken)), partial=partial)
+    say_next(as_json, "report", run, "--out", run.with_name(f"{run.name}.html"))

@@ -10,6 +10,7 @@ import typer
 
 from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.data import data
+from vidssl_cli.cli.next_command import new_run, say_next, setting
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
@@ -73,6 +74,7 @@ def check(
         )
     else:
         _tell(f"{counted(len(videos), 'video')}, {usable} to train {recipe} on", findings)
+    _say_next(as_json, recipe, source, reading, overrides)
 
 
 def _as_document(finding: Finding) -> dict[str, object]:
@@ -139,3 +141,16 @@ def preview(
     else:
         emit(str(out))
     SkippedMediaError.raise_if(strict, len(left_out))
+    _say_next(as_json, recipe, source, reading, overrides)
+
+
+def _say_next(
+    as_json: bool,
+    recipe: str,
+    source: str,
+    reading: DataOptions,
+    overrides: Sequence[str] | None,
+) -> None:
+    """Name the training of a recipe on data that were looked at."""
+    given = [*reading.as_words(), *setting(overrides)]
+    say_next(as_json, "pretrain", recipe, "--data", source, *given, "--out", new_run(recipe))

@@ -18,6 +18,7 @@ from vidssl_cli.search.shards import ShardSummary, build_shard, shard_folder
 if TYPE_CHECKING:
     from vidssl_cli.base.engine import Engine
     from vidssl_cli.cli.options import DataOptions
+    from vidssl_cli.contract.hooks import DecoderOptions
     from vidssl_cli.model.encoder import Encoder
 
 
@@ -39,6 +40,9 @@ class IndexRun:
     """Further arguments of `build_index` and `build_shard`."""
     engine: Engine | None = None
     """What decodes videos whose facts are not known."""
+    decoder: DecoderOptions | None = None
+    """What decodes videos instead of PyAV, if the first of them show that it is right and faster.
+    """
     partial: int = 0
     """Videos so far of which not all frames can be used."""
 
@@ -56,6 +60,7 @@ class IndexRun:
             if wanted is None or wanted:
                 videos, broken = self._read(wanted, scanned, keep)
             self.partial += sum(bool(video.problems) for video in videos)
+            self._choose_reader(videos)
             summary = build_index(
                 self.encoder, videos, self.out, overwrite=self.overwrite, prune=self.prune,
                 broken=broken, **self.settings,
@@ -80,11 +85,18 @@ class IndexRun:
                 keep=keep,
                 take=share.take,
                 engine=self.engine,
+                workers=self.encoder.workers,
             )
             self.partial += sum(bool(video.problems) for video in videos)
+            self._choose_reader(videos)
             return build_shard(
                 self.encoder, videos, self.out, share, broken=broken, **self.settings
             )
+
+    def _choose_reader(self, videos: Sequence[Video]) -> None:
+        if videos:
+            self.encoder.decode_by(self.decoder, videos)
+            self.decoder = None
 
     def _read(
         self,
@@ -101,6 +113,7 @@ class IndexRun:
             keep=keep,
             take=None if wanted is None else take,
             engine=self.engine,
+            workers=self.encoder.workers,
         )
         if not found and not (broken and is_index(self.out) and not self.overwrite):
             raise UsageError("none of the new files can be read", hint="the warnings say why")

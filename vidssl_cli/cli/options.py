@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.cli import completion
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
     from vidssl_cli.cli.ray_engine import RayEngine
+    from vidssl_cli.contract.hooks import DecoderOptions
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.embedding import Every
 
@@ -28,7 +30,10 @@ DATA_HELP = (
 RecipeName = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", help="Name (`vidssl recipes list`) or file.", show_default=False
+        metavar="RECIPE",
+        help="Name (`vidssl recipes list`) or file.",
+        show_default=False,
+        autocompletion=completion.recipe,
     ),
 ]
 Overrides = Annotated[
@@ -37,6 +42,7 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Replace one value of the recipe, such as train.epochs=5; repeatable.",
+        autocompletion=completion.setting,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
@@ -45,11 +51,17 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, sho
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run or exported model.")]
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `vidssl index`.")]
 Checkpoint = Annotated[str, typer.Option(help="Checkpoint of a run: last or best.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Decoding threads; one per core by default.")
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Exit with status 5 if media were skipped or are not whole."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+AllDevices = Annotated[
+    str, typer.Option(help="auto (all GPUs that there are), cpu, cuda (one), cuda:1.")
+]
 EveryOption = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +78,14 @@ DataRoot = Annotated[
         envvar="VIDSSL_DATA_ROOT",
         help="All files of DATA must be in it. By default relative paths in a list or a manifest "
         "may not lead out of its own folder.",
+    ),
+]
+DecoderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What decodes videos: pyav, or a plugin such as nvdec, which does if its pictures are "
+        "right and it is faster.",
     ),
 ]
 ShardOption = Annotated[
@@ -201,6 +221,18 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def load_decoder(name: str) -> DecoderOptions | None:
+    """Return the options of what ``--decoder`` names; None stands for PyAV.
+
+    Raises:
+        VidsslError: there is no such decoder.
+    """
+    from vidssl_cli.config.load import load_options
+    from vidssl_cli.contract.hooks import DecoderOptions
+
+    return None if name == "pyav" else load_options(DecoderOptions, name)
+
+
 def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:
     """Open what ``--engine`` names; None is this process."""
     from vidssl_cli.cli.ray_engine import ray_engine
@@ -208,13 +240,16 @@ def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:
     return ray_engine() if name == "ray" else nullcontext()
 
 
-def refuse_existing(out: Path, overwrite: bool) -> None:
+def refuse_existing(out: Path, overwrite: bool, option: str = "--out") -> None:
     """Refuse to replace a file without --overwrite, or a folder.
+
+    That is for results that a command cannot go on with: what it can bring up to date, such as an
+    index, it does (docs/quickstart.md).
 
     Raises:
         UsageError: Something is there.
     """
     if out.is_dir() or (out.exists() and not overwrite):
         raise UsageError(
-            f"--out {out} is there already", hint="choose another name, or give --overwrite"
+            f"{option} {out} is there already", hint="choose another name, or give --overwrite"
         )

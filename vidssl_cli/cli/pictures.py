@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vidssl_cli.cli.next_command import say_next, search_of
 from vidssl_cli.cli.options import (
     AsJson,
     Checkpoint,
@@ -201,3 +202,4 @@ def map_(
     else:
         emit(summary.page)
     SkippedMediaError.raise_if(strict, len(summary.broken))
+    say_next(as_json, *search_of(folder))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import AsJson, OverwritePage, refuse_existing
 
 
@@ -45,6 +46,7 @@ def runs(
     else:
         for line in lines(found, datetime.now(UTC)):
             emit(line)
+        say_next(as_json, "report", *looked)
 
 
 def report(
@@ -108,6 +110,7 @@ def report(
         emit(str(out))
     else:
         tables.show(found)
+        say_next(as_json, "report", *places, "--out", "report.html")
 
 
 def _runs_at(place: Path) -> list[Path]:

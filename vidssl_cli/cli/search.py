@@ -9,22 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli.next_command import say_next, search_of
 from vidssl_cli.cli.options import (
+    AllDevices,
     AsJson,
     Checkpoint,
     Data,
     DataOptions,
     DataRoot,
+    DecoderOption,
     Device,
     EngineOption,
     EveryOption,
     IndexFolder,
+    OverwritePage,
     Run,
     ShardOption,
     Strict,
+    Workers,
     expand,
+    load_decoder,
     open_engine,
     read_every,
+    refuse_existing,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +114,9 @@ def index(
     engine: EngineOption = "local",
     reading: DataOptions,
     checkpoint: Checkpoint = "last",
-    device: Device = "auto",
+    device: AllDevices = "auto",
+    workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -131,6 +140,9 @@ def index(
             "--strict is about how a command ends, which --watch does not",
             hint="leave one of them out",
         )
+    options = load_decoder(decoder)
+    if options and engine != "local":
+        raise UsageError(f"--decoder {decoder} is for --engine local", hint="leave one of them out")
     whole = {"--overwrite": overwrite, "--prune": prune, "--watch": watch}
     own = Shard.parse(shard) if shard else None
     if own and (given := [option for option, is_given in whole.items() if is_given]):
@@ -145,12 +157,14 @@ def index(
     settings: dict[str, Any] = {"factory": factory, "standardise": standardise, "every": windows}
     with open_engine(engine) as cluster:
         settings["embedder"] = cluster.embedder(run, checkpoint, device) if cluster else None
-        encoder = Encoder.load(run, "cpu" if cluster else device, checkpoint)
+        encoder = Encoder.load(
+            run, "cpu" if cluster else device, checkpoint, workers=workers, every_gpu=True
+        )
         check_factory(factory, encoder)
         if verify:
             verify_index(out)
         once = IndexRun(
-            encoder, data, reading, part.value, out, overwrite, prune, settings, cluster
+            encoder, data, reading, part.value, out, overwrite, prune, settings, cluster, options
         )
         if watch:
             for summary in watched(once, Path(data), prune=prune):
@@ -159,6 +173,8 @@ def index(
         done = once.add_shard(own) if own else once.add()
     _show_summary(done, as_json)
     SkippedMediaError.raise_if(strict, len(done.broken), partial=once.partial)
+    if not own:
+        say_next(as_json, *search_of(out))
 
 
 def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = False) -> None:
@@ -172,6 +188,7 @@ def merge(folder: IndexFolder, *, strict: Strict = False, as_json: AsJson = Fals
     summary = merge_shards(folder)
     _show_summary(summary, as_json)
     SkippedMediaError.raise_if(strict, len(summary.broken))
+    say_next(as_json, *search_of(folder))
 
 
 def retrieve(
@@ -213,6 +230,7 @@ def retrieve(
         Path | None,
         typer.Option("--gallery", metavar="FILE.html", help="Write a page that shows the hits."),
     ] = None,
+    overwrite: OverwritePage = False,
     foreign: Annotated[
         Path | None,
         typer.Option(
@@ -247,6 +265,7 @@ def retrieve(
     if page:
         if page.suffix != ".html":  # it may be a query, which the page would replace
             raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
+        refuse_existing(page, overwrite, "--gallery")
         require_writable(page)
     index = open_index(folder)
     answers, broken = search(
@@ -272,6 +291,7 @@ def retrieve(
         for answer in answers:
             _show_answer(answer)
     SkippedMediaError.raise_if(strict, len(broken), "query")
+    say_next(as_json, *search_of(folder))
 
 
 def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool = False) -> None:
@@ -304,7 +324,7 @@ def _show_summary(summary: Summary | ShardSummary, as_json: bool, *, line: bool 
 
 
 def _show_answer(answer: Answer) -> None:
-    from vidssl_cli.base.console import emit_table, stdout
+    from vidssl_cli.base.console import emit_table
 
     rows = []
     labelled = any(hit.label for hit in answer.hits)
@@ -314,13 +334,4 @@ def _show_answer(answer: Answer) -> None:
         path = hit.path if hit.there else f"{hit.path} (not there)"
         rows.append([hit.rank, f"{hit.score:.3f}", moment, *label, f"#{hit.item}", path])
     columns = ["", "score", "moment", *(["label"] if labelled else []), "item", "video"]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
-    left = stdout.width - sum(width + 3 for width in widths[:-1]) - 4
-    for row in rows:
-        row[-1] = _shortened(str(row[-1]), max(left, 16))
-    emit_table(_shortened(answer.query.text, stdout.width), columns, rows)
-
-
-def _shortened(path: str, width: int) -> str:
-    """Cut a path from the left, where paths are alike."""
-    return path if len(path) <= width else "…" + path[1 - width :]
+    emit_table(answer.query.text, columns, rows)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidssl_cli.base.wording import share
+from vidssl_cli.cli import completion
+from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import AsJson, Data, DataOptions, Device, expand
 
 if TYPE_CHECKING:
@@ -22,7 +24,13 @@ def register(app: typer.Typer) -> None:
 
 def sweep(
     recipes: Annotated[
-        list[str], typer.Argument(metavar="RECIPE", help="Names or files.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="RECIPE",
+            help="Names or files.",
+            show_default=False,
+            autocompletion=completion.recipe,
+        ),
     ],
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs.")],
@@ -33,6 +41,7 @@ def sweep(
             "--set",
             metavar="KEY=VALUE,VALUE",
             help="Values to try; [1,2] is one. Repeatable, for all combinations.",
+            autocompletion=completion.setting,
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 1,
@@ -46,12 +55,16 @@ def sweep(
             "--evaluate",
             metavar="NAME,NAME",
             help="Protocols, with options: 'linear tap=pool4,pool5'. Repeatable.",
+            autocompletion=completion.evaluator,
         ),
     ] = None,
     evaluate_on: Annotated[
         str | None, typer.Option(metavar="DATA", help="Evaluate on other data than --data.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Runs at a time; they share the cores, and each has a GPU."),
+    ] = 1,
     printed: Annotated[
         bool,
         typer.Option(
@@ -72,6 +85,7 @@ def sweep(
     """
     from functools import cache
 
+    from vidssl_cli.cli.sweep_jobs import visible_gpus
     from vidssl_cli.cli.sweep_plan import Plan
     from vidssl_cli.cli.sweep_run import run_jobs, shell_line
 
@@ -101,8 +115,10 @@ def sweep(
         for each in () if as_json else lines:
             emit(each)
         return
+    # A GPU that --device names is that of all.
+    gpus = visible_gpus() if device in ("auto", "cuda") else []
     with locked(out, "vidssl sweep"):
-        statuses = run_jobs(runs, jobs)
+        statuses = run_jobs(runs, jobs, gpus)
     _show(out, runs, statuses, as_json)
 
 
@@ -149,3 +165,4 @@ def _show(out: Path, runs: Sequence[PlannedRun], statuses: dict[Path, int], as_j
             where=str(failed[0].with_suffix(".log")),
             hint="give the same command again to do what is left",
         )
+    say_next(as_json, "report", out, "--out", out.with_name(f"{out.name}.html"))

@@ -6,16 +6,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from threading import RLock
 from types import FrameType
 
-from vidssl_cli.base.cores import usable_cores
+from vidssl_cli.base.cores import CORES, usable_cores
 from vidssl_cli.base.signals import PARENT, watch
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL = 0.2
 """Seconds until a signal is noticed, at most."""
 
@@ -49,16 +52,17 @@ class JobPool:
     Ctrl-C kills them. If this process is killed, they end too.
     """
 
-    def __init__(self, at_once: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, places: Sequence[Mapping[str, str]]) -> None:
         """Prepare; nothing is started yet.
 
         Args:
-            at_once: Jobs at a time.
-            environment: Of the commands; that of this process if not given.
+            places: As many as there are jobs at a time: what the environment of the commands has in
+                addition to, or instead of, that of this process.
         """
-        self.at_once = at_once
-        self.environment = {**(os.environ if environment is None else environment)}
-        self.environment[PARENT] = str(os.getpid())
+        self._places: SimpleQueue[dict[str, str]] = SimpleQueue()
+        for place in places:
+            self._places.put({**os.environ, **place, PARENT: str(os.getpid())})
+        self._at_once = len(places)
         self.received = 0
         """The number of the signal that stopped the jobs, or 0."""
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -79,7 +83,7 @@ class JobPool:
 
         before = watch(self._stop)
         try:
-            with ThreadPoolExecutor(self.at_once, thread_name_prefix="jobs") as pool:
+            with ThreadPoolExecutor(self._at_once, thread_name_prefix="jobs") as pool:
                 futures = [pool.submit(run, job) for job in jobs]
                 # Handlers run here, but the system may hand a signal to a thread of a job, which
                 # does not wake this one.
@@ -93,7 +97,7 @@ class JobPool:
     def _run(self, job: Job) -> Finished:
         began, status = time.monotonic(), None
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log:
+        with job.log.open("ab") as log, self._place() as environment:
             for command in job.commands:
                 with self._lock:  # none begins while a signal stops the others
                     if self.received:
@@ -104,7 +108,7 @@ class JobPool:
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
-                        env=self.environment,
+                        env=environment,
                         start_new_session=True,
                     )
                     self._running.add(process)
@@ -115,6 +119,15 @@ class JobPool:
                     break
         return Finished(job, status, time.monotonic() - began)
 
+    @contextmanager
+    def _place(self) -> Iterator[dict[str, str]]:
+        """Take the environment of a place that no other job has now."""
+        environment = self._places.get()
+        try:
+            yield environment
+        finally:
+            self._places.put(environment)
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
         again = self.received and number == signal.SIGINT
         self.received = number
@@ -123,7 +136,27 @@ class JobPool:
                 process.kill() if again else process.terminate()
 
 
-def shared_cores(at_once: int) -> dict[str, str]:
-    """Return this process's environment, in which every job has its share of the cores."""
-    threads = max(1, usable_cores() // at_once)
-    return {"OMP_NUM_THREADS": str(threads), **os.environ}
+def places(at_once: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """Return for each of several jobs at a time its share of the cores and of the GPUs.
+
+    Args:
+        at_once: Jobs at a time; those that are more than the GPUs share them.
+        gpus: Names of the GPUs; if there are none, what jobs see of them is not changed.
+    """
+    cores = str(max(1, usable_cores() // at_once))
+    share = {CORES: cores, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", cores)}
+    seen = [gpus[job::at_once] or [gpus[job % len(gpus)]] for job in range(at_once) if gpus]
+    return [share | {VISIBLE: ",".join(names)} for names in seen] or [share] * at_once
+
+
+def visible_gpus() -> list[str]:
+    """Return the names of the GPUs that this process may use: numbers, UUIDs or names of MIG."""
+    # torch takes no memory of any GPU when it counts them.
+    import torch
+
+    count, named = torch.cuda.device_count(), os.environ.get(VISIBLE)
+    if named is None:
+        return [*map(str, range(count))]
+    names = [name.strip() for name in named.split(",")]
+    # One process sees one part of a GPU (MIG) at most, but each may see another.
+    return names if count and names[0].startswith("MIG") else names[:count]

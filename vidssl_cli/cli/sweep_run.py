@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vidssl_cli.base.console import say, warn
+from vidssl_cli.base.console import bar, say, warn
 from vidssl_cli.base.signals import stopped
-from vidssl_cli.base.wording import counted, share
-from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, shared_cores
+from vidssl_cli.base.wording import counted, duration, share
+from vidssl_cli.cli.sweep_jobs import Finished, Job, JobPool, places
 from vidssl_cli.cli.sweep_plan import Command, PlannedRun
 
 
@@ -23,6 +22,7 @@ def shell_line(run: PlannedRun) -> str:
 def run_jobs(
     runs: Sequence[PlannedRun],
     at_once: int,
+    gpus: Sequence[str] = (),
     program: Command = (sys.executable, "-m", "vidssl_cli"),
 ) -> dict[Path, int]:
     """Do what is left of the runs; one that fails does not stop the others.
@@ -30,6 +30,7 @@ def run_jobs(
     Args:
         runs: Of a plan.
         at_once: How many run at a time; they share the cores.
+        gpus: Names of those that they share.
         program: The command ``vidssl``.
 
     Returns:
@@ -48,17 +49,22 @@ def run_jobs(
         if run.commands
     ]
     say(f"{counted(len(runs), 'run')}, {len(jobs)} of them not done; {at_once} at a time")
-    pool = JobPool(at_once, shared_cores(at_once))
-    count = itertools.count(1)
+    if gpus and at_once > len(gpus):
+        say(f"{at_once} runs at a time share {counted(len(gpus), 'GPU')}")
+    pool = JobPool(places(at_once, gpus))
 
     def report(done: Finished) -> None:
+        if pool.received and done.status != 0:
+            return
+        name, so_far = done.job.name, advance()
         if done.status == 0:
-            say(f"{next(count)} of {len(jobs)}: {done.job.name}, {done.seconds:.0f} s")
-        elif not pool.received:
+            say(f"{so_far}: {name} took {duration(done.seconds)}")
+        else:
             reason = f"ended with status {done.status}: {_last_line(done.job.log)}"
-            warn(f"{next(count)} of {len(jobs)}: {done.job.name} {reason}; see {done.job.log}")
+            warn(f"{so_far}: {name} {reason}; see {done.job.log}")
 
-    found = pool.run(jobs, report)
+    with bar("runs", len(jobs)) as advance:
+        found = pool.run(jobs, report)
     if pool.received:
         done = sum(each.status == 0 for each in found)
         what = f"after {share(done, len(jobs), 'run')}"

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidssl_cli.base.wording import share
+from vidssl_cli.cli.next_command import command_line, index_of, say_next, setting
 from vidssl_cli.cli.options import (
     AsJson,
     Data,
     DataOptions,
     DataSetName,
+    DecoderOption,
     Device,
     Overrides,
     RecipeName,
     Strict,
     expand,
+    load_decoder,
 )
+from vidssl_cli.cli.packing import pack_words
 
 if TYPE_CHECKING:
     from vidssl_cli.contract.videos import Video
@@ -35,6 +39,14 @@ OnNaN = Annotated[
     typer.Option(
         "--on-nan",
         help="What to do at a step whose loss is not finite: stop, or skip and count it.",
+    ),
+]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        help="Send metrics there too: tensorboard, wandb, mlflow, or a plugin's; repeatable.",
     ),
 ]
 DryRun = Annotated[
@@ -61,7 +73,9 @@ def pretrain(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
+    logger: Loggers = None,
     strict: Strict = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -71,10 +85,13 @@ def pretrain(
     Of data with splits, the training split is used. On several GPUs:
     torchrun --nproc-per-node 4 -m vidssl_cli pretrain …
     """
-    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.load import load_as, load_options
     from vidssl_cli.config.recipe import PretrainRecipe
+    from vidssl_cli.contract.hooks import LoggerOptions
 
     chosen = load_as(PretrainRecipe, recipe, overrides or ())
+    loggers = [load_options(LoggerOptions, name) for name in logger or ()]
+    options = load_decoder(decoder)
 
     from dataclasses import asdict
 
@@ -82,6 +99,7 @@ def pretrain(
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.files.disk_space import require_writable
     from vidssl_cli.training.dry_run import show
+    from vidssl_cli.training.optimizer import why_epochs_matter
     from vidssl_cli.training.pretrain import pretrain as train
     from vidssl_cli.training.session import Session
 
@@ -90,12 +108,31 @@ def pretrain(
     videos, broken = reading.open(data)
     training = training_part(videos)
     say(f"pre-training on {share(len(training), len(videos), 'video')}")
+    pack_first = command_line(*pack_words(chosen, data, reading.as_words()))
+    unpacked = not any(video.packed for video in training)
+    if unpacked and Path(data).is_dir() and not (dry_run or as_json):
+        say(f"every clip is decoded from its file; to decode each file once: {pack_first}")
     session = Session(
-        out, resume, overwrite, device, workers, dry_run, dataset, reading.split, on_nan
+        out,
+        resume,
+        overwrite,
+        device,
+        workers,
+        options,
+        dry_run,
+        dataset,
+        reading.split,
+        on_nan,
+        loggers,
     )
     outcome = train(chosen, training, session, broken)
+    asked = ["--data", data, *reading.as_words(), *setting(overrides)]
+    asked += [word for name in logger or () for word in ("--logger", name)]
     if outcome.cost:
         emit_json(asdict(outcome.cost)) if as_json else show(outcome.cost)
+        if unpacked and outcome.cost.offered < outcome.cost.asked and not as_json:
+            say(f"data loading holds training back; pack first: {pack_first}")
+        say_next(as_json, "pretrain", recipe, *asked, "--out", out)
         return
     if as_json:
         counts = {"skipped": outcome.skipped, "skipped_steps": outcome.skipped_steps}
@@ -103,6 +140,13 @@ def pretrain(
     else:
         emit(str(out))
     _judge(strict, outcome.skipped, training)
+    if outcome.loss and not as_json:
+        say(outcome.loss.describe())
+        if outcome.loss.falls and not why_epochs_matter(chosen.train.schedule):
+            longer = f"train.epochs={2 * chosen.train.epochs}"
+            words = ["pretrain", recipe, *asked, "--set", longer, "--out", out, "--resume"]
+            say(f"to train longer: {command_line(*words)}")
+    say_next(as_json, "index", out, "--data", data, *reading.as_words(), "--out", index_of(out))
 
 
 def finetune(
@@ -123,15 +167,20 @@ def finetune(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = None,
+    decoder: DecoderOption = "pyav",
     on_nan: OnNaN = "stop",
+    logger: Loggers = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a network on labelled video, with a classifier."""
-    from vidssl_cli.config.load import load_as
+    from vidssl_cli.config.load import load_as, load_options
     from vidssl_cli.config.recipe import FinetuneRecipe
+    from vidssl_cli.contract.hooks import LoggerOptions
 
     chosen = load_as(FinetuneRecipe, recipe, overrides or ())
+    loggers = [load_options(LoggerOptions, name) for name in logger or ()]
+    options = load_decoder(decoder)
 
     from vidssl_cli.base.console import emit_json
     from vidssl_cli.files.disk_space import require_writable
@@ -142,8 +191,9 @@ def finetune(
     left_out: list[Video] = []
     videos, broken = reading.open(data, left_out=left_out)
     session = Session(
-        out, resume, overwrite, device, workers, dataset=dataset, split=reading.split, on_nan=on_nan
-    )
+        out, resume, overwrite, device, workers, options,
+        dataset=dataset, split=reading.split, on_nan=on_nan, loggers=loggers,
+    )  # fmt: skip
     report = train(
         chosen, videos, source, session, scratch=scratch, broken=broken, left_out=left_out
     )
@@ -152,6 +202,7 @@ def finetune(
     else:
         _show(report)
     _judge(strict, report["skipped"], videos)
+    say_next(as_json, "report", out, "--out", out.with_name(f"{out.name}.html"))
 
 
 def _judge(strict: bool, skipped: int, videos: Sequence[Video]) -> None:

@@ -15,7 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from vidssl_cli.contract.hooks import ascending
+from vidssl_cli.contract.hooks import LoggerOptions, ascending
+from vidssl_cli.contract.registry import Offered
 from vidssl_cli.contract.study import Crops, Pool
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -227,6 +228,9 @@ class Train(Section):
     """Run the backbone through torch.compile."""
     checkpoint_minutes: NonNegativeFloat = 10
     """Time between checkpoints; one is also written at the end of every epoch."""
+    loggers: tuple[Annotated[LoggerOptions, Offered("logger")], ...] | None = None
+    """Where metrics go besides metrics.jsonl; null is TensorBoard where it is installed. It is no
+    part of what a run is: its own recipe.yaml says null, and it may go on with others."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

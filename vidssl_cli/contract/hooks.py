@@ -29,9 +29,12 @@ from vidssl_cli.contract.reports import Report
 from vidssl_cli.contract.study import Study
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from vidssl_cli.contract.clips import Batch, Sampler
+    from vidssl_cli.contract.videos import Video
 
 hookspec = pluggy.HookspecMarker("vidssl")
 hookimpl = pluggy.HookimplMarker("vidssl")
@@ -180,6 +183,29 @@ class EvaluatorOptions(Options):
         raise NotImplementedError
 
 
+class LoggerOptions(Options):
+    """Chooses where the metrics of a run go besides its metrics.jsonl."""
+
+    def build(self, run: LoggedRun) -> Logger:
+        """Begin to log a run, or go on; raise whatever hinders it."""
+        raise NotImplementedError
+
+
+class DecoderOptions(Options):
+    """Chooses what decodes video files instead of PyAV: `--decoder`."""
+
+    def build(self, device: str) -> Decoder:
+        """Build the decoder.
+
+        Args:
+            device: where the network computes, such as ``cpu`` or ``cuda:1``.
+
+        Raises:
+            VidsslError: it cannot be used on this machine.
+        """
+        raise NotImplementedError
+
+
 class Backbone(Protocol):
     """A torch module that maps clips (N, C, T, H, W) to named taps.
 
@@ -270,6 +296,61 @@ class Evaluator(Protocol):
         ...
 
 
+RunState = Literal["finished", "preempted", "interrupted", "failed"]
+"""How training ends."""
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """What a logger may know of a run."""
+
+    id: str
+    """Names it in other programs: letters and digits, the same whenever the run goes on."""
+    folder: Path
+    """The run directory; runs are known by its name."""
+    files: Path
+    """The folder for a logger's own files, in the run directory and deleted with it."""
+    recipe: Mapping[str, Any]
+    """Every key of the recipe."""
+    first_step: int
+    """The first step of this session, 1 where the run does not go on. Where an earlier session was
+    stopped between two checkpoints, it has logged that step and perhaps later ones already."""
+
+
+class Logger(Protocol):
+    """Sends metrics somewhere; each works in a thread of its own, for which training never waits.
+
+    Whatever it raises is told once, and ends the logging, not the training.
+    """
+
+    def log(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Send rows, in their order.
+
+        Each has ``step``, from 1, and ``epoch``, from 0. The other numbers are loss, its terms,
+        metrics and learning rate of the step, or, named ``epoch.…``, means over the epoch.
+        """
+        ...
+
+    def close(self, state: RunState) -> None:
+        """Bring everything to its place; the process may end soon afterwards."""
+        ...
+
+
+class Decoder(Protocol):
+    """Decodes video files, in any number of threads."""
+
+    def __call__(
+        self, video: Video, frames: Sequence[int], size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Return the frames of those numbers, ascending and each once, as (T, 3, *size) uint8.
+
+        Frame k is the k-th that decodes. Pictures are upright, scaled linearly and without
+        aliasing, and have planes of red, green and blue. A video with which it fails, by any
+        exception, is decoded by PyAV.
+        """
+        ...
+
+
 @hookspec
 def vidssl_backbones() -> Iterable[type[BackboneOptions]]:  # type: ignore[empty-body]
     """Offer backbones to recipes."""
@@ -288,6 +369,16 @@ def vidssl_pretexts() -> Iterable[type[PretextOptions]]:  # type: ignore[empty-b
 @hookspec
 def vidssl_evaluators() -> Iterable[type[EvaluatorOptions]]:  # type: ignore[empty-body]
     """Offer evaluation protocols to `vidssl evaluate`."""
+
+
+@hookspec
+def vidssl_loggers() -> Iterable[type[LoggerOptions]]:  # type: ignore[empty-body]
+    """Offer loggers to recipes and to `--logger`."""
+
+
+@hookspec
+def vidssl_decoders() -> Iterable[type[DecoderOptions]]:  # type: ignore[empty-body]
+    """Offer decoders of video files to `--decoder`."""
 
 
 @hookspec

@@ -19,13 +19,15 @@ from vidssl_cli.base.errors import PluginError
 from vidssl_cli.contract import hooks
 from vidssl_cli.contract.entry_points import DISABLE, OURS
 
-Kind = Literal["backbone", "sampler", "pretext", "evaluator"]
+Kind = Literal["backbone", "sampler", "pretext", "evaluator", "decoder", "logger"]
 
 BASES: Mapping[Kind, type[hooks.Options]] = {
     "backbone": hooks.BackboneOptions,
     "sampler": hooks.SamplerOptions,
     "pretext": hooks.PretextOptions,
     "evaluator": hooks.EvaluatorOptions,
+    "decoder": hooks.DecoderOptions,
+    "logger": hooks.LoggerOptions,
 }
 """What the models of each kind must derive from."""
 NAME = re.compile(r"\w[\w.+-]*")

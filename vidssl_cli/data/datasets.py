@@ -1,6 +1,7 @@
 """Known data sets: finds and reads their official lists.
 
-UCF101, HMDB51 and Diving48 are read here; Kinetics and Something-Something have their own modules.
+UCF101, HMDB51 and Diving48 are read here; Kinetics, Something-Something and FineGym have their own
+modules.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from vidssl_cli.base.errors import DamagedFileError, UsageError
 from vidssl_cli.contract.videos import Video
-from vidssl_cli.data import kinetics, something_something
+from vidssl_cli.data import finegym, kinetics, something_something
 from vidssl_cli.data.class_names import label_by_number
 from vidssl_cli.data.lists import SPLITS, misfit, read_json_list, read_names
 from vidssl_cli.data.walk import Walk
@@ -25,13 +26,13 @@ _FEW = 20
 
 
 def recording_of(path: Path) -> str | None:
-    """Return the recording that a clip was cut from, by its name in UCF101, HMDB51 or Kinetics."""
+    """Return the recording that a clip was cut from, by its name in a known data set."""
     if match := _UCF101.fullmatch(path.name):
         return match["group"]
     label = path.parent.name
     if (match := _HMDB51.fullmatch(path.name)) and match["name"].endswith(f"_{label}"):
         return f"{label}/{match['name'].removesuffix(f'_{label}')}"
-    return kinetics.recording(path.stem)
+    return kinetics.recording(path.stem) or finegym.recording(path.stem)
 
 
 def name_of(folder: Path) -> str | None:
@@ -73,6 +74,7 @@ def find_lists(source: Path) -> Path | None:
         if (
             any((folder / f"{name}_train.json").is_file() for name in DIVING48.values())
             or something_something.has_lists(folder)
+            or finegym.has_lists(folder, *finegym.SUBSETS.values())
             or kinetics.find_lists(folder)
         ):
             return folder
@@ -98,6 +100,8 @@ def read_official(walk: Walk, lists: Path, split: int) -> list[Video]:
         return hmdb51(source, lists, split)
     if split in DIVING48 and (lists / f"{DIVING48[split]}_train.json").is_file():
         return diving48(source, lists, DIVING48[split])
+    if split in finegym.SUBSETS and finegym.has_lists(lists, subset := finegym.SUBSETS[split]):
+        return finegym.read_finegym(lists, subset, walk)
     if split == 1 and something_something.has_lists(lists):
         return something_something.read_something(lists, walk)
     if split == 1 and (files := kinetics.find_lists(lists)):
@@ -106,7 +110,8 @@ def read_official(walk: Walk, lists: Path, split: int) -> list[Video]:
         f"{lists} has no lists of split {split}",
         hint="it should hold trainlist01.txt … (UCF101), wave_test_split1.txt … (HMDB51), "
         "Diving48_train.json … (split 1) or Diving48_V2_train.json … (split 2), train.csv … "
-        "(Kinetics), or train.json … (Something-Something V2)",
+        "(Kinetics), train.json … (Something-Something V2), or gym99_val_element.txt … (FineGym, "
+        "split 1) or gym288_val_element.txt … (split 2)",
     )
 
 

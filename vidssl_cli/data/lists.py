@@ -30,7 +30,8 @@ class Lists:
     """Where the labels and splits of a folder or list come from, if not from its folders."""
 
     split: int = 1
-    """Which of the official splits, 1 to 3; of Diving48, 1 (first labels) or 2 (corrected)."""
+    """Which of the official splits, 1 to 3; of Diving48, 1 (first labels) or 2 (corrected); of
+    FineGym, 1 (Gym99) or 2 (Gym288)."""
     folder: Path | None = None
     """Folder of the official lists: `datasets.read_official`."""
     train: Path | None = None
@@ -45,7 +46,8 @@ class Lists:
 def refuse_options(what: object, **options: object) -> None:
     """Refuse options that would have no effect."""
     if given := [f"--{name.replace('_', '-')}" for name, value in options.items() if value]:
-        official = "official splits are those of UCF101, HMDB51 and Diving48, with their lists"
+        sets = "UCF101, HMDB51, Diving48 and FineGym"
+        official = f"official splits are those of {sets}, with their lists"
         raise UsageError(
             f"{' and '.join(given)} means nothing for {what}",
             hint=official if options.get("split") else "leave it out",

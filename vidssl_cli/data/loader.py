@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, PluginError, UsageError, VidsslError, noted
 from vidssl_cli.contract.clips import ClipPlan, known_frames
+from vidssl_cli.data.parts import Parts
 from vidssl_cli.data.transfer import SideStream
 from vidssl_cli.data.views import PREFETCH
 from vidssl_cli.media.flow import check_flow
@@ -149,9 +151,20 @@ class Loader:
         return self.batches(epoch * self.steps + first_step, (epoch + 1) * self.steps)
 
     def batches(self, first: int, last: int) -> Generator[Batch, None, None]:
+        """Yield what `in_parts` does, each batch as a whole."""
+        with closing(self.in_parts(first, last, 1)) as steps:
+            for (batch,) in steps:
+                yield batch
+
+    def in_parts(self, first: int, last: int, parts: int) -> Generator[Parts, None, None]:
         """Yield this process's part of the batches of steps, counted from the run's beginning.
 
         Batches are prepared beyond the end of an epoch, up to the step before ``last``.
+
+        Args:
+            first: step.
+            last: the step after the last one.
+            parts: into which each batch is cut.
 
         Raises:
             MediaError: no video of a batch can be read, or there is no `on_skip` to tell of one.
@@ -159,7 +172,8 @@ class Loader:
         """
         if not self.workers:
             for step in range(first, last):
-                yield self._collate(self._finish(self._begin(step, None)))()
+                samples = self._finish(self._begin(step, None))
+                yield Parts(samples, parts, self._collate, self._collate).make_first()
             return
         pool, planning, augmenting = (
             ThreadPoolExecutor(count, name)
@@ -168,8 +182,13 @@ class Loader:
         try:
             begin = partial(self._begin, pool=pool)
             decoded = map(self._finish, _ahead(planning, begin, range(first, last), 1 + PREFETCH))
-            for made in _ahead(augmenting, self._collate, decoded, 1):
-                yield made()
+
+            def begin_part(samples: Sequence[Sample]) -> Callable[[], Batch]:
+                made = augmenting.submit(self._collate, samples)
+                return lambda: made.result()()
+
+            cut = (Parts(samples, parts, self._collate, begin_part) for samples in decoded)
+            yield from _ahead(augmenting, Parts.make_first, cut, 1)
         finally:  # stopping does not wait for a file that is slow to decode
             for threads in (planning, pool, augmenting):
                 threads.shutdown(wait=False, cancel_futures=True)
@@ -235,7 +254,7 @@ class Loader:
             )
         return samples
 
-    def _collate(self, samples: list[Sample]) -> Callable[[], Batch]:
+    def _collate(self, samples: Sequence[Sample]) -> Callable[[], Batch]:
         """Make a batch, which the thread that uses it gets by calling what is returned."""
         begun = time.monotonic()
         labels = {}

@@ -12,6 +12,7 @@ import torch
 
 from vidssl_cli.contract.clips import Batch, ClipPlan, Draw
 from vidssl_cli.data import augment
+from vidssl_cli.data.decoders import PYAV, FrameReader
 from vidssl_cli.data.streams import cut_flow, cut_pixels
 from vidssl_cli.data.transfer import send, send_frames
 from vidssl_cli.data.views import decode_views
@@ -55,6 +56,8 @@ class Pipeline:
     """How optical flow is computed where the data hold none."""
     device: torch.device = CPU
     """Where batches are made."""
+    read: FrameReader = PYAV
+    """Decodes videos."""
 
     def load(self, number: int, video: Video, draw: Draw, plan: ClipPlan) -> Sample:
         """Decode what is planned of the video of that number, and draw its augmentation.
@@ -64,7 +67,7 @@ class Pipeline:
         """
         begun = time.monotonic()
         frames = [view.frames for view in plan.views]
-        pictures = decode_views(video, frames, self.settings.resize)
+        pictures = decode_views(video, frames, self.settings.resize, self.read)
         size = (pictures.shape[-2], pictures.shape[-1])
         parameters = augment.draw_parameters(
             plan, draw, self.augmentation, self.settings.crop, size

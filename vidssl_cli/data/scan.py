@@ -43,7 +43,7 @@ def open_data(
 
     Args:
         source: A folder, a manifest, a list or one video: docs/data.md.
-        split: Which official split of UCF101 or HMDB51, 1 to 3; of Diving48, 1 or 2.
+        split: Which official split of UCF101 or HMDB51, 1 to 3; of Diving48 and FineGym, 1 or 2.
         lists: Folder of their official lists.
         train_list: List of training videos, paths relative to the folder.
         test_list: List of test videos.

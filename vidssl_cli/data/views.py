@@ -16,7 +16,7 @@ import torch
 from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, VidsslError
 from vidssl_cli.base.wording import counted
-from vidssl_cli.media.decode import read_planes
+from vidssl_cli.data.decoders import PYAV, FrameReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,10 @@ PREFETCH = 3
 
 
 def decode_views(
-    video: Video, views: Sequence[NDArray[np.int64]], resize: tuple[int, int] | int
+    video: Video,
+    views: Sequence[NDArray[np.int64]],
+    resize: tuple[int, int] | int,
+    read: FrameReader = PYAV,
 ) -> Tensor:
     """Return (V, …, T, 3, H, W) uint8: every view's frames, each frame decoded once.
 
@@ -37,13 +40,14 @@ def decode_views(
         video: what to decode.
         views: V of (…, T) frame numbers.
         resize: size at which frames are decoded, as in `read_planes`.
+        read: decodes them.
 
     Raises:
         MediaError: the video cannot be read.
     """
     asked = np.stack(views)
     numbers, places = np.unique(asked, return_inverse=True)
-    planes = read_planes(video, numbers.tolist(), resize)
+    planes = read(video, numbers.tolist(), resize)
     pictures = torch.empty((*asked.shape, *planes.shape[1:]), dtype=torch.uint8)
     gathered = pictures.numpy().reshape(-1, *planes.shape[1:])
     np.take(planes, places.ravel(), axis=0, out=gathered, mode="clip")  # "raise" would buffer
@@ -54,6 +58,8 @@ def decode_ahead(
     views: Iterator[tuple[Video, NDArray[np.int64]]],
     resize: tuple[int, int] | int,
     skipped: list[MediaError],
+    workers: int | None = None,
+    read: FrameReader = PYAV,
 ) -> Iterator[tuple[tuple[Video, NDArray[np.int64]], Tensor]]:
     """Decode (clips, …, T, 3, H, W) of each video in threads, a few videos ahead of the network.
 
@@ -61,8 +67,10 @@ def decode_ahead(
         views: videos, each with (clips, …, T) frame numbers.
         resize: size at which frames are decoded, as in `read_planes`.
         skipped: an error for every video that cannot be read is appended to it, in order.
+        workers: threads; None takes one per core.
+        read: decodes frames.
     """
-    workers = usable_cores()
+    workers = workers or usable_cores()
     pool = ThreadPoolExecutor(workers, "decode")
     try:
         ahead: deque[Any] = deque()
@@ -76,7 +84,8 @@ def decode_ahead(
                 return []
 
         for video, frames in views:
-            ahead.append(((video, frames), pool.submit(decode_views, video, list(frames), resize)))
+            decoding = pool.submit(decode_views, video, list(frames), resize, read)
+            ahead.append(((video, frames), decoding))
             if len(ahead) > max(workers, 2 * PREFETCH):
                 yield from first()
         while ahead:

@@ -39,6 +39,7 @@ def pretext_scores(
     device: str,
     checkpoint: str = "last",
     visits: int | None = None,
+    workers: int | None = None,
 ) -> PretextScores:
     """Return the mean losses and metrics of a run's pretext tasks, and their confusions.
 
@@ -53,6 +54,7 @@ def pretext_scores(
         visits: visits to each video, all of which count, cut in the middle and not varied; by
             default there are `VISITS`, augmented as in training, and those that do not fill a batch
             of its size are left out.
+        workers: decoding threads; None takes one per core.
 
     Raises:
         UsageError: the run is not one of pre-training, or its sampler can use none of the videos.
@@ -60,7 +62,7 @@ def pretext_scores(
     """
     recipe, learner = PretrainLearner.load(run, checkpoint if trained else None)
     chosen = choose_device(device)
-    loader = _build_loader(recipe, videos, chosen, visits)
+    loader = _build_loader(recipe, videos, chosen, visits, workers)
     place(learner, chosen)
     values, predictions = _measure(learner, loader, DTYPES[inference_precision(chosen)])
     names = recipe.sampler.classes()
@@ -72,7 +74,11 @@ def pretext_scores(
 
 
 def _build_loader(
-    recipe: PretrainRecipe, videos: Sequence[Video], device: torch.device, visits: int | None
+    recipe: PretrainRecipe,
+    videos: Sequence[Video],
+    device: torch.device,
+    visits: int | None,
+    workers: int | None,
 ) -> Loader:
     """Return the batches of held-out videos, which are at most as large as the recipe's.
 
@@ -96,7 +102,7 @@ def _build_loader(
         repeats=visits or VISITS,
     )
     pipeline = Pipeline(recipe.input, augment, recipe.streams(), recipe.flow, device)
-    return Loader(order, pipeline)
+    return Loader(order, pipeline, workers=workers)
 
 
 @torch.no_grad()

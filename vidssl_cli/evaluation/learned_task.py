@@ -22,6 +22,7 @@ def learn_once(
     data: Sequence[Video],
     start: Encoder | None,
     device: str,
+    workers: int | None = None,
 ) -> Path:
     """Return the run below a folder that learned a task, which is trained unless it was before.
 
@@ -31,8 +32,9 @@ def learn_once(
         data: Videos to train on.
         start: Network to start from; None starts from random weights.
         device: As on the command line.
+        workers: Likewise.
     """
     return trained_once(
         folder / ("learned" if start else "scratch"), recipe, data, [start and start.digest],
-        device, lambda session: pretrain(recipe, data, session, start=start),
+        device, workers, lambda session: pretrain(recipe, data, session, start=start),
     )  # fmt: skip

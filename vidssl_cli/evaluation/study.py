@@ -90,6 +90,7 @@ class EncoderStudy:
         self.taps: Mapping[str, int] = encoder.taps
         self.frames = encoder.card.frames
         self.device = str(encoder.device)
+        self.workers = encoder.workers
         self.residual = encoder.card.input.mode == "residual"
         self._splits, self._store = splits, store
         self._left_out = left_out
@@ -145,6 +146,7 @@ class EncoderStudy:
             trained=weights == "run",
             device=self.device,
             checkpoint=self.checkpoint,
+            workers=self.workers,
         )
 
     def of_split(self, number: int) -> EncoderStudy:
@@ -152,7 +154,7 @@ class EncoderStudy:
         if self._splits is None:
             raise UsageError(
                 "these data have one split",
-                hint="give a folder of UCF101, HMDB51 or Diving48 with the official lists",
+                hint="give a folder of UCF101, HMDB51, Diving48 or FineGym with the official lists",
             )
         data, left_out = self._splits(number)
         other = EncoderStudy(
@@ -258,8 +260,9 @@ class EncoderStudy:
             )
         digest = self._encoders["run"].digest
         source = Source(self.run, self.checkpoint, digest, scratch=weights == "random")
-        run = finetune_once(self.folder, chosen, self.data, source, self.device)
-        encoder = Encoder.load(run, self.device)
+        run = finetune_once(self.folder, chosen, self.data, source, self.device, self.workers)
+        encoder = Encoder.load(run, self.device, workers=self.workers)
+        encoder.devices = self._encoders["run"].devices
         classifier = Classifier.load(run, encoder)
         assert classifier is not None
         tuned = EncoderStudy(encoder, self.data, store=self._store)
@@ -286,8 +289,10 @@ class EncoderStudy:
             [video for video in self.data if video.split == split] for split in ("train", "test")
         )
         start = encoder if weights == "run" else None
-        run = learn_once(self.folder, chosen, train, start, self.device)
-        return pretext_scores(run, test, trained=True, device=self.device, visits=visits)
+        run = learn_once(self.folder, chosen, train, start, self.device, self.workers)
+        return pretext_scores(
+            run, test, trained=True, device=self.device, visits=visits, workers=self.workers
+        )
 
     def _digest(self, video: Video, unreadable: list[MediaError]) -> str:
         """Return what identifies the content of a video; its file is read once."""

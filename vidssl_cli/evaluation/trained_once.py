@@ -25,6 +25,7 @@ def trained_once(
     data: Sequence[Video],
     start: Sequence[Any],
     device: str,
+    workers: int | None,
     train: Callable[[Session], object],
 ) -> Path:
     """Return a finished run, which is trained unless it was before.
@@ -38,11 +39,12 @@ def trained_once(
         data: Videos to train on.
         start: Plain values that tell what training starts from.
         device: As on the command line.
+        workers: Likewise.
         train: Trains it.
     """
     asked = [recipe.model_dump(mode="json"), digest(data), *start]
     name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
     run = prefix.with_name(f"{prefix.name}-{name}")
     if not (run / FACTS).is_file() or read_facts(run)["state"] != "finished":
-        train(Session(run, resume=True, device=device))
+        train(Session(run, resume=True, device=device, workers=workers))
     return run

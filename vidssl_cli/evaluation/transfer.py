@@ -32,7 +32,12 @@ class Source:
 
 
 def finetune_once(
-    folder: Path, recipe: FinetuneRecipe, data: Sequence[Video], source: Source, device: str
+    folder: Path,
+    recipe: FinetuneRecipe,
+    data: Sequence[Video],
+    source: Source,
+    device: str,
+    workers: int | None = None,
 ) -> Path:
     """Return the run of a classifier below a folder, which is trained unless it was before.
 
@@ -48,4 +53,4 @@ def finetune_once(
 
     prefix = folder / ("scratch" if source.scratch else "finetuned")
     start = [source.weights, source.scratch]
-    return trained_once(prefix, recipe, data, start, device, train)
+    return trained_once(prefix, recipe, data, start, device, workers, train)

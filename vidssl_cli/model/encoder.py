@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,10 +19,13 @@ from vidssl_cli.config.sections import Evaluation
 from vidssl_cli.contract.clips import Windows, known_frames
 from vidssl_cli.contract.study import Layer
 from vidssl_cli.data import augment
+from vidssl_cli.data.decoders import PYAV, choose_reader
 from vidssl_cli.data.frame_rate import at_rate, position_at, seconds_at, stored_frames
+from vidssl_cli.data.transfer import send_frames
 from vidssl_cli.data.views import decode_ahead
 from vidssl_cli.files.sealed_folder import MANIFEST, publish
 from vidssl_cli.media.geometry import centre_box, three_boxes
+from vidssl_cli.model import replicas
 from vidssl_cli.model.card import PROJECTION, Card, read_card
 from vidssl_cli.model.devices import choose_device, place
 from vidssl_cli.model.pooling import check_tap, pool_tap
@@ -42,10 +46,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from vidssl_cli.contract.hooks import Backbone
+    from vidssl_cli.contract.hooks import Backbone, DecoderOptions
     from vidssl_cli.contract.study import Crops
     from vidssl_cli.contract.videos import Moment, Video
 
+    Decoded = tuple[tuple[Video, NDArray[np.int64]], Tensor]
+    Read = tuple[Video, NDArray[np.int64], list[NDArray[np.float32]]]
 
 CLIPS_AT_ONCE = 32
 """Clips of a video that pass through the network together; of all sub-sequences of a long video
@@ -70,6 +76,12 @@ class Encoder:
             self.projection = layers.build(backbone.taps[layers.tap])
             self.taps = {**backbone.taps, PROJECTION: layers.dim}
         self.device = device
+        self.devices: Sequence[torch.device] = [device]
+        """Where `read` computes, the first of them this one."""
+        self.workers: int | None = None
+        """Threads that decode for it; None takes one per core."""
+        self.reader = PYAV
+        """Decodes videos for it."""
         self.trained: str | None = None
         """Name of the checkpoint that it was loaded from; None if it was not."""
         for part in self._parts.values():
@@ -100,13 +112,23 @@ class Encoder:
         return digest.hexdigest()
 
     @classmethod
-    def load(cls, folder: Path, device: str = "auto", checkpoint: str = "last") -> Encoder:
+    def load(
+        cls,
+        folder: Path,
+        device: str = "auto",
+        checkpoint: str = "last",
+        *,
+        workers: int | None = None,
+        every_gpu: bool = False,
+    ) -> Encoder:
         """Load a run directory or an exported model folder.
 
         Args:
             folder: either.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
             checkpoint: of a run: ``last`` or ``best``.
+            workers: threads that decode for it; None takes one per core.
+            every_gpu: whether ``auto`` computes on all GPUs that there are, instead of one.
 
         Raises:
             UsageError: the folder is neither, or the run has no checkpoint yet.
@@ -132,6 +154,9 @@ class Encoder:
         if encoder.projection:
             load_weights(encoder.projection, projection, source)
         encoder.trained = None if source == folder else source.name
+        encoder.workers = workers
+        if every_gpu and device == "auto" and chosen.type == "cuda":
+            encoder.devices = replicas.every_gpu()
         return encoder
 
     def export(self, folder: Path) -> None:
@@ -148,15 +173,28 @@ class Encoder:
     def randomised(self) -> Encoder:
         """Return the same network with random weights, with which every result is compared."""
         torch.manual_seed(self.card.seed)
-        return Encoder(self.card, self.card.backbone.build(), self.device)
+        other = Encoder(self.card, self.card.backbone.build(), self.device)
+        other.devices, other.workers = self.devices, self.workers
+        return other
+
+    def on(self, device: torch.device) -> Encoder:
+        """Return a copy on another device."""
+        other = Encoder(self.card, copy.deepcopy(cast(Any, self.backbone)), device)
+        if self.projection:
+            other.projection = copy.deepcopy(self.projection).to(device)
+        return other
 
     def prepare(self, pictures: Sequence[Tensor], crops: Crops = "centre") -> Tensor:
         """Turn N pictures (T, 3, H, W) into clips (N, 3, T, S, S), or (3N, …) with three crops."""
         side = self.card.input.crop
         boxes = three_boxes if crops == "three" else lambda *cut: [centre_box(*cut)]
         cuts = [(p, box) for p in pictures for box in boxes(side, (p.shape[-2], p.shape[-1]))]
+        there: Sequence[Tensor] | Tensor = [picture for picture, _ in cuts]
+        if self.device.type != "cpu":  # each picture is sent once, however many squares are cut
+            sent = send_frames([picture[None] for picture in pictures], self.device)
+            there = sent.repeat_interleave(len(cuts) // len(sent), 0, output_size=len(cuts))
         return augment.prepare(
-            [picture.to(self.device) for picture, _ in cuts],
+            there,
             augment.Parameters.stack([augment.cropped(box) for _, box in cuts]),
             self.card.input,
         )
@@ -188,7 +226,7 @@ class Encoder:
                 vars(module)["momentum"] = None  # a cumulative mean
         windows = Windows(clips=clips)
         views = ((video, self.views(video, windows)) for video in videos)
-        decoded = decode_ahead(views, self.card.input.resize, skipped)
+        decoded = self._decoded(views, skipped)
         seen = torch.cat([self.prepare(list(pictures)) for _, pictures in decoded])
         for part in self._parts.values():
             part.train()
@@ -247,7 +285,7 @@ class Encoder:
         readings: Sequence[Layer],
         crops: Crops,
         skipped: list[MediaError],
-    ) -> Iterator[tuple[Video, NDArray[np.int64], list[NDArray[np.float32]]]]:
+    ) -> Iterator[Read]:
         """Yield the features of clips, video after video; none affects another.
 
         Args:
@@ -262,8 +300,29 @@ class Encoder:
         """
         for reading in readings:
             check_tap(self.card.backbone.name, self.taps, reading.tap)
-        for (video, frames), pictures in decode_ahead(views, self.card.input.resize, skipped):
-            yield video, frames, self.features_of(pictures, readings, crops)
+        networks = [self, *(self.on(device) for device in self.devices[1:])]
+
+        def compute(encoder: Encoder, decoded: Decoded) -> Read:
+            (video, frames), pictures = decoded
+            return video, frames, encoder.features_of(pictures, readings, crops)
+
+        decoded = self._decoded(views, skipped)
+        yield from replicas.spread(networks, compute, decoded)
+
+    def _decoded(
+        self, views: Iterator[tuple[Video, NDArray[np.int64]]], skipped: list[MediaError]
+    ) -> Iterator[Decoded]:
+        size = self.card.input.resize
+        return decode_ahead(views, size, skipped, self.workers, self.reader)
+
+    def decode_by(self, options: DecoderOptions | None, videos: Sequence[Video]) -> None:
+        """Let a plugin decode videos, if it is right and faster than PyAV with some of these.
+
+        Raises:
+            VidsslError: it cannot be used on this machine.
+        """
+        size = self.card.input.resize
+        self.reader = choose_reader(options, videos, size, str(self.device), self.workers)
 
     def features_of(
         self, pictures: Tensor, readings: Sequence[Layer], crops: Crops

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.contract.metrics import scale, unit
+from vidssl_cli.search.faiss_library import import_faiss
 
 Ids = NDArray[np.int64]
 Engine = Callable[[NDArray[np.floating[Any]], int], Ids]
@@ -31,13 +32,12 @@ _SIMILARITIES_AT_ONCE = 1 << 26
 def load_faiss() -> Any | None:
     """Import FAISS, or return None where it is not installed or broken."""
     try:
-        import faiss
+        return import_faiss()
     except ModuleNotFoundError:
         return None
     except Exception as error:  # faiss-gpu without its CUDA libraries raises RuntimeError
         warn(f"FAISS is installed but cannot be loaded ({error}); see `vidssl doctor`")
         return None
-    return faiss
 
 
 def require_faiss(factory: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import time
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,18 +63,19 @@ def estimate_cost(learner: Learner, loader: Loader, settings: Train, world: Worl
     step = Stepper(learner, optimizer, settings, loader.steps, world, precision)
     training = 0.0
     clips = 0
-    for number, batch in enumerate(islice(loader.epoch(0), STEPS)):
+    batches = loader.in_parts(0, min(STEPS, loader.steps), settings.accumulate)
+    for number, batch in enumerate(batches):
         begun = time.monotonic()
         step(batch, number)
         if number or loader.steps == 1:  # the first one warms up
             training += time.monotonic() - begun
-            clips += batch.clips.shape[:2].numel()
+            clips += batch.clips
     offered, asked = loader.capacity() * world.size, clips * world.size / training
     total = loader.steps * settings.epochs
-    clips_of_a_step = batch.clips.shape[:2].numel() * world.size
+    clips_of_a_step = batch.clips * world.size
     return Cost(
         videos=len(loader.videos),
-        batch=tuple(batch.clips.shape),
+        batch=(batch.videos, batch.clips // batch.videos, *loader.clip_shape),
         parameters=sum(p.numel() for p in learner.parameters()),
         precision=precision,
         steps=total,

@@ -14,6 +14,7 @@ from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.model.devices import place, prepare_arithmetic
 from vidssl_cli.training import checkpoint
 from vidssl_cli.training.checkpoint import CheckpointSaver
+from vidssl_cli.training.determinism import require_determinism
 from vidssl_cli.training.gpu_errors import explain_gpu_errors
 from vidssl_cli.training.not_finite import NotFiniteError, OnNaN, StepSkipper, first_few
 from vidssl_cli.training.optimizer import build_optimizer
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from vidssl_cli.config.sections import Train
-    from vidssl_cli.contract.clips import Batch
     from vidssl_cli.data.loader import Loader
+    from vidssl_cli.data.parts import Parts
     from vidssl_cli.model.learner import Learner
     from vidssl_cli.training.processes import World
     from vidssl_cli.training.run import Run
@@ -71,12 +72,15 @@ def _prepare(
     on_nan: OnNaN,
 ) -> _Loop:
     """Put everything in the state of the last checkpoint, if there is one."""
+    if settings.deterministic and world.device.type == "cuda":
+        require_determinism(learner.backbone, loader.clip_shape)
     prepare_arithmetic(world.device, deterministic=settings.deterministic)
     place(learner, world.device)
     optimizer = build_optimizer(learner, settings.optimizer)
     progress = _resume(run, learner, optimizer, world)
     precision = run.facts.get("precision") or choose_precision(learner, loader, settings, world)
-    run.facts |= {"on_nan": on_nan, "skipped_steps": progress.skipped}
+    decoder = loader.pipeline.read.name
+    run.facts |= {"on_nan": on_nan, "skipped_steps": progress.skipped, "decoder": decoder}
     if world.leads:
         run.record_state("running", precision=precision)
     if settings.compile:
@@ -140,7 +144,8 @@ class _Loop:
     def train(self, epochs: int) -> None:
         """Train until so many epochs are complete."""
         progress = self.progress
-        batches = self.loader.batches(progress.step, self.loader.steps * epochs)
+        last, parts = self.loader.steps * epochs, self.step.settings.accumulate
+        batches = self.loader.in_parts(progress.step, last, parts)
         with self.signals, self.world.explain_lost_process(), self.display, closing(batches):
             while progress.epoch < epochs:
                 self._train_epoch(batches)
@@ -149,7 +154,7 @@ class _Loop:
                 self._end_epoch(measured)
             self._stop_if_told(f"after epoch {progress.epoch}")
 
-    def _train_epoch(self, batches: Iterator[Batch]) -> None:
+    def _train_epoch(self, batches: Iterator[Parts]) -> None:
         """Take the steps that the current epoch has left, or those until a signal arrives."""
         progress, steps = self.progress, self.loader.steps
         left = islice(batches, steps - progress.epoch_step)
@@ -160,12 +165,11 @@ class _Loop:
             if self.world.leads:
                 if values:
                     self.run.log({"step": progress.step, "epoch": progress.epoch, **values})
-                clips = batch.clips.shape[:2].numel() * self.world.size
-                self.display.advance(clips, values)
+                self.display.advance(batch.clips * self.world.size, values)
             if progress.epoch_step < steps:
                 self.saver.save_if_due()
 
-    def _take_step(self, batch: Batch) -> dict[str, float]:
+    def _take_step(self, batch: Parts) -> dict[str, float]:
         """Take a step; return loss, metrics and learning rate, or nothing if it is skipped."""
         step = self.progress.step
         try:

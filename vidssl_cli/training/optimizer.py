@@ -34,9 +34,19 @@ def build_optimizer(module: nn.Module, options: SGD | AdamW) -> Optimizer:
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=options.eps)
 
 
-def lr_factor(
-    schedule: Constant | Step | MultiStep | Cosine, step: int, steps_per_epoch: int, epochs: int
-) -> float:
+Schedules = Constant | Step | MultiStep | Cosine
+
+
+def why_epochs_matter(schedule: Schedules) -> str | None:
+    """Say why the learning rate of a step depends on the number of epochs; None if it does not."""
+    if isinstance(schedule, Cosine):
+        return "its learning rate falls along a cosine to the last epoch"
+    if schedule.warmup:
+        return "its learning rate rises over a share of all epochs, train.schedule.warmup"
+    return None
+
+
+def lr_factor(schedule: Schedules, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Return the factor on the learning rate at a step, counted from 0 over the whole run.
 
     Warm-up rises linearly and reaches 1 with its last step; the schedule counts from step 0 all

@@ -15,10 +15,13 @@ from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data.frame_rate import build_sampler
 from vidssl_cli.model.card import Card, kept_projection
 from vidssl_cli.model.learner import PretrainLearner
+from vidssl_cli.model.run_directory import read_rows
 from vidssl_cli.training.dry_run import Cost, estimate_cost
+from vidssl_cli.training.final_loss import FinalLoss
 from vidssl_cli.training.gpu_errors import explain_gpu_errors
 from vidssl_cli.training.loop import fit
 from vidssl_cli.training.processes import open_world
+from vidssl_cli.training.run import METRICS
 from vidssl_cli.training.session import Session, build_loader, record_run, select_usable
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ class Outcome:
     """Videos that could not be used."""
     skipped_steps: int = 0
     """Steps whose loss or gradient was not finite."""
+    loss: FinalLoss | None = None
+    """Of the whole run."""
     cost: Cost | None = None
     """What the whole run would cost, after a dry run."""
 
@@ -90,7 +95,8 @@ def pretrain(
         origin = {"weights": start.digest} if start else None
         with record_run(recipe, loader, unusable, card, session, world, origin) as run:
             fit(learner, loader, recipe.train, run, world, on_nan=session.on_nan)
-            return Outcome(len(run.skipped), run.facts["skipped_steps"])
+            loss = FinalLoss.of(read_rows(run.folder / METRICS))
+            return Outcome(len(run.skipped), run.facts["skipped_steps"], loss)
 
 
 def _report_memories(learner: PretrainLearner) -> None:

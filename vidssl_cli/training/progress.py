@@ -8,16 +8,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from vidssl_cli.base.console import SECONDS_BETWEEN_LINES, say, stderr
-from vidssl_cli.base.wording import counted
+from vidssl_cli.base.wording import counted, duration, fitted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 T = TypeVar("T")
 
+BAR = 12
+"""Width of the bar, in characters."""
+
 
 class ProgressDisplay:
-    """Shows the step, loss terms, clips/s, the time left, and at the end the bottleneck."""
+    """Shows the step, the time left, loss terms, clips/s, and at the end the bottleneck.
+
+    On a terminal that is one line, which leaves out from its end what has no room.
+    """
 
     def __init__(
         self, steps: int, done: int, *, capacity: Callable[[], float], shown: bool
@@ -46,8 +52,8 @@ class ProgressDisplay:
 
             self._bar = Progress(
                 MofNCompleteColumn(),
-                BarColumn(bar_width=12),
-                TextColumn("{task.description}"),
+                BarColumn(BAR),
+                TextColumn("{task.description}", markup=False),
                 console=stderr,
                 transient=True,
             )
@@ -62,7 +68,8 @@ class ProgressDisplay:
         if self.shown and self.done > self.first:
             slower = name_bottleneck(self.capacity(), self._model_rate())
             steps = counted(self.done - self.first, "step")
-            say(f"trained {steps}: {self._rates()}; bottleneck: {slower}")
+            rate, parts, waiting = self._rates()
+            say(f"trained {steps}: {rate} {parts}, {waiting}; bottleneck: {slower}")
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield batches, and add up the time spent waiting for them."""
@@ -83,20 +90,26 @@ class ProgressDisplay:
         now = time.monotonic()
         taken = now - self.start
         left = taken / (self.done - self.first) * (self.steps - self.done)
-        shown = [f"{name} {value:.3f}" for name, value in _short(values).items()]
-        text = f"{'  '.join(shown)}  {self._rates()}, {_duration(left)} left"
+        parts = [
+            f"{duration(left)} left",
+            *(f"{name} {value:.3f}" for name, value in _short(values).items()),
+            *self._rates(),
+        ]
         if self._bar:
-            self._bar.update(self._task, completed=self.done, description=text)
+            room = stderr.width - len(f"{self.steps}/{self.steps}") - BAR - 2
+            self._bar.update(self._task, completed=self.done, description=fitted(parts, room))
         elif self.shown and (now - self.told >= SECONDS_BETWEEN_LINES or self.done == self.steps):
             self.told = now
-            say(f"step {self.done}/{self.steps}  {text}")
+            say("  ".join([f"step {self.done}/{self.steps}", *parts]))
 
-    def _rates(self) -> str:
+    def _rates(self) -> list[str]:
+        """Return clips per second, those of data loading and model, and the share of waiting."""
         taken = max(time.monotonic() - self.start, 1e-9)
-        return (
-            f"{self.clips / taken:.1f} clips/s (data {self.capacity():.0f}, "
-            f"model {self._model_rate():.0f}), {self.waited / taken:.0%} waiting for data"
-        )
+        return [
+            f"{self.clips / taken:.1f} clips/s",
+            f"(data {self.capacity():.0f}, model {self._model_rate():.0f})",
+            f"{self.waited / taken:.0%} waiting for data",
+        ]
 
     def _model_rate(self) -> float:
         """Return the clips per second of the time in which the model had data."""
@@ -115,9 +128,3 @@ def _short(values: dict[str, float]) -> dict[str, float]:
     kept = {name: value for name, value in values.items() if name != "lr"}
     short = {name.rpartition(".")[2]: value for name, value in kept.items()}
     return short if len(short) == len(kept) else kept
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -7,6 +7,7 @@ model.json       what the network is
 metrics.jsonl    one row per training step or evaluation, or per step that was not taken
 bad_media.jsonl  videos that could not be read, with the reason
 events.out.…     the rows of metrics.jsonl for TensorBoard, where it is installed
+loggers/         files of other loggers
 checkpoints/     last, best
 .lock            held by the process that trains
 """
@@ -15,24 +16,24 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.contract.hooks import LoggedRun
 from vidssl_cli.files import sealed_json
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.files.disk_space import room_for
 from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.model.run_directory import CHECKPOINTS, FACTS, read_rows
+from vidssl_cli.training.loggers import PATIENCE, LoggerThread
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
     from vidssl_cli.base.errors import MediaError
+    from vidssl_cli.contract.hooks import LoggerOptions
 
-METRICS, BAD_MEDIA = "metrics.jsonl", "bad_media.jsonl"
+METRICS, BAD_MEDIA, LOGGERS = "metrics.jsonl", "bad_media.jsonl", "loggers"
 
 
 class Run:
@@ -43,9 +44,11 @@ class Run:
         self.facts = facts
         """What run.json holds."""
         self._named = self.skipped
-        self._events: SummaryWriter | None = None
-        self._wants_events = find_spec("tensorboard") is not None
-        self._first_step = 0
+        self._loggers: Sequence[LoggerOptions] = ()
+        self._recipe: Mapping[str, Any] = {}
+        self._threads: list[LoggerThread] | None = None
+        """Of the loggers, once there is a row."""
+        self._first_step = 1
 
     @property
     def checkpoints(self) -> Path:
@@ -63,16 +66,17 @@ class Run:
         self.facts |= {"state": state, "updated": timestamp(), **facts}
         atomic_write(self.folder / FACTS, sealed_json.render(self.facts))
 
+    def log_to(self, loggers: Sequence[LoggerOptions], recipe: Mapping[str, Any]) -> None:
+        """Send rows to loggers too, from the first one on, which are told the whole recipe."""
+        self._loggers, self._recipe = loggers, recipe
+
     def log(self, row: dict[str, Any]) -> None:
-        """Add a row, with its ``step``, to metrics.jsonl and to TensorBoard's events."""
+        """Add a row, with its ``step``, to metrics.jsonl, and send it to the loggers."""
         self._append(METRICS, row)
-        if self._events is None and self._wants_events:
-            self._wants_events = False
-            self._events = self._open_events()
-        if self._events is not None:
-            for name, value in row.items():
-                if isinstance(value, int | float):
-                    self._events.add_scalar(name, value, row["step"])
+        if self._threads is None:
+            self._threads = self._open_loggers()
+        for thread in self._threads:
+            thread.send(row)
 
     def skip(self, error: MediaError) -> None:
         """Add a video that cannot be read to bad_media.jsonl, once in each process."""
@@ -95,19 +99,20 @@ class Run:
         atomic_write(path, "".join(kept))
 
     def close(self) -> None:
-        """Write TensorBoard's events to disk."""
-        if self._events is not None:
-            self._events.close()
+        """Tell the loggers how the run ended, and let them send what is left."""
+        threads = self._threads or ()
+        for thread in threads:
+            thread.end(self.facts["state"])
+        last = time.monotonic() + PATIENCE
+        for thread in threads:
+            thread.wait(max(0.0, last - time.monotonic()))
 
-    def _open_events(self) -> SummaryWriter | None:
-        """Open TensorBoard's file; that fails where any installed package is damaged."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            return SummaryWriter(str(self.folder), purge_step=self._first_step)
-        except Exception as error:
-            warn(f"TensorBoard cannot be used: {type(error).__name__}: {error}")
-            return None
+    def _open_loggers(self) -> list[LoggerThread]:
+        if not self._loggers:
+            return []
+        files = self.folder / LOGGERS
+        run = LoggedRun(self.facts["id"], self.folder, files, self._recipe, self._first_step)
+        return [LoggerThread(options, run) for options in self._loggers]
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         path, line = self.folder / name, json.dumps(row) + "\n"

@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from vidssl_cli.base.console import say
 from vidssl_cli.base.errors import UsageError
-from vidssl_cli.config.load import resolved_yaml
+from vidssl_cli.config.compare_recipes import compare
+from vidssl_cli.config.load import load, resolved_yaml
 from vidssl_cli.files.atomic import atomic_write
 from vidssl_cli.files.locks import LOCK, locked
+from vidssl_cli.files.sealed_folder import sha256
 from vidssl_cli.model.run_directory import (
     CARD,
     CHECKPOINTS,
@@ -28,6 +32,7 @@ from vidssl_cli.model.run_directory import (
     read_facts,
     verify_file,
 )
+from vidssl_cli.training.optimizer import why_epochs_matter
 from vidssl_cli.training.run import BAD_MEDIA, Run, timestamp
 
 if TYPE_CHECKING:
@@ -35,9 +40,13 @@ if TYPE_CHECKING:
     from vidssl_cli.model.card import Card
 
 
+SHORTER = "shorter_recipe"
+"""Key of run.json: the SHA-256 of the recipe before its epochs were raised."""
+
+
 @dataclass(frozen=True)
 class RunSpec:
-    """What is trained; a run can only be continued with an equal one."""
+    """What is trained; a run can only be continued with an equal one, or for more epochs."""
 
     recipe: PretrainRecipe | FinetuneRecipe
     card: Card
@@ -90,6 +99,7 @@ def open_run(out: Path, spec: RunSpec, *, resume: bool, overwrite: bool) -> Run:
 
 def _create(out: Path, spec: RunSpec) -> Run:
     facts = {
+        "id": uuid4().hex,
         "task": spec.recipe.task,
         "seed": spec.recipe.train.seed,
         "data": spec.data,
@@ -110,34 +120,90 @@ def _create(out: Path, spec: RunSpec) -> Run:
 
 
 def _continue(out: Path, spec: RunSpec) -> Run:
-    facts, digests = read_facts(out), spec.digests()
+    facts, digests = {"id": uuid4().hex} | read_facts(out), spec.digests()  # older ones have no id
     trained = os.path.lexists(out / CHECKPOINTS / "last")
     for name, text in spec.files().items():
-        if not trained and not (out / name).exists() and facts["files"][name] == digests[name]:
+        if facts["files"][name] == digests[name] and (
+            (not trained and not (out / name).exists())
+            or (name == RECIPE and sha256(out / name) == facts.get(SHORTER))
+        ):
             atomic_write(out / name, text)  # killed before it was written
         verify_file(out, name)
-    _require_same(out, spec, facts)
+    shorter = _is_shorter(out, spec)
+    _require_same(out, spec, facts, shorter=shorter)
     _drop_half_row(out / BAD_MEDIA)
-    return Run(out, facts)
+    run = Run(out, facts)
+    if shorter:
+        _raise_epochs(run, spec)
+    return run
 
 
-def _require_same(out: Path, spec: RunSpec, facts: Mapping[str, Any]) -> None:
-    """Refuse to continue another run than the one that is asked for.
+def _is_shorter(out: Path, spec: RunSpec) -> bool:
+    """Tell whether a run was to take fewer epochs, and else the same as is asked for.
 
     Raises:
-        UsageError: the recipe, the data, their order or the first weights differ.
+        UsageError: something else differs, or the first epochs of a longer run are others.
     """
-    if facts["files"][RECIPE] != spec.digests()[RECIPE]:
+    there, asked = load(out / RECIPE), spec.recipe
+    differences = compare(there, asked)
+    old, new = there.train.epochs, asked.train.epochs
+    if [each.key for each in differences] != ["train.epochs"] or new < old:
+        if differences:
+            changes = "; ".join(f"{each.key}: {each.change()}" for each in differences)
+            raise UsageError(
+                f"{out} was made by another recipe, or with other settings: {changes}",
+                where=str(out / RECIPE),
+                hint="give the settings that the run has, or start a new run",
+            )
+        return False
+    if reason := why_epochs_matter(asked.train.schedule):
         raise UsageError(
-            f"{out} was made by another recipe",
+            f"train.epochs of {out} cannot be raised from {old} to {new}: {reason}, so that a "
+            f"run of {new} epochs begins otherwise",
             where=str(out / RECIPE),
-            hint=f"compare with `vidssl recipes show {out / RECIPE}`",
+            hint="start a new run; epochs can be raised where train.schedule is constant, step or "
+            "multistep, without warm-up",
         )
+    return True
+
+
+def _raise_epochs(run: Run, spec: RunSpec) -> None:
+    """Let a run take as many epochs as its recipe now says.
+
+    run.json comes first: where the process is killed before the recipe is written, the next one
+    knows the shorter recipe by its digest.
+    """
+    before = run.facts["files"][RECIPE]
+    files = run.facts["files"] | {RECIPE: spec.digests()[RECIPE]}
+    run.record_state("running", files=files, argv=sys.argv, **{SHORTER: before})
+    atomic_write(run.folder / RECIPE, spec.files()[RECIPE])
+    say(f"{run.folder} is trained further, to {spec.recipe.train.epochs} epochs")
+
+
+def _require_same(out: Path, spec: RunSpec, facts: Mapping[str, Any], *, shorter: bool) -> None:
+    """Refuse to continue another run than the one that is asked for.
+
+    Args:
+        out: the directory.
+        spec: what is asked for.
+        facts: of the run that is there.
+        shorter: whether that was to take fewer epochs.
+
+    Raises:
+        UsageError: the data, their order or the first weights differ.
+    """
     if facts["data"] != spec.data:
         raise UsageError(
             f"{out} was trained on other data: videos were added, removed or changed",
             where=str(out),
             hint="give the same DATA, or start a new run",
+        )
+    if facts["order"] != spec.order and shorter:
+        raise UsageError(
+            f"train.epochs of {out} cannot be raised: its sampler plans the whole run, so that a "
+            "longer one begins otherwise",
+            where=str(out / RECIPE),
+            hint="start a new run",
         )
     if facts["order"] != spec.order:
         raise UsageError(
@@ -181,7 +247,7 @@ def lock_run(out: Path, task: str) -> Iterator[None]:
 
 _OWN = re.compile(
     r"(run|model|report)\.json|recipe\.yaml|(metrics|bad_media)\.jsonl|events\.out\..*"
-    r"|checkpoints|evaluations|features"
+    r"|checkpoints|evaluations|features|loggers"
 )
 """What a run directory holds. Anything else the user put there, perhaps the videos themselves."""
 

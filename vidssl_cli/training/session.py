@@ -16,12 +16,15 @@ from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.base.wording import counted, share
 from vidssl_cli.config.attribution import plugin_error
 from vidssl_cli.config.known_datasets import identify_dataset
-from vidssl_cli.config.recipe import PretrainRecipe
+from vidssl_cli.config.load import document
+from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
 from vidssl_cli.data import manifest
+from vidssl_cli.data.decoders import choose_reader
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.model.run_directory import read_facts
+from vidssl_cli.training.loggers import chosen_loggers
 from vidssl_cli.training.not_finite import OnNaN
 from vidssl_cli.training.run import BAD_MEDIA, METRICS, Run
 from vidssl_cli.training.run_start import RunSpec, lock_run, open_run
@@ -29,9 +32,9 @@ from vidssl_cli.training.run_start import RunSpec, lock_run, open_run
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vidssl_cli.config.recipe import FinetuneRecipe
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import Sampler
+    from vidssl_cli.contract.hooks import DecoderOptions, LoggerOptions
     from vidssl_cli.contract.videos import Video
     from vidssl_cli.model.card import Card
     from vidssl_cli.training.processes import World
@@ -48,6 +51,8 @@ class Session:
     device: str = "auto"
     workers: int | None = None
     """Decoding threads; None takes one per core."""
+    decoder: DecoderOptions | None = None
+    """What decodes videos instead of PyAV, if it is right and faster."""
     dry_run: bool = False
     """Take a few steps, estimate what a run would cost, and leave nothing behind."""
     dataset: str | None = None
@@ -57,6 +62,8 @@ class Session:
     on_nan: OnNaN = "stop"
     """What to do about a step without a finite loss. A run in which there is none learns the same
     either way, so that this is in run.json and not in the recipe."""
+    loggers: Sequence[LoggerOptions] = ()
+    """Where metrics go besides where the recipe says."""
 
 
 def select_usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
@@ -111,7 +118,8 @@ def build_loader(
         repeats=train.repeats,
         epochs=train.epochs,
     )
-    pipeline = Pipeline(settings, recipe.augment, device=world.device)
+    read = choose_reader(session.decoder, data, settings.resize, str(world.device), session.workers)
+    pipeline = Pipeline(settings, recipe.augment, device=world.device, read=read)
     if isinstance(recipe, PretrainRecipe):
         pipeline = replace(pipeline, streams=recipe.streams(), flow=recipe.flow)
     return Loader(
@@ -154,8 +162,10 @@ def record_run(
     with lock_run(session.out, recipe.task):
         with StopSignals() as signals:  # from its creation on, run.json says how the run ended
             data, order = manifest.digest(loader.videos), loader.order.digest()
-            spec = RunSpec(recipe, card, data, order, origin or {})
+            own = _without_loggers(recipe)
+            spec = RunSpec(own, card, data, order, origin or {})
             run = open_run(session.out, spec, resume=session.resume, overwrite=session.overwrite)
+            run.log_to(chosen_loggers(recipe.train.loggers, session.loggers), document(own))
         with _record_end(run):
             if signals.received:
                 raise Stopped(signals.received)
@@ -173,6 +183,12 @@ def record_run(
         if steps := run.facts["skipped_steps"]:
             found = counted(steps, "step was", "steps were")
             warn(f"{found} skipped; see not_finite in {session.out / METRICS}")
+
+
+def _without_loggers(recipe: PretrainRecipe | FinetuneRecipe) -> PretrainRecipe | FinetuneRecipe:
+    """Return the recipe that the run keeps: with other loggers it is the same run."""
+    train = recipe.train.model_copy(update={"loggers": None})
+    return recipe.model_copy(update={"train": train})
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vidssl_cli.contract.clips import Batch
+from vidssl_cli.data.parts import Parts
 from vidssl_cli.model.precision import DTYPES, Precision, training_precision
 from vidssl_cli.training.loss_scale import LossScale
 from vidssl_cli.training.not_finite import NotFiniteError, SavedBuffers, describe_problem
@@ -76,8 +77,12 @@ class Stepper:
         self.module = _share(learner, settings.accumulate) if world.size > 1 else learner
         learner.train()
 
-    def __call__(self, batch: Batch, step: int) -> dict[str, float]:
+    def __call__(self, batch: Batch | Parts, step: int) -> dict[str, float]:
         """Take the step of that number; return loss, metrics and learning rate.
+
+        Args:
+            batch: a whole one, which is cut, or its parts.
+            step: number.
 
         Raises:
             NotFiniteError: the loss or the gradient is not finite, in any process; weights and
@@ -115,7 +120,9 @@ class Stepper:
             group["lr"] = lr
         return lr
 
-    def _gradients(self, batch: Batch) -> tuple[dict[str, float], dict[str, Tensor], Tensor, float]:
+    def _gradients(
+        self, batch: Batch | Parts
+    ) -> tuple[dict[str, float], dict[str, Tensor], Tensor, float]:
         """Compute the gradient of the mean loss.
 
         Returns:
@@ -137,19 +144,21 @@ class Stepper:
         *found, size = self.world.mean(torch.cat([measured, norm.to(measured)[None]]))
         return dict(zip(names, found, strict=True)), gradients, norm, size
 
-    def _backward(self, batch: Batch) -> tuple[list[str], Tensor]:
+    def _backward(self, batch: Batch | Parts) -> tuple[list[str], Tensor]:
         """Accumulate the gradient of the mean loss.
 
         Returns:
             The names of loss and metrics, and their values (n,) of the batch, float64, on the
             device.
         """
-        videos = len(batch.video)
+        videos = batch.videos if isinstance(batch, Parts) else len(batch.video)
+        parts = batch if isinstance(batch, Parts) else split_batch(batch, self.settings.accumulate)
         total: Tensor | None = None
-        parts = list(split_batch(batch, self.settings.accumulate))
-        for number, part in enumerate(parts):
+        seen = 0
+        for part in parts:
             share = len(part.video) / videos
-            with nullcontext() if number + 1 == len(parts) else self._local_gradients():
+            seen += len(part.video)
+            with nullcontext() if seen == videos else self._local_gradients():
                 loss, named = self.module(part, self.precision)
                 (loss * (share * self.scale.factor if self.scale else share)).backward()
             values = {"loss": loss.detach(), **named}

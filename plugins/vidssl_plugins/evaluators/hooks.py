@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidssl_cli.contract.hooks import EvaluatorOptions, hookimpl
+from vidssl_plugins.evaluators.options.attentive import Attentive
 from vidssl_plugins.evaluators.options.before_after import BeforeAfter
+from vidssl_plugins.evaluators.options.few_labels import FewLabels
 from vidssl_plugins.evaluators.options.finetune import Finetune
 from vidssl_plugins.evaluators.options.health import Health
 from vidssl_plugins.evaluators.options.invariance import Invariance
@@ -29,7 +31,9 @@ def vidssl_evaluators() -> list[type[EvaluatorOptions]]:
         SVM,
         Finetune,
         Linear,
+        Attentive,
         LowShot,
+        FewLabels,
         BeforeAfter,
         Still,
         Sync,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vidssl_cli.contract.reports import Report
 from vidssl_cli.contract.study import Study
 from vidssl_plugins.evaluators.options.shared import Frozen
-from vidssl_plugins.evaluators.shared.classifiers import nearest
+from vidssl_plugins.evaluators.shared.classifiers import ranked_by_votes
 from vidssl_plugins.evaluators.shared.frozen import report_classifier
 
 
@@ -23,12 +23,12 @@ class KNNEvaluator:
         self.standardise = standardise
 
     def __call__(self, study: Study) -> Report:
-        """Report ``accuracy``; see `report_classifier`."""
+        """Report ``accuracy`` and, of five neighbours or more, ``top5``."""
         asked = self.standardise
         return report_classifier(
             self.options,
             study,
-            nearest(self.neighbours, self.temperature),
+            ranked_by_votes(self.neighbours, self.temperature),
             standard=study.evaluation.standardise if asked is None else asked,
             least=1,
             facts={"neighbours": self.neighbours},

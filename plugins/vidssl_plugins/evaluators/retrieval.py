@@ -17,6 +17,7 @@ from vidssl_cli.contract.videos import Video
 from vidssl_plugins.evaluators import retrieval_report as show
 from vidssl_plugins.evaluators.options.retrieval_protocols import Protocol
 from vidssl_plugins.evaluators.retrieval_ranking import Floats, Found, Items, Search
+from vidssl_plugins.evaluators.shared.layers import by_layer
 from vidssl_plugins.evaluators.shared.settings import Settings, readings_of, settle
 
 TOPK = (1, 5, 10, 20, 50)
@@ -95,8 +96,11 @@ class RetrievalEvaluator:
         if alike := [weights for weights, each in leading.items() if each.alike]:
             report.tables.append(show.warning(alike, blind))
         if sweep:
-            by_layer = {name: [each[reading] for reading in sweep] for name, each in found.items()}
-            table, curves = show.layers(search, sweep, by_layer)
+            layers = {
+                name: [search.metrics(each[reading]) for reading in sweep]
+                for name, each in found.items()
+            }
+            table, curves = by_layer("retrieval", sweep, layers)
             report.tables.append(table)
             report.figures.append(curves)
         if self.baselines:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vidssl_cli.contract.reports import Curves, Neighbours, Table
-from vidssl_cli.contract.study import Layer
 from vidssl_plugins.evaluators.retrieval_ranking import Found, Search
 
 QUERIES = 5
@@ -25,31 +24,6 @@ def recall(lines: Mapping[str, Found]) -> Curves:
             for name, found in lines.items()
         },
     )
-
-
-def layers(
-    search: Search, readings: Sequence[Layer], found: Mapping[str, Sequence[Found]]
-) -> tuple[Table, Curves]:
-    """Return a table and curves of several layers.
-
-    Args:
-        search: Queries and gallery.
-        readings: The layers.
-        found: By weights, what each layer found.
-    """
-    rows = [
-        [reading.tap, reading.pool, weights, *_percents(search, of_layers[number])]
-        for number, reading in enumerate(readings)
-        for weights, of_layers in found.items()
-    ]
-    table = Table("by layer, percent", ["layer", "pool", "weights", *_names(search)], rows)
-    names = ", ".join(f"{n} {reading.tap}" for n, reading in enumerate(readings, 1))
-    k = search.topk[0]
-    lines = {
-        weights: [(float(n), each.hits[k - 1]) for n, each in enumerate(of_layers, 1)]
-        for weights, of_layers in found.items()
-    }
-    return table, Curves("retrieval by layer", f"layer: {names}", f"top{k}", lines)
 
 
 def hand_made(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from vidssl_cli.contract.study import ClipSet, Layer, Study
 from vidssl_plugins.evaluators.options.finetune_protocols import Place
 from vidssl_plugins.evaluators.options.shared import Probe
 from vidssl_plugins.evaluators.shared.classes import Classes
-from vidssl_plugins.evaluators.shared.fc import classify_clips
+from vidssl_plugins.evaluators.shared.fc import classify_clips, train_fc
 from vidssl_plugins.evaluators.shared.settings import settle
 
 SHOWN = ("clips", "windows", "hop", "tap", "pool")
@@ -78,14 +79,9 @@ class StillEvaluator:
     ) -> list[NDArray[np.float32]]:
         """Return (clips, K) probabilities of every test video."""
         train, test = (study.features(weights, part, [reading])[0] for part in looks)
-        return classify_clips(
-            train,
-            classes.train,
-            test,
-            self.options.fc,
-            classes=len(classes.names),
-            device=study.device,
-        )
+        kinds = len(classes.names)
+        learn = partial(train_fc, fc=self.options.fc, classes=kinds, device=study.device)
+        return classify_clips(train, classes.train, test, learn)
 
 
 def repeated(look: ClipSet, frames: NDArray[np.int64]) -> ClipSet:

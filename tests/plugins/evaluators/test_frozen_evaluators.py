@@ -13,7 +13,7 @@ from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.registry import offered
 from vidssl_cli.evaluation.made_up import MadeUpStudy, labelled
 from vidssl_plugins.evaluators.hooks import KNN, SVM, Linear, Retrieval
-from vidssl_plugins.evaluators.shared.classifiers import nearest
+from vidssl_plugins.evaluators.shared.classifiers import nearest, ranked_by_votes
 
 
 def overlapping(weights, look, reading):
@@ -119,6 +119,25 @@ def test_between_equal_votes_the_nearest_decides():
     assert nearest(4)(train, np.array([2, 1, 1, 2]), asked) == [2]
     assert nearest(4)(train, np.array([1, 2, 2, 1]), asked) == [1]
     assert nearest(3)(train, np.array([2, 1, 1, 2]), asked) == [1]
+
+
+def test_classes_are_ranked_by_their_votes():
+    angles = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    train = np.stack([np.cos(angles), np.sin(angles)], 1)
+    asked, classes = np.array([[1.0, 0]]), np.array([3, 1, 1, 0, 3])
+    assert ranked_by_votes(5)(train, classes, asked).tolist() == [[3, 1, 0, -1, -1]]
+    assert ranked_by_votes(4)(train, classes, asked).tolist() == [[1, 3, 0, -1]]
+    assert ranked_by_votes(4, 1e-3)(train, classes, asked).tolist() == [[3, 1, 0, -1]]
+
+
+def test_a_class_may_be_among_five():
+    parts = {"train": labelled("train", 9, classes=8), "test": labelled("test", 9, classes=8)}
+    (row,) = KNN(name="knn", neighbours=20, temperature=0.07).build()(toy(**parts)).rows
+    assert row["accuracy"] < row["top5"] <= 1
+    (row,) = KNN(name="knn", neighbours=4).build()(toy(**parts)).rows
+    assert "top5" not in row
+    report = KNN(name="knn", neighbours=5).build()(toy(**parts))
+    assert report.chances["top5"] == 5 / 8
 
 
 @pytest.mark.parametrize("name", ["linear", "svm", "knn"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_score
@@ -100,6 +101,34 @@ def test_layers_are_told_by_the_mean_over_clips():
     assert report.rows[0]["accuracy"] == 1
     assert report.rows[0]["clip_accuracy"] == pytest.approx(2 / 3)
     assert report.facts["head"] == "fc"
+
+
+def test_layers_are_compared_in_one_pass():
+    """The class is in `conv5` alone."""
+
+    def answer(weights, look, reading):
+        label = int(look.video.label) if reading.tap == "conv5" else len(look.video.path) % 2
+        return np.eye(3)[[label] * len(look.frames)]
+
+    toy = MadeUpStudy(answer)
+    options = {"penalties": [0.1], "tap": "pool5", "taps": ["pool4", "conv5:gmp"]}
+    report = Linear(name="linear", **options).build()(toy)
+    assert [[each.tap for each in layers] for _, layers, _ in toy.asked] == [
+        ["pool5", "pool4", "conv5"]
+    ] * 4
+    *_, table = report.tables
+    assert list(table.columns[:4]) == ["layer", "pool", "weights", "accuracy"]
+    assert [row[:3] for row in table.rows] == [
+        ["pool4", "gap", "run"], ["pool4", "gap", "random"],
+        ["conv5", "gmp", "run"], ["conv5", "gmp", "random"],
+    ]  # fmt: skip
+    assert table.rows[2][3] == 100 > table.rows[0][3] == 100 * report.rows[0]["accuracy"]
+    assert report.figures[-1].title == "linear by layer"
+
+
+def test_layers_are_compared_by_a_line_only():
+    with pytest.raises(ValidationError, match="head=logistic"):
+        Linear(name="linear", head="fc", taps=["conv5"])
 
 
 EVERY = {"windows": "overlap", "hop": 1}

@@ -51,19 +51,11 @@ Taps = Annotated[tuple[str, ...], AfterValidator(_known_poolings)]
 """Names of taps, each with or without a pooling of its own, ``pool4:gmp``."""
 
 
-class FC(BaseModel):
-    """New fully connected layers and how they are trained.
-
-    Jenni, Meishvili and Favaro (2020), section 4: three layers on a frozen network, 50 epochs.
-    Optimizer, schedule and batch norm are those of their code.
-    """
+class Training(BaseModel):
+    """How new layers on a frozen network are trained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    hidden: tuple[PositiveInt, ...] = (2048, 2048)
-    """Widths of the layers before the last."""
-    norm: bool = True
-    """Put batch norm before the ReLU of every hidden layer."""
     epochs: PositiveInt = 50
     """How often every clip is seen."""
     batch: Annotated[int, Field(ge=2)] = 24
@@ -74,6 +66,35 @@ class FC(BaseModel):
     """On weights; biases and batch norm are spared."""
     seed: NonNegativeInt = 0
     """Draws the first weights and the order of the clips."""
+
+
+class FC(Training):
+    """New fully connected layers and how they are trained.
+
+    Jenni, Meishvili and Favaro (2020), section 4: three layers on a frozen network, 50 epochs.
+    Optimizer, schedule and batch norm are those of their code.
+    """
+
+    hidden: tuple[PositiveInt, ...] = (2048, 2048)
+    """Widths of the layers before the last."""
+    norm: bool = True
+    """Put batch norm before the ReLU of every hidden layer."""
+
+
+class Pooler(Training):
+    """A learned query that attends to a clip's positions, and how it is trained."""
+
+    heads: PositiveInt = 8
+    """Heads of attention, among which the tap's channels are divided."""
+    blocks: NonNegativeInt = 0
+    """Blocks in which positions attend to each other before the query does: none in V-JEPA, three
+    in V-JEPA 2."""
+    epochs: PositiveInt = 20
+    """How often every clip is seen."""
+    lr: PositiveFloat = 1e-3
+    """Learning rate of AdamW at the beginning; falls to a thousandth along a cosine."""
+    weight_decay: NonNegativeFloat = 0.01
+    """On weights; biases and norms are spared."""
 
 
 class Probe(EvaluatorOptions):

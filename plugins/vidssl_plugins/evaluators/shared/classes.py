@@ -86,11 +86,10 @@ def class_report(
         ``accuracy`` and ``mean_class_accuracy``; a table of the classes, first that which
         gains most on random weights (Wang 2020, tables 2.6 and 2.7); and the confusions.
     """
-    rows = []
-    for weights, found in counts.items():
-        accuracy = float(found.trace() / found.sum())
-        row = {"accuracy": accuracy, "mean_class_accuracy": mean_class_accuracy(found)}
-        rows.append({"weights": weights} | row | dict((more or {}).get(weights, {})))
+    rows = [
+        {"weights": weights, **accuracies(found), **(more or {}).get(weights, {})}
+        for weights, found in counts.items()
+    ]
     tested = next(iter(counts.values())).any(1).sum()
     chances = {"accuracy": chance, "mean_class_accuracy": float(1 / tested)}
     table = _each_class(names, counts)
@@ -99,6 +98,12 @@ def class_report(
         for weights, found in counts.items()
     ]
     return Report(rows, chance, chances, facts, [table], [*figures])
+
+
+def accuracies(found: NDArray[np.int64]) -> dict[str, float]:
+    """Return ``accuracy`` and ``mean_class_accuracy`` of a `confusion`."""
+    accuracy = float(found.trace() / found.sum())
+    return {"accuracy": accuracy, "mean_class_accuracy": mean_class_accuracy(found)}
 
 
 def _each_class(names: Sequence[str], counts: Mapping[str, NDArray[np.int64]]) -> Table:

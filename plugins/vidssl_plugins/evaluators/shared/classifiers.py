@@ -16,7 +16,8 @@ Classifier = Callable[
     [NDArray[np.floating[Any]], NDArray[np.int64], NDArray[np.floating[Any]]],
     NDArray[np.int64],
 ]
-"""Maps training features (N, D), their classes (N,) and features (M, D) to classes (M,)."""
+"""Maps training features (N, D), their classes (N,) and features (M, D) to classes (M,), or to
+(M, n) classes, the most probable first."""
 
 FOLDS = 5
 """Of the cross-validation, or as many as the smallest class has training videos."""
@@ -64,7 +65,16 @@ def linear_svm(penalty: float) -> Any:
 
 
 def nearest(neighbours: int = 1, temperature: float | None = None) -> Classifier:
-    """Return the vote of the nearest training features by cosine.
+    """Return the vote of the nearest training features by cosine; see `ranked_by_votes`."""
+    ranked = ranked_by_votes(neighbours, temperature)
+    return lambda train, classes, others: ranked(train, classes, others)[:, 0]
+
+
+def ranked_by_votes(neighbours: int, temperature: float | None = None) -> Classifier:
+    """Return what ranks classes by the votes of the nearest training features by cosine.
+
+    It maps features (M, D) to (M, neighbours) classes, those with most votes first, each once, and
+    then -1.
 
     Args:
         neighbours: How many vote. Between classes with equal votes the nearest decides.
@@ -85,8 +95,10 @@ def nearest(neighbours: int = 1, temperature: float | None = None) -> Classifier
         same = near[:, :, None] == near[:, None]
         # Rounded, so that equal sums tie in whatever order they were added.
         totals = np.round((same * votes[:, None]).sum(2), 9)
-        chosen: NDArray[np.int64] = near[np.arange(len(near)), totals.argmax(1)]
-        return chosen
+        again = np.tril(same, -1).any(2)  # a nearer neighbour has this class already
+        order = np.where(again, np.inf, -totals).argsort(1, kind="stable")
+        ranked: NDArray[np.int64] = np.take_along_axis(np.where(again, -1, near), order, 1)
+        return ranked
 
     return classify
 

@@ -1,8 +1,9 @@
-"""Fully connected layers on frozen features (Jenni, Meishvili and Favaro 2020, section 4)."""
+"""New layers on frozen features; fully connected ones are Jenni, Meishvili and Favaro's (2020)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from vidssl_plugins.evaluators.options.shared import FC
+from vidssl_plugins.evaluators.options.shared import FC, Training
 
 Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From features (M, D) to probabilities (M, K)."""
+Learn = Callable[[NDArray[np.float32], NDArray[np.int64]], Predictor]
+"""Trains new layers on features (N, D) and classes (N,)."""
 
 FINAL = 1e-3
 """Share of the learning rate that is left at the end (their code)."""
@@ -23,8 +27,8 @@ BETAS = (0.9, 0.99)
 """Of AdamW (their code)."""
 MOMENTUM, EPS = 0.025, 1e-3
 """Of batch norm (their code, which says decay .975)."""
-AT_ONCE = 8192
-"""Bounds the features that are predicted from at a time."""
+AT_ONCE = 1 << 24
+"""Bounds the numbers that are predicted from at a time."""
 
 
 def train_fc(
@@ -35,10 +39,7 @@ def train_fc(
     classes: int,
     device: str | torch.device = "cpu",
 ) -> Predictor:
-    """Train new layers to classify frozen features, by cross entropy.
-
-    The learning rate of AdamW falls to a thousandth along a cosine. A step has at least
-    ``fc.batch`` features, or all if there are fewer. The same seed gives the same layers.
+    """Train new fully connected layers to classify frozen features; see `train_layers`.
 
     Args:
         features: (N, D).
@@ -46,24 +47,46 @@ def train_fc(
         fc: The layers, and how they are trained.
         classes: K.
         device: Where to train.
+    """
+    widths = [features.shape[1], *fc.hidden]
+    build = partial(_layers, widths, classes, fc.norm)
+    return train_layers(features, targets, build, fc, device=device)
 
-    Returns:
-        A function from (M, D) features to (M, K) probabilities.
+
+def train_layers(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    build: Callable[[], nn.Module],
+    how: Training,
+    *,
+    device: str | torch.device = "cpu",
+) -> Predictor:
+    """Train new layers to classify frozen features, by cross entropy.
+
+    The learning rate of AdamW falls to a thousandth along a cosine. A step has at least
+    ``how.batch`` features, or all if there are fewer. The same seed gives the same layers.
+
+    Args:
+        features: (N, D).
+        targets: (N,) classes from 0 to K - 1.
+        build: Builds the layers, which map (N, D) to (N, K).
+        how: How they are trained.
+        device: Where to train.
 
     Raises:
         ValueError: There are fewer than two features.
     """
     if len(features) < 2:
         raise ValueError(f"cannot train on {len(features)} features")
-    random = torch.Generator().manual_seed(fc.seed)
+    random = torch.Generator().manual_seed(how.seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(fc.seed)
-        network = _layers([features.shape[1], *fc.hidden], classes, fc.norm).to(device)
+        torch.manual_seed(how.seed)
+        network = build().to(device)
     x, y = torch.from_numpy(features).to(device), torch.from_numpy(targets).to(device)
-    steps = max(len(x) // fc.batch, 1)
-    optimizer = _optimizer(network, fc.lr, fc.weight_decay)
-    schedule = CosineAnnealingLR(optimizer, steps * fc.epochs, eta_min=FINAL * fc.lr)
-    for _ in range(fc.epochs):
+    steps = max(len(x) // how.batch, 1)
+    optimizer = _optimizer(network, how.lr, how.weight_decay)
+    schedule = CosineAnnealingLR(optimizer, steps * how.epochs, eta_min=FINAL * how.lr)
+    for _ in range(how.epochs):
         for rows in torch.randperm(len(x), generator=random).to(device).tensor_split(steps):
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
@@ -73,7 +96,7 @@ def train_fc(
 
     @torch.inference_mode()
     def predict(others: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = torch.split(torch.from_numpy(others), AT_ONCE)
+        parts = torch.split(torch.from_numpy(others), max(1, AT_ONCE // others.shape[1]))
         scores = torch.cat([network(part.to(device)) for part in parts])
         probabilities: NDArray[np.float32] = scores.softmax(-1).cpu().numpy()
         return probabilities
@@ -85,10 +108,7 @@ def classify_clips(
     train: Sequence[NDArray[np.float32]],
     targets: NDArray[np.int64],
     test: Sequence[NDArray[np.float32]],
-    fc: FC,
-    *,
-    classes: int,
-    device: str,
+    learn: Learn,
 ) -> list[NDArray[np.float32]]:
     """Train layers on clips (clips, D) of each video; return (clips, K) of each test video.
 
@@ -96,12 +116,10 @@ def classify_clips(
         train: Of each training video.
         targets: (N,) classes of the training videos.
         test: Of each test video.
-        fc: The layers, and how they are trained.
-        classes: K.
-        device: Where to train.
+        learn: Trains the layers.
     """
     of_clips = np.repeat(targets, [len(clips) for clips in train])
-    predict = train_fc(np.concatenate(train), of_clips, fc, classes=classes, device=device)
+    predict = learn(np.concatenate(train), of_clips)
     return [predict(clips) for clips in test]
 
 

@@ -61,7 +61,16 @@ class Settings:
 
     def means(self, study: Study, weights: str, videos: Sequence[Video]) -> NDArray[np.float32]:
         """Return (N, D), the mean over the clips of every video."""
-        return np.stack([features.mean(0) for features in self.clips(study, weights, videos)])
+        (found,) = self.layer_means(study, weights, videos, [self.reading])
+        return found
+
+    def layer_means(
+        self, study: Study, weights: str, videos: Sequence[Video], readings: Sequence[Layer]
+    ) -> list[NDArray[np.float32]]:
+        """Return for each layer (N, D), the mean over the clips of every video, in one pass."""
+        looks = self.looks(study, videos)
+        found = study.features(weights, looks, readings, self.crops)
+        return [np.stack([clips.mean(0) for clips in of_layer]) for of_layer in found]
 
 
 def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -> Layer:
@@ -76,18 +85,18 @@ def reading_of(study: Study, tap: str | None = None, pool: Pool | None = None) -
     return Layer(tap, pool)
 
 
-def readings_of(study: Study, taps: Sequence[str], pool: Pool | None = None) -> list[Layer]:
+def readings_of(study: Study, taps: Sequence[str] | None, pool: Pool | None = None) -> list[Layer]:
     """Return how layers of the network are read, for names such as ``pool4`` and ``pool4:gmp``.
 
     Args:
         study: whose recipe gives the pooling that neither a name nor ``pool`` does.
-        taps: the names.
+        taps: the names; None for none.
         pool: of those without a pooling of their own.
 
     Raises:
         UsageError: the backbone has no such tap.
     """
-    parts = (name.partition(":") for name in taps)
+    parts = (name.partition(":") for name in taps or ())
     return [reading_of(study, tap, cast(Pool, own) or pool) for tap, _, own in parts]
 
 

@@ -1,0 +1,1 @@
+"""The built-in decoders of video files."""

@@ -1,0 +1,1 @@
+"""Options of the built-in decoders: a module for each."""

@@ -1,0 +1,1 @@
+"""Options of the built-in loggers: a module for each."""
