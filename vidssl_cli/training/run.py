@@ -108,6 +108,8 @@ class Run:
             thread.wait(max(0.0, last - time.monotonic()))
 
     def _open_loggers(self) -> list[LoggerThread]:
+        if not self._loggers:
+            return []
         files = self.folder / LOGGERS
         run = LoggedRun(self.facts["id"], self.folder, files, self._recipe, self._first_step)
         return [LoggerThread(options, run) for options in self._loggers]
