@@ -18,8 +18,7 @@ from vidssl_cli.contract.loading import BASES
 from vidssl_cli.contract.registry import registry
 from vidssl_plugins.backbones.options.shared import BatchNorm
 from vidssl_plugins.backbones.options.tgn import TGN
-from vidssl_plugins.evaluators.options.attentive import Pooler
-from vidssl_plugins.evaluators.options.shared import FC
+from vidssl_plugins.evaluators.options.shared import FC, Pooler
 from vidssl_plugins.samplers.options.curriculum_pacing import (
     ConstantPacing,
     FixedExponentialPacing,

@@ -42,6 +42,7 @@ METHODS = {
     "order, as in VCOP": [{"name": "clip_order"}, {"hidden": 8, "dropout": 0, "orders": "random"}],
     "instance": [UNIFORM, {}],
     "instance, as in MoCo": [UNIFORM, {"momentum": 0.5, "queue": 12}],
+    "byol": [UNIFORM, {"momentum": 0.5}],
     "statistics": [{"name": "consecutive"}, {}],
     "sstl": [{"name": "sstl"}, {"bank_negatives": 8}],
     "vicreg": [UNIFORM, {}],

@@ -38,7 +38,7 @@ def breadth(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Show how widely a run holds: on several data sets, by several protocols.
+    """Measure a run on several data sets by several protocols.
 
     Other domains and finer actions, fewer labels, and a task in time, each compared with random
     weights and chance. What data are not fit for is named. The run keeps every report, as those of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vidssl_cli.cli import completion
 from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import (
     AllDevices,
@@ -36,11 +37,20 @@ def evaluate(
     data: Data,
     *,
     evaluator: Annotated[
-        str, typer.Option(help="Protocol; `vidssl plugins` lists what is installed.")
+        str,
+        typer.Option(
+            help="Protocol; `vidssl plugins` lists what is installed.",
+            autocompletion=completion.evaluator,
+        ),
     ] = "retrieval",
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="An option of the protocol; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the protocol; repeatable.",
+            autocompletion=completion.setting,
+        ),
     ] = None,
     reading: DataOptions,
     dataset: DataSetName = None,

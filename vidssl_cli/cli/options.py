@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.cli import completion
 
 if TYPE_CHECKING:
     from vidssl_cli.base.errors import MediaError
@@ -29,7 +30,10 @@ DATA_HELP = (
 RecipeName = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", help="Name (`vidssl recipes list`) or file.", show_default=False
+        metavar="RECIPE",
+        help="Name (`vidssl recipes list`) or file.",
+        show_default=False,
+        autocompletion=completion.recipe,
     ),
 ]
 Overrides = Annotated[
@@ -38,6 +42,7 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Replace one value of the recipe, such as train.epochs=5; repeatable.",
+        autocompletion=completion.setting,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidssl_cli.base.wording import counted
+from vidssl_cli.cli import completion
 from vidssl_cli.cli.next_command import announce, quiet, search_of, setting
 from vidssl_cli.cli.options import DATA_HELP, Device, Overrides
 from vidssl_cli.cli.packing import packed_beside, size_words
@@ -38,7 +39,12 @@ def quickstart(
             metavar="DIR", help="Folder for everything; by default the name of VIDEOS and .search."
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="Recipe to learn by.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="RECIPE", help="Recipe to learn by.", autocompletion=completion.recipe
+        ),
+    ] = "default",
     minutes: Annotated[
         float,
         typer.Option(

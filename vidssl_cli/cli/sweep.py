@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidssl_cli.base.wording import share
+from vidssl_cli.cli import completion
 from vidssl_cli.cli.next_command import say_next
 from vidssl_cli.cli.options import AsJson, Data, DataOptions, Device, expand
 
@@ -23,7 +24,13 @@ def register(app: typer.Typer) -> None:
 
 def sweep(
     recipes: Annotated[
-        list[str], typer.Argument(metavar="RECIPE", help="Names or files.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="RECIPE",
+            help="Names or files.",
+            show_default=False,
+            autocompletion=completion.recipe,
+        ),
     ],
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs.")],
@@ -34,6 +41,7 @@ def sweep(
             "--set",
             metavar="KEY=VALUE,VALUE",
             help="Values to try; [1,2] is one. Repeatable, for all combinations.",
+            autocompletion=completion.setting,
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 1,
@@ -47,6 +55,7 @@ def sweep(
             "--evaluate",
             metavar="NAME,NAME",
             help="Protocols, with options: 'linear tap=pool4,pool5'. Repeatable.",
+            autocompletion=completion.evaluator,
         ),
     ] = None,
     evaluate_on: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vidssl_cli.cli import completion
 from vidssl_cli.cli.next_command import index_of, say_next
 from vidssl_cli.cli.options import AsJson
 
@@ -37,7 +38,10 @@ def import_(
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="Network that a file is for, such as r3d; a folder says it itself."),
+        typer.Option(
+            help="Network that a file is for, such as r3d; a folder says it itself.",
+            autocompletion=completion.backbone,
+        ),
     ] = None,
     frames: Annotated[
         int | None,
@@ -45,7 +49,12 @@ def import_(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="An option of the backbone; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the backbone; repeatable.",
+            autocompletion=completion.setting,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

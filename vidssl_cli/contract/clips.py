@@ -45,8 +45,12 @@ class Draw:
     def __call__(self, purpose: str, view: Key = "") -> np.random.Generator:
         """Return the generator for one purpose, shared by the views that give the same key."""
         address = f"{self.seed}/{self.epoch}/{self.video}/{view}/{purpose}"
-        digest = hashlib.blake2b(address.encode(), digest_size=16).digest()
-        return np.random.Generator(np.random.Philox(_Key(digest)))  # type: ignore[arg-type]
+        return generator_of(hashlib.blake2b(address.encode(), digest_size=16).digest())
+
+
+def generator_of(digest: bytes) -> np.random.Generator:
+    """Return the generator whose key is a digest (16 bytes)."""
+    return np.random.Generator(np.random.Philox(_Key(digest)))  # type: ignore[arg-type]
 
 
 class _Key(np.random.bit_generator.ISeedSequence):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.contract.reports import Report
-from vidssl_cli.contract.study import Study
+from vidssl_cli.contract.study import Crops, Study
 from vidssl_plugins.backbones.vit import Block
-from vidssl_plugins.evaluators.options.attentive import Attentive
+from vidssl_plugins.evaluators.options.shared import Pooler, TestWindows
 from vidssl_plugins.evaluators.shared.fc import Predictor, train_layers
 from vidssl_plugins.evaluators.shared.frozen import report_layers
 from vidssl_plugins.evaluators.shared.settings import settle
@@ -26,36 +26,45 @@ EPS = 1e-6
 class AttentiveEvaluator:
     """Trains a pooler with one query, and a linear layer, on the positions of clips."""
 
-    def __init__(self, options: Attentive) -> None:
-        self.options = options
+    def __init__(
+        self,
+        options: TestWindows,
+        pooler: Pooler,
+        *,
+        clips: int | None,
+        stride: int | tuple[int, ...] | None,
+        crops: Crops,
+        tap: str,
+    ) -> None:
+        self.options, self.pooler, self.tap = options, pooler, tap
+        self.clips, self.stride, self.crops = clips, stride, crops
 
     def __call__(self, study: Study) -> Report:
         """Report ``accuracy``, ``mean_class_accuracy`` and ``clip_accuracy``.
 
         Raises:
-            UsageError: there are too few training videos or classes, or the tap has no positions,
-                or channels that cannot be divided among the heads.
+            UsageError: there are too few training videos or classes, no such tap, or one whose
+                channels cannot be divided among the heads.
         """
-        options = self.options
         settings = settle(
             study,
-            clips=options.clips,
-            stride=options.stride,
-            tap=options.tap,
+            clips=self.clips,
+            stride=self.stride,
+            tap=self.tap,
             pool="flatten",
-            crops=options.crops,
+            crops=self.crops,
         )
-        width, heads = study.taps[options.tap], options.pooler.heads
+        width, heads = study.taps[self.tap], self.pooler.heads
         if width % heads:
             raise UsageError(
-                f"the {width} channels of {options.tap} cannot be divided among {heads} heads",
+                f"the {width} channels of {self.tap} cannot be divided among {heads} heads",
                 where="pooler.heads",
                 hint=f"--set pooler.heads={np.gcd(width, 8)}",
             )
         maps = len(settings.windows.strides)
         learn = partial(self._learn, width=width, maps=maps, device=study.device)
-        facts = {"heads": heads, "blocks": options.pooler.blocks}
-        return report_layers(options, study, settings, learn, facts)
+        facts = {"heads": heads, "blocks": self.pooler.blocks}
+        return report_layers(self.options, study, settings, learn, facts)
 
     def _learn(
         self,
@@ -68,13 +77,7 @@ class AttentiveEvaluator:
         device: str,
     ) -> Predictor:
         """Train on (N, maps x width x positions) features; see `train_layers`."""
-        if features.shape[1] == maps * width:
-            raise UsageError(
-                f"{self.options.tap} is one vector of a clip, without places to attend to",
-                where="tap",
-                hint="choose a tap with time and space, such as conv5",
-            )
-        pooler = self.options.pooler
+        pooler = self.pooler
         build = partial(Probe, width, classes, pooler.heads, pooler.blocks, maps)
         return train_layers(features, targets, build, pooler, device=device)
 

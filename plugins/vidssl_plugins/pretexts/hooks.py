@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vidssl_cli.contract.hooks import PretextOptions, hookimpl
+from vidssl_plugins.pretexts.options.byol import BYOL
 from vidssl_plugins.pretexts.options.classify import Classify
 from vidssl_plugins.pretexts.options.equivariance import Equivariance
 from vidssl_plugins.pretexts.options.instance import Instance
@@ -31,6 +32,7 @@ def vidssl_pretexts() -> list[type[PretextOptions]]:
         SameContext,
         SamePace,
         Instance,
+        BYOL,
         SSTL,
         Statistics,
         MaskedPixels,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import Batch
-from vidssl_cli.contract.hooks import Backbone, PretextContext
+from vidssl_cli.contract.hooks import PretextContext
 from vidssl_plugins.pretexts.instance_queue import Queue
 from vidssl_plugins.pretexts.options.shared import ProjectionOptions
 from vidssl_plugins.pretexts.shared.contrast import (
@@ -21,7 +20,7 @@ from vidssl_plugins.pretexts.shared.contrast import (
     view_pairs,
 )
 from vidssl_plugins.pretexts.shared.gather import gather
-from vidssl_plugins.pretexts.shared.momentum import MomentumCopy
+from vidssl_plugins.pretexts.shared.momentum import SlowEncoder
 from vidssl_plugins.pretexts.shared.projection import projection
 from vidssl_plugins.pretexts.shared.taps import clip_vectors, tap_dim
 
@@ -51,13 +50,11 @@ class InstancePretext(nn.Module):
         super().__init__()
         self.tap, self.temperature = options.tap, temperature
         self.denominator: Denominator = "decoupled" if decoupled else "anchor"
-        self.encode = context.encode
         dim = tap_dim(options.tap, context)
         self.projection = projection(options, dim)
-        self.slow: MomentumCopy | None = None
+        self.slow: SlowEncoder | None = None
         if momentum is not None:
-            learning = nn.ModuleList([cast(nn.Module, context.backbone), self.projection])
-            self.slow = MomentumCopy(learning, momentum)
+            self.slow = SlowEncoder(context, options.tap, self.projection, momentum)
         self.queue = Queue(queue, options.proj_dim or dim) if queue else None
         self._seen: list[tuple[Tensor, Tensor]] = []
 
@@ -72,7 +69,7 @@ class InstancePretext(nn.Module):
         views = batch.clips.shape[1]
         vectors = gather(self.projection(clip_vectors(features, self.tap).flatten(0, 1)))
         video = gather(batch.video)
-        keys = vectors if self.slow is None else self._keys(self.slow, batch)
+        keys = vectors if self.slow is None else gather(self.slow(batch.clips))
         candidates, owners = keys, video.new_empty(0)
         if self.queue is not None and self.training:
             old, owners = self.queue.filled()
@@ -89,14 +86,6 @@ class InstancePretext(nn.Module):
             denominator=self.denominator,
         )
         return {"loss": total / (views - 1)}, {"accuracy": retrieved(scores, positives, negatives)}
-
-    @torch.no_grad()
-    def _keys(self, slow: MomentumCopy, batch: Batch) -> Tensor:
-        """Return the slow copy's vectors of the clips of all processes."""
-        assert self.encode is not None
-        backbone, head = cast(nn.ModuleList, slow.copy)
-        features = self.encode(cast("Backbone", backbone), batch.clips)
-        return gather(head(clip_vectors(features, self.tap).flatten(0, 1)))
 
     def after_step(self) -> None:
         """Move the copy, and put the keys of all parts of the batch into the queue."""

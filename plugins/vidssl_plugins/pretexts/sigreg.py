@@ -1,4 +1,13 @@
-"""Agreement of clips whose vectors are kept Gaussian (Balestriero, LeCun 2025, LeJEPA)."""
+"""Agreement of clips whose vectors are kept Gaussian (Balestriero, LeCun 2025, LeJEPA).
+
+From the paper's formulas, not from its code: the statistic of Epps and Pulley with the weight
+exp(-t^2 / sigma^2), sigma = 1, on 17 points from -5 to 5; directions that are drawn anew at every
+step; the mean over directions and views, times lambda (0.05), and 1 - lambda times the mean square
+distance of each view to the mean of its visit. Three things differ: the paper's listing of the
+algorithm weights by exp(-t^2 / 2), a wider window; there all processes draw the same directions,
+here each its own; and there the mean is of two large views alone, here of all. Nothing of LeVJEPA
+but its share of tubelets and its lambda is followed: its paper was not at hand.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidssl_cli.contract.clips import ClipPlan, Draw, View, known_frames
+from vidssl_cli.contract.draws import Draws
 from vidssl_cli.contract.videos import Video
 from vidssl_plugins.samplers.options.shared import Short
 from vidssl_plugins.samplers.shared.short_videos import ShortVideos, ShortVideoSampler
@@ -49,11 +50,13 @@ def cut(kept: NDArray[np.bool_], first: NDArray[np.int64], frames: int) -> NDArr
     return np.nonzero(kept & (rank >= 0) & (rank < frames))[1].reshape(len(kept), frames)
 
 
-def apart(random: np.random.Generator, count: int, chosen: int) -> NDArray[np.int64]:
-    """Choose positions below ``count``, no two of them adjacent; every choice is equally likely."""
+def apart(draws: Draws, counts: NDArray[np.int64], chosen: int) -> NDArray[np.int64]:
+    """Choose positions (n, k) below ``counts`` (n,), of each row no two adjacent.
+
+    Every choice is equally likely.
+    """
     # Subsets of a shorter list, spread by one place after each member, are exactly these.
-    subset = np.sort(random.choice(count - chosen + 1, chosen, replace=False))
-    return subset + np.arange(chosen)
+    return draws.subsets(counts - chosen + 1, chosen) + np.arange(chosen)
 
 
 @dataclass(eq=False)
@@ -83,9 +86,18 @@ class SSTLSampler(ShortVideoSampler):
     def plan_batch(self, videos: Sequence[Video], draws: Sequence[Draw]) -> list[ClipPlan]:
         """Plan all clips of a batch at once, each from random numbers of its own."""
         positions, rates = self._cut(draws)
+        counts = np.array([known_frames(video) for video in videos])
+        lengths = np.array([self.short.length(video) for video in videos])
+        starts = Draws.of(draws, "start").integers(lengths - self.needed + 1)
+        base = self.short.fold_all(starts[:, None] + np.arange(self.needed), counts[:, None])
+        frames = np.take_along_axis(base[:, None], positions, 2)
+        middles = np.repeat(base[:, self.needed // 2] / counts, self.views).astype(np.float32)
+        keys = self.shared, self.shared, self.shared
         return [
-            self._place(video, draw, *clips)
-            for video, draw, *clips in zip(videos, draws, positions, rates, strict=True)
+            ClipPlan(tuple(View(view, *keys) for view in views), {"rate": rate, "position": middle})
+            for views, rate, middle in zip(
+                frames, rates, middles.reshape(-1, self.views), strict=True
+            )
         ]
 
     def plan_part(
@@ -94,43 +106,20 @@ class SSTLSampler(ShortVideoSampler):
         """Plan a part of a batch by itself."""
         return self.plan_batch(videos[part], draws[part])
 
-    def _place(
-        self,
-        video: Video,
-        draw: Draw,
-        positions: NDArray[np.int64],
-        rates: NDArray[np.float32],
-    ) -> ClipPlan:
-        """Draw a base clip, and cut from it the clips (V, T) of rates (V,)."""
-        length = self.short.length(video)
-        start = draw("start").integers(length - self.needed + 1)
-        base = self.short.fold(start + np.arange(self.needed, dtype=np.int64), video)
-        position = base[self.needed // 2] / known_frames(video)
-        return ClipPlan(
-            tuple(
-                View(frames, self.shared, self.shared, self.shared) for frames in base[positions]
-            ),
-            {"rate": rates, "position": np.full(self.views, position, dtype=np.float32)},
-        )
-
     def _cut(self, draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Draw positions (B, V, T) of base clips, ascending, and rates (B, V)."""
-        clips = [(draw, view) for draw in draws for view in range(self.views)]
-        rates = np.array([draw("rate", view).uniform(*self.rate) for draw, view in clips])
-        numbers = np.stack([draw("distortion", view).random(self.needed) for draw, view in clips])
+
+        def of(purpose: str) -> Draws:
+            return Draws.of(draws, purpose, range(self.views))
+
+        rates = of("rate").uniform(*self.rate)
+        numbers = of("distortion").random(self.needed)
         kept = distort_rate(numbers, rates, self.max_drop)
         counts = kept.sum(1)
         if self.rate_target == "realised":
             rates = self.needed / counts
-        places = [
-            apart(draw("dropout", view), count, self.dropout)
-            for (draw, view), count in zip(clips, counts.tolist(), strict=True)
-        ]
-        starts = counts - self.dropout - self.frames + 1
-        first = [
-            draw("temporal crop", view).integers(most)
-            for (draw, view), most in zip(clips, starts.tolist(), strict=True)
-        ]
-        positions = cut(drop(kept, np.stack(places)), np.array(first), self.frames)
+        places = apart(of("dropout"), counts, self.dropout)
+        first = of("temporal crop").integers(counts - self.dropout - self.frames + 1)
+        positions = cut(drop(kept, places), first, self.frames)
         shape = len(draws), self.views
         return positions.reshape(*shape, -1), rates.reshape(shape).astype(np.float32)

@@ -105,6 +105,8 @@ def test_channels_are_divided_among_heads():
     assert raised.value.hint == "--set pooler.heads=8"
 
 
-def test_a_vector_has_no_places():
-    with pytest.raises(UsageError, match="pool5 is one vector"):
-        attentive(toy(lambda *asked: one_place(*asked)[:, :WIDTH]), tap="pool5")
+def test_a_vector_is_one_position():
+    clouds = MadeUpStudy(train=labelled("train", 20), test=labelled("test", 10))
+    run, random = attentive(clouds, tap="pool5").rows
+    assert run["accuracy"] == 1
+    assert random["accuracy"] < 0.7

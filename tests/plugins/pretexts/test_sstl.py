@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vidssl_cli.contract.clips import Batch, Draw
+from vidssl_cli.contract.draws import Draws
 from vidssl_cli.contract.hooks import PretextContext
 from vidssl_cli.contract.videos import Video
 from vidssl_plugins.pretexts.hooks import SSTL as Pretext
@@ -58,8 +59,8 @@ def test_no_more_is_dropped_than_allowed():
 def test_frames_apart_are_drawn_uniformly():
     apart_of_7 = [c for c in combinations(range(7), 3) if c[1] - c[0] > 1 and c[2] - c[1] > 1]
     assert len(apart_of_7) == comb(5, 3)
-    random = np.random.default_rng(0)
-    seen = Counter(tuple(apart(random, 7, 3).tolist()) for _ in range(4000))
+    draws = Draws.of([Draw(0, 0, video) for video in range(4000)], "dropout")
+    seen = Counter(map(tuple, apart(draws, np.full(4000, 7), 3).tolist()))
     assert seen.keys() == set(apart_of_7)
     assert min(seen.values()) > 330  # of 400 expected; 3.7 standard deviations
 

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 
 from vidssl_cli.contract.hooks import Evaluator
 from vidssl_cli.contract.study import Crops
-from vidssl_plugins.evaluators.options.shared import Stride, TestWindows, Training
-
-
-class Pooler(Training):
-    """A learned query that attends to a clip's positions, and how it is trained."""
-
-    heads: PositiveInt = 8
-    """Heads of attention, among which the tap's channels are divided."""
-    blocks: NonNegativeInt = 0
-    """Blocks in which positions attend to each other before the query does: none in V-JEPA, three
-    in V-JEPA 2."""
-    epochs: PositiveInt = 20
-    """How often every clip is seen."""
-    lr: PositiveFloat = 1e-3
-    """Learning rate of AdamW at the beginning; falls to a thousandth along a cosine."""
-    weight_decay: NonNegativeFloat = 0.01
-    """On weights; biases and norms are spared."""
+from vidssl_plugins.evaluators.options.shared import Pooler, Stride, TestWindows
 
 
 class Attentive(TestWindows):
@@ -45,11 +29,19 @@ class Attentive(TestWindows):
     crops: Crops = "centre"
     """The middle of each clip, or ``three`` squares along its longer side."""
     tap: str = "conv5"
-    """Layer whose positions are read; of ``vit`` the tokens after the last block."""
+    """Layer whose positions are read; of ``vit`` the tokens after the last block. A vector is one
+    position."""
     pooler: Pooler = Pooler()
 
     def build(self) -> Evaluator:
         """Build the evaluator."""
         from vidssl_plugins.evaluators.attentive import AttentiveEvaluator
 
-        return AttentiveEvaluator(self)
+        return AttentiveEvaluator(
+            self,
+            self.pooler,
+            clips=self.clips,
+            stride=self.stride,
+            crops=self.crops,
+            tap=self.tap,
+        )

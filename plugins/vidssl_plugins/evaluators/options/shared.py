@@ -81,6 +81,22 @@ class FC(Training):
     """Put batch norm before the ReLU of every hidden layer."""
 
 
+class Pooler(Training):
+    """A learned query that attends to a clip's positions, and how it is trained."""
+
+    heads: PositiveInt = 8
+    """Heads of attention, among which the tap's channels are divided."""
+    blocks: NonNegativeInt = 0
+    """Blocks in which positions attend to each other before the query does: none in V-JEPA, three
+    in V-JEPA 2."""
+    epochs: PositiveInt = 20
+    """How often every clip is seen."""
+    lr: PositiveFloat = 1e-3
+    """Learning rate of AdamW at the beginning; falls to a thousandth along a cosine."""
+    weight_decay: NonNegativeFloat = 0.01
+    """On weights; biases and norms are spared."""
+
+
 class Probe(EvaluatorOptions):
     """Frozen features and new fully connected layers on them."""
 

@@ -28,9 +28,10 @@ class SIGReg(ProjectionOptions):
     proj_norm: bool = True
     """Put batch norm before the ReLU of every hidden layer."""
     strength: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Weight of the test; agreement has what is left of 1. LeVJEPA has 0.02."""
+    """Weight of the test, lambda; agreement has what is left of 1. LeJEPA has 0.05, LeVJEPA
+    0.02."""
     directions: PositiveInt = 256
-    """Random directions of a step."""
+    """Random directions of a step; 256 or 1024 in LeJEPA."""
     drop: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the tubelets that every clip leaves out, each at places of its own; what is compared
     is then the average of the other tokens, and no tap. LeVJEPA leaves out 0.95. It needs a

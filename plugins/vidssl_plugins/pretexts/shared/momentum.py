@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from vidssl_cli.contract.hooks import Backbone, PretextContext
+from vidssl_plugins.pretexts.shared.taps import clip_vectors
 
 
 class MomentumCopy(nn.Module):
@@ -28,3 +32,22 @@ class MomentumCopy(nn.Module):
         pairs = zip(self.copy.parameters(), self._followed[0].parameters(), strict=True)
         for slow, live in pairs:
             slow.lerp_(live, 1 - self.momentum)
+
+
+class SlowEncoder(MomentumCopy):
+    """A slow copy of the network and of a projection, from clips to vectors."""
+
+    def __init__(
+        self, context: PretextContext, tap: str, projection: nn.Module, momentum: float
+    ) -> None:
+        super().__init__(nn.ModuleList([cast(nn.Module, context.backbone), projection]), momentum)
+        self.tap, self.encode = tap, context.encode
+
+    @torch.no_grad()
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return (B V, D) vectors of clips (B, V, C, T, H, W)."""
+        assert self.encode is not None
+        backbone, projection = cast(nn.ModuleList, self.copy)
+        features = self.encode(cast(Backbone, backbone), clips)
+        vectors: Tensor = projection(clip_vectors(features, self.tap).flatten(0, 1))
+        return vectors

@@ -53,8 +53,15 @@ class ShortVideos:
 
     def fold(self, frames: NDArray[np.int64], video: Video) -> NDArray[np.int64]:
         """Return planned frame numbers as frames of the video."""
-        count = known_frames(video)
-        return np.minimum(frames, count - 1) if self.policy == "clamp" else frames % count
+        return self.fold_all(frames, np.int64(known_frames(video)))
+
+    def fold_all(
+        self, frames: NDArray[np.int64], counts: NDArray[np.int64] | np.int64
+    ) -> NDArray[np.int64]:
+        """Return planned frame numbers as frames of videos that have so many."""
+        found: NDArray[np.int64]
+        found = np.minimum(frames, counts - 1) if self.policy == "clamp" else frames % counts
+        return found
 
 
 class ShortVideoSampler(Sampler):
