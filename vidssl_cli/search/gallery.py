@@ -111,9 +111,11 @@ class Gallery:
 
     def find_paths(self, paths: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Do as `find` for `paths_of` videos (2, n)."""
+        if not self.changed:
+            return self._found(lambda segment: segment.find_paths(paths), self.removed)
         stale = np.union1d(self.removed, np.array([*self.changed], np.int64))
         found = self._found(lambda segment: segment.find_paths(paths), stale)
-        changed = np.setdiff1d(np.array([*self.changed], np.int64), self.removed)
+        changed = np.setdiff1d(stale, self.removed)
         if len(changed):
             others = paths_of([self.changed[item] for item in changed.tolist()])
             rows = find_paths(others, np.argsort(others[PATH]), paths)
@@ -127,12 +129,18 @@ class Gallery:
     def _found(
         self, find: Callable[[Segment], NDArray[np.int64]], but: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Return the numbers (n,) of what is found in the last segment that has it, or -1."""
+        """Return the numbers (n,) of what is found in the last segment that has it, or -1.
+
+        Args:
+            find: Returns rows of a segment, or -1.
+            but: Numbers that are not meant, ascending.
+        """
         found: NDArray[np.int64] = np.array(-1)
         for segment, start in zip(self.segments, self.stamps.starts.tolist(), strict=True):
             rows = find(segment)
             items = rows + start
-            found = np.where((rows >= 0) & ~np.isin(items, but), items, found)
+            fresh = (rows >= 0) & ~_among(items, but)
+            found = np.where(fresh, items, found)
         return found
 
     def marks(self, items: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -142,6 +150,15 @@ class Gallery:
         for item in set(self.changed).intersection(items.tolist()) if self.changed else ():
             marks[items == item] = marks_of([self.changed[item]])
         return marks
+
+
+def _among(numbers: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which numbers are among others, in no time if these are many and those few."""
+    if not len(ascending):
+        return np.zeros(len(numbers), bool)
+    places = np.searchsorted(ascending, numbers)
+    among: NDArray[np.bool_] = ascending[np.minimum(places, len(ascending) - 1)] == numbers
+    return among
 
 
 class Videos(Sequence[Video]):

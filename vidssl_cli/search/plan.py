@@ -55,7 +55,7 @@ class Plan:
             self._relabelled = {int(items[n]): videos[n] for n in other.tolist()}
             moved = _renamed(gallery, videos, stamps, np.flatnonzero(items < 0))
             self.renamed = {item: videos[number] for item, number in moved.items()}
-            fresh[[*same.tolist(), *moved.values()]] = False
+            fresh[same] = fresh[np.array([*moved.values()], np.int64)] = False
             if prune:
                 self.gone = set(_missing(gallery)) - {*self.renamed}
         numbers = np.flatnonzero(fresh).tolist()

@@ -383,7 +383,8 @@ class _Search:
         unit = self.clips.unit(self.asked.mean)
         for item, score in entries:
             if item != self.excluded:
-                best = self.clips.cosines(unit, self._clips_of(item)).argmax()
+                clips = self._clips_of(item)
+                best = int(self.clips.cosines(unit, clips).argmax()) if len(clips) > 1 else 0
                 yield self._hit(item, score, *self._spans(item)[best].tolist())
 
     def parts(self, entries: Iterator[tuple[int, float]]) -> Iterator[Hit]:
