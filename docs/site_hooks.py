@@ -29,7 +29,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Have the theme load nothing from elsewhere, as it would to search in a page that is a file."""
+    """Have the theme load nothing from elsewhere, as it would to search in pages that are files."""
     for path in Path(config.site_dir, "assets", "javascripts").glob("bundle.*.js"):
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(SHIM, "data:text/javascript,"), encoding="utf-8")
