@@ -181,6 +181,8 @@ EVALUATORS = {
     "svm": (),
     "knn": (),
     "low_shot": ("shots=[1,2]",),
+    "few_labels": (),
+    "attentive": ("pooler.epochs=1",),
     "sync": ("pairs=2", "reach=1", "fc.epochs=1"),
     "before_after": ("pairs=1", "fc.epochs=1"),
     "still": ("fc.epochs=1",),
