@@ -13,9 +13,12 @@ import vidssl
 from vidssl_cli.media.decode import read_frames
 from vidssl_cli.media.probe import probe
 from vidssl_cli.model.embedding import embed
+from vidssl_cli.model.encoder import Encoder
+from vidssl_cli.model.export import NEEDED, export, reference
 from vidssl_cli.search.build import build_index
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def encoder(place):
 
 
 def test_the_examples_run(place, toy_videos, monkeypatch, capsys):
-    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    examples = [text for text in EXAMPLES if "export.load" not in text and "session" not in text]
     assert len(examples) == 7
     text = "\n".join(examples)
     for number in (0, 1):
@@ -44,6 +47,36 @@ def test_the_examples_run(place, toy_videos, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "not-there.mp4: cannot be read" in told
     assert "[0]" in told
+
+
+def test_an_exported_file_is_loaded_with_torch(place, monkeypatch, encoder):
+    (example,) = [text for text in EXAMPLES if "export.load" in text]
+    monkeypatch.chdir(place)
+    export(Encoder.load(place / "run", "cpu"), "torch-export", Path("network.pt2"))
+    names = {}
+    exec(example, names)
+    with torch.no_grad():
+        run = reference(Encoder.load(place / "run", "cpu"))(names["clips"])
+    torch.testing.assert_close(names["features"], run, rtol=1e-5, atol=1e-5)
+
+
+def test_an_exported_file_is_loaded_with_onnxruntime(place, monkeypatch, toy_videos):
+    for name in NEEDED:
+        pytest.importorskip(name, reason="needs vidssl[export]")
+    examples = [text for text in EXAMPLES if "session" in text]
+    monkeypatch.chdir(place)
+    network = Encoder.load(place / "run", "cpu")
+    export(network, "onnx", Path("network.onnx"))
+    names = {}
+    exec("\n".join(examples), names)
+    assert names["features"].shape == (3, 32)
+    # A video by hand is what vidssl makes of it.
+    video = toy_videos[0]
+    frames = read_frames(video, range(video.frames), network.card.input.resize)
+    clips = names["clips_of"](frames, names["contract"])
+    (found,) = names["session"].run(["features"], {"clips": clips})
+    (wanted,) = embed(network, [video], skipped=[])
+    np.testing.assert_allclose(found, wanted.features, rtol=0.05, atol=0.02)  # bf16, colours
 
 
 def test_importing_it_is_light():

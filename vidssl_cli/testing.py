@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from vidssl_cli.contract.clips import ABSENT, Batch, ClipPlan, Course, Draw
 from vidssl_cli.contract.hooks import LoggedRun, PretextContext
+from vidssl_cli.contract.registry import offered
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.decoders import ALIKE, decode_by, likeness
 from vidssl_cli.evaluation.made_up import MadeUpStudy as MadeUpStudy
@@ -358,6 +359,15 @@ def _encode(network: Backbone, clips: Tensor, keep: Tensor | None = None) -> dic
     else:
         taps = cast("TokenBackbone", network)(clips.flatten(0, 1), keep.flatten(0, 1))
     return {name: tap.view(*clips.shape[:2], *tap.shape[1:]) for name, tap in taps.items()}
+
+
+def sampler(name: str, **options: Any) -> SamplerOptions:
+    """Return options of an installed sampler to check a task with: ``sampler("uniform", views=2)``.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    return cast("SamplerOptions", offered("sampler")[name](name=name, **options))
 
 
 def noise_batch(

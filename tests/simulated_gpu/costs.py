@@ -133,7 +133,7 @@ def measure(name: str, data: Path, out: Path, *options: object) -> Cost:
         out: run directory to be.
         options: of the command line, beside those that make the recipe small.
     """
-    with simulate() as counts, _after_each_step(counts) as noted:
+    with simulate() as counts, after_each_step(counts) as noted:
         train(name, data, out, "--device", "cuda", *options)
     steps = [after - before for before, after in pairwise(noted)]
     most = {kind: max(step.total(kind) for step in steps) for kind in KINDS}
@@ -172,7 +172,7 @@ def weights(run: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _after_each_step(counts: Counts) -> Iterator[list[Counts]]:
+def after_each_step(counts: Counts) -> Iterator[list[Counts]]:
     """Note what was counted by the end of each optimizer step."""
     noted: list[Counts] = []
     hook = register_optimizer_step_post_hook(lambda *_: noted.append(counts.copy()))

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import torch
@@ -27,6 +27,9 @@ BACKEND = "simulated_nccl"
 class _Mirrored(distributed.ProcessGroup):
     """A group of processes, all of which hold what this one holds."""
 
+    devices: ClassVar[set[torch.device]]
+    """Whose tensors it takes."""
+
     def __init__(self, rank: int, size: int) -> None:
         super().__init__(rank, size)
         self.members = size
@@ -35,7 +38,7 @@ class _Mirrored(distributed.ProcessGroup):
         return BACKEND
 
     def allreduce(self, tensors: list[Tensor], opts: Any = None) -> Any:
-        for tensor in _on_device(tensors):
+        for tensor in self._taken(tensors):
             if opts.reduceOp == distributed.ReduceOp.SUM:
                 tensor.mul_(self.members)
         return _done(tensors)
@@ -43,30 +46,29 @@ class _Mirrored(distributed.ProcessGroup):
     def allgather(
         self, outputs: list[list[Tensor]], tensors: list[Tensor], opts: Any = None
     ) -> Any:
-        for parts, tensor in zip(outputs, _on_device(tensors), strict=True):
-            for part in _on_device(parts):
+        for parts, tensor in zip(outputs, self._taken(tensors), strict=True):
+            for part in self._taken(parts):
                 part.copy_(tensor)
         return _done(outputs)
 
     def broadcast(self, tensors: list[Tensor], opts: Any = None) -> Any:
-        return _done(_on_device(tensors))
+        return _done(self._taken(tensors))
 
     def barrier(self, opts: Any = None) -> Any:
         return _done([])
 
+    def _taken(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Refuse what NCCL refuses, and tensors of the host unless Gloo is there for them.
 
-def _on_device(tensors: list[Tensor]) -> list[Tensor]:
-    """Refuse what NCCL refuses.
-
-    Raises:
-        RuntimeError, ValueError: in the words of torch.
-    """
-    for tensor in tensors:
-        if tensor.device != CLAIMED:
-            raise RuntimeError("No backend type associated with device type cpu")
-        if not tensor.is_contiguous():
-            raise ValueError("Tensors must be contiguous")
-    return tensors
+        Raises:
+            RuntimeError, ValueError: in the words of torch.
+        """
+        for tensor in tensors:
+            if tensor.device not in self.devices:
+                raise RuntimeError("No backend type associated with device type cpu")
+            if not tensor.is_contiguous():
+                raise ValueError("Tensors must be contiguous")
+        return tensors
 
 
 def _done(result: Any) -> Any:
@@ -76,7 +78,7 @@ def _done(result: Any) -> Any:
 
 
 distributed.Backend.register_backend(
-    BACKEND, lambda _, rank, size, __: _Mirrored(rank, size), devices=[NAME]
+    BACKEND, lambda _, rank, size, __: _Mirrored(rank, size), devices=[NAME, "cpu"]
 )
 
 
@@ -95,8 +97,10 @@ def two_processes() -> Iterator[None]:
     begin = distributed.init_process_group
 
     def init_process_group(backend: str, *, device_id: torch.device, **_: Any) -> None:
-        assert backend == "nccl", f"{backend} is no backend for GPUs"
+        assert backend in ("nccl", "cpu:gloo,cuda:nccl"), f"{backend} is no backend for GPUs"
         assert device_id == CLAIMED
+        hosts = {torch.device("cpu")} if "gloo" in backend else set()
+        _Mirrored.devices = {CLAIMED, *hosts}
         begin(BACKEND, store=distributed.HashStore(), rank=0, world_size=2)
 
     environment = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}

@@ -3,8 +3,10 @@
 from itertools import pairwise
 
 import pytest
+import torch
 from torch import nn
 
+from simulated_gpu.device import simulate
 from vidssl_cli.config.sections import SGD, AdamW, Constant, Cosine, MultiStep, Step
 from vidssl_cli.training.optimizer import build_optimizer, lr_factor
 
@@ -73,3 +75,30 @@ def test_frozen_parameters_are_left_out():
     held = [parameter for group in groups for parameter in group["params"]]
     assert model[0].weight not in set(held)
     assert len(held) == 4
+
+
+OPTIONS = [AdamW(name="adamw", lr=0.1), SGD(name="sgd", lr=0.1, momentum=0.9)]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_gpu_updates_all_parameters_at_once_and_a_cpu_as_ever(options):
+    def learn(device):
+        torch.manual_seed(0)
+        model = network().to(device)
+        optimizer = build_optimizer(model, options)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 3, 1, 1, 1).to(device)).square().sum().backward()
+            before = counts.total("launches") if device == "cuda" else 0
+            optimizer.step()
+        made = counts.total("launches") - before if device == "cuda" else 0
+        return [p.detach().cpu() for p in model.parameters()], made, optimizer
+
+    with simulate() as counts:
+        found, launches, optimizer = learn("cuda")
+    assert optimizer.defaults["fused"]
+    assert launches <= 2 * len(optimizer.param_groups)
+    expected, _, optimizer = learn("cpu")
+    assert optimizer.defaults["fused"] is None
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PLAN = "quickstart.json"
 """File in the folder of a quickstart: its videos, and how long to train on them."""
-MOST_PASSES = 200
+MOST_PASSES = 400
 """Visits to a video, at most: more of them teach little that is new of a few videos."""
 
 

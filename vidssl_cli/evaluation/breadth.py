@@ -43,7 +43,7 @@ MEASURES = (
     Measure("domain, actions", "retrieval"),
     Measure("samples", "few_labels", ("shots=1",)),
     Measure("samples", "few_labels", ("shots=8",)),
-    Measure("task", "before_after"),
+    Measure("task", "before_after", ("pairs=4",)),
 )
 """What each data set is measured by. Domain and actions are what the sets are: of sets with coarse
 and fine classes, `linear` and `retrieval` tell the difference."""

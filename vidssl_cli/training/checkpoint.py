@@ -168,8 +168,10 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
         for key, value in load_file(folder / OPTIMIZER).items():
             name, _, slot = key.rpartition("|")
             parameter = parameters[name]
-            like = parameter if value.shape == parameter.shape else value
-            optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
+            like = value if slot == "step" else parameter
+            here = slot == "step" and not optimizer.defaults["fused"]  # which counts on the host
+            place = value.device if here else parameter.device
+            optimizer.state[parameter][slot] = torch.empty_like(like, device=place).copy_(value)
         return TypeAdapter(Progress).validate_python(read_json(folder / STATE))
 
 

@@ -40,7 +40,7 @@ class World:
         """Return the largest value of all processes, so that they decide alike."""
         if self.size == 1:
             return value
-        tensor = torch.full((), value, device=self.device)  # no copy, which would wait for a GPU
+        tensor = torch.tensor(value)  # on the host: nobody waits for a GPU
         distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
         return int(tensor)
 
@@ -78,6 +78,10 @@ TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others, which may be writing a checkpoint to a slow disk."""
 
 
+BOTH = "cpu:gloo,cuda:nccl"
+"""How processes with GPUs talk: numbers of the host need not pass through a GPU."""
+
+
 def join(backend: str, **meeting: Any) -> None:
     """Join the processes of a run, by ``torch.distributed.init_process_group``."""
     # DDP imports this. Once there is a group, default arguments in there would hold on to it beyond
@@ -109,7 +113,7 @@ def open_world(device: str) -> Iterator[World]:
         )
     if chosen.type == "cuda":
         chosen = _own_gpu(int(os.environ["LOCAL_RANK"]))
-        join("nccl", device_id=chosen)
+        join(BOTH, device_id=chosen)
     else:
         join("gloo")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +26,17 @@ class Queue(nn.Module):
         self.register_buffer("keys", torch.zeros(length, dim))
         self.register_buffer("videos", torch.zeros(length, dtype=torch.int64))
         self.register_buffer("enqueued", torch.zeros((), dtype=torch.int64))
+        self._count: int | None = 0  # the same on the host, so that no GPU is waited for
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._count = None
 
     def filled(self) -> tuple[Tensor, Tensor]:
         """Return the keys (n, D) so far and their videos (n,)."""
-        filled = slice(int(self.enqueued))
+        if self._count is None:
+            self._count = int(self.enqueued)
+        filled = slice(self._count)
         return self.keys[filled], self.videos[filled]
 
     @torch.no_grad()
@@ -38,3 +47,5 @@ class Queue(nn.Module):
         self.keys[places] = keys[-length:]
         self.videos[places] = videos[-length:]
         self.enqueued += len(keys)
+        if self._count is not None:
+            self._count += len(keys)

@@ -20,10 +20,12 @@ import pytest
 pytest.importorskip("uvicorn", reason="needs the extra serve")
 pytest.importorskip("starlette", reason="needs the extra serve")
 
+from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
+from vidssl_cli.media.probe import probe
 from vidssl_cli.model.encoder import Encoder
-from vidssl_cli.pages.serve import live_index
+from vidssl_cli.pages.serve import copies, live_index
 from vidssl_cli.pages.serve.kept import Kept
 from vidssl_cli.pages.serve.run import Place, serving
 from vidssl_cli.search.build import build_index
@@ -441,3 +443,64 @@ def test_the_command_says_what_is_wrong(world, tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "vidssl_cli.pages.serve.run")
     assert run(app, ["serve", str(world.index)]) == 2
     assert "pip install 'vidssl[serve]'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def copied(toy_encoder, toy_videos, tmp_path):
+    """An index in which a video is there twice."""
+    shutil.copy(toy_videos[0].path, tmp_path / "the same.mp4")
+    folder = tmp_path / "index"
+    build_index(toy_encoder(), [*toy_videos[:4], probe(str(tmp_path / "the same.mp4"))], folder)
+    return folder
+
+
+def test_copies_are_found_in_the_background(copied, toy_videos):
+    def found(path="/api/search?copies=1"):
+        end = time.monotonic() + 60
+        while (answer := ask.json(path)).get("pending"):
+            assert answer["hits"] == []
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        return answer
+
+    with serving(copied, Place(port=0), device="cpu") as address:
+        ask = Client(address)
+        answer = found()
+        rows = [(row["name"], row["group"], row["role"], row["part"]) for row in answer["hits"]]
+        first = os.path.basename(toy_videos[0].path)
+        assert sorted(name for name, *_ in rows) == sorted([first, "the same.mp4"])
+        assert [row[1:] for row in rows] == [(1, "keep", ""), (1, "copy", "the same content")]
+        size = os.path.getsize(toy_videos[0].path)
+        assert answer["copies"] == {"groups": 1, "copies": 1, "bytes": size}
+        assert found("/api/search?copies=1&name=nothing")["hits"] == []
+        assert ask.json("/api/search?copies=1&item=0")["query"]["item"] == 0
+
+
+def test_what_keeps_copies_from_being_found_is_said_and_tried_again(copied, monkeypatch):
+    def fail(_):
+        raise VidsslError("another process looks for them")
+
+    with serving(copied, Place(port=0), device="cpu") as address, monkeypatch.context() as patch:
+        patch.setattr(copies, "find_duplicates", fail)
+        ask = Client(address)
+        while (answer := ask("/api/search?copies=1"))[0] == 200:
+            time.sleep(0.05)
+        assert json.loads(answer[2])["error"] == "another process looks for them"
+        patch.undo()
+        while (answer := ask.json("/api/search?copies=1")).get("pending"):
+            time.sleep(0.05)
+        assert answer["copies"]["groups"] == 1
+
+
+def test_the_network_is_loaded_before_anybody_drops_a_video(copied, monkeypatch):
+    loaded = threading.Event()
+    load = Encoder.load
+
+    def loading(*given):
+        encoder = load(*given)
+        loaded.set()
+        return encoder
+
+    monkeypatch.setattr(Encoder, "load", loading)
+    with serving(copied, Place(port=0), device="cpu"):
+        assert loaded.wait(60)

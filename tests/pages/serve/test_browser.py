@@ -16,6 +16,7 @@ pytest.importorskip("playwright", reason="needs playwright, of the extra dev")
 
 from playwright.sync_api import expect, sync_playwright
 
+from vidssl_cli.media.probe import probe
 from vidssl_cli.pages.serve.run import Place, serving
 from vidssl_cli.search.build import build_index
 
@@ -337,6 +338,30 @@ def test_a_phone_has_all_of_it_without_scrolling_sideways(browser, address, worl
         assert page.evaluate(wide)
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", ground))) < 380) == (scheme == "dark")
+
+
+def test_copies_are_shown_in_groups(browser, toy_encoder, toy_videos, tmp_path):
+    for number in range(2):
+        shutil.copy(toy_videos[0].path, tmp_path / f"copy {number}.mp4")
+    copies = [probe(str(path)) for path in sorted(tmp_path.glob("*.mp4"))]
+    build_index(toy_encoder(), [*toy_videos[:4], *copies], tmp_path / "index")
+    with (
+        serving(tmp_path / "index", Place(port=0), device="cpu") as address,
+        opened(browser, address.rstrip("/")) as page,
+    ):
+        page.locator("#copies-button").click()
+        expect(page.locator("#title")).to_have_text("Copies")
+        expect(page.locator("#status")).to_contain_text("1 group, 2 copies of")
+        expect(page.locator(".hit .rank")).to_have_text(["1 keep", "1 copy", "1 copy"])
+        assert "copies=1" in page.url
+        page.reload()
+        expect(page.locator(".hit")).to_have_count(3)
+        page.locator(".hit").nth(1).get_by_text("More like this").click()
+        expect(page.locator("#title")).to_contain_text("Similar to")
+        page.go_back()
+        page.locator("#copies-button").click()
+        expect(page.locator("#title")).to_have_text("Gallery")
+        expect(page.locator(".hit")).to_have_count(6)
 
 
 def test_another_site_cannot_ask(browser, address, tmp_path):

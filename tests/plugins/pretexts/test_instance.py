@@ -223,3 +223,14 @@ def test_the_order_of_a_batch_changes_nothing(order):
 def test_a_copy_that_never_moves_is_refused():
     with pytest.raises(ValidationError, match="less than 1"):
         Instance(name="instance", momentum=1)
+
+
+def test_a_queue_that_was_saved_knows_how_far_it_is_filled():
+    queue, other = Queue(4, 2), Queue(4, 2)
+    for first in (0, 3):
+        keys = torch.arange(first, first + 3.0)[:, None].expand(-1, 2)
+        queue.enqueue(keys, torch.arange(first, first + 3))
+        other.load_state_dict(queue.state_dict())
+        for one, two in zip(queue.filled(), other.filled(), strict=True):
+            assert torch.equal(one, two)
+        assert len(queue.filled()[0]) == min(4, first + 3)

@@ -8,6 +8,7 @@ own=1                      the video itself can be a hit
 one=label                  one hit of each label, or of each video
 label=x  folder=/a  name=text  shortest=2  longest=10  where=SQL
                            only videos of which all this is true; ``label`` may be repeated
+copies=1                   without a video: groups of copies instead of all videos
 lasso=0.1,0.2;0.3,0.2;…    only videos inside this polygon on the map
 """
 
@@ -45,6 +46,7 @@ class Asked:
     level: SearchName | None
     group_by: GroupName | None
     own: bool
+    copies: bool
     where: str | None
     """All filters as one SQL expression; see `vidssl_cli.search.where`."""
     polygon: NDArray[np.float64] | None
@@ -97,6 +99,7 @@ def read_asked(query: bytes) -> Asked:
         level=one_of("level", SEARCHES),  # type: ignore[arg-type]
         group_by=one_of("one", ("video", "label")),  # type: ignore[arg-type]
         own=values.get("own") == "1",
+        copies=values.get("copies") == "1",
         where=_expression(values, labels, number("shortest", 0), number("longest", 0)),
         polygon=_polygon(values["lasso"]) if "lasso" in values else None,
         offset=int(number("offset", 0)),

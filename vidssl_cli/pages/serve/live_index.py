@@ -59,10 +59,11 @@ class WarmIndex(Index):
         self._levels: dict[tuple[LevelName, str], Level] = {}
         self.locked = RLock()
         """Held by whoever searches."""
+        self._loading = RLock()
 
     def load_encoder(self, device: str = "auto") -> Encoder:
-        """Return the network that made the index; one thread loads it."""
-        with self.locked:
+        """Return the network that made the index; one thread loads it, while others search."""
+        with self._loading:
             return super().load_encoder(device)
 
     def level(

@@ -78,10 +78,17 @@ def serving(
                 time.sleep(0.01)
             host = f"[{place.host}]" if ":" in place.host else place.host
             address = f"http://{host}:{listener.getsockname()[1]}/"
+            threading.Thread(target=_warm, args=(live, device), name="network", daemon=True).start()
             yield f"{address}?token={token}" if token else address
         finally:
             server.should_exit = True
             thread.join(5)
+
+
+def _warm(live: LiveIndex, device: str) -> None:
+    """Load the network, so that the first video that is dropped does not wait for it."""
+    with contextlib.suppress(Exception):  # the search that needs it says what is wrong
+        live.current().load_encoder(device)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from vidssl_cli.base.errors import MediaError
 from vidssl_cli.base.escaping import visible
 from vidssl_cli.pages.serve.asked import UPLOAD, Asked
+from vidssl_cli.pages.serve.copies import Copies, rows, summary
 from vidssl_cli.search.plan import is_there
 from vidssl_cli.search.queries import Query
 from vidssl_cli.search.retrieve import answer
@@ -53,6 +54,7 @@ class Search:
     def __init__(self, live: LiveIndex, uploads: Uploads, device: str) -> None:
         """Search the newest generation of an index on a device."""
         self._live, self._uploads, self._device = live, uploads, device
+        self._copies = Copies(live)
         self._answers: OrderedDict[object, tuple[Answer | None, int]] = OrderedDict()
 
     def find(self, asked: Asked) -> Found:
@@ -90,6 +92,8 @@ class Search:
         items = _chosen(index, asked)
         window = slice(asked.offset, asked.offset + asked.count)
         document: dict[str, Any] = {"generation": index.folder.name, "filter": asked.where}
+        if asked.video is None and asked.item is None and asked.copies:
+            return document | self._copied(index, items, window)
         if asked.video is None and asked.item is None:
             listed = index.gallery.items if items is None else items
             shown = [_row(index.gallery.videos[item], item) for item in listed[window].tolist()]
@@ -101,7 +105,7 @@ class Search:
         found = self.find(asked)
         result, top = self._ranked(index, found, asked, items, window.stop)
         hits = [] if result is None else result.hits
-        rows = [
+        shown = [
             _row(index.gallery.videos[hit.item], hit.item)
             | {"rank": hit.rank, "score": hit.score, "start": hit.start, "end": hit.end}
             for hit in hits[window]
@@ -110,10 +114,31 @@ class Search:
             "query": self.facts(found),
             "level": result.level if result else asked.level or "video",
             "span": result.span if result else asked.moment,
-            "hits": rows,
+            "hits": shown,
             "more": window.stop < len(hits) or (len(hits) == top < _TOPS[-1]),
             "command": self._command(index, found, asked),
             "seconds": round(time.perf_counter() - began, 4),
+        }
+
+    def _copied(
+        self, index: WarmIndex, items: NDArray[np.int64] | None, window: slice
+    ) -> dict[str, Any]:
+        """Return the videos of groups of copies that have one which the filters leave."""
+        groups = self._copies.groups()
+        if groups is None:
+            return {"hits": [], "total": 0, "more": False, "pending": True}
+        left = None if items is None else set(items.tolist())
+        shown = [
+            group
+            for group in groups
+            if left is None or left & {group.keep, *(each.second for each in group.copies)}
+        ]
+        gallery, listed = index.gallery, rows(shown)
+        return {
+            "hits": [_row(gallery.videos[item], item) | more for item, more in listed[window]],
+            "total": len(listed),
+            "more": window.stop < len(listed),
+            "copies": summary(gallery, shown),
         }
 
     def facts(self, found: Found) -> dict[str, Any]:

@@ -26,8 +26,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         size = distributed.get_world_size()
-        counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(size)]
-        distributed.all_gather(counts, torch.full_like(counts[0], len(rows)))
+        # On the host, which knows its own number: fetching others from a GPU would wait for it.
+        counts = [torch.zeros(1, dtype=torch.int64) for _ in range(size)]
+        distributed.all_gather(counts, torch.tensor([len(rows)]))
         ctx.counts = torch.cat(counts).tolist()
         padded = rows.new_zeros(max(ctx.counts), *rows.shape[1:])
         padded[: len(rows)] = rows

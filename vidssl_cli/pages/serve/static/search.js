@@ -4,7 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const COUNT = 48, COLOURS = 9, FRAMES = 10;
 const FILTERS = ["label", "folder", "name", "shortest", "longest", "where", "lasso"];
-const WORDS = [...FILTERS, "from", "to", "level", "one", "own"];
+const WORDS = [...FILTERS, "copies", "from", "to", "level", "one", "own"];
 
 let state = {}, index = null, hits = [], loading = null, reply = null;
 
@@ -66,7 +66,7 @@ function go(change, { replace = false } = {}) {
 }
 
 const openVideo = (id, moment) =>
-  go({ video: id, from: moment && moment[0].toFixed(2), to: moment && moment[1].toFixed(2), level: "" });
+  go({ video: id, from: moment && moment[0].toFixed(2), to: moment && moment[1].toFixed(2), level: "", copies: "" });
 
 function show() {
   state = readAddress();
@@ -104,8 +104,8 @@ async function search() {
   list.replaceChildren();
   list.classList.remove("stale");
   add(reply.hits);
-  const searched = Boolean(reply.query);
-  $("title").textContent = searched ? `Similar to ${reply.query.name}` : filtered() ? "Filtered" : "Gallery";
+  const searched = Boolean(reply.query), copied = Boolean(state.copies) && !searched;
+  $("title").textContent = searched ? `Similar to ${reply.query.name}` : copied ? "Copies" : filtered() ? "Filtered" : "Gallery";
   $("title").title = searched ? reply.query.name : "";
   document.title = `${searched ? reply.query.name : "vidssl"} · ${document.querySelector(".index b").textContent}`;
   $("levels").hidden = !searched;
@@ -118,6 +118,18 @@ async function search() {
 }
 
 function showStatus() {
+  if (reply.pending) {
+    $("status").textContent = "comparing the videos …";
+    const mine = reply;
+    setTimeout(() => mine === reply && search(), 1000);
+    return;
+  }
+  if (reply.copies) {
+    const { groups, copies, bytes } = reply.copies;
+    const many = copies === 1 ? "1 copy" : `${copies.toLocaleString("en")} copies`;
+    $("status").textContent = `${plural(groups, "group")}, ${many} of ${(bytes / 1e6).toFixed(1)} MB`;
+    return;
+  }
   if (!reply.query) {
     $("status").textContent = plural(reply.total, "video");
     return;
@@ -151,7 +163,7 @@ function add(rows) {
   const first = hits.length;
   hits.push(...rows);
   $("hits").append(...rows.map((row, place) => card(row, first + place)));
-  $("more").textContent = hits.length ? (reply.more ? "…" : "") : "Nothing was found. Fewer filters may help.";
+  $("more").textContent = hits.length ? (reply.more ? "…" : "") : reply.pending ? "" : reply.copies ? "There are no copies." : "Nothing was found. Fewer filters may help.";
   sentinel.unobserve($("more"));
   sentinel.observe($("more"));
 }
@@ -191,7 +203,7 @@ function card(row, place) {
   } else {
     picture.append(make("span", "gone", "The file is not there."));
   }
-  if (row.rank) picture.append(make("span", "rank", row.rank));
+  if (row.rank || row.role) picture.append(make("span", "rank", row.rank || `${row.group} ${row.role}`));
   const whole = row.start === undefined || reply.level === "video";
   if (row.duration)
     picture.append(make("span", "long", whole ? seconds(row.duration) : `${clock(row.start)} · ${(row.end - row.start).toFixed(1)} s`));
@@ -208,6 +220,7 @@ function card(row, place) {
   file.title = `${row.folder}/${row.name}`;
   words.append(line);
   if (row.label) words.append(file);
+  if (row.part) words.append(make("div", "file", row.part));
   box.append(words);
   const actions = make("div", "actions");
   const like = make("button", "", "More like this"), open = make("button", "", "Open");
@@ -519,11 +532,12 @@ function showFilters() {
   for (const word of ["label", "folder", "shortest", "longest", "where", "name", "one"])
     if (document.activeElement !== $(word)) $(word).value = state[word] || "";
   $("own").checked = state.own === "1";
+  $("copies-button").setAttribute("aria-pressed", String(Boolean(state.copies)));
   for (const only of document.querySelectorAll(".searched")) only.hidden = !state.video;
   const told = {
     label: (value) => `label ${value}`, folder: (value) => `in ${value}`, name: (value) => `named “${value}”`,
     shortest: (value) => `${value} s or more`, longest: (value) => `${value} s or less`,
-    where: (value) => value, lasso: () => "inside the lasso", one: (value) => `one of each ${value}`, own: () => "also the same video",
+    where: (value) => value, lasso: () => "inside the lasso", one: (value) => `one of each ${value}`, own: () => "also the same video", copies: () => "copies only",
   };
   $("chips").replaceChildren(
     ...Object.keys(told).filter((word) => state[word]).map((word) => {
@@ -913,6 +927,7 @@ function start() {
   $("close").onclick = () => go({ video: "", from: "", to: "", level: "", own: "" });
   for (const button of $("levels").children) button.onclick = () => go({ level: button.dataset.level });
 
+  $("copies-button").onclick = () => go({ copies: state.copies ? "" : "1", video: "", from: "", to: "", level: "", own: "" });
   $("filter-button").onclick = () => openFilters();
   $("filters").onsubmit = (event) => event.preventDefault();
   for (const word of ["label", "folder", "shortest", "longest", "where", "one"])
