@@ -52,6 +52,20 @@ def test_the_first_signal_counts():
         interrupt(signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 
 
+def test_where_the_work_goes_on_that_is_said_at_once(capfd):
+    with StopSignals("stopping after this step\n") as watched:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert capfd.readouterr().err == "stopping after this step\n"
+    with (
+        pytest.raises(Stopped),
+        StopSignals("stopping after this step\n") as watched,
+        watched.at_once(),
+    ):
+        signal.raise_signal(signal.SIGINT)
+    assert capfd.readouterr().err == ""
+
+
 def clean_up_after(watched):
     with watched.at_once():
         try:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from rich.console import Console
 
 from vidssl_cli.base.errors import VidsslError
 from vidssl_cli.cli import app
@@ -326,8 +327,13 @@ def test_a_damaged_index_is_refused_by_name(folder, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["error"]["where"] == str(path)
 
 
-def test_the_table_fits_a_terminal(folder, toy_videos, capsys):
-    assert run(app, ["retrieve", str(folder), toy_videos[0].path, "#2"]) == 0
+def test_the_table_fits_a_terminal_and_paths_are_whole(folder, toy_videos, capsys, monkeypatch):
+    words = ["retrieve", str(folder), toy_videos[0].path, "#2"]
+    assert run(app, words) == 0
+    assert toy_videos[3].path in capsys.readouterr().out  # one line in a pipe
+    terminal = Console(force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr("vidssl_cli.base.console.stdout", terminal)
+    assert run(app, words) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "1.000" in out

@@ -47,9 +47,14 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """While entered, records the first signal; a second Ctrl-C raises KeyboardInterrupt."""
+    """While entered, records the first signal; a second Ctrl-C raises KeyboardInterrupt.
 
-    def __init__(self) -> None:
+    Args:
+        notice: Said on stderr at once where the work goes on until it is safe to stop.
+    """
+
+    def __init__(self, notice: str = "") -> None:
+        self._notice = notice
         self.received = 0
         """The number of the signal that arrived first, or 0."""
         self._since = 0.0
@@ -95,11 +100,15 @@ class StopSignals:
         now = time.monotonic()
         if self.received and number == signal.SIGINT and now - self._since >= AGAIN:
             raise KeyboardInterrupt
-        if not self.received:
+        first = not self.received
+        if first:
             self.received, self._since = number, now
         if self._at_once:
             self._at_once = False  # the next signal does not interrupt the cleaning up
             raise Stopped(self.received)
+        if first and self._notice:
+            with suppress(OSError):  # past Python's streams, which the handler may interrupt
+                os.write(2, self._notice.encode())
 
 
 def stopped(

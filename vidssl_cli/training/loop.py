@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vidssl_cli.model.learner import Learner
     from vidssl_cli.training.processes import World
     from vidssl_cli.training.run import Run
+
+STOPPING = "\nstopping after this step, with a checkpoint; Ctrl-C again ends at once\n"
 
 Validate = Callable[[], dict[str, float]]
 """Measures the model after an epoch; ``score``, higher is better, chooses the best checkpoint."""
@@ -111,6 +113,7 @@ def _prepare(
             shown=world.leads,
         ),
         validate,
+        StopSignals(STOPPING if world.leads else ""),
     )
 
 
@@ -139,7 +142,7 @@ class _Loop:
     saver: CheckpointSaver
     display: ProgressDisplay
     validate: Validate | None
-    signals: StopSignals = field(default_factory=StopSignals)
+    signals: StopSignals
 
     def train(self, epochs: int) -> None:
         """Train until so many epochs are complete."""
