@@ -116,7 +116,7 @@ def test_standardised_vectors_agree_with_the_metric(encoder, videos, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("factory", ["Flat", "HNSW", "SQ", "IVF2,Flat"])
+@pytest.mark.parametrize("factory", ["Flat", "HNSW", "SQ", "IVF2,Flat", "IVF2_HNSW8,SQ8"])
 def test_adding_in_parts_gives_the_same_index(encoder, videos, tmp_path, factory):
     build_index(encoder, videos, tmp_path / "whole", factory=factory)
     build_index(encoder, videos[:5], tmp_path / "parts", factory=factory)

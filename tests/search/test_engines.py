@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from vidssl_cli.base.errors import UsageError, VidsslError
+from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.contract import metrics
 from vidssl_cli.search import approximate, engines, factories, recall
 from vidssl_cli.search.columns import Column
@@ -208,6 +208,7 @@ def test_an_unknown_factory_is_refused():
         ("HNSW0", None, "at least 2 links"),
         ("IVF4_HNSW1,Flat", None, "at least 2 links"),
         ("", None, "it is empty"),
+        ("CAGRA64", None, "HNSW is a graph too"),
         ("IDMap,Flat", None, "without IDMap"),
         ("PCA8,IDMap2,Flat", None, "without IDMap"),
         ("IVF4096,Flat", 1000, "4096 lists do not suit"),
@@ -233,13 +234,17 @@ def test_what_faiss_would_refuse_is_known_before(factory, size, reason):
 
 @pytest.mark.parametrize(
     "factory",
-    ["Flat", "HNSW", "IVF", "SQ", "PQ", "IVF16,SQ8", "OPQ4,PQ4", "PCA8,Flat", "HNSW32_SQ8"],
+    [
+        *("Flat", "HNSW", "IVF", "SQ", "PQ", "IVF16,SQ8", "OPQ4,PQ4", "PCA8,Flat", "HNSW32_SQ8"),
+        *("HNSW32_PQ4", "OPQ4,IVF4_HNSW32,PQ4"),
+    ],
 )
 def test_what_faiss_builds_is_let_through(factory, capfd):
     factories.check_factory(factory, 16)
     factories.check_factory(factory, 16, 300)
     assert capfd.readouterr().err == ""
     build(random_vectors(300), factory)
+    assert "WARNING" not in capfd.readouterr().err  # as FAISS begins its own
 
 
 def test_a_factory_of_very_many_lists_is_judged_when_the_gallery_is_known():
@@ -343,6 +348,35 @@ def test_mapped_and_loaded_indexes_give_the_same_candidates(kind, tmp_path):
         for mapped in (False, True)
     )
     np.testing.assert_array_equal(loaded(queries, 30), mapped(queries, 30))
+
+
+@pytest.mark.parametrize("kind", ["OPQ8,IVF16_HNSW32,PQ16", *LARGE_KINDS])
+def test_what_is_added_later_is_found_too(kind, tmp_path):
+    vectors = clustered_vectors(3000)
+    approximate.write_faiss(build(vectors[:2500], kind), tmp_path / "index")
+    index = approximate.read_faiss(tmp_path / "index", mapped=False)
+    index.add(vectors[2500:])
+    engine = approximate.faiss_engine(index)
+    level = Level(Column([vectors]), unscaled(vectors.shape[1]), NONE, lambda: engine)
+    assert [ids[0] for ids, _ in level.nearest(vectors[2500:2600], 1)] == [*range(2500, 2600)]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_damaged_faiss_file_is_refused_in_plain_words(mapped, tmp_path):
+    path = tmp_path / "index"
+    approximate.write_faiss(build(clustered_vectors(3000), "IVF16,SQ8"), path)
+    content = path.read_bytes()
+    lists = content.index(b"ilar") + 4  # their number, and the bytes of a vector
+    for damaged in (
+        content[:100],
+        content[:lists] + b"\xff" * 7 + b"\x0f" + content[lists + 8 :],
+        content[: lists + 8] + b"\xff" * 5 + b"\0\0\0" + content[lists + 16 :],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFileError, match="FAISS cannot read it") as caught:
+            approximate.read_faiss(path, mapped=mapped)
+        assert caught.value.where == str(path)
+        assert not any(word in str(caught.value) for word in ("Error in", "C++", ".cpp"))
 
 
 @pytest.mark.parametrize("kind", LARGE_KINDS)

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import DamagedFileError
 from vidssl_cli.search.columns import Column
-from vidssl_cli.search.engines import Engine, Ids, has_gpu, load_faiss, require_faiss
+from vidssl_cli.search.engines import (
+    Engine,
+    Ids,
+    faiss_reason,
+    has_gpu,
+    load_faiss,
+    require_faiss,
+)
 from vidssl_cli.search.exact import exact_engine
 
 _GPU_NEIGHBOURS = 2048
@@ -37,9 +44,18 @@ def read_faiss(path: Path, *, mapped: bool) -> Any:
         path: The file.
         mapped: Leave codes and inverted lists in the file, to be read when they are searched;
             nothing can be added then.
+
+    Raises:
+        VidsslError: FAISS is not installed.
+        DamagedFileError: FAISS cannot read it.
     """
     faiss = require_faiss("")
-    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+    try:
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+    except (RuntimeError, MemoryError) as error:
+        raise DamagedFileError(
+            f"FAISS cannot read it: {faiss_reason(error)}", where=str(path)
+        ) from None
 
 
 def faiss_engine(index: Any, device: str = "cpu") -> Engine:
@@ -82,16 +98,12 @@ def foreign_engine(path: Path, size: int, dimension: int, device: str = "cpu") -
         VidsslError: FAISS is not installed.
         DamagedFileError: FAISS cannot read it, or it holds something else.
     """
-    faiss = require_faiss("foreign")
+    require_faiss("foreign")
     warn(
         f"{path} is read as it is: FAISS checks little of what it reads, and a crafted file can do "
         "harm; use it only if you trust where it is from"
     )
-    try:
-        index = faiss.read_index(str(path))
-    except (RuntimeError, MemoryError) as error:
-        reason = str(error).splitlines()[0]
-        raise DamagedFileError(f"FAISS cannot read it: {reason}", where=str(path)) from None
+    index = read_faiss(path, mapped=False)
     hint = "build it over the vectors of this index: docs/retrieval.md"
     if (index.ntotal, index.d) != (size, dimension):
         raise DamagedFileError(

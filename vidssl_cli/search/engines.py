@@ -6,6 +6,7 @@ Letters: N gallery vectors, Q queries, K neighbours, D features. Vectors have le
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,14 @@ def require_faiss(factory: str) -> Any:
     if faiss is None:
         raise VidsslError(f"{factory} indexes need FAISS, which cannot be imported", hint=INSTALL)
     return faiss
+
+
+def faiss_reason(error: Exception) -> str:
+    """Return why FAISS failed, without the place in its source."""
+    if isinstance(error, MemoryError) or "C++ exception" in str(error):
+        return "it would need more memory than there is"
+    words = str(error).splitlines()[0]
+    return re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", words)
 
 
 def unit_vectors(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vidssl_cli.base.console import warn
 from vidssl_cli.base.errors import UsageError
 from vidssl_cli.search.columns import Column
-from vidssl_cli.search.engines import load_faiss, require_faiss, unit_vectors
+from vidssl_cli.search.engines import faiss_reason, load_faiss, require_faiss, unit_vectors
 
 EXACT = "Flat"
 HALF = "Flat16"
@@ -124,8 +124,10 @@ def build_faiss(vectors: UnitVectors, factory: str) -> Any:
         )
     try:
         index = _empty(faiss, full, dimension, size)
-        _prepare(faiss, index)
+        rotations = _prepare(faiss, index)
         index.train(vectors.sample(max(_SAMPLE, (_TRAINING_POINTS + 1) * lists)))
+        for rotation, _ in rotations:
+            rotation.pq = None  # which lives no longer than this function
         for rows in vectors.blocks():
             index.add(rows)
     except (RuntimeError, MemoryError) as error:
@@ -191,6 +193,10 @@ def _empty(faiss: Any, full: str, dimension: int, size: int) -> Any:
     """Make an index of nothing, for so many vectors."""
     if len(full) > LONGEST:
         raise UsageError(f"--factory has more than {LONGEST} letters", where="--factory")
+    if "CAGRA" in full.upper():
+        raise RuntimeError(
+            "only faiss-gpu with cuVS has it, and no name for it; HNSW is a graph too"
+        )
     if "IVF" in full and not 1 <= _lists(full) <= size:
         raise RuntimeError(f"{_lists(full)} lists do not suit so many vectors")
     if not full or any(int(links) < 2 for links in re.findall(r"HNSW(\d+)", full)):
@@ -206,24 +212,37 @@ def _lists(full: str) -> int:
 
 def _unfit(full: str, size: int | None, dimension: int, error: Exception) -> UsageError:
     """Return the error for an index that cannot be built."""
-    reason = re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", str(error))
     return UsageError(
         f"FAISS cannot build {full} over {'' if size is None else f'{size} '}vectors of "
-        f"{dimension} dimensions: {reason}",
+        f"{dimension} dimensions: {faiss_reason(error)}",
         where="--factory",
         hint="use Flat, which is exact and as fast below 100,000 vectors",
     )
 
 
-def _prepare(faiss: Any, index: Any) -> None:
-    """Train only what is used, and without the warnings that `build_faiss` gives itself."""
+def _prepare(faiss: Any, index: Any) -> list[tuple[Any, Any]]:
+    """Train only what is used, and without FAISS's own warnings, of which there may be hundreds.
+
+    Returns:
+        Rotations to be trained, and what they use for it.
+    """
     inverted = faiss.try_extract_index_ivf(index)
     if inverted is not None:
         inverted.nprobe = min(inverted.nlist, _PROBES)
+    rotations = []
     while isinstance(index := faiss.downcast_index(index), faiss.IndexPreTransform):
+        for place in range(_transforms(index)):
+            rotation = faiss.downcast_VectorTransform(index.chain.at(place))
+            if isinstance(rotation, faiss.OPQMatrix):
+                quantiser = faiss.ProductQuantizer(rotation.d_out, rotation.M, 8)
+                rotation.pq = quantiser
+                rotations.append((rotation, quantiser))
         index = index.index
     if hasattr(index, "do_polysemous_training"):
         index.do_polysemous_training = False  # takes minutes, for a search that is not used
-    for trained in (index, getattr(index, "pq", index)):
+    storage = faiss.downcast_index(index.storage) if hasattr(index, "storage") else index
+    quantisers = [part.pq for part in (index, storage) if hasattr(part, "pq")]
+    for trained in (index, storage, *quantisers, *(pq for _, pq in rotations)):
         if hasattr(trained, "cp"):
             trained.cp.min_points_per_centroid = 1
+    return rotations

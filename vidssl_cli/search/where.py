@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from vidssl_cli.search.gallery import Gallery
 
-_QUOTED_OR_GROUP = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\[[^]]*\]|\bgroup\b""", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"""'[^']*'|"[^"]*"|`[^`]*`|\[[^]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|[()]|\bgroup\b""",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What is quoted or a comment, a bracket, or a word that needs quotes."""
 _LONGEST = 1_000_000
 """Most bytes of a value or an expression."""
 
@@ -76,12 +80,13 @@ def read_facts(gallery: Gallery, *columns: str) -> Iterator[tuple[Any, ...]]:
 def _select(database: sqlite3.Connection, expression: str) -> list[int]:
     """Return the numbers of the videos of which an expression is true."""
     # GROUP is a word of SQL; as a column it would need quotes.
-    quoted = _QUOTED_OR_GROUP.sub(
+    quoted = _TOKEN.sub(
         lambda match: '"group"' if match[0].lower() == "group" else match[0], expression
     )
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
     database.set_authorizer(_reading_alone())
     try:
+        _require_one(expression)
         # The line break ends a comment, which would hide the bracket.
         rows = database.execute(f"SELECT {NUMBER} FROM videos WHERE ({quoted}\n)").fetchall()
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
@@ -94,6 +99,19 @@ def _select(database: sqlite3.Connection, expression: str) -> list[int]:
             'duration > 3"',
         ) from None
     return [number for (number,) in rows]
+
+
+def _require_one(expression: str) -> None:
+    """Refuse what would end the brackets around an expression, and be more than that.
+
+    Raises:
+        ValueError: It closes a bracket that it does not open.
+    """
+    depth = 0
+    for token in _TOKEN.findall(expression):
+        depth += (token == "(") - (token == ")")
+        if depth < 0:
+            raise ValueError("it closes a bracket that it does not open")
 
 
 def _reading_alone() -> Callable[..., int]:
