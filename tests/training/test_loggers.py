@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import pytest
 
 from vidssl_cli.base.errors import Preempted
+from vidssl_cli.cli.sweep_state import is_finished
 from vidssl_cli.config.load import load_as
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.contract.hooks import LoggerOptions
@@ -202,6 +203,14 @@ def test_a_recipe_names_loggers_and_an_unknown_one_is_located(tmp_path, toy_reci
     assert (logger.name, logger.project) == ("wandb", "p")
     with pytest.raises(Exception, match=r"train\.loggers"):
         load_as(PretrainRecipe, str(file), ["train.loggers=[{name: wandbb}]"])
+
+
+def test_a_sweep_knows_its_finished_runs(told, toy_recipe, toy_videos, tmp_path):
+    recipe = PretrainRecipe.model_validate(toy_recipe())
+    settings = recipe.train.model_copy(update={"loggers": (TensorBoard(name="tensorboard"),)})
+    recipe = recipe.model_copy(update={"train": settings})
+    train(recipe, toy_videos, tmp_path / "run")
+    assert is_finished(tmp_path / "run", recipe)
 
 
 def pretrain_command(recipe, videos, folder, *more):

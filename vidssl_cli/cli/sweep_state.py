@@ -24,7 +24,7 @@ def is_finished(run: Path, recipe: PretrainRecipe) -> bool:
     """
     if not (run / run_directory.FACTS).is_file():
         return False
-    if load(run_directory.verify_file(run, run_directory.RECIPE)) != recipe:
+    if load(run_directory.verify_file(run, run_directory.RECIPE)) != recipe.without_loggers():
         raise UsageError(
             f"{run} was made by another recipe, or with other settings",
             where=str(run / run_directory.RECIPE),

@@ -51,6 +51,11 @@ class Recipe(Section):
     published: tuple[str, ...] = ()
     """What the paper reports: keys of published figures, shown by `vidssl published KEY`."""
 
+    def without_loggers(self) -> Self:
+        """Return the recipe that a run keeps: with other loggers it is the same run."""
+        train = self.train.model_copy(update={"loggers": None})
+        return self.model_copy(update={"train": train})
+
 
 class PretrainRecipe(Recipe):
     """Learns from unlabelled video: `vidssl pretrain`."""

@@ -17,7 +17,7 @@ from vidssl_cli.base.wording import counted, share
 from vidssl_cli.config.attribution import plugin_error
 from vidssl_cli.config.known_datasets import identify_dataset
 from vidssl_cli.config.load import document
-from vidssl_cli.config.recipe import FinetuneRecipe, PretrainRecipe
+from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.data import manifest
 from vidssl_cli.data.decoders import choose_reader
 from vidssl_cli.data.loader import Loader
@@ -32,6 +32,7 @@ from vidssl_cli.training.run_start import RunSpec, lock_run, open_run
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vidssl_cli.config.recipe import FinetuneRecipe
     from vidssl_cli.config.sections import Input
     from vidssl_cli.contract.clips import Sampler
     from vidssl_cli.contract.hooks import DecoderOptions, LoggerOptions
@@ -162,7 +163,7 @@ def record_run(
     with lock_run(session.out, recipe.task):
         with StopSignals() as signals:  # from its creation on, run.json says how the run ended
             data, order = manifest.digest(loader.videos), loader.order.digest()
-            own = _without_loggers(recipe)
+            own = recipe.without_loggers()
             spec = RunSpec(own, card, data, order, origin or {})
             run = open_run(session.out, spec, resume=session.resume, overwrite=session.overwrite)
             run.log_to(chosen_loggers(recipe.train.loggers, session.loggers), document(own))
@@ -183,12 +184,6 @@ def record_run(
         if steps := run.facts["skipped_steps"]:
             found = counted(steps, "step was", "steps were")
             warn(f"{found} skipped; see not_finite in {session.out / METRICS}")
-
-
-def _without_loggers(recipe: PretrainRecipe | FinetuneRecipe) -> PretrainRecipe | FinetuneRecipe:
-    """Return the recipe that the run keeps: with other loggers it is the same run."""
-    train = recipe.train.model_copy(update={"loggers": None})
-    return recipe.model_copy(update={"train": train})
 
 
 @contextmanager
