@@ -1,6 +1,7 @@
 # make demo    the whole story on made-up videos
 # make test    the tests
 # make check   all that a change must pass
+# make docs    the pages as a site, in build/site
 # make gpu     on a machine with a GPU: tests there, and what it gives, into benchmarks/results
 # make torture tries to break every promise of docs/reliability.md, for hours; goes on where it was
 #
@@ -10,9 +11,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+SITE := .venv/site
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test check gpu torture
+.PHONY: demo test check docs gpu torture
 
 demo: $(INSTALLED)
 	$(BIN)/vidssl demo --out demo --overwrite
@@ -26,6 +28,10 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2
+
+# A link that leads nowhere, or a docstring that cannot be read, ends it. The theme tells of its own future.
+docs: $(SITE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # It takes about ten minutes; FAISS for the CPU is replaced by that for GPUs.
 gpu: $(INSTALLED)
@@ -51,4 +57,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) torch hatchling editables
 	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(SITE): $(INSTALLED)
+	@$(PIP) --no-build-isolation --editable '.[docs]'
 	@touch $@

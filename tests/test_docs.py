@@ -60,6 +60,12 @@ def test_the_architecture_page_has_a_line_for_every_package():
     assert [name for name in packages if f"\n      {name}/" not in tree] == []
 
 
+def test_every_page_is_in_the_site():
+    known = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    nav = (DOCS.parent / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    assert set(re.findall(r"[\w/-]+\.md", nav)) == known
+
+
 def test_tests_that_hold_a_promise_exist():
     names = {path.stem for path in (DOCS.parent / "tests").rglob("test_*.py")}
     named = set(re.findall(r"`(test_\w+)`", (DOCS / "reliability.md").read_text()))

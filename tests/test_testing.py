@@ -273,6 +273,22 @@ class Parted(FixedOptions):
         return Numbered((0, 0, 0, 0))
 
 
+class Reversed(FixedOptions):
+    name: Literal["reversed"]
+
+    def build(self):
+        return Fixed(np.arange(4)[::-1])
+
+
+def test_a_batch_of_noise_takes_frames_that_numpy_reversed():
+    batch = testing.noise_batch(Reversed(name="reversed"), videos=2)
+    assert batch.frames.tolist() == [[[3, 2, 1, 0]]] * 2
+
+
+def test_tasks_are_checked_with_installed_samplers():
+    assert testing.sampler("pace", views=2) == Pace(name="pace", views=2)
+
+
 def test_a_plain_sampler_passes():
     testing.check_sampler(FixedOptions(name="fixed"))
 

@@ -380,7 +380,7 @@ def noise_batch(
     rows = [Video(path=f"{i}.mp4", frames=300 + i, fps=25.0) for i in range(videos)]
     plans = sampler.build().plan_batch(rows, [Draw(0, 0, index) for index in range(videos)])
     frames = torch.stack(
-        [torch.stack([torch.from_numpy(view.frames) for view in plan.views]) for plan in plans]
+        [torch.from_numpy(np.stack([view.frames for view in plan.views])) for plan in plans]
     )
     *views, length = frames.shape
     clips = torch.rand(*views, 3, length, side, side)

@@ -196,7 +196,8 @@ def test_published_rows_differ_in_what_they_do_for_any_run(make_run, made_up_rep
     groups, (board,) = read(tmp_path)
     assert [row.source for row in board.published] == [f"Table {n}" for n in range(7)]
     assert board.published[0].differs == ["x", "seed 0", "seed 1"]
-    assert len(board.notes) == 5
+    sources = "; ".join(f"[{n + 1}] Table {n}" for n in range(5))
+    assert board.notes == [f"{sources}; differs: x; seed 0; seed 1"]
     assert "{[}5] published" in latex([board])
     assert "6] " not in latex([board])
     write_report(tmp_path / "page.html", groups, [board])
@@ -231,6 +232,14 @@ def test_the_page_holds_everything(two_recipes, tmp_path):
     ids = {value for _, key, value in found.attributes if key == "id"}
     links = {value for tag, key, value in found.attributes if (tag, key) == ("a", "href")}
     assert {link.removeprefix("#") for link in links} <= ids
+
+
+def test_no_run_is_bold_where_none_is_better(make_run, made_up_report, tmp_path):
+    for epochs, name in enumerate("bc", 1):
+        recipe = f"train: {{seed: SEED, epochs: {epochs}}}"
+        make_run(tmp_path / name / "0", made_up_report(0.5), recipe=recipe)
+    write_report(tmp_path / "page.html", *read(tmp_path))
+    assert '<tr class="best">' not in (tmp_path / "page.html").read_text()
 
 
 def test_the_best_runs_by_the_leading_metric_are_bold(make_run, made_up_report, tmp_path):

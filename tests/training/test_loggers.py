@@ -124,6 +124,13 @@ def test_a_logger_that_fails_is_named_once_and_ends_nothing(
     assert capsys.readouterr().err.count(warning) == 1
 
 
+def test_the_package_of_a_logger_that_fails_is_named(told, monkeypatch, capsys):
+    monkeypatch.setattr(loggers_module, "plugin_error", lambda error: f"of a package: {error}")
+    thread = LoggerThread(Noted(fails="build"), None)
+    thread.wait(60)
+    assert "is left out from now on: of a package: no build" in capsys.readouterr().err
+
+
 def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
     thread = LoggerThread(WandB(name="wandb"), None)

@@ -27,6 +27,7 @@ ESSENTIAL = ("torch", "numpy", "av", "safetensors")
 EXTRAS = {
     "cpu": "FAISS on the CPU: approximate indexes",
     "gpu": "FAISS on NVIDIA GPUs",
+    "docs": "MkDocs: these pages as a site, by make docs",
     "export": "onnx, onnxscript and onnxruntime: vidssl export --to onnx",
     "flow": "OpenCV: optical flow",
     "hub": "huggingface_hub: public weights by vidssl import --hub",

@@ -110,11 +110,21 @@ class Board:
 
     @property
     def notes(self) -> list[str]:
-        """What differs from published rows, and which runs were trained further since."""
-        nothing = "nothing that is stated"
+        """What differs from published rows, and which runs were trained further since.
+
+        Rows that differ in the same have one note, which names the source of each.
+        """
+        alike: dict[str, dict[str, list[int]]] = {}
+        for number, row in enumerate(self.published[:FEW], 1):
+            differs = "; ".join(row.differs) or "nothing that is stated"
+            alike.setdefault(differs, {}).setdefault(row.source, []).append(number)
         unlike = [
-            f"[{number}] {row.source}; differs: {'; '.join(row.differs) or nothing}"
-            for number, row in enumerate(self.published[:FEW], 1)
+            "; ".join(
+                f"{', '.join(f'[{number}]' for number in numbers)} {source}"
+                for source, numbers in sources.items()
+            )
+            + f"; differs: {differs}"
+            for differs, sources in alike.items()
         ]
         stale = [
             f"{group.name}, seed {record.seed}, was trained further after this was measured"

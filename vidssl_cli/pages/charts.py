@@ -111,6 +111,19 @@ def confusion(figure: Confusion) -> Markup:
     head, top = _head(figure.title, width)
     said = "rows: the class; columns: what it was taken for"
     parts = [*head, element("text", said, class_="mute", x=0, y=top + 14)]
+    for number, word in enumerate(("right", "wrong")):  # the legend of the colours
+        right = width - 48 * (1 - number)
+        parts.append(
+            element(
+                "text",
+                word,
+                class_="mute",
+                x=right,
+                y=top + 14,
+                text_anchor="end",
+                style=f"fill:var(--c{number})",
+            )
+        )
     turn, first = (50, top + 34 + longest * 0.77) if count <= FEW else (90, top + 34 + longest)
     style = {"class_": "mute", "style": f"font-size:{size:.1f}px"}
     for number, name in enumerate(names):
@@ -225,13 +238,16 @@ def _legend(names: Sequence[str], width: int, top: float) -> tuple[list[Markup],
     """Return a sample of each line with its name, and where the drawing goes on below."""
     parts, x, y = [], 0.0, top + 16
     for number, name in enumerate(names):
-        shown = _shorten(name, int((width - 42) / _CHARACTER))
-        needed = 28 + _CHARACTER * len(shown) + 14
+        shown = wrap(name, int((width - 42) / _CHARACTER)) or [""]
+        needed = 28 + _CHARACTER * max(map(len, shown)) + 14
         if x and x + needed > width:
             x, y = 0.0, y + 20
         parts.append(_stroke(f"M{x + 1:.1f} {y - 4:.1f}h20", number))
-        parts.append(element("text", shown, x=x + 28, y=y))
-        x += needed
+        for text in shown[:-1]:
+            parts.append(element("text", text, x=x + 28, y=y))
+            y += 16
+        parts.append(element("text", shown[-1], x=x + 28, y=y))
+        x += needed if len(shown) == 1 else width
     return parts, y + 10
 
 

@@ -115,14 +115,18 @@ def _protocol(board: Board) -> ProtocolResults:
 
 
 def _marks(board: Board) -> list[str]:
-    """Mark the best runs by the leading metric, and the published rows."""
+    """Mark the best of several runs by the leading metric, and the published rows.
+
+    Runs that are best to what the table shows share the mark, unless that is all of them.
+    """
     leading = next(iter(board.metrics), "")
     means = [
-        line.figures[leading].mean if line.is_run and leading in line.figures else None
+        round(line.figures[leading].mean, 3) if line.is_run and leading in line.figures else None
         for line in board.lines
     ]
-    best = max((mean for mean in means if mean is not None), default=None)
-    ours = ["best" if mean is not None and mean == best else "" for mean in means]
+    known = [mean for mean in means if mean is not None]
+    differ = len(set(known)) > 1
+    ours = ["best" if differ and mean == max(known) else "" for mean in means]
     return ours + ["paper"] * len(board.published[:FEW])
 
 

@@ -12,6 +12,7 @@ from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
 
 from vidssl_cli.base.console import warn
+from vidssl_cli.config.attribution import plugin_error
 from vidssl_cli.contract.registry import offered
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class LoggerThread:
         except ModuleNotFoundError as error:
             self._give_up(f"{error}; pip install 'vidssl[{self._name}]'")
         except BaseException as error:  # a logger may do anything, SystemExit included
-            self._give_up(f"{type(error).__name__}: {error}")
+            self._give_up(str(plugin_error(error) or f"{type(error).__name__}: {error}"))
 
     def _give_up(self, reason: str) -> None:
         """Say once why there is no more logging."""

@@ -103,7 +103,7 @@ class Probe(nn.Module):
         self.query = nn.Parameter(torch.zeros(width))
         self.blocks = nn.ModuleList(Block(width, heads, 4 * width, EPS) for _ in range(blocks))
         self.norm1, self.norm2 = nn.LayerNorm(width, EPS), nn.LayerNorm(width, EPS)
-        self.ask, self.tell = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.to_query, self.to_pairs = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
@@ -125,10 +125,11 @@ class Probe(nn.Module):
         """Map positions (N, L, D) to (N, D)."""
         for block in self.blocks:
             tokens = block(tokens)
-        asked = self.ask(self.query).view(1, self.heads, 1, -1).expand(len(tokens), -1, -1, -1)
-        told = torch.unflatten(self.tell(self.norm1(tokens)), 2, (2, self.heads, -1))
-        keys, values = told.permute(2, 0, 3, 1, 4)
-        read = F.scaled_dot_product_attention(asked, keys, values)  # (N, heads, 1, d)
-        x = self.query + read.flatten(1)
+        query = self.to_query(self.query).view(1, self.heads, 1, -1)
+        pairs = torch.unflatten(self.to_pairs(self.norm1(tokens)), 2, (2, self.heads, -1))
+        keys, values = pairs.permute(2, 0, 3, 1, 4)
+        query = query.expand(len(tokens), -1, -1, -1)
+        mixed = F.scaled_dot_product_attention(query, keys, values)  # (N, heads, 1, d)
+        x = self.query + mixed.flatten(1)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out

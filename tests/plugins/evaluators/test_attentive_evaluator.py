@@ -30,9 +30,11 @@ def test_the_pooler_is_that_of_transformers(blocks):
     read = theirs.cross_attention_layer
     state = {
         "query": theirs.query_tokens.flatten(),
-        "tell.weight": torch.cat([read.cross_attn.k_proj.weight, read.cross_attn.v_proj.weight]),
-        "tell.bias": torch.cat([read.cross_attn.k_proj.bias, read.cross_attn.v_proj.bias]),
-        **named("ask", read.cross_attn.q_proj),
+        "to_pairs.weight": torch.cat(
+            [read.cross_attn.k_proj.weight, read.cross_attn.v_proj.weight]
+        ),
+        "to_pairs.bias": torch.cat([read.cross_attn.k_proj.bias, read.cross_attn.v_proj.bias]),
+        **named("to_query", read.cross_attn.q_proj),
         **named("norm1", read.layer_norm1),
         **named("norm2", read.layer_norm2),
         **named("mlp.0", read.mlp.fc1),
