@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from public_weights import tiny
 from vidssl_cli.cli import app
 from vidssl_cli.cli.failures import run
 from vidssl_cli.data.manifest import write_manifest
@@ -34,6 +35,8 @@ def test_every_command_does_what_the_readme_says(toy_videos, tmp_path, monkeypat
     shutil.copy(toy_videos[0].path, tmp_path / "query.mp4")
     write_manifest(tmp_path / "labelled.jsonl", toy_videos)
     monkeypatch.setattr("vidssl_cli.cli.serve._wait", lambda: None)  # it serves until stopped
+    others = tiny(tmp_path)
+    monkeypatch.setattr("vidssl_cli.model.public_files.download", lambda name: others)
     monkeypatch.delenv("DISPLAY", raising=False)
     assert len(commands()) >= 8
     for words in commands():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from public_weights import described, folder, tiny
 from vidssl_cli.base.errors import DamagedFileError, UsageError, VidsslError
 from vidssl_cli.cli import app, failures
 from vidssl_cli.contract.clips import Batch
@@ -283,17 +284,6 @@ def test_the_card_says_what_they_were_trained_to_see(transformers, tmp_path):
     assert card.origin.startswith("VideoMAE of transformers: model.safetensors, SHA-256 ")
 
 
-def folder(tmp_path, config=None, tensors=None):
-    """A folder of weights; what is not given is absent."""
-    (tmp_path / "hub").mkdir()
-    if config is not None:
-        text = config if isinstance(config, str) else json.dumps(config)
-        (tmp_path / "hub/config.json").write_text(text)
-    if tensors is not None:
-        save_file(tensors, tmp_path / "hub/model.safetensors")
-    return tmp_path / "hub"
-
-
 TENSOR = {"x": torch.zeros(1)}
 
 
@@ -315,22 +305,6 @@ def test_folders_that_cannot_be_used(config, tensors, error, told, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def described(**settings):
-    return {
-        "model_type": "vjepa2",
-        "hidden_size": 12,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "mlp_ratio": 2,
-        "tubelet_size": 2,
-        "patch_size": 8,
-        "crop_size": 32,
-        "frames_per_clip": 4,
-        "layer_norm_eps": 1e-6,
-        **settings,
-    }
-
-
 def test_a_file_does_not_say_what_it_is_for(tmp_path):
     file = folder(tmp_path, {}, TENSOR) / "model.safetensors"
     with pytest.raises(UsageError, match="does not say which network") as found:
@@ -350,19 +324,6 @@ def test_a_file_does_not_say_what_it_is_for(tmp_path):
 def test_descriptions_that_do_not_fit_the_weights(settings, told, tmp_path):
     with pytest.raises(DamagedFileError, match=told):
         import_weights(folder(tmp_path, described(**settings), TENSOR), None, tmp_path / "out")
-
-
-def tiny(tmp_path):
-    """A whole folder of V-JEPA 2, made without transformers."""
-    d, block = 12, "encoder.layer.0."
-    square = {f"{block}attention.{p}": (d, d) for p in ("query", "key", "value", "proj")}
-    shapes = {"encoder.embeddings.patch_embeddings.proj": (d, 3, 2, 8, 8), **square}
-    shapes |= {f"{block}mlp.fc1": (2 * d, d), f"{block}mlp.fc2": (d, 2 * d)}
-    shapes |= {f"{block}norm1": (d,), f"{block}norm2": (d,), "encoder.layernorm": (d,)}
-    tensors = {f"{name}.weight": torch.ones(shape) for name, shape in shapes.items()}
-    tensors |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in shapes.items()}
-    tensors["predictor.proj.bias"] = torch.zeros(3)
-    return folder(tmp_path, described(), tensors)
 
 
 def test_the_command_takes_a_folder(tmp_path, capfd):
