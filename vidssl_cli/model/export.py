@@ -253,6 +253,7 @@ def _save_onnx(program: ExportedProgram, contract: dict[str, Any], path: Path) -
     assert made is not None
     graph = made.model.graph
     for value, side in ((graph.inputs[0], "input"), (graph.outputs[0], "output")):
+        assert value.shape is not None
         value.shape = type(value.shape)(contract[side]["shape"])  # names, where torch has numbers
     made.model.metadata_props[CONTRACT] = json.dumps(contract)
     made.save(str(path), external_data=False)
