@@ -242,7 +242,7 @@ def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file and the target of every link, by name.
 
     Left out are TensorBoard's events, what is empty, and what run.json says of time and of the
-    command, and so its own digest.
+    command, and so its own digest, and the id by which loggers know the run, which is drawn.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -262,7 +262,8 @@ def digests(folder: Path) -> dict[str, str]:
 def _content(path: Path) -> bytes:
     if path.name == "run.json":
         facts = json.loads(path.read_bytes())
-        facts = {key: facts[key] for key in facts.keys() - {"started", "updated", "argv", "sha256"}}
+        once = {"id", "started", "updated", "argv", "sha256"}
+        facts = {key: facts[key] for key in facts.keys() - once}
         return json.dumps(facts, sort_keys=True).encode()
     return path.read_bytes()
 
