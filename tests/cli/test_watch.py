@@ -11,12 +11,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from vidssl_cli.base.errors import UsageError
+from vidssl_cli.base.errors import BusyError, UsageError
 from vidssl_cli.cli import watch
 from vidssl_cli.cli.index_run import IndexRun
 from vidssl_cli.cli.options import DataOptions
 from vidssl_cli.cli.watch import watched
 from vidssl_cli.data import settled
+from vidssl_cli.data.shards import Shard
 from vidssl_cli.files.locks import locked
 from vidssl_cli.search.store import open_index
 
@@ -126,6 +127,22 @@ def test_another_builder_is_waited_for(start, make_video, tmp_path, monkeypatch,
         monkeypatch.setattr(watch.time, "sleep", sleep)
         assert next(done).added == 1
     assert capsys.readouterr().err.count("it is waited for") == 1
+
+
+def test_a_busy_index_is_refused_before_anything_is_decoded(
+    toy_encoder, make_video, tmp_path, monkeypatch
+):
+    make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    index = tmp_path / "index"
+    run = IndexRun(
+        toy_encoder(), str(tmp_path / "videos"), DataOptions(), "all", index,
+        overwrite=False, prune=False, settings={},
+    )  # fmt: skip
+    monkeypatch.setattr(DataOptions, "open", lambda *_, **__: pytest.fail("DATA is read"))
+    with locked(index, "vidssl index"), pytest.raises(BusyError, match="is writing here"):
+        run.add()
+    with locked(index / "shard-1-of-2", "it"), pytest.raises(BusyError, match="shard 1/2"):
+        run.add_shard(Shard(1, 2))
 
 
 def test_a_disk_that_is_not_mounted_for_a_while_changes_nothing(

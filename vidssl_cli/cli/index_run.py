@@ -11,6 +11,7 @@ from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.data.rescan import SCANNED, scanned_on_the_way
 from vidssl_cli.data.shards import Shard, Share
+from vidssl_cli.files.locks import refuse_locked
 from vidssl_cli.search.build import Summary, UnchangedVideos, build_index, refuse_foreign
 from vidssl_cli.search.generations import is_index
 from vidssl_cli.search.shards import ShardSummary, build_shard, shard_folder
@@ -51,11 +52,13 @@ class IndexRun:
 
         Raises:
             UsageError: There are none.
+            BusyError: Another process is writing the index.
             VidsslError: As `build_index`.
         """
         videos: list[Video] = []
         broken: list[MediaError] = []
         refuse_foreign(self.out)
+        refuse_locked(self.out, "vidssl index")
         with scanned_on_the_way(self.out / SCANNED) as (scanned, keep):
             if wanted is None or wanted:
                 videos, broken = self._read(wanted, scanned, keep)
@@ -76,9 +79,10 @@ class IndexRun:
             VidsslError: As `build_shard`.
         """
         refuse_foreign(self.out)
+        folder = shard_folder(self.out, shard)
+        refuse_locked(folder, f"vidssl index --shard {shard}")
         share = Share(shard, UnchangedVideos(self.out), self._of_part)
-        path = shard_folder(self.out, shard) / SCANNED
-        with scanned_on_the_way(path) as (scanned, keep):
+        with scanned_on_the_way(folder / SCANNED) as (scanned, keep):
             videos, broken = self.reading.open(
                 self.data,
                 known=UnchangedVideos(self.out, scanned),

@@ -60,6 +60,13 @@ def locked(folder: Path, maker: str) -> Iterator[None]:
             file.truncate(0)
 
 
+def refuse_locked(folder: Path, maker: str) -> None:
+    """Raise BusyError, as `locked` would, before work that would be in vain."""
+    if is_locked(folder):
+        with locked(folder, maker):
+            pass
+
+
 def is_locked(folder: Path) -> bool:
     """Tell whether a process is in `locked` with this folder."""
     try:
