@@ -130,11 +130,12 @@ def test_what_was_embedded_is_kept_until_the_file_is_written(
     data = (place / "model", "--data", place / "videos.jsonl", "--device", "cpu", "--out")
     assert call(*data, tmp_path / f"whole.{ending}") == 0
     file = tmp_path / f"a.{ending}"
-    file.write_text("before")
+    assert call(*data, file, "--level", "clip") == 0
+    before = file.read_bytes()
     with monkeypatch.context() as patch:
         stop_after(7, patch, FeatureJournal, "add")
         assert call(*data, file) == 130
-    assert file.read_text() == "before"
+    assert file.read_bytes() == before
     assert (tmp_path / f"{file.name}.part").is_dir()
     with monkeypatch.context() as patch:
         added = stop_after(None, patch, FeatureJournal, "add")
@@ -174,6 +175,32 @@ def test_two_do_not_write_a_file_at_once(place, tmp_path, capsys):
         words = (place / "model", "--data", place / "videos.jsonl", "--out", tmp_path / "a.npz")
         assert call(*words) == 1
     assert "another `vidssl embed`" in capsys.readouterr().err
+
+
+def test_what_embed_did_not_write_is_left_alone(place, tmp_path, capsys):
+    words = (place / "model", "--data", place / "videos.jsonl", "--device", "cpu", "--out")
+    (tmp_path / "a.npz.part").mkdir()
+    (tmp_path / "a.npz.part" / "mine.txt").write_text("mine")
+    assert call(*words, tmp_path / "a.npz") == 2
+    assert "mine.txt" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["a.npz.part", "mine.txt"]
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+def test_only_features_are_replaced(place, tmp_path, ending, capsys):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    folder, text, arrays = (tmp_path / f"{name}.{ending}" for name in ("folder", "text", "arrays"))
+    folder.mkdir()
+    text.write_text("mine")
+    with arrays.open("wb") as file:
+        np.savez(file, mine=np.zeros(3))
+    for path in (folder, text, arrays):
+        assert call(place / "index", "--out", path) == 2
+        assert f"{path} is there already, and is no file of features" in capsys.readouterr().err
+    assert text.read_text() == "mine"
+    assert call(place / "index", "--out", tmp_path / f"a.{ending}") == 0
+    assert call(place / "index", "--out", tmp_path / f"a.{ending}") == 0
 
 
 @pytest.mark.parametrize(

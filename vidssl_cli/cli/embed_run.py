@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidssl_cli.base.console import leave_out
-from vidssl_cli.base.errors import MediaError
+from vidssl_cli.base.errors import MediaError, UsageError
 from vidssl_cli.data.rescan import SCANNED, scanned_on_the_way
 from vidssl_cli.files.locks import LOCK, locked
 from vidssl_cli.search.build import choose_settings
@@ -69,9 +69,17 @@ def _kept_beside(out: Path) -> Iterator[Path]:
     """Make and lock a folder for what is kept until a file is there; an empty one is removed.
 
     Raises:
+        UsageError: The folder is there, and holds something else.
         BusyError: Another process is writing the file.
     """
     folder = out.with_name(f"{out.name}.part")
+    if foreign := next(folder.glob("[!.]*"), None):
+        raise UsageError(
+            f"{folder} is where embedded videos are kept until {out.name} is written, and holds "
+            f"something else, such as {foreign.name}",
+            where="--out",
+            hint=f"choose another name, or move {foreign}",
+        )
     with locked(folder, "vidssl embed"):
         try:
             yield folder

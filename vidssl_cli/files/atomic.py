@@ -52,7 +52,10 @@ def replacing(path: Path, *, size: int = 0) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(hidden / "fresh", path)
+        try:
+            os.replace(hidden / "fresh", path)
+        except IsADirectoryError as error:  # it names the hidden file
+            raise IsADirectoryError(error.errno, error.strerror, str(path)) from None
         sync_folder(path.parent)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def require_format(path: Path) -> None:
     """Refuse a file that could not be written.
 
     Raises:
-        UsageError: The name ends in no format that is known.
+        UsageError: The name ends in no format that is known, or something else has it.
         VidsslError: Parquet needs pyarrow.
     """
     if path.suffix not in ENDINGS:
@@ -120,6 +121,30 @@ def require_format(path: Path) -> None:
         raise VidsslError(
             ".parquet needs pyarrow", hint="install it by `pip install 'vidssl[parquet]'`"
         )
+    if path.exists() and not _is_features(path):
+        raise UsageError(
+            f"{path} is there already, and is no file of features", where="--out",
+            hint="choose another name",
+        )  # fmt: skip
+
+
+def _is_features(path: Path) -> bool:
+    """Tell whether a file is what `write_features` writes, by the names in it."""
+    if not path.is_file():
+        return False
+    if path.suffix == ".npz":
+        if not is_zipfile(path):
+            return False
+        with ZipFile(path) as archive:
+            return {"path.npy", "vector.npy"} <= {*archive.namelist()}
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False
+    return {"path", "vector"} <= {*names}
 
 
 def _write_npz(file: Any, parts: Iterable[Features]) -> int:
