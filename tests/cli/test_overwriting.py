@@ -28,3 +28,5 @@ def test_a_page_is_refused_before_anything_is_computed(words, tmp_path, monkeypa
     assert (tmp_path / "page.html").read_text() == "mine"
     run(app, [*words, "page.html", "--overwrite"])
     assert "is there already" not in capsys.readouterr().err
+    assert run(app, [*words, "page.csv"]) == 2
+    assert f"{words[-1]} page.csv is not a name for a page" in capsys.readouterr().err

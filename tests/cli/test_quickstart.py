@@ -30,14 +30,16 @@ def place(toy_videos, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_it_prints_the_commands_that_it_runs_and_takes_in_new_videos(place, capsys):
+def test_it_prints_the_commands_that_it_runs_and_takes_in_new_videos(place, capsys, monkeypatch):
     words = ["quickstart", "my videos", *TINY]
+    monkeypatch.setattr(quickstart, "FEW", 100)
     assert run(app, words) == 0
     said = capsys.readouterr().err.splitlines()
     told = [parse(line) for line in said if line.startswith("    vidssl ")]
     assert [each.name for each in told] == ["data scan", "data pack", "pretrain", "index", "serve"]
     assert told[0].given["source"] == "my videos"
     assert not any(line.startswith("next: ") for line in said)
+    assert any("12 videos can teach a network next to nothing" in line for line in said)
     out = place / "my videos.search"
     trained = (out / "run" / "metrics.jsonl").read_bytes()
 
@@ -46,6 +48,7 @@ def test_it_prints_the_commands_that_it_runs_and_takes_in_new_videos(place, caps
     assert run(app, words) == 0
     printed = capsys.readouterr()
     assert "is trained already" in printed.err
+    assert "--minutes changes nothing any more" in printed.err
     assert "(1 added, 0 changed)" in " ".join(printed.out.split())
     assert (out / "run" / "metrics.jsonl").read_bytes() == trained
 
@@ -81,6 +84,17 @@ def test_another_quickstart_is_not_mixed_with_it(place, capsys, change, what):
     assert f"is a quickstart with {what}" in capsys.readouterr().err
 
 
+def test_a_mistyped_name_leaves_nothing(place, capsys):
+    assert run(app, ["quickstart", "my vidoes", *TINY]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    (place / "none").mkdir()
+    assert run(app, ["quickstart", "none", "--out", "here", *TINY]) == 2
+    assert sorted(path.name for path in place.iterdir()) == ["my videos", "none"]
+    (place / "file").touch()
+    assert run(app, ["quickstart", "my videos", "--out", "file", *TINY]) == 2
+    assert "file is no folder" in capsys.readouterr().err
+
+
 def test_a_folder_of_other_things_is_left_alone(place, capsys):
     assert run(app, ["quickstart", "my videos", "--out", "my videos"]) == 2
     assert "holds no quickstart" in capsys.readouterr().err
@@ -93,7 +107,8 @@ def test_a_folder_of_other_things_is_left_alone(place, capsys):
         (100, 10, ["train.repeats=1"]),
         (100, 4.7, ["train.epochs=4", "train.repeats=1"]),
         (3, 200, ["train.repeats=20"]),
-        (3, 10, ["train.repeats=6"]),
+        (3, 10, ["train.epochs=1", "train.repeats=6"]),
+        (1, 84, ["train.epochs=5", "train.repeats=16"]),
         (3, 1, ["train.epochs=1", "train.repeats=6"]),
         (100_000, 0.13, ["train.epochs=1", "train.repeats=1", "share=1/8"]),
         (100, 0.01, ["train.epochs=1", "train.repeats=1", "share=1/6"]),

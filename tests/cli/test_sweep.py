@@ -271,6 +271,13 @@ def test_printing_runs_nothing(tmp_path, capfd, toy_videos):
     assert call(app, ["sweep", *words, *reading]) == 0
     printed = capfd.readouterr().out.splitlines()
     assert all(each.endswith(shlex.join(reading)) for each in printed)
+    needs = "most evaluators need labelled videos of the splits train and test"
+    assert call(app, ["sweep", *words, "--evaluate", "retrieval"]) == 0
+    assert needs not in capfd.readouterr().err
+    write_manifest(tmp_path / "no.jsonl", [replace(video, split=None) for video in toy_videos])
+    elsewhere = ["--evaluate-on", str(tmp_path / "no.jsonl")]
+    assert call(app, ["sweep", *words, "--evaluate", "retrieval", *elsewhere]) == 0
+    assert needs in " ".join(capfd.readouterr().err.split())
     assert call(app, ["sweep", *words, "--split", "2"]) == 2
     assert call(app, ["sweep", "small/pace", "--data", str(tmp_path / "no"), "--out", "x"]) == 2
 

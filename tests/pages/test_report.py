@@ -264,6 +264,14 @@ def test_charts_have_every_line_that_runs_are_compared_with(make_run, made_up_re
     assert legend == ["a", "b", "random, a", "random, b", "chance"]
 
 
+def test_runs_without_evaluations_are_told_how_to_get_one(make_run, tmp_path, capsys):
+    make_run(tmp_path / "mine" / "0")
+    assert call(app, ["report", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert "no evaluation yet of 1 run: `vidssl evaluate RUN" in said
+    assert "next:" not in said
+
+
 def test_one_run_is_a_report_too(make_run, tmp_path):
     make_run(tmp_path / "mine" / "0", epochs=0, state="failed", reason="the loss is nan")
     page = tmp_path / "page.html"

@@ -17,7 +17,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidssl_cli.base.errors import DamagedFileError, MediaError, NoRoomError, Preempted, UsageError
+from vidssl_cli.base.errors import (
+    BusyError,
+    DamagedFileError,
+    MediaError,
+    NoRoomError,
+    Preempted,
+    UsageError,
+)
 from vidssl_cli.config.recipe import PretrainRecipe
 from vidssl_cli.config.sections import Train
 from vidssl_cli.contract.clips import Batch
@@ -27,6 +34,7 @@ from vidssl_cli.data.manifest import write_manifest
 from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
 from vidssl_cli.files import sealed_json
+from vidssl_cli.files.locks import locked
 from vidssl_cli.files.sealed_folder import note_of
 from vidssl_cli.model import run_directory
 from vidssl_cli.model.encoder import Encoder
@@ -305,6 +313,27 @@ def test_a_run_is_never_overwritten_without_being_told_to(recipe, toy_videos, tm
     pretrain(recipe, toy_videos, Session(out, device="cpu", overwrite=True))
     assert not (out / "features").exists()
     assert state(out) == "finished"
+
+
+def test_a_directory_that_is_taken_is_refused_before_data_are_read(
+    whole, toy_recipe, recipe, tmp_path, monkeypatch
+):
+    other = PretrainRecipe.model_validate(toy_recipe(seed=3))
+    with pytest.raises(UsageError, match="is not empty"):
+        Session(whole).refuse_taken(recipe)
+    with pytest.raises(UsageError, match=r"train.seed: 0 → 3$"):
+        Session(whole, resume=True).refuse_taken(other)
+    with pytest.raises(UsageError, match="what --overwrite throws away"):
+        Session(tmp_path, resume=True, overwrite=True).refuse_taken(recipe)
+    Session(whole, resume=True).refuse_taken(recipe)
+    Session(whole, overwrite=True).refuse_taken(other)
+    Session(whole, dry_run=True).refuse_taken(other)
+    Session(tmp_path).refuse_taken(recipe)
+    with locked(whole, "vidssl pretrain"), pytest.raises(BusyError, match="is writing here"):
+        Session(whole, resume=True).refuse_taken(recipe)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")  # it may see what the first process has just made
+    Session(whole).refuse_taken(recipe)
 
 
 def test_resuming_with_another_recipe_or_other_data_is_refused(

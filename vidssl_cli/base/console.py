@@ -61,21 +61,21 @@ def only_results() -> Iterator[None]:
         _results = None
 
 
-def _prints() -> bool:
-    """Tell whether this process prints."""
+def is_first_process() -> bool:
+    """Tell whether this process prints, and decides for those that train with it."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def say(message: str) -> None:
     """Print progress on stderr; a closed or full stderr is no error."""
-    if _prints():
+    if is_first_process():
         with suppress(OSError):  # a closed pipe, or a log on a full disk
             stderr.print(Text(visible(message)), soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Print a warning on stderr; the command continues."""
-    if _prints():
+    if is_first_process():
         with suppress(OSError):
             stderr.print("[yellow]warning:[/]", Text(visible(message)), soft_wrap=True)
 
@@ -101,7 +101,7 @@ def emit_json(document: Any, *, line: bool = False) -> None:
 
 def emit(text: str, *, lines: bool = False) -> None:
     """Print a line of a command's result, or several, on stdout."""
-    if _prints():
+    if is_first_process():
         (_results or sys.stdout).write(visible(text, keep="\n" if lines else "") + "\n")
 
 
@@ -122,7 +122,7 @@ def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         )
     for row in rows:
         table.add_row(*("–" if cell is None else Text(visible(str(cell))) for cell in row))
-    if _prints():
+    if is_first_process():
         if title:
             stdout.print(Text(visible(title), "bold"), soft_wrap=True)
         (stdout if stdout.is_terminal else _unbounded).print(table)
@@ -147,7 +147,7 @@ def bar(label: str, total: int) -> Iterator[Callable[[], str]]:
 
     with ExitStack() as stack:
         shown = None
-        if stderr.is_terminal and _prints():
+        if stderr.is_terminal and is_first_process():
             from rich.progress import Progress
 
             columns = Progress.get_default_columns()
@@ -164,7 +164,7 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
     """Yield the items while showing progress on stderr: a bar, or a line every few seconds."""
     if total is None and isinstance(items, Sequence):
         total = len(items)
-    if stderr.is_terminal and _prints():
+    if stderr.is_terminal and is_first_process():
         from rich.progress import track as track_bar
 
         yield from track_bar(

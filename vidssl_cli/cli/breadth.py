@@ -15,7 +15,7 @@ from vidssl_cli.cli.options import (
     OverwritePage,
     Run,
     expand,
-    refuse_existing,
+    refuse_page,
 )
 
 
@@ -53,7 +53,7 @@ def breadth(
     from vidssl_cli.pages.breadth import write_breadth
 
     if out:
-        refuse_existing(out, overwrite)
+        refuse_page(out, overwrite)
     if len(set(data)) < len(data):
         raise UsageError("the same DATA is given twice", where="--data")
     require_writable(run)

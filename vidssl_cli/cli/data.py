@@ -23,7 +23,7 @@ from vidssl_cli.cli.options import (
     Strict,
     expand,
     open_engine,
-    refuse_existing,
+    refuse_page,
 )
 from vidssl_cli.cli.packing import pack_words
 
@@ -233,13 +233,11 @@ def scores(
     FILE of videos that have not changed.
     """
     from vidssl_cli.base.console import emit, emit_json, say
-    from vidssl_cli.base.errors import SkippedMediaError, UsageError
+    from vidssl_cli.base.errors import SkippedMediaError
 
     resize = short_side or _parse_size(size)
-    if page and page.suffix.lower() != ".html":
-        raise UsageError(f"--page {page} is not a name for a page", hint="end it in .html")
     if page:
-        refuse_existing(page, overwrite, "--page")
+        refuse_page(page, overwrite, "--page")
 
     from vidssl_cli.data.motion_scores import Scoring, score_videos
     from vidssl_cli.files.disk_space import require_writable

@@ -9,7 +9,7 @@ import typer
 
 from vidssl_cli.base.wording import counted
 from vidssl_cli.cli.next_command import say_next, search_of
-from vidssl_cli.cli.options import AsJson, IndexFolder, OverwritePage, Strict, refuse_existing
+from vidssl_cli.cli.options import AsJson, IndexFolder, OverwritePage, Strict, refuse_page
 
 if TYPE_CHECKING:
     from vidssl_cli.search.duplicates import Found
@@ -77,9 +77,7 @@ def duplicates(
     from vidssl_cli.search.store import open_index
 
     if page:
-        if page.suffix != ".html":
-            raise UsageError(f"--out {page} is not a name for a page", hint="end it in .html")
-        refuse_existing(page, overwrite)
+        refuse_page(page, overwrite)
     if refused and again:
         raise UsageError("--not and --undo-not are given", hint="leave one of them out")
     if page and (refused or again):

@@ -21,7 +21,7 @@ from vidssl_cli.cli.options import (
     RecipeName,
     Strict,
     expand,
-    refuse_existing,
+    refuse_page,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def preview(
 
     seeds = [] if seed is None else [f"train.seed={seed}"]
     chosen = load_as(PretrainRecipe, recipe, [*(overrides or ()), *seeds])
-    refuse_existing(out, overwrite)
+    refuse_page(out, overwrite)
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.data.manifest import training_part

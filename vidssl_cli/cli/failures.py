@@ -120,7 +120,11 @@ def _explained(error: BaseException) -> VidsslError:
         case typer.TyperException():
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "vidssl"
-            return UsageError(error.format_message(), where=command, hint=f"see {command} --help")
+            return UsageError(
+                " ".join(error.format_message().split()),
+                where=command,
+                hint=f"see {command} --help",
+            )
         case OSError():
             file = None if error.filename is None else str(error.filename)
             return VidsslError(

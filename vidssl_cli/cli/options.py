@@ -240,6 +240,17 @@ def open_engine(name: str) -> AbstractContextManager[RayEngine | None]:
     return ray_engine() if name == "ray" else nullcontext()
 
 
+def refuse_page(page: Path, overwrite: bool, option: str = "--out") -> None:
+    """Refuse a name that is none of a page, as of a query by mistake, or as `refuse_existing`.
+
+    Raises:
+        UsageError: The name does not end in .html, or something is there.
+    """
+    if page.suffix.lower() != ".html":
+        raise UsageError(f"{option} {page} is not a name for a page", hint="end it in .html")
+    refuse_existing(page, overwrite, option)
+
+
 def refuse_existing(out: Path, overwrite: bool, option: str = "--out") -> None:
     """Refuse to replace a file without --overwrite, or a folder.
 

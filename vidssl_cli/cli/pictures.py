@@ -19,7 +19,7 @@ from vidssl_cli.cli.options import (
     OverwritePage,
     Run,
     Strict,
-    refuse_existing,
+    refuse_page,
 )
 
 
@@ -191,7 +191,7 @@ def map_(
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.base.errors import SkippedMediaError
 
-    refuse_existing(out, overwrite)
+    refuse_page(out, overwrite)
 
     from vidssl_cli.pages.map import write_map
     from vidssl_cli.search.store import open_index

@@ -23,6 +23,8 @@ PLAN = "quickstart.json"
 """File in the folder of a quickstart: its videos, and how long to train on them."""
 MOST_PASSES = 400
 """Visits to a video, at most: more of them teach little that is new of a few videos."""
+FEW = 10
+"""With fewer videos it is said that they teach next to nothing."""
 
 
 def register(app: typer.Typer) -> None:
@@ -73,6 +75,10 @@ def quickstart(
 
     require_writable(out)
     plan = _read_plan(out, source, recipe, overrides or [])
+    given = context.get_parameter_source("minutes")
+    if "settings" in plan and given is not None and given.name == "COMMANDLINE":
+        say("--minutes changes nothing any more: how long to train is decided; to train anew, "
+            "choose another --out")  # fmt: skip
     scanned, packed, run, index = (
         out / name for name in ("videos.jsonl", "packed", "run", "index")
     )
@@ -86,7 +92,8 @@ def quickstart(
     with quiet(), _goes_on():
         state = _state(run)
         if state in (None, "finished"):  # a run goes on with the videos that it began with
-            step(1, "finding out what can be read", "data", "scan", source, "--out", scanned)
+            with _nothing_left(out):
+                step(1, "finding out what can be read", "data", "scan", source, "--out", scanned)
             step(
                 2, "decoding everything once, into small pictures",
                 "data", "pack", scanned, "--out", packed, *size_words(chosen),
@@ -109,6 +116,20 @@ def quickstart(
             step(5, "opening the page", *last)
         else:
             announce(5, 5, "to open the page", *last)
+
+
+@contextmanager
+def _nothing_left(out: Path) -> Iterator[None]:
+    """Take away the folder if there are no videos, as after a mistyped name."""
+    from vidssl_cli.base.errors import UsageError
+
+    try:
+        yield
+    except UsageError:
+        if [path.name for path in out.iterdir()] == [PLAN]:
+            (out / PLAN).unlink()
+            out.rmdir()
+        raise
 
 
 @contextmanager
@@ -143,6 +164,8 @@ def _read_plan(out: Path, source: str, recipe: str, overrides: Sequence[str]) ->
         "--set": [*overrides],
     }
     if not (out / PLAN).is_file():
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out} is no folder", where=str(out), hint="choose another --out")
         if out.is_dir() and any(out.iterdir()):
             raise UsageError(
                 f"{out} is not empty, and holds no quickstart",
@@ -182,7 +205,7 @@ def _length(
     recipe: PretrainRecipe, packed: Path, out: Path, device: str, minutes: float
 ) -> list[str]:
     """Return the settings with which training takes a time that suits machine and videos."""
-    from vidssl_cli.base.console import say
+    from vidssl_cli.base.console import say, warn
     from vidssl_cli.data.manifest import training_part
     from vidssl_cli.data.scan import open_data
     from vidssl_cli.training.pretrain import pretrain
@@ -200,6 +223,11 @@ def _length(
     passes = min(60 * minutes / one, MOST_PASSES)
     settings = length_settings(recipe, cost.videos, passes)
     visits = "less than once" if passes < 1 else f"about {counted(round(passes), 'time')}"
+    if cost.videos < FEW:
+        warn(
+            f"{counted(cost.videos, 'video')} can teach a network next to nothing about what sets "
+            "videos apart: from a few dozen on, a search means something"
+        )
     say(
         f"a pass over {counted(cost.videos, 'video')} takes {one:.1f} s on {cost.device}: each is "
         f"visited {visits}, in about {passes * one / 60:.1f} minutes"
@@ -210,14 +238,14 @@ def _length(
 def length_settings(recipe: PretrainRecipe, videos: int, passes: float) -> list[str]:
     """Return the settings by which a recipe visits every video so many times.
 
-    Epochs stay those of the recipe where there is a pass for each. Of videos that cannot all be
-    visited once, a share is taken.
+    Epochs stay those of the recipe where there is a full batch for each. Of videos that cannot all
+    be visited once, a share is taken.
     """
     train = recipe.train
     least = ceil(train.batch_videos / videos)  # or no batch is filled
     if passes < 1:
         share = min(ceil(1 / passes), max(videos // train.batch_videos, 1))
         return ["train.epochs=1", f"train.repeats={least}", f"share=1/{share}"]
-    if passes < train.epochs:
+    if passes < train.epochs * least:
         return [f"train.epochs={max(int(passes) // least, 1)}", f"train.repeats={least}"]
     return [f"train.repeats={max(round(passes / train.epochs), least)}"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vidssl_cli.cli.next_command import say_next
-from vidssl_cli.cli.options import AsJson, OverwritePage, refuse_existing
+from vidssl_cli.cli.options import AsJson, OverwritePage, refuse_page
 
 
 def register(app: typer.Typer) -> None:
@@ -74,8 +74,9 @@ def report(
     Runs that differ only in the seed are one line: mean and standard error. --out PAGE writes
     tables, curves, galleries, recipes and commands into one HTML file.
     """
-    from vidssl_cli.base.console import emit, emit_json
+    from vidssl_cli.base.console import emit, emit_json, say
     from vidssl_cli.base.errors import UsageError
+    from vidssl_cli.base.wording import counted
     from vidssl_cli.evaluation import tables
     from vidssl_cli.evaluation.records import Record
     from vidssl_cli.evaluation.scoreboard import boards, grouped
@@ -88,7 +89,7 @@ def report(
     if len(formats) + as_json > 1:
         raise UsageError("give one of --markdown, --latex, --csv and --json")
     if out:
-        refuse_existing(out, overwrite)
+        refuse_page(out, overwrite)
     folders = dict.fromkeys(folder for place in places for folder in _runs_at(place))
     groups = grouped(map(Record.read, folders))
     found = boards(groups)
@@ -108,9 +109,14 @@ def report(
         emit(formats[0](found).removesuffix("\n"), lines=True)
     elif out:
         emit(str(out))
-    else:
+    elif found:
         tables.show(found)
         say_next(as_json, "report", *places, "--out", "report.html")
+    else:
+        say(
+            f"no evaluation yet of {counted(len(folders), 'run')}: `vidssl evaluate RUN --data "
+            "DATA --evaluator retrieval` makes one"
+        )
 
 
 def _runs_at(place: Path) -> list[Path]:

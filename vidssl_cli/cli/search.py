@@ -31,7 +31,7 @@ from vidssl_cli.cli.options import (
     load_decoder,
     open_engine,
     read_every,
-    refuse_existing,
+    refuse_page,
 )
 
 if TYPE_CHECKING:
@@ -263,9 +263,7 @@ def retrieve(
             hint="leave one of them out",
         )
     if page:
-        if page.suffix != ".html":  # it may be a query, which the page would replace
-            raise UsageError(f"--gallery {page} is not a name for a page", hint="end it in .html")
-        refuse_existing(page, overwrite, "--gallery")
+        refuse_page(page, overwrite, "--gallery")
         require_writable(page)
     index = open_index(folder)
     answers, broken = search(

@@ -103,7 +103,7 @@ def sweep(
         () if workers is None else ("--workers", str(workers)),
     )
     runs = plan.runs(cache(lambda source: reading.open(source)[0]))
-    _require_videos([data, *([evaluate_on] if evaluate_on else [])], reading)
+    _require_videos(data, evaluate_on or data, reading, evaluate=bool(evaluators))
 
     from vidssl_cli.base.console import emit, emit_json
     from vidssl_cli.files.locks import locked
@@ -122,15 +122,22 @@ def sweep(
     _show(out, runs, statuses, as_json)
 
 
-def _require_videos(data: Sequence[str], reading: DataOptions) -> None:
-    """Refuse DATA without videos before any run does."""
+def _require_videos(train: str, test: str, reading: DataOptions, *, evaluate: bool) -> None:
+    """Refuse DATA without videos, and warn of DATA without splits, before any run does."""
+    from vidssl_cli.base.console import warn
     from vidssl_cli.data.layouts import find_videos
     from vidssl_cli.data.lists import Lists
     from vidssl_cli.files.confine import Root
 
-    for source in data:
-        root = Root(reading.data_root) if reading.data_root else None
-        find_videos(source, Lists(reading.split), root)
+    root = Root(reading.data_root) if reading.data_root else None
+    lists = Lists(reading.split)
+    found = {source: find_videos(source, lists, root) for source in dict.fromkeys((train, test))}
+    parts = {video.split for video in found[test] if video.label is not None}
+    if evaluate and not parts >= {"train", "test"}:
+        warn(
+            f"most evaluators need labelled videos of the splits train and test, which {test} does "
+            "not have; `vidssl data scan --hold-out 0.2` makes a manifest with splits"
+        )
 
 
 def _show(out: Path, runs: Sequence[PlannedRun], statuses: dict[Path, int], as_json: bool) -> None:

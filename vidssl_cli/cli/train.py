@@ -105,6 +105,11 @@ def pretrain(
 
     if not dry_run:
         require_writable(out)
+    session = Session(
+        out, resume, overwrite, device, workers, options,
+        dry_run, dataset, reading.split, on_nan, loggers,
+    )  # fmt: skip
+    session.refuse_taken(chosen)
     videos, broken = reading.open(data)
     training = training_part(videos)
     say(f"pre-training on {share(len(training), len(videos), 'video')}")
@@ -112,19 +117,6 @@ def pretrain(
     unpacked = not any(video.packed for video in training)
     if unpacked and Path(data).is_dir() and not (dry_run or as_json):
         say(f"every clip is decoded from its file; to decode each file once: {pack_first}")
-    session = Session(
-        out,
-        resume,
-        overwrite,
-        device,
-        workers,
-        options,
-        dry_run,
-        dataset,
-        reading.split,
-        on_nan,
-        loggers,
-    )
     outcome = train(chosen, training, session, broken)
     asked = ["--data", data, *reading.as_words(), *setting(overrides)]
     asked += [word for name in logger or () for word in ("--logger", name)]
@@ -188,12 +180,13 @@ def finetune(
     from vidssl_cli.training.session import Session
 
     require_writable(out)
-    left_out: list[Video] = []
-    videos, broken = reading.open(data, left_out=left_out)
     session = Session(
         out, resume, overwrite, device, workers, options,
         dataset=dataset, split=reading.split, on_nan=on_nan, loggers=loggers,
     )  # fmt: skip
+    session.refuse_taken(chosen)
+    left_out: list[Video] = []
+    videos, broken = reading.open(data, left_out=left_out)
     report = train(
         chosen, videos, source, session, scratch=scratch, broken=broken, left_out=left_out
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidssl_cli.base.errors import UsageError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.clips import Course, Draw, Stage
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Order:
         self.steps = len(self._video) * repeats // batch_videos
         if self.steps == 0:
             raise UsageError(
-                f"{len(self._video)} videos visited {repeats} times do not fill one batch of "
-                f"{batch_videos}",
+                f"{counted(len(self._video), 'video')} visited {counted(repeats, 'time')} do not "
+                f"fill one batch of {batch_videos}",
                 hint="lower train.batch_videos or raise train.repeats",
             )
         self._stages = self._stages_of(epochs)

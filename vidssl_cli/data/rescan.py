@@ -57,18 +57,29 @@ def remembered(
     read, line = row_reader(out), row_writer(out)
     others = [] if shard else [*out.parent.glob(f"{escape(out.name)}.shard-*.part")]
     with Journal(path, _KEY) as journal:
-        rows = _rows(out)
-        for name, records in (
-            (path, journal.records()),
-            *((other, read_journal(other, _KEY)) for other in others),
-        ):
-            with understood(name):
-                rows += [read(row) for row, _ in records]
+        with understood(path):
+            mine = [read(row) for row, _ in journal.records()]
+        rows = [*_rows(out), *mine]
+        for other in others:
+            with understood(other):
+                rows += [read(row) for row, _ in read_journal(other, _KEY)]
         known = {row.path: row for row in rows if _is_unchanged(row)}
         if known:
             same = share(len(known), len(rows), "file", "has", "have")
             say(f"{out}: {same} not changed since the last scan")
-        yield known, lambda video: journal.append(line(video))
+        kept = len(mine)
+
+        def keep(video: Video) -> None:
+            nonlocal kept
+            kept += 1
+            journal.append(line(video))
+
+        try:
+            yield known, keep
+        except BaseException:
+            if not kept:  # as after a mistyped DATA
+                journal.delete()
+            raise
         if not shard:
             journal.delete()
             for other in others:

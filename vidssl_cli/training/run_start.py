@@ -80,21 +80,45 @@ def open_run(out: Path, spec: RunSpec, *, resume: bool, overwrite: bool) -> Run:
         UsageError: something is there already, or what is there is another run.
         DamagedFileError: what is there is damaged.
     """
+    _refuse_full(out, resume=resume, overwrite=overwrite)
+    if overwrite and out.exists():
+        discard_run(out)
+    return _continue(out, spec) if _content(out) else _create(out, spec)
+
+
+def refuse_taken(
+    out: Path, recipe: PretrainRecipe | FinetuneRecipe, *, resume: bool, overwrite: bool
+) -> None:
+    """Raise what `open_run` would, as far as it can be told before DATA is read.
+
+    Args:
+        out: the directory.
+        recipe: what is asked for.
+        resume: as for `open_run`.
+        overwrite: as for `open_run`.
+
+    Raises:
+        UsageError: something is there already, or what is there is a run of another recipe.
+    """
+    _refuse_full(out, resume=resume, overwrite=overwrite)
+    if overwrite or not (out / RECIPE).is_file():
+        return
+    facts = read_facts(out)
+    if sha256(out / RECIPE) in (facts["files"][RECIPE], facts.get(SHORTER)):
+        _is_shorter(out, recipe)
+
+
+def _refuse_full(out: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise UsageError(
             "--resume would go on with what --overwrite throws away", hint="give one of the two"
         )
-    if overwrite and out.exists():
-        discard_run(out)
-    if not _content(out):
-        return _create(out, spec)
-    if not resume:
+    if _content(out) and not (resume or overwrite):
         raise UsageError(
             f"{out} is not empty",
             where=str(out),
             hint="go on with it by --resume, or throw it away by --overwrite",
         )
-    return _continue(out, spec)
 
 
 def _create(out: Path, spec: RunSpec) -> Run:
@@ -129,7 +153,7 @@ def _continue(out: Path, spec: RunSpec) -> Run:
         ):
             atomic_write(out / name, text)  # killed before it was written
         verify_file(out, name)
-    shorter = _is_shorter(out, spec)
+    shorter = _is_shorter(out, spec.recipe)
     _require_same(out, spec, facts, shorter=shorter)
     _drop_half_row(out / BAD_MEDIA)
     run = Run(out, facts)
@@ -138,13 +162,13 @@ def _continue(out: Path, spec: RunSpec) -> Run:
     return run
 
 
-def _is_shorter(out: Path, spec: RunSpec) -> bool:
+def _is_shorter(out: Path, asked: PretrainRecipe | FinetuneRecipe) -> bool:
     """Tell whether a run was to take fewer epochs, and else the same as is asked for.
 
     Raises:
         UsageError: something else differs, or the first epochs of a longer run are others.
     """
-    there, asked = load(out / RECIPE), spec.recipe
+    there = load(out / RECIPE)
     differences = compare(there, asked)
     old, new = there.train.epochs, asked.train.epochs
     if [each.key for each in differences] != ["train.epochs"] or new < old:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidssl_cli.base.console import warn
+from vidssl_cli.base.console import is_first_process, warn
 from vidssl_cli.base.errors import Interrupted, MediaError, NoRoomError, Preempted, UsageError
 from vidssl_cli.base.signals import Stopped, StopSignals, stopped
 from vidssl_cli.base.wording import counted, share
@@ -23,11 +23,12 @@ from vidssl_cli.data.decoders import choose_reader
 from vidssl_cli.data.loader import Loader
 from vidssl_cli.data.order import Order
 from vidssl_cli.data.samples import Pipeline
+from vidssl_cli.files.locks import refuse_locked
 from vidssl_cli.model.run_directory import read_facts
 from vidssl_cli.training.loggers import chosen_loggers
 from vidssl_cli.training.not_finite import OnNaN
 from vidssl_cli.training.run import BAD_MEDIA, METRICS, Run
-from vidssl_cli.training.run_start import RunSpec, lock_run, open_run
+from vidssl_cli.training.run_start import RunSpec, lock_run, open_run, refuse_taken
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +66,20 @@ class Session:
     either way, so that this is in run.json and not in the recipe."""
     loggers: Sequence[LoggerOptions] = ()
     """Where metrics go besides where the recipe says."""
+
+    def refuse_taken(self, recipe: PretrainRecipe | FinetuneRecipe) -> None:
+        """Refuse a directory that the run cannot have, before DATA is read.
+
+        Only the first process looks: another one may see what the first has made.
+
+        Raises:
+            UsageError: something is there already, or what is there is a run of another recipe.
+            BusyError: another process trains there.
+        """
+        if is_first_process() and not self.dry_run:
+            own = recipe.without_loggers()
+            refuse_taken(self.out, own, resume=self.resume, overwrite=self.overwrite)
+            refuse_locked(self.out, f"vidssl {recipe.task}")
 
 
 def select_usable(data: Sequence[Video], sampler: Sampler) -> tuple[list[Video], list[MediaError]]:
