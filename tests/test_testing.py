@@ -273,6 +273,32 @@ class Parted(FixedOptions):
         return Numbered((0, 0, 0, 0))
 
 
+class Viewless(FixedOptions):
+    name: Literal["viewless"]
+
+    def build(self):
+        fixed = Fixed((0, 0, 0, 0))
+
+        class Without(Sampler):
+            frames = 4
+
+            def plan(self, video, draw):
+                return fixed.plan(video, draw)
+
+        return Without()
+
+
+class Counted(FixedOptions):
+    name: Literal["counted"]
+
+    def build(self):
+        class Plain(Fixed):
+            def plan(self, video, draw):
+                return ClipPlan((View(self.numbers),), {"kind": 1})
+
+        return Plain((0, 0, 0, 0))
+
+
 class Reversed(FixedOptions):
     name: Literal["reversed"]
 
@@ -301,6 +327,8 @@ def test_a_plain_sampler_passes():
         (FixedOptions(name="fixed", numbers=(0, 0, 0, -1)), r"leaves 0\.\.0"),
         (FixedOptions(name="fixed", label=2), "declared are 2 classes"),
         (FixedOptions(name="fixed", whole=False), "not int64"),
+        (Viewless(name="viewless"), "Without does not set views"),
+        (Counted(name="counted"), "label kind is 1, not a numpy array"),
         (Streamed(name="streamed"), "two different plans"),
         (Parted(name="parted"), "plan_part plans other clips than plan_batch"),
     ],
@@ -358,6 +386,8 @@ class Loss(PretextOptions):
                     "vector": ({"loss": out.mean((0, 1))}, {}),
                     "nan": ({"loss": out.mean() / 0 * 0}, {}),
                     "none": ({}, {}),
+                    "bare": out.mean(),
+                    "alone": ({"loss": out.mean()},),
                     "no gradient": ({"loss": out.mean().detach()}, {}),
                 }.get(fault, ({"loss": out.mean()}, {}))
 
@@ -383,6 +413,8 @@ class Loss(PretextOptions):
         ("vector", "must be a scalar"),
         ("nan", "loss is nan"),
         ("none", "no loss term"),
+        ("bare", r"a call returns tensor\(.*\), not two dictionaries"),
+        ("alone", "not two dictionaries"),
         ("no gradient", "carry no gradient"),
         ("random state", "one step from one state led to two states"),
         ("flat", r"decisions about pace are \(\d+, 1\); they must be \(B, V, classes\)"),

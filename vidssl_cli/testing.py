@@ -147,6 +147,8 @@ def check_sampler(options: SamplerOptions, lengths: Sequence[int] = LENGTHS) -> 
     """
     check_options(options)
     sampler, twin = options.build(), options.build()
+    for name in ("views", "frames"):
+        assert hasattr(sampler, name), f"{type(sampler).__name__} does not set {name}"
     videos = [Video(path=f"{n}.mp4", frames=n, fps=25.0) for n in lengths]
     reasons = [sampler.rejects(video) for video in videos]
     for video, reason in zip(videos, reasons, strict=True):
@@ -207,6 +209,9 @@ def _check_labels(plan: ClipPlan, declared: Mapping[str, int], views: int) -> No
         f"labels() declares {sorted(declared)}; the plan carries {sorted(plan.labels)}"
     )
     for name, label in plan.labels.items():
+        assert isinstance(label, np.ndarray | np.generic), (
+            f"label {name} is {label!r}, not a numpy array"
+        )
         assert label.shape in ((), (views,)), f"label {name} is {label.shape}, not ({views},) or ()"
         values = label[label != ABSENT]
         if classes := declared[name]:
@@ -267,7 +272,12 @@ def check_pretext(options: PretextOptions, sampler: SamplerOptions) -> None:
 
     features = _noise_features(batch)
     torch.manual_seed(1)  # training addresses what dropout draws by the step
-    terms, metrics = pretext(features, batch)
+    returned = pretext(features, batch)
+    pair = returned if isinstance(returned, tuple | list) else ()
+    assert [isinstance(each, dict) for each in pair] == [True, True], (
+        f"a call returns {returned!r}, not two dictionaries: loss terms and metrics"
+    )
+    terms, metrics = returned
     for name, value in (terms | metrics).items():
         assert value.shape == (), f"{name} has the shape {tuple(value.shape)}; it must be a scalar"
         assert bool(value.isfinite()), f"{name} is {value.item()}"

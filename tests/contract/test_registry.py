@@ -28,6 +28,15 @@ BROKEN = {
     "misspelt": ("@hookimpl\ndef vidssl_sampler(): return []", "unknown hook 'vidssl_sampler'"),
     "argument": ("@hookimpl\ndef vidssl_samplers(video): return []", "Argument(s) {'video'}"),
     "unmarked": ("def vidssl_samplers(): return []", "no function marked with @hookimpl"),
+    "half_marked": (
+        "@hookimpl\ndef vidssl_recipes(): return []\ndef vidssl_samplers(): return []",
+        "registrytest_half_marked.vidssl_samplers is not marked with @hookimpl",
+    ),
+    "no_list": (
+        "@hookimpl\ndef vidssl_samplers(): return SamplerOptions",
+        "vidssl_samplers returns <class 'vidssl_cli.contract.hooks.SamplerOptions'>, not a list",
+    ),
+    "one_word": ("@hookimpl\ndef vidssl_recipes(): return '.'", "returns '.', not a list"),
     "foreign": ("@hookimpl\ndef vidssl_samplers(): return [int]", "which is no SamplerOptions"),
     "nothing": ("@hookimpl\ndef vidssl_samplers(): pass", "vidssl_samplers returns None"),
     "number": (
@@ -265,6 +274,10 @@ def test_an_exception_is_attributed_to_its_plugin(package, monkeypatch):
     assert (
         said == "acme-good: fail (registrytest_good, line 9) raised ValueError: no luck; with a.mp4"
     )
+    own = PluginError(["a.yaml:1:1: bad", "a.yaml:2:1: worse"], where="acme", hint="mend it")
+    own.add_note("with a.mp4")
+    kept = attribution.plugin_error(own)
+    assert kept.problems == ("a.yaml:1:1: bad", "a.yaml:2:1: worse; with a.mp4")
     with pytest.raises(ValueError, match="invalid literal") as other:
         int("x")
     assert attribution.plugin_error(other.value) is None
@@ -308,6 +321,24 @@ def test_a_recipe_that_needs_a_broken_package_says_so(package, tmp_path):
     assert vidssl(*arguments).returncode == 2
     fine = vidssl("recipes", "check", "small/pace", PYTHONPATH=folder)
     assert fine.returncode == 0
+
+
+def test_a_sampler_without_views_is_refused_with_the_recipe(package):
+    code = """
+from vidssl_cli.contract.hooks import hookimpl
+class M(SamplerOptions):
+    name: Literal["viewless"]
+    def build(self):
+        from types import SimpleNamespace
+        return SimpleNamespace(frames=16, together=1)
+@hookimpl
+def vidssl_samplers(): return [M]
+"""
+    folder = package("viewless", code)
+    arguments = ["recipes", "check", "small/pace", "--set", "sampler={name: viewless}"]
+    run = vidssl(*arguments, PYTHONPATH=folder)
+    assert run.returncode == PluginError.status
+    assert "the sampler viewless does not set views" in run.stderr
 
 
 def test_vidssls_own_plugins_can_be_switched_off():

@@ -19,8 +19,9 @@ def plugin_error(error: BaseException) -> PluginError | None:
     if isinstance(error, VidsslError):
         if not isinstance(error, PluginError):
             return None
-        message = "; ".join([str(error), *notes(error)])
-        return PluginError(message, where=error.where, hint=error.hint)
+        *first, last = error.problems
+        last = "; ".join([last, *notes(error)])
+        return PluginError([*first, last], where=error.where, hint=error.hint)
     if not registry.cache_info().currsize:  # no plugin was loaded
         return None
     plugins = registry().modules

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from vidssl_cli.base.errors import PluginError
 from vidssl_cli.config.sections import (
     Augment,
     ClassifierEvaluation,
@@ -101,7 +102,14 @@ class PretrainRecipe(Recipe):
     @classmethod
     def _groups_stay_whole(cls, sampler: SamplerOptions, info: Any) -> SamplerOptions:
         train: Train | None = info.data.get("train")
-        together = sampler.build().together
+        built = sampler.build()
+        for name in ("views", "frames"):
+            if not hasattr(built, name):
+                raise PluginError(
+                    f"the sampler {sampler.name} does not set {name}",
+                    hint="check it with vidssl_cli.testing.check_sampler",
+                )
+        together = built.together
         if train is not None and train.batch_videos % (train.accumulate * together):
             parts = f" in {train.accumulate} parts" if train.accumulate > 1 else ""
             raise ValueError(

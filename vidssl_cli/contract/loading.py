@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -85,10 +85,16 @@ def load(entry: EntryPoint, address: str, package: str) -> Offers:
         callers = manager.get_hookcallers(plugin)
         if not callers:
             raise PluginError(f"{entry.value} has no function marked with @hookimpl")
+        marked = {caller.name for caller in callers}
+        if unmarked := sorted((vars(manager.hook).keys() & vars(plugin).keys()) - marked):
+            raise PluginError(f"{entry.value}.{unmarked[0]} is not marked with @hookimpl")
         found: dict[str, list[Any]] = {}
         for caller in callers:
             if not (given := caller()):  # pluggy leaves out None
                 raise PluginError(f"{caller.name} returns None, not a list")
+            for batch in given:
+                if isinstance(batch, str) or not isinstance(batch, Iterable):
+                    raise PluginError(f"{caller.name} returns {batch!r}, not a list")
             found[caller.name] = [offer for batch in given for offer in batch]
         return Offers(
             [
