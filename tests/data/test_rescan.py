@@ -91,6 +91,33 @@ def test_labels_are_those_of_data_as_it_is_now(folder, tmp_path, decoded):
     assert len(decoded) == 3
 
 
+def test_a_manifest_whose_digest_was_not_written_is_still_a_scans(folder, tmp_path, decoded):
+    out = tmp_path / "m.jsonl"
+    for number in (1, 2):
+        scan(folder, out, shard=Shard(number, 2))
+
+    def interrupted():
+        with remembered(out) as (known, _):
+            assert len(known) == 3  # nothing is left for this scan to keep
+            write_manifest(out, list(known.values()))
+            note_of(out).unlink()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    decoded.clear()
+    assert len(scan(folder, out)) == 3
+    assert not decoded
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_scan_that_finds_nothing_leaves_nothing(tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError):
+        scan(tmp_path / "none", tmp_path / "m.jsonl")
+    assert os.listdir(tmp_path) == ["none"]
+
+
 def test_a_scan_that_was_interrupted_goes_on(folder, tmp_path, decoded, monkeypatch):
     out = tmp_path / "m.jsonl"
     honest = module.probe

@@ -120,11 +120,8 @@ def _explained(error: BaseException) -> VidsslError:
         case typer.TyperException():
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "vidssl"
-            return UsageError(
-                " ".join(error.format_message().split()),
-                where=command,
-                hint=f"see {command} --help",
-            )
+            message = error.format_message().replace("\n\t", " ")  # a list of choices
+            return UsageError(message, where=command, hint=f"see {command} --help")
         case OSError():
             file = None if error.filename is None else str(error.filename)
             return VidsslError(

@@ -77,7 +77,9 @@ def remembered(
         try:
             yield known, keep
         except BaseException:
-            if not kept:  # as after a mistyped DATA
+            # Nothing is left after a mistyped DATA. Where there is a manifest, the journal tells
+            # that a scan wrote it, as long as it has no digest.
+            if not kept and not out.exists():
                 journal.delete()
             raise
         if not shard:

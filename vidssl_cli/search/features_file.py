@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -133,10 +133,11 @@ def _is_features(path: Path) -> bool:
     if not path.is_file():
         return False
     if path.suffix == ".npz":
-        if not is_zipfile(path):
+        try:
+            with ZipFile(path) as archive:
+                return {"path.npy", "vector.npy"} <= {*archive.namelist()}
+        except BadZipFile:
             return False
-        with ZipFile(path) as archive:
-            return {"path.npy", "vector.npy"} <= {*archive.namelist()}
     import pyarrow as pa
     import pyarrow.parquet as pq
 
