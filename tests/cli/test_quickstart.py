@@ -70,6 +70,11 @@ def test_stopped_it_goes_on_with_the_same_training(place, capsys, monkeypatch):
     assert [line for line in again if "vidssl pretrain" in line] == lines
     assert build.open_index(place / "here" / "index")
 
+    with monkeypatch.context() as patch:
+        patch.setattr("vidssl_cli.cli.serve._wait", stop)
+        assert run(app, [*words, "--serve"]) == 130
+    assert capsys.readouterr().err.endswith("error: stopped by SIGINT\n")  # all is done
+
 
 @pytest.mark.parametrize(
     ("change", "what"),

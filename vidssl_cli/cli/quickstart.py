@@ -111,7 +111,8 @@ def quickstart(
                 *on, "--resume",
             )  # fmt: skip
         step(4, "making them searchable", "index", run, "--data", packed, "--out", index, *on)
-        last = search_of(index)
+    last = search_of(index)
+    with quiet():
         if serve or last[0] != "serve":
             step(5, "opening the page", *last)
         else:
