@@ -67,6 +67,7 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
     pretrain(loaded, train, Session(folder, resume=True), broken)
     seconds = time.process_time() - began
     encoder, store = Encoder.load(folder), Path(arguments.out, "features")
+    taps = [tap for tap in TAPS if tap in encoder.taps]  # a transformer has no pool4
     study, card = EncoderStudy(encoder, videos, run=folder, store=store), encoder.evaluation
     windows = Windows(clips=card.clips, stride=card.stride)
     looks = [
@@ -74,12 +75,12 @@ def member(arguments: argparse.Namespace, recipe: str, seed: int) -> dict[str, A
         for video in (*study.train, *study.test)
     ]
     features = {  # all taps in one pass
-        weights: study.features(weights, looks, [Layer(tap) for tap in TAPS])
+        weights: study.features(weights, looks, [Layer(tap) for tap in taps])
         for weights in study.weights
     }
     found: dict[str, Any] = {"recipe": recipe, "seed": seed, "seconds": round(seconds)}
     found |= {weights: dict(study.pretext_scores(weights).values) for weights in study.weights}
-    for number, tap in enumerate(TAPS):
+    for number, tap in enumerate(taps):
         for weights, layers in features.items():
             vectors = np.stack([clips.mean(0) for clips in layers[number]])
             found[weights][f"elsewhere {tap}"] = elsewhere(vectors, [look.video for look in looks])
@@ -155,16 +156,17 @@ def table(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[objec
             f"{name} {mean_text([r['run'][name] for r in mine])}"
             f" ({mean_text([r['random'][name] for r in mine])})"
             for name in mine[0]["run"]
-            if name.endswith("accuracy")
+            if name.endswith(("accuracy", "explained"))
         ]
-        for tap in TAPS:
+        taps = [tap for tap in TAPS if f"retrieval {tap}" in mine[0]["run"]]
+        for tap in taps:
             figures = [
                 mean_text([result[weights][f"{protocol} {tap}"] for result in mine])
                 for protocol in ("retrieval", "elsewhere", "linear")
                 for weights in ("run", "random")
             ]
             seconds = round(float(np.mean([result["seconds"] for result in mine])))
-            first = tap == TAPS[0]
+            first = tap == taps[0]
             rows.append(
                 [recipe if first else "", "; ".join(own) if first else "", tap, *figures, seconds]
             )

@@ -19,6 +19,8 @@ from vidssl_cli.cli.watch import watched
 from vidssl_cli.data import settled
 from vidssl_cli.data.shards import Shard
 from vidssl_cli.files.locks import locked
+from vidssl_cli.media.probe import probe
+from vidssl_cli.search.build import build_index
 from vidssl_cli.search.store import open_index
 
 
@@ -108,6 +110,43 @@ def test_a_file_that_is_being_written_has_not_gone(
     assert next(done).removed == 1
     assert len(pauses) == 5
     assert capsys.readouterr().err.count("1 file has gone") == 1
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_an_index_that_another_process_changes_gets_everything_again(
+    start, make_video, toy_encoder, tmp_path, replaced, capsys
+):
+    first = make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    make_video(tmp_path / "videos" / "2.mp4", frames=30)
+    done = start()
+    assert next(done).videos == 2
+    if replaced:
+        build_index(toy_encoder(), [probe(str(first))], tmp_path / "index", overwrite=True)
+    else:
+        shutil.rmtree(tmp_path / "index")
+    again = next(done)
+    assert (again.added, again.videos) == (1 if replaced else 2, 2)
+    assert "another process changed the index" in capsys.readouterr().err
+
+
+def test_an_index_of_another_network_is_told_once(
+    start, make_video, toy_encoder, tmp_path, monkeypatch, capsys
+):
+    first = make_video(tmp_path / "videos" / "1.mp4", frames=24)
+    done = start()
+    next(done)
+    build_index(toy_encoder(1), [probe(str(first))], tmp_path / "index", overwrite=True)
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            raise InterruptedError
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    with pytest.raises(InterruptedError):
+        next(done)
+    assert capsys.readouterr().err.count("another process changed the index") == 1
 
 
 def test_another_builder_is_waited_for(start, make_video, tmp_path, monkeypatch, capsys):

@@ -41,6 +41,7 @@ def test_groups_and_pairs_are_shown(gallery, tmp_path):
         [overlap(1, 3, "windows", score=0.9)],
         3,
         [],
+        [],
     )
     page = tmp_path / "page.html"
     write_duplicates(page, found, gallery)
@@ -58,14 +59,14 @@ def test_groups_and_pairs_are_shown(gallery, tmp_path):
 
 def test_no_duplicates(gallery, tmp_path):
     page = tmp_path / "page.html"
-    write_duplicates(page, Found([], [], [], 0, []), gallery)
+    write_duplicates(page, Found([], [], [], 0, [], []), gallery)
     assert "No two videos" in page.read_text()
 
 
 def test_too_many_pairs_are_counted(gallery, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST", 2)
     page = tmp_path / "page.html"
-    write_duplicates(page, Found([], [overlap(0, 1)] * 3, [], 3, []), gallery)
+    write_duplicates(page, Found([], [overlap(0, 1)] * 3, [], 3, [], []), gallery)
     text = page.read_text()
     assert "the first 2 of 3 pairs are shown" in text
     assert text.count("<li>") == 2

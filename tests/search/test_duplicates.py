@@ -213,14 +213,90 @@ def test_files_that_are_gone_are_named_with_the_seconds_of_their_clips(
     assert not found.groups
 
 
-def test_a_copy_whose_file_is_gone_is_not_kept(files, toy_encoder, tmp_path):
-    first = tmp_path / "a.mp4"
-    shutil.copyfile(files["other"], first)
-    out = tmp_path / "index"
-    build_index(toy_encoder(), [probe(str(p)) for p in (first, files["other"])], out)
-    first.unlink()
-    groups, _ = names(out, find(out))
-    assert list(groups) == ["other"]
+@pytest.fixture
+def pair(files, toy_encoder, tmp_path):
+    """Two files with the same bytes, a smaller copy, and an index of these."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for name, source in (("1", "whole"), ("2", "whole"), ("3", "small")):
+        shutil.copyfile(files[source], folder / f"{name}.mp4")
+    return lambda: index_of(toy_encoder(), sorted(folder.iterdir()), tmp_path / "index"), folder
+
+
+def index_of(encoder, paths, out):
+    build_index(encoder, [probe(str(path)) for path in paths], out, every=0.5, overwrite=True)
+    return out
+
+
+def test_what_is_gone_is_neither_kept_nor_a_copy(pair):
+    build, folder = pair
+    out = build()
+    assert names(out, find(out))[0].keys() == {"1"}
+    (folder / "1.mp4").unlink()
+    found = find(out)
+    groups, _ = names(out, found)
+    assert {kept: set(copies) for kept, copies in groups.items()} == {"2": {"3"}}
+    assert [Path(error.where).name for error in found.broken] == ["1.mp4"]
+    (folder / "2.mp4").unlink()
+    found = find(out)
+    assert not found.groups
+    assert sorted(Path(error.where).name for error in found.broken) == ["1.mp4", "2.mp4"]
+
+
+def test_what_was_replaced_is_no_copy(pair, files):
+    build, folder = pair
+    out = build()
+    find(out)
+    for name in ("2", "3"):
+        shutil.copyfile(files["other"], folder / f"{name}.mp4")
+    found = find(out)
+    assert not found.groups
+    assert sorted(Path(error.where).name for error in found.broken) == ["2.mp4", "3.mp4"]
+    assert all("when it was scanned" in str(error) for error in found.broken)
+
+
+def test_a_file_with_a_hole_is_not_the_same_and_is_not_kept(pair):
+    build, folder = pair
+    with (folder / "1.mp4").open("r+b") as file:
+        size = os.path.getsize(file.name)
+        file.seek(size // 3)
+        file.write(bytes(size // 4))
+    out = build()
+    videos = open_index(out).gallery.videos
+    assert videos[0].ends_sha256 == videos[1].ends_sha256
+    for _ in range(2):  # the second run knows the pairs
+        groups, _ = names(out, find(out))
+        (copies,) = groups.values()
+        assert groups.keys() == {"2"}
+        assert {each.by for each in copies.values()} == {"frames"}
+
+
+def test_names_of_one_file_are_no_copies(pair, capsys):
+    build, folder = pair
+    for name in ("2", "3"):
+        (folder / f"{name}.mp4").unlink()
+    (folder / "0.mp4").symlink_to(folder / "1.mp4")
+    (folder / "2.mp4").hardlink_to(folder / "1.mp4")
+    out = build()
+    found = find(out)
+    assert "2 videos are links" in capsys.readouterr().err
+    assert not found.groups
+    videos = open_index(out).gallery.videos
+    links = {(Path(videos[a].path).name, Path(videos[b].path).name) for a, b in found.links}
+    assert links == {("0.mp4", "1.mp4"), ("2.mp4", "1.mp4")}
+
+
+def test_whole_files_are_read_once(pair, monkeypatch):
+    build, _ = pair
+    first = find(out := build())
+    monkeypatch.setattr("vidssl_cli.search.duplicates_files.sha256", None)
+    assert find(out).groups == first.groups
+
+
+def test_files_of_one_content_cannot_be_told_apart(pair):
+    build, _ = pair
+    with pytest.raises(UsageError, match="the same size, first and last bytes"):
+        decide(open_index(build()), "#0", "#1", duplicates=False)
 
 
 def test_an_index_of_one_video_has_no_duplicates(files, toy_encoder, tmp_path):

@@ -1,5 +1,6 @@
 """Groups are one video and what is in it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from vidssl_cli.contract.videos import Video
@@ -32,6 +33,19 @@ def test_the_longest_is_kept_then_the_largest_picture():
     videos = [video("a", 10, 50), video("b", 10, 100), video("c", 6, 200), video("d", 10, 50, 2000)]
     pairs = [(0, 1, 10), (0, 2, 6), (1, 2, 6), (0, 3, 10), (1, 3, 10), (2, 3, 6)]
     assert group(videos, pairs) == ({1: [0, 2, 3]}, [])
+
+
+def test_a_file_without_problems_is_kept():
+    damaged = replace(video("a", 10, 200, 3000), problems=("undecodable packets: 9 of 250",))
+    assert group([damaged, video("b", 10)], [(0, 1, 10)]) == ({1: [0]}, [])
+    assert "undecodable packets: 9 of 250" in look(damaged)
+
+
+def test_a_video_without_a_file_is_not_kept_for_one(tmp_path):
+    (tmp_path / "b.mp4").touch()
+    videos = [video("gone", 20, 200), video(str(tmp_path / "b.mp4"), 10)]
+    assert group(videos, [(0, 1, 10)]) == ({}, [(0, 1)])
+    assert group([video("gone", 10, 200), videos[1]], [(0, 1, 10)]) == ({1: [0]}, [])
 
 
 def test_a_shared_intro_joins_nothing():

@@ -121,6 +121,10 @@ def _document(folder: Path, found: Found, gallery: Gallery) -> dict[str, Any]:
         ],
         "shared": [_pair(gallery, each) for each in found.shared],
         "unchecked": [_pair(gallery, each) for each in found.unchecked],
+        "links": [
+            {"path": gallery.videos[link].path, "of": gallery.videos[other].path}
+            for link, other in found.links
+        ],
         "broken": [error.row for error in found.broken],
     }
 
@@ -145,6 +149,7 @@ def _facts(gallery: Gallery, item: int) -> dict[str, Any]:
         "width": video.width,
         "height": video.height,
         "bytes": video.bytes,
+        "problems": list(video.problems),
     }
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidssl_cli.base.console import say, warn
-from vidssl_cli.base.errors import BusyError, UsageError
+from vidssl_cli.base.errors import BusyError, UsageError, VidsslError
 from vidssl_cli.base.wording import counted
 from vidssl_cli.data.settled import SettledFiles
 from vidssl_cli.search.build import NothingLeftError
+from vidssl_cli.search.generations import read_pointer
 
 if TYPE_CHECKING:
     from vidssl_cli.cli.index_run import IndexRun
@@ -38,12 +39,15 @@ def watched(run: IndexRun, folder: Path, *, prune: bool) -> Iterator[Summary]:
     """
     files = SettledFiles(folder)
     done: dict[str, tuple[int, int]] = {}
-    generation = None
+    generation = newest = None
     first, waiting = True, False
     while True:
         began = time.monotonic()
         there = files.look()
         took = time.monotonic() - began
+        if not first and not waiting and _pointer(run.out) != newest:
+            say("another process changed the index; all files are looked at again")
+            done, generation = {}, None
         new = {path for path, facts in there.items() if done.get(path) != facts}
         gone = {path for path in done if not files.has(path)}
         if new or (prune and gone):
@@ -51,9 +55,10 @@ def watched(run: IndexRun, folder: Path, *, prune: bool) -> Iterator[Summary]:
                 _tell(new, gone)
             try:
                 summary = run.add(new)
+                newest, waiting = _pointer(run.out), False
                 if summary.generation != generation:
                     yield summary
-                generation, waiting = summary.generation, False
+                generation = summary.generation
             except BusyError as error:
                 if first:
                     raise
@@ -64,13 +69,21 @@ def watched(run: IndexRun, folder: Path, *, prune: bool) -> Iterator[Summary]:
                 if first:
                     raise
                 warn(str(error))  # such as that the disk of all videos is gone
-                waiting = False
+                newest, waiting = _pointer(run.out), False
         if not waiting:
             done = {path: facts for path, facts in done.items() if files.has(path)} | there
         if first:
             say(f"watching {folder}; Ctrl-C stops")
         first = False
         time.sleep(max(LOOK, _SHARE * took))
+
+
+def _pointer(index: Path) -> tuple[str, str] | None:
+    """Return what the newest generation of an index is known by; None where there is no index."""
+    try:
+        return read_pointer(index)
+    except VidsslError:
+        return None
 
 
 def _tell(new: Collection[str], gone: Collection[str]) -> None:

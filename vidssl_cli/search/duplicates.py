@@ -1,8 +1,8 @@
 """`vidssl duplicates`: finds videos of an index that show the same footage, and where.
 
-Files with the same content are known by the index. For the others clips that are similar propose
-pairs of videos (`vidssl_cli.search.duplicates_buckets`), whose frames are then compared
-(`vidssl_cli.search.duplicates_overlap`).
+Files with the same content are found by their bytes (`vidssl_cli.search.duplicates_files`). For the
+others clips that are similar propose pairs of videos (`vidssl_cli.search.duplicates_buckets`),
+whose frames are then compared (`vidssl_cli.search.duplicates_overlap`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from vidssl_cli.base.console import leave_out, say, track, warn
 from vidssl_cli.base.cores import usable_cores
 from vidssl_cli.base.errors import MediaError, UsageError
+from vidssl_cli.base.wording import counted
 from vidssl_cli.contract.videos import Moment, Video
 from vidssl_cli.search.duplicates_buckets import Clips, similar_clips
 from vidssl_cli.search.duplicates_decisions import (
     FOLDER,
     Compared,
+    Hashes,
     Pair,
     content_of,
     deciding,
@@ -33,6 +35,7 @@ from vidssl_cli.search.duplicates_decisions import (
     read_decisions,
     write_decisions,
 )
+from vidssl_cli.search.duplicates_files import Files
 from vidssl_cli.search.duplicates_groups import MOST, Group, form_groups
 from vidssl_cli.search.duplicates_overlap import (
     By,
@@ -44,8 +47,6 @@ from vidssl_cli.search.duplicates_overlap import (
     read_frames,
 )
 from vidssl_cli.search.gallery import Gallery
-from vidssl_cli.search.plan import is_there
-from vidssl_cli.search.segments import CONTENT
 from vidssl_cli.search.store import Index
 
 NEIGHBOURS = 32
@@ -70,6 +71,8 @@ class Found:
     compared: int
     """Pairs whose frames were compared, by this run or an earlier one."""
     broken: Sequence[MediaError]
+    links: Sequence[tuple[int, int]]
+    """Videos that are further names of a file, links, each with the one that stands for it."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,21 @@ def find_duplicates(
         outros: Likewise at their ends.
     """
     gallery, folder = index.gallery, index.folder.parent
-    copies = _same_content(gallery)
     with ExitStack() as held:
-        known = None
+        known, hashes = None, None
         if os.access(folder, os.W_OK):
-            known = held.enter_context(Compared(held.enter_context(deciding(folder))))
+            place = held.enter_context(deciding(folder))
+            known = held.enter_context(Compared(place))
+            hashes = held.enter_context(Hashes(place))
         else:
             say(f"{folder} cannot be written, so the next run compares all frames again")
         refused = read_decisions(folder / FOLDER)
-        kept = np.setdiff1d(gallery.items, [item for each in copies.values() for item in each])
+        files = Files(gallery, hashes)
+        if files.links:
+            names = counted(len(files.links), "video is a link", "videos are links")
+            say(f"{names} to the file of another one, and no copies")
+        others = [item for each in files.copies.values() for item in each]
+        kept = np.setdiff1d(gallery.items, [*others, *(link for link, _ in files.links)])
         asked: set[tuple[int, int]] = set()
         candidates, crowded = _candidates(index, kept, similarity)
         if crowded:
@@ -111,7 +120,7 @@ def find_duplicates(
                 f"{crowded} clips have more than {NEIGHBOURS} similar ones, of which the nearest "
                 "were taken; a larger --similarity leaves fewer"
             )
-        comparison = _Comparison(gallery, known)
+        comparison = _Comparison(gallery, files, known)
         overlaps: list[Overlap] = []
         ignored = _Ignored(intros, outros)
         while candidates:
@@ -122,15 +131,11 @@ def find_duplicates(
             asked.update((each.first, each.second) for each in candidates)
             candidates = _implied(overlaps, asked)
     checked = [each for each in overlaps if each.by == "frames"]
-    allowed = {
-        item: [copy for copy in each if not _refused(gallery, item, copy, refused)]
-        for item, each in copies.items()
-    }
     groups, shared = form_groups(
-        gallery, checked, allowed, lambda a, b: _refused(gallery, a, b, refused)
+        gallery, checked, files.copies, lambda a, b: _refused(gallery, a, b, refused)
     )
     unchecked = sorted((o for o in overlaps if o.by == "windows"), key=lambda o: -(o.score or 0))
-    return Found(groups, shared, unchecked, comparison.compared, comparison.broken)
+    return Found(groups, shared, unchecked, comparison.compared, comparison.broken, files.links)
 
 
 def decide(index: Index, one: str, other: str, *, duplicates: bool) -> int:
@@ -143,12 +148,18 @@ def decide(index: Index, one: str, other: str, *, duplicates: bool) -> int:
         duplicates: Whether they may be duplicates again.
 
     Raises:
-        UsageError: The index has no such video, or does not know its content.
+        UsageError: The index has no such video, or does not know its content, or both have one.
     """
     first, second = _named(index.gallery, one), _named(index.gallery, other)
     if first == second:
         raise UsageError(f"{one} and {other} are one video", hint="name two")
-    pair = pair_of(_content(index.gallery, first), _content(index.gallery, second))
+    contents = _content(index.gallery, first), _content(index.gallery, second)
+    if len(set(contents)) == 1:
+        raise UsageError(
+            f"{one} and {other} have the same size, first and last bytes",
+            hint="only videos of different content can be told to be no duplicates",
+        )
+    pair = pair_of(*contents)
     with deciding(index.folder.parent) as folder:
         known = read_decisions(folder)
         if duplicates and pair not in known:
@@ -189,25 +200,6 @@ def _refused(gallery: Gallery, one: int, other: int, pairs: set[Pair]) -> bool:
         return False
     contents = content_of(gallery.videos[one]), content_of(gallery.videos[other])
     return bool(contents[0] and contents[1]) and pair_of(*map(str, contents)) in pairs
-
-
-def _same_content(gallery: Gallery) -> dict[int, list[int]]:
-    """Return further videos with the content of one, by that one; its file is there if any is."""
-    items = gallery.items
-    digests = np.concatenate([segment.keys[CONTENT] for segment in gallery.segments])[items]
-    order = np.argsort(digests, kind="stable")
-    _, starts, counts = np.unique(digests[order], return_index=True, return_counts=True)
-    found = {}
-    for start, count in zip(starts[counts > 1], counts[counts > 1], strict=True):
-        alike: dict[str, list[int]] = {}
-        for item in items[order[start : start + count]].tolist():
-            if content := content_of(gallery.videos[item]):
-                alike.setdefault(content, []).append(item)
-        for same in alike.values():
-            first, *others = sorted(same, key=lambda item: not is_there(gallery.videos[item]))
-            if others:
-                found[first] = others
-    return found
 
 
 def _candidates(
@@ -257,8 +249,9 @@ def _implied(overlaps: Sequence[Overlap], asked: Container[tuple[int, int]]) -> 
 class _Comparison:
     """Compares the frames of pairs of videos."""
 
-    def __init__(self, gallery: Gallery, known: Compared | None) -> None:
+    def __init__(self, gallery: Gallery, files: Files, known: Compared | None) -> None:
         self._gallery = gallery
+        self._files = files
         self._known = known
         self._held: OrderedDict[int, Frames | None] = OrderedDict()
         self.compared = 0
@@ -276,11 +269,12 @@ class _Comparison:
                     yield self._overlap(each, known[id(each)] or self._compared(each))
 
     def _find(self, each: _Candidate) -> tuple[list[Part], bool] | None:
-        return self._known.find(*self._contents(each)) if self._known else None
+        if not self._known or any(map(self._files.problem, (each.first, each.second))):
+            return None
+        return self._known.find(*self._contents(each))
 
     def _contents(self, each: _Candidate) -> tuple[str | None, str | None]:
-        videos = self._gallery.videos
-        return content_of(videos[each.first]), content_of(videos[each.second])
+        return self._files.content(each.first), self._files.content(each.second)
 
     def _compared(self, each: _Candidate) -> tuple[list[Part], bool] | None:
         """Return what two videos share; None if one cannot be read."""
@@ -319,6 +313,8 @@ class _Comparison:
                 del self._held[item]
 
     def _read(self, item: int) -> Frames | MediaError:
+        if problem := self._files.problem(item):
+            return problem
         try:
             return read_frames(self._gallery.videos[item])
         except MediaError as error:

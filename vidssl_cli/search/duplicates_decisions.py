@@ -2,8 +2,10 @@
 
     decisions.json  pairs that are no duplicates
     compared        journal of the pairs whose frames were compared, for later runs
+    hashes          journal of the files that were read whole, likewise
 
-Both name videos by their content, so they hold whatever becomes of paths, numbers and generations.
+The first two name videos by their content, so they hold whatever becomes of paths, numbers and
+generations.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from vidssl_cli.files.untrusted_text import understood
 from vidssl_cli.search.duplicates_overlap import Part
 
 FOLDER = ".duplicates"
-_DECISIONS, _COMPARED = "decisions.json", "compared"
+_DECISIONS, _COMPARED, _HASHES = "decisions.json", "compared", "hashes"
 _VERSION = 1
 """Of how frames are compared; what another version found is dropped."""
 Pair = tuple[str, str]
@@ -96,6 +98,32 @@ class Compared:
             parts, mirrored = found
             rows = [[part.first, part.second] for part in parts]
             self._journal.append([one, other, rows, mirrored])
+
+
+class Hashes:
+    """The SHA-256 of files, kept for the next run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._journal = Journal(folder / _HASHES, _VERSION)
+        with understood(folder / _HASHES):
+            self._known = {
+                (str(path), int(size), int(time)): str(digest)
+                for (path, size, time, digest), _ in self._journal.records()
+            }
+
+    def __enter__(self) -> Hashes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._journal.__exit__(*error)
+
+    def find(self, file: tuple[str, int, int]) -> str | None:
+        """Return the digest of a file by its path, size and time of change."""
+        return self._known.get(file)
+
+    def add(self, file: tuple[str, int, int], digest: str) -> None:
+        """Keep the digest of a file."""
+        self._journal.append([*file, digest])
 
 
 def _moment(pair: list[float]) -> tuple[float, float]:

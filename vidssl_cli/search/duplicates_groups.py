@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from vidssl_cli.search.duplicates_files import has_file
 from vidssl_cli.search.duplicates_overlap import Overlap, Part
 from vidssl_cli.search.plan import is_there
 
@@ -28,8 +29,8 @@ class Group:
     """A video and its copies."""
 
     keep: int
-    """Number of the best one: the longest; of those as long, that with the most pixels, then that
-    with the most bits a second."""
+    """Number of the best one: the longest; of those as long, one that has a file, then one without
+    problems, then that with the most pixels, then that with the most bits a second."""
     copies: Sequence[Overlap]
     """What is in it of each other, which is their ``second``."""
 
@@ -85,14 +86,16 @@ def form_groups(
 def _holds(gallery: Gallery, each: Overlap) -> bool:
     """Tell whether the second is a copy of the first, and none that is better."""
     own, other = each.shares
-    if other < MOST:
+    videos = gallery.videos
+    if other < MOST or (has_file(videos[each.second]) > has_file(videos[each.first])):
         return False
     return own < MOST or _quality(gallery, each.first) > _quality(gallery, each.second)
 
 
-def _quality(gallery: Gallery, item: int) -> tuple[int, float, int]:
+def _quality(gallery: Gallery, item: int) -> tuple[bool, bool, int, float, int]:
     video = gallery.videos[item]
-    return (video.width or 0) * (video.height or 0), bits_per_second(video), -item
+    pixels = (video.width or 0) * (video.height or 0)
+    return has_file(video), not video.problems, pixels, bits_per_second(video), -item
 
 
 def _best_first(gallery: Gallery, inside: Mapping[int, Mapping[int, Overlap]]) -> list[int]:
@@ -126,7 +129,7 @@ def _same(gallery: Gallery, item: int, copies: Mapping[int, Sequence[int]]) -> l
 
 
 def look(video: Video) -> str:
-    """Describe what a person decides by: length, size of the pictures and of the file."""
+    """Describe what a person decides by: length, size of pictures and file, and problems."""
     facts = []
     if video.duration:
         facts.append(f"{video.duration:.1f} s")
@@ -136,8 +139,9 @@ def look(video: Video) -> str:
         facts.append(f"{video.bytes / 1e6:.2f} MB")
     if rate := bits_per_second(video):
         facts.append(f"{rate / 1e6:.2f} Mbit/s")
-    if not is_there(video):
-        facts.append("not there")
+    facts += video.problems
+    if not has_file(video):
+        facts.append("packed pictures alone" if is_there(video) else "not there")
     return ", ".join(facts)
 
 
