@@ -110,7 +110,7 @@ def find_duplicates(
         files = Files(gallery, hashes)
         if files.links:
             names = counted(len(files.links), "video is a link", "videos are links")
-            say(f"{names} to the file of another one, and no copies")
+            say(f"{names} to the file of another one; links are no copies")
         others = [item for each in files.copies.values() for item in each]
         kept = np.setdiff1d(gallery.items, [*others, *(link for link, _ in files.links)])
         asked: set[tuple[int, int]] = set()
