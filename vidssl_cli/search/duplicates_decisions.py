@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from vidssl_cli.contract.videos import Video
 from vidssl_cli.files import sealed_json
@@ -71,22 +72,16 @@ def write_decisions(folder: Path, pairs: set[Pair]) -> None:
     atomic_write(folder / _DECISIONS, sealed_json.render({"not": sorted(pairs)}))
 
 
-class Compared:
+class Compared(Journal):
     """What was found for pairs of videos, kept for the next run."""
 
     def __init__(self, folder: Path) -> None:
-        self._journal = Journal(folder / _COMPARED, _VERSION)
+        super().__init__(folder / _COMPARED, _VERSION)
         with understood(folder / _COMPARED):
             self._known = {
                 (one, other): ([Part(*map(_moment, part)) for part in parts], bool(mirrored))
-                for (one, other, parts, mirrored), _ in self._journal.records()
+                for (one, other, parts, mirrored), _ in self.records()
             }
-
-    def __enter__(self) -> Compared:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._journal.__exit__(*error)
 
     def find(self, one: str | None, other: str | None) -> tuple[list[Part], bool] | None:
         """Return the parts that two contents share, and whether the other is mirrored."""
@@ -97,25 +92,20 @@ class Compared:
         if one and other:
             parts, mirrored = found
             rows = [[part.first, part.second] for part in parts]
-            self._journal.append([one, other, rows, mirrored])
+            self.append([one, other, rows, mirrored])
 
 
-class Hashes:
-    """The SHA-256 of files, kept for the next run."""
+class Hashes(Journal):
+    """The SHA-256 of files, kept for the next run; threads may add to it."""
 
     def __init__(self, folder: Path) -> None:
-        self._journal = Journal(folder / _HASHES, _VERSION)
+        super().__init__(folder / _HASHES, _VERSION)
+        self._adding = Lock()
         with understood(folder / _HASHES):
             self._known = {
                 (str(path), int(size), int(time)): str(digest)
-                for (path, size, time, digest), _ in self._journal.records()
+                for (path, size, time, digest), _ in self.records()
             }
-
-    def __enter__(self) -> Hashes:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._journal.__exit__(*error)
 
     def find(self, file: tuple[str, int, int]) -> str | None:
         """Return the digest of a file by its path, size and time of change."""
@@ -123,7 +113,8 @@ class Hashes:
 
     def add(self, file: tuple[str, int, int], digest: str) -> None:
         """Keep the digest of a file."""
-        self._journal.append([*file, digest])
+        with self._adding:
+            self.append([*file, digest])
 
 
 def _moment(pair: list[float]) -> tuple[float, float]:

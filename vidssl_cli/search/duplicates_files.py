@@ -42,13 +42,16 @@ class Files:
         self.copies: dict[int, list[int]] = {}
         alike = [self._without_links(items) for items in self._same_ends()]
         asked = [item for items in alike if len(items) > 1 for item in items]
-        with ThreadPoolExecutor(usable_cores(), "hash") as pool:
+        pool = ThreadPoolExecutor(usable_cores(), "hash")
+        try:
             digests = track(pool.map(self._digest, asked), "reading files whole", len(asked))
             for item, digest in zip(asked, digests, strict=True):
                 if isinstance(digest, MediaError):
                     self._problems[item] = digest
                 else:
                     self._contents[item] = f"{gallery.videos[item].bytes}-{digest}"
+        finally:  # Ctrl-C waits for the files that are being read, not for all others
+            pool.shutdown(cancel_futures=True)
         same: dict[str, list[int]] = {}
         for item in sorted(
             self._contents, key=lambda item: (not has_file(gallery.videos[item]), item)
